@@ -1,0 +1,13 @@
+//! What the Kubernetes API *is*, without any I/O: which kinds exist, the schema of each, their
+//! defaults, validation and table columns, selectors, quantities, metadata, Status errors.
+//!
+//! Adding a kind costs one file in `kinds/` and one row in [`registry`].
+
+pub mod changeset;
+pub mod error;
+pub mod kinds;
+pub mod meta;
+pub mod quantity;
+pub mod registry;
+pub mod schema;
+pub mod selector;

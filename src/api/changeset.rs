@@ -1,0 +1,96 @@
+//! A commit as one transaction: everything a sync changes, applied all or nothing.
+//!
+//! Posted to `/apis/selkie.dev/v1alpha1/changesets`; answered, never stored.
+
+use crate::api::error::Cause;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChangeSet {
+    pub api_version: String,
+    pub kind: String,
+    pub spec: ChangeSetSpec,
+    pub status: ChangeSetStatus,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChangeSetSpec {
+    /// Owner of the applied fields (server-side apply), e.g. `selkie-app-hello`.
+    pub field_manager: String,
+    /// Take over fields that another manager owns.
+    pub force: bool,
+    /// Validate and answer, commit nothing.
+    pub dry_run: bool,
+    /// Refuse unless the store is at this revision. 0: any.
+    pub expected_revision: u64,
+    /// Full intent of each object, namespaces already filled in; in any order (namespaces and
+    /// definitions are applied before what needs them).
+    pub objects: Vec<Value>,
+    /// Objects to delete (prune), by identity; background propagation.
+    pub deletions: Vec<ObjectId>,
+}
+
+/// Identity of an object. `uid` empty: any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectId {
+    pub api_version: String,
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChangeSetStatus {
+    /// True when everything was applied (or would be, for a dry run). Otherwise nothing was.
+    pub applied: bool,
+    /// The revision the changes were committed at, or that the dry run was computed at.
+    pub revision: u64,
+    /// One entry per object of the spec, in its order, then one per deletion.
+    pub results: Vec<ChangeResult>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChangeResult {
+    pub id: ObjectId,
+    pub action: ChangeAction,
+    /// The stored object before and after; absent where there was or will be none. Unchanged
+    /// objects carry neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Set when `action` is `failed`: the Status code, reason and message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ChangeError>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeAction {
+    Created,
+    Configured,
+    #[default]
+    Unchanged,
+    Deleted,
+    Failed,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChangeError {
+    pub code: u16,
+    pub reason: String,
+    pub message: String,
+    pub causes: Vec<Cause>,
+}

@@ -1,0 +1,1 @@
+//! The daemon: wires the parts, supervises them, stops them in order.

@@ -1,0 +1,1 @@
+//! From a source to a change set: sources, rendering, plan, sync.

@@ -1,0 +1,1 @@
+//! Runs pods on one Podman host.

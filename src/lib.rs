@@ -1,0 +1,68 @@
+//! selkie runs containers on plain machines from git.
+//!
+//! One binary holds a Kubernetes-compatible API server with its store, the controllers, the
+//! scheduler, a kubelet for each Podman host, and a GitOps engine that turns commits into
+//! change sets. [The map](#the-map) says where each lives; [the invariants](#invariants) say what
+//! every change keeps true.
+//!
+//! # The map
+//!
+//! ```text
+//!  git repo / directory                        kubectl, client-go, Helm, k9s, CI
+//!        |                                               |  HTTPS
+//!  gitops: source -> render -> plan -> sync              |
+//!        |  one ChangeSet per commit                     |
+//!        +---------------------+-------------------------+
+//!                              v
+//!   apiserver: authn -> decode -> admission -> verbs -> patch    the only writer of the store
+//!                              |
+//!   store: one revision counter, durable log, watch              redb | memory
+//!                              |  list + watch
+//!      +-----------+-----------+-----------+
+//!   controllers  scheduler   kubelet (one per Podman host)
+//!                              |
+//!                     Podman REST API: unix, tcp
+//! ```
+//!
+//! A module may use only those below it in this list; `tests/tidy.rs` enforces it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`cli`] | one file per verb, settings, output |
+//! | [`daemon`] | wiring, bootstrap, supervision, ordered shutdown |
+//! | [`gitops`] | sources, rendering, plan (pure), sync |
+//! | [`network`] | addresses and service endpoints |
+//! | [`kubelet`] | pod workers (pure decide, thin shell), probes, volumes, images, streams, runtimes |
+//! | [`scheduler`] | snapshot, queue, filters, scores |
+//! | [`controllers`] | one file per controller: shell; `<name>/plan.rs`: pure |
+//! | [`client`] | `kube::Client` in-process or over HTTPS, shared informers, work queue, events |
+//! | [`apiserver`] | HTTP, authentication, verbs, patch, watch, tables, streams |
+//! | [`store`] | bytes and revisions, durable, watchable; knows no kinds |
+//! | [`api`] | registry (one row per kind), schema engine, kinds (defaults, validation, columns), selectors, errors |
+//! | [`telemetry`] | tracing and metrics |
+//! | [`base`] | clock, ids, backoff, wake-ups |
+//!
+//! # Invariants
+//!
+//! - Everything above the store speaks only the Kubernetes API. Only `apiserver` writes the store.
+//! - An object is JSON bytes with an extracted [`api::meta::Envelope`]; typed structs are views that
+//!   are never stored, because they drop fields they do not know.
+//! - Each reconciler is observe -> plan (pure) -> act. Clock, ids and randomness are inputs, and
+//!   nothing holds global state, so that the same components run under virtual time.
+//! - A wake-up carries no payload. Every pass is idempotent, and a timer repairs missed wake-ups.
+//! - The kubelet keeps no state of its own: labels on containers carry what a restart must know.
+//! - Secret values never reach output, logs or errors.
+
+pub mod api;
+pub mod apiserver;
+pub mod base;
+pub mod cli;
+pub mod client;
+pub mod controllers;
+pub mod daemon;
+pub mod gitops;
+pub mod kubelet;
+pub mod network;
+pub mod scheduler;
+pub mod store;
+pub mod telemetry;

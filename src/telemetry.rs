@@ -1,0 +1,1 @@
+//! Tracing setup and the metrics registry.
