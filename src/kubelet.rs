@@ -1,1 +1,3 @@
 //! Runs pods on one Podman host.
+
+pub mod runtime;

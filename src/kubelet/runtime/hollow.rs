@@ -1,0 +1,1 @@
+//! A simulated host: containers exist in memory only and live under tokio time.

@@ -1,0 +1,1 @@
+//! Runs containers through the REST API of a Podman service.

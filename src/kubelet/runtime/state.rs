@@ -1,0 +1,181 @@
+//! What a runtime reports: host, sandboxes, containers, images, events, usage.
+
+use super::labels::{ContainerIdentity, PodIdentity};
+use jiff::Timestamp;
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// The host and its Podman.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostInfo {
+    /// For `nodeInfo.containerRuntimeVersion`: `podman://4.3.1`.
+    pub runtime_version: String,
+    pub hostname: String,
+    /// `PRETTY_NAME`-like, e.g. `debian 12`.
+    pub os_image: String,
+    pub kernel: String,
+    /// Go's name: `amd64`, `arm64`.
+    pub arch: String,
+    pub cpus: u32,
+    /// Bytes.
+    pub memory: u64,
+    /// Size and used bytes of the file system under the images and containers; 0 when not known.
+    pub storage_size: u64,
+    pub storage_used: u64,
+    /// 1 or 2.
+    pub cgroup_version: u8,
+    pub rootless: bool,
+    /// Whether host paths of this process mean the same files on that host.
+    pub local: bool,
+    pub machine_id: String,
+    pub boot_id: String,
+    /// CPU or memory limits cannot be set (rootless on cgroup v1).
+    pub resource_limits: bool,
+}
+
+/// Sandboxes and containers of one cluster on one host.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    pub sandboxes: Vec<Sandbox>,
+    pub containers: Vec<ContainerStatus>,
+}
+
+/// A pod's shared surroundings on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    pub id: String,
+    pub pod: PodIdentity,
+    /// Its namespaces are held open; containers can be started in it.
+    pub ready: bool,
+    /// Stable for the sandbox's life. Empty under `host_network`: the node's addresses then.
+    pub ips: Vec<IpAddr>,
+    pub host_network: bool,
+    pub created: Timestamp,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One container: who it is and how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerStatus {
+    pub id: String,
+    pub identity: ContainerIdentity,
+    pub sandbox: String,
+    /// As it was given to create, and the image's id (without `sha256:`).
+    pub image: String,
+    pub image_id: String,
+    pub created: Timestamp,
+    pub state: ContainerState,
+    pub labels: BTreeMap<String, String>,
+    /// The log on the host; empty when not known. Only filled by `inspect`.
+    pub log_path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made, never started (or the host rebooted since).
+    Created,
+    Running {
+        started: Timestamp,
+        pid: u32,
+    },
+    /// Its processes are frozen; counts as running.
+    Paused {
+        started: Timestamp,
+    },
+    Exited(Exit),
+    /// Podman lost track of it (its monitor was killed): remove it and make another.
+    Lost,
+}
+
+impl ContainerState {
+    /// Its processes exist.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Paused { .. })
+    }
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// 128 + signal for a killed process.
+    pub code: i32,
+    pub started: Option<Timestamp>,
+    pub finished: Timestamp,
+    pub oom_killed: bool,
+    /// Podman's words, e.g. why its command could not be run.
+    pub message: Option<String>,
+}
+
+impl Exit {
+    /// The signal that ended it, where the code tells.
+    pub fn signal(&self) -> Option<i32> {
+        (self.code > 128 && self.code < 192).then(|| self.code - 128)
+    }
+}
+
+/// A local image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Hex, without `sha256:`.
+    pub id: String,
+    pub tags: Vec<String>,
+    /// `repository@sha256:...`
+    pub digests: Vec<String>,
+    /// Bytes on disk, shared layers included.
+    pub size: u64,
+    pub config: ImageConfig,
+}
+
+/// The parts of an image's config a kubelet decides by. Empty in lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// `user`, `uid`, `user:group`, empty for root.
+    pub user: String,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    /// `KEY=value`
+    pub env: Vec<String>,
+    pub working_dir: String,
+    pub stop_signal: String,
+    /// Declared volumes' paths.
+    pub volumes: Vec<String>,
+}
+
+/// Something that happened to a container or sandbox of this cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeEvent {
+    pub time: Timestamp,
+    pub kind: EventKind,
+    /// The container's id; of the infra container when `container` is `None`.
+    pub id: String,
+    pub pod: PodIdentity,
+    /// `None`: the sandbox itself.
+    pub container: Option<ContainerIdentity>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Created,
+    Started,
+    /// Its process ended. Inspect tells whether the kernel was out of memory.
+    Died {
+        exit_code: i32,
+    },
+    OutOfMemory,
+    Removed,
+    /// Anything else worth a look: paused, restored, renamed.
+    Changed,
+}
+
+/// Usage of one running container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerStats {
+    pub id: String,
+    pub name: String,
+    pub time: Timestamp,
+    /// Since the container's start.
+    pub cpu_nanos: u64,
+    /// Bytes.
+    pub memory: u64,
+    pub memory_limit: u64,
+    pub pids: u64,
+}
