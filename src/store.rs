@@ -12,6 +12,10 @@
 //! Keys are `/{resource}.{group}/{namespace}/{name}` ([`key`]); the part up to the second slash is
 //! the *bucket*: watches and ranges stay within one.
 
+mod batch;
+mod cursor;
+pub mod history;
+mod image;
 pub mod memory;
 pub mod redb;
 

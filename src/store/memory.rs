@@ -1,1 +1,144 @@
-//! The store in memory.
+//! The store in memory: for plans, which fork a store's snapshot, and for tests, which may make it
+//! fail as a disk does.
+
+use super::batch::Draft;
+use super::cursor::Cursor;
+use super::history::History;
+use super::image::Image;
+use super::{Committed, Range, Record, Revision, Store, StoreError, Txn, Watch};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Durable for as long as the process lives. Commits never wait, unless a fault says so.
+pub struct Memory {
+    image: Arc<Image>,
+    /// Held while a transaction is evaluated and applied: one writer.
+    writer: Mutex<()>,
+    faults: Mutex<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
+    /// Commits left until the one that fails; 0: none planned.
+    countdown: u64,
+    full: bool,
+    delay: Option<Duration>,
+}
+
+impl Memory {
+    pub fn new() -> Arc<Self> {
+        Self::with_history(History::default())
+    }
+
+    pub fn with_history(limit: History) -> Arc<Self> {
+        Self::over(Image::new(limit))
+    }
+
+    /// A store that continues from another one's [`Store::snapshot`], sharing its records. It has
+    /// no history before `revision`.
+    pub fn from_snapshot(revision: Revision, records: Vec<Arc<Record>>) -> Arc<Self> {
+        Self::over(Image::load(History::default(), revision, records))
+    }
+
+    fn over(image: Image) -> Arc<Self> {
+        Arc::new(Self { image: Arc::new(image), writer: Mutex::new(()), faults: Mutex::default() })
+    }
+
+    /// Makes the `n`-th commit from now (1: the next) fail with [`StoreError::Unavailable`].
+    pub fn fail_commit(&self, n: u64) {
+        self.faults.lock().countdown = n;
+    }
+
+    /// While set, every commit fails as on a full disk.
+    pub fn set_full(&self, full: bool) {
+        self.faults.lock().full = full;
+    }
+
+    /// Makes every commit take this long (tokio time).
+    pub fn set_delay(&self, delay: Option<Duration>) {
+        self.faults.lock().delay = delay;
+    }
+
+    fn fault(&self) -> Result<(), StoreError> {
+        let mut faults = self.faults.lock();
+        if faults.full {
+            return Err(StoreError::Unavailable("no space left on device (injected)".into()));
+        }
+        faults.countdown = match faults.countdown {
+            1 => {
+                faults.countdown = 0;
+                return Err(StoreError::Unavailable("I/O error (injected)".into()));
+            }
+            n => n.saturating_sub(1),
+        };
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn commit(&self, txn: Txn) -> Result<Committed, StoreError> {
+        let delay = self.faults.lock().delay;
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
+        let _writer = self.writer.lock();
+        if self.image.closed() {
+            return Err(StoreError::Closed);
+        }
+        self.fault()?;
+        let mut draft = Draft::new(&self.image);
+        let committed = draft.add(&self.image, txn)?;
+        self.image.apply(draft);
+        Ok(committed)
+    }
+
+    fn get(&self, key: &str) -> Option<Arc<Record>> {
+        self.image.get(key)
+    }
+
+    fn range(
+        &self,
+        prefix: &str,
+        start: Option<&str>,
+        at: Option<Revision>,
+        limit: usize,
+    ) -> Result<Range, StoreError> {
+        self.image.range(prefix, start, at, limit)
+    }
+
+    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, StoreError> {
+        Ok(Box::new(Cursor::new(self.image.clone(), prefix, after)?))
+    }
+
+    fn revision(&self) -> Revision {
+        self.image.revision()
+    }
+
+    fn compacted(&self) -> Revision {
+        self.image.compacted()
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
+        let _writer = self.writer.lock();
+        if self.image.closed() {
+            return Err(StoreError::Closed);
+        }
+        self.image.compact(revision).map(drop)
+    }
+
+    fn count(&self, prefix: &str) -> usize {
+        self.image.count(prefix)
+    }
+
+    fn snapshot(&self) -> (Revision, Vec<Arc<Record>>) {
+        self.image.snapshot()
+    }
+
+    async fn close(&self) {
+        let _writer = self.writer.lock();
+        self.image.close();
+    }
+}
