@@ -87,7 +87,12 @@ fn modules_use_only_the_layers_below() {
             for used in used_modules(line) {
                 let Some(theirs) = LAYERS.iter().position(|layer| *layer == used) else { continue };
                 if theirs < own && !COMMON.contains(&used) {
-                    wrong.push(format!("{}:{}: {} uses {used}, a layer above it", source.path.display(), number + 1, LAYERS[own]));
+                    wrong.push(format!(
+                        "{}:{}: {} uses {used}, a layer above it",
+                        source.path.display(),
+                        number + 1,
+                        LAYERS[own]
+                    ));
                 }
             }
         }
@@ -120,7 +125,10 @@ fn files_say_what_they_own_and_stay_small() {
     for source in sources(&["src", "tests", "benches"]) {
         let lines = source.text.lines().count();
         if lines > MAX_LINES {
-            wrong.push(format!("{}: {lines} lines, at most {MAX_LINES}: cut it along what it owns", source.path.display()));
+            wrong.push(format!(
+                "{}: {lines} lines, at most {MAX_LINES}: cut it along what it owns",
+                source.path.display()
+            ));
         }
         if !source.text.starts_with("//! ") {
             wrong.push(format!("{}: the first line does not say (//!) what the file owns", source.path.display()));
@@ -160,7 +168,8 @@ fn nothing_is_left_unfinished_or_silenced() {
 
 #[test]
 fn the_top_level_holds_what_belongs_there() {
-    let expected = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "benches", "examples", "manifests", "src", "tests"];
+    let expected =
+        ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "benches", "examples", "manifests", "src", "tests"];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let listing = std::process::Command::new("git").args(["ls-files"]).current_dir(root).output().expect("git");
     let listing = String::from_utf8(listing.stdout).expect("UTF-8 names");

@@ -1,6 +1,8 @@
 //! The rules of each kind, one file a kind: defaults, what create and update set, validation,
 //! selectable fields, table columns. Pure functions over JSON.
 
+pub mod generic;
+
 use super::error::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;

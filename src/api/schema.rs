@@ -2,6 +2,10 @@
 //! defaulting, strategic merge, server-side apply and OpenAPI, for built-in kinds and custom ones
 //! alike. There is no per-kind merge or decode code anywhere.
 
+pub mod application;
+pub mod builtin;
+pub mod table;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,11 +67,16 @@ pub struct ObjectShape {
     pub preserve_unknown: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Field {
     pub schema: SchemaRef,
     /// Strategic merge: `retainKeys` strategy (deployment strategy, volumes).
     pub retain_keys: bool,
+    /// Strategic merge: `replace` strategy (the selector of a disruption budget).
+    pub replace: bool,
+    /// Left out of the stored object when empty: `false`, `0`, `""`, `[]`, `{}` of a map. What
+    /// Go's `omitempty` drops, so that bodies in JSON and protobuf store the same bytes.
+    pub omit_empty: bool,
 }
 
 /// How server-side apply sees a list.

@@ -1,0 +1,54 @@
+//! The schema of selkie's own kind: an Application is a source of manifests that is kept in sync.
+
+use super::{Field, ObjectShape, Schema, SchemaRef, Shape};
+use std::sync::Arc;
+
+const SOURCE: [(&str, Shape, &str); 4] = [
+    ("path", Shape::String, "Directory on the daemon's machine that holds the manifests."),
+    ("repoURL", Shape::String, "Git repository that holds the manifests: https, ssh or file."),
+    ("ref", Shape::String, "Branch, tag or commit to follow. Default: the repository's HEAD."),
+    ("directory", Shape::String, "Directory within the repository. Default: its root."),
+];
+const SPEC: [(&str, Shape, &str); 4] = [
+    ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
+    ("prune", Shape::Boolean, "Delete objects whose manifests are gone. Default: true."),
+    ("suspend", Shape::Boolean, "Leave everything as it is until this is cleared."),
+    ("force", Shape::Boolean, "Take over fields that another manager owns."),
+];
+
+/// `selkie.dev/v1alpha1` Application; `metadata` is the schema of ObjectMeta.
+pub fn schema(metadata: SchemaRef) -> SchemaRef {
+    let source = object("ApplicationSource", "Where the manifests come from.", SOURCE.map(leaf).into());
+    let mut spec: Vec<_> = SPEC.map(leaf).into();
+    spec.push(("source", source));
+    let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
+    object(
+        "Application",
+        "A source of manifests that this cluster is kept in sync with.",
+        vec![
+            leaf(("apiVersion", Shape::String, "Version of the schema of this object.")),
+            leaf(("kind", Shape::String, "Kind of this object.")),
+            ("metadata", metadata),
+            ("spec", object("ApplicationSpec", "What to keep in sync, and how.", spec)),
+            ("status", named("ApplicationStatus", "What the last sync did.", status)),
+        ],
+    )
+}
+
+fn leaf((name, shape, description): (&'static str, Shape, &str)) -> (&'static str, SchemaRef) {
+    (name, Arc::new(Schema { shape, description: description.into(), ..Schema::default() }))
+}
+
+fn object(name: &str, description: &str, fields: Vec<(&'static str, SchemaRef)>) -> SchemaRef {
+    let fields = fields.into_iter().map(|(name, schema)| (name.into(), Field { schema, ..Field::default() })).collect();
+    named(name, description, ObjectShape { fields, ..ObjectShape::default() })
+}
+
+fn named(name: &str, description: &str, shape: ObjectShape) -> SchemaRef {
+    Arc::new(Schema {
+        shape: Shape::Object(shape),
+        name: Some(format!("dev.selkie.v1alpha1.{name}").into()),
+        description: description.into(),
+        ..Schema::default()
+    })
+}
