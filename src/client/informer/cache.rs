@@ -1,0 +1,168 @@
+//! The objects of one kind with their indices. Plain data: no locks, no I/O.
+//!
+//! Ordered maps throughout, so that whoever iterates does so in the same order in every run.
+
+use super::{Change, Kind};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+/// Namespace (empty for cluster-scoped kinds) and name: what work queues carry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    pub fn of(object: &impl kube::Resource) -> Self {
+        let meta = object.meta();
+        Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.is_empty() {
+            true => f.write_str(&self.name),
+            false => write!(f, "{}/{}", self.namespace, self.name),
+        }
+    }
+}
+
+/// The index every cache has: uid of the owner reference with `controller: true`.
+pub(super) const BY_CONTROLLER: &str = "metadata.ownerReferences.controller";
+
+struct Index<K> {
+    name: &'static str,
+    value: fn(&K) -> Option<&str>,
+    entries: HashMap<Box<str>, BTreeMap<ObjectKey, Arc<K>>>,
+}
+
+impl<K> Index<K> {
+    fn insert(&mut self, key: &ObjectKey, object: &Arc<K>) {
+        if let Some(value) = (self.value)(object) {
+            self.entries.entry(value.into()).or_default().insert(key.clone(), object.clone());
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey, object: &K) {
+        let Some(value) = (self.value)(object) else { return };
+        let Some(entries) = self.entries.get_mut(value) else { return };
+        entries.remove(key);
+        if entries.is_empty() {
+            self.entries.remove(value);
+        }
+    }
+}
+
+pub(super) struct Cache<K> {
+    objects: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<K>>>,
+    indices: Vec<Index<K>>,
+    count: usize,
+}
+
+impl<K: Kind> Cache<K> {
+    pub fn new() -> Self {
+        let mut cache = Self { objects: BTreeMap::new(), indices: Vec::new(), count: 0 };
+        cache.add_index(BY_CONTROLLER, |object| {
+            let owners = object.meta().owner_references.as_deref()?;
+            Some(&*owners.iter().find(|owner| owner.controller == Some(true))?.uid)
+        });
+        cache
+    }
+
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.objects.get(namespace)?.get(name).cloned()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values().flat_map(BTreeMap::values)
+    }
+
+    pub fn namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        self.objects.get(namespace).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn has_index(&self, name: &str) -> bool {
+        self.indices.iter().any(|index| index.name == name)
+    }
+
+    pub fn add_index(&mut self, name: &'static str, value: fn(&K) -> Option<&str>) {
+        if self.has_index(name) {
+            return;
+        }
+        let mut index = Index { name, value, entries: HashMap::new() };
+        for object in self.iter() {
+            index.insert(&ObjectKey::of(&**object), object);
+        }
+        self.indices.push(index);
+    }
+
+    pub fn lookup(&self, index: &str, value: &str) -> Vec<Arc<K>> {
+        let index = self.indices.iter().find(|known| known.name == index);
+        let found = index.and_then(|index| index.entries.get(value));
+        found.map(|entries| entries.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Adds or replaces; `None` if the cache already holds exactly this revision of the object.
+    pub fn put(&mut self, mut object: K) -> Option<Change<K>> {
+        object.meta_mut().managed_fields = None;
+        let key = ObjectKey::of(&object);
+        let known = self.get(&key.namespace, &key.name);
+        if known.as_ref().is_some_and(|known| same_revision(&**known, &object)) {
+            return None;
+        }
+        let object = Arc::new(object);
+        for index in &mut self.indices {
+            if let Some(known) = &known {
+                index.remove(&key, known);
+            }
+            index.insert(&key, &object);
+        }
+        self.objects.entry(key.namespace).or_default().insert(key.name, object.clone());
+        match known {
+            // A new uid under an old name is another object: its watchers must see the first one end,
+            // which `Updated` says by carrying both.
+            Some(old) => Some(Change::Updated { old, new: object }),
+            None => {
+                self.count += 1;
+                Some(Change::Added(object))
+            }
+        }
+    }
+
+    pub fn remove(&mut self, key: &ObjectKey) -> Option<Change<K>> {
+        let objects = self.objects.get_mut(&*key.namespace)?;
+        let removed = objects.remove(&*key.name)?;
+        if objects.is_empty() {
+            self.objects.remove(&*key.namespace);
+        }
+        self.indices.iter_mut().for_each(|index| index.remove(key, &removed));
+        self.count -= 1;
+        Some(Change::Deleted(removed))
+    }
+
+    /// Becomes exactly `objects`; returns what that changed, deletions first.
+    pub fn replace(&mut self, objects: Vec<K>) -> Vec<Change<K>> {
+        let listed: BTreeSet<ObjectKey> = objects.iter().map(ObjectKey::of).collect();
+        let gone: Vec<_> =
+            self.iter().map(|object| ObjectKey::of(&**object)).filter(|key| !listed.contains(key)).collect();
+        let mut changes: Vec<_> = gone.iter().filter_map(|key| self.remove(key)).collect();
+        changes.extend(objects.into_iter().filter_map(|object| self.put(object)));
+        changes
+    }
+}
+
+fn same_revision<K: Kind>(known: &K, new: &K) -> bool {
+    let (known, new) = (known.meta(), new.meta());
+    known.resource_version.is_some() && known.resource_version == new.resource_version && known.uid == new.uid
+}

@@ -1,0 +1,155 @@
+//! Informers against a scripted server: canned answers, one after the other.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::{Request, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::client::Body;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Hands out scripted answers and writes down what was asked. Out of answers, it hangs.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Script {
+    fn then(self, status: u16, frames: Vec<&str>) -> Self {
+        let frames: Vec<_> = frames.into_iter().map(|text| Ok(Frame::data(Bytes::from(text.to_owned())))).collect();
+        self.answer(status, StreamBody::new(stream::iter(frames)).boxed_unsync())
+    }
+
+    /// A watch that stays open; lines sent later arrive.
+    fn open(self) -> (Self, mpsc::UnboundedSender<String>) {
+        let (sender, receiver) = mpsc::unbounded_channel::<String>();
+        let lines =
+            stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|line| (line, receiver)) });
+        let body = StreamBody::new(lines.map(|line| Ok(Frame::data(Bytes::from(line))))).boxed_unsync();
+        (self.answer(200, body), sender)
+    }
+
+    fn answer(self, status: u16, body: http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>) -> Self {
+        self.answers.lock().push_back(Response::builder().status(status).body(body).unwrap());
+        self
+    }
+
+    fn client(&self) -> kube::Client {
+        let script = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let script = script.clone();
+            async move {
+                script.asked.lock().push(request.uri().to_string());
+                let answer = script.answers.lock().pop_front();
+                match answer {
+                    Some(answer) => Ok::<_, Infallible>(answer),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        kube::Client::new(service, "default")
+    }
+}
+
+fn config_map(name: &str, revision: u64) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"ns","uid":"u-{name}","resourceVersion":"{revision}","managedFields":[{{"manager":"x"}}],"ownerReferences":[{{"apiVersion":"v1","kind":"Pod","name":"o","uid":"owner-{name}","controller":true}}]}}}}"#
+    )
+}
+
+fn list(revision: u64, items: &[String]) -> String {
+    format!(
+        r#"{{"kind":"ConfigMapList","apiVersion":"v1","metadata":{{"resourceVersion":"{revision}"}},"items":[{}]}}"#,
+        items.join(",")
+    )
+}
+
+fn event(what: &str, object: &str) -> String {
+    format!("{{\"type\":\"{what}\",\"object\":{object}}}\n")
+}
+
+/// What the informer told, as text.
+fn record(informer: &Informer<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    informer.subscribe(Box::new(move |change: &Change<ConfigMap>| {
+        let meta = &change.object().metadata;
+        let what = match change {
+            Change::Added(_) => '+',
+            Change::Updated { .. } => '~',
+            Change::Deleted(_) => '-',
+        };
+        log.lock().push(format!(
+            "{what}{}@{}",
+            meta.name.as_deref().unwrap(),
+            meta.resource_version.as_deref().unwrap()
+        ));
+    }));
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_then_follows_the_watch() {
+    let script = Script::default().then(200, vec![&list(5, &[config_map("a", 3), config_map("b", 4)])]);
+    let (script, watch) = script.open();
+    let informers = Informers::new(script.client());
+    let informer = informers.of::<ConfigMap>();
+    informer.synced().await;
+    assert_eq!((informer.len(), informer.revision()), (2, 5));
+    let told = record(&informer);
+
+    // One event in two frames, then two events in one.
+    let line = event("MODIFIED", &config_map("a", 6));
+    watch.send(line[..20].into()).unwrap();
+    watch.send(line[20..].into()).unwrap();
+    watch.send(event("ADDED", &config_map("c", 7)) + &event("DELETED", &config_map("b", 8))).unwrap();
+    watch
+        .send(event("BOOKMARK", r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"20"}}"#))
+        .unwrap();
+    informer.reached(20).await;
+
+    assert_eq!(*told.lock(), ["+a@3", "+b@4", "~a@6", "+c@7", "-b@8"]);
+    let a = informer.get("ns", "a").unwrap();
+    assert_eq!(a.metadata.managed_fields, None);
+    assert_eq!(informer.owned_by("owner-a"), [a]);
+    assert!(informer.owned_by("owner-b").is_empty());
+    assert_eq!(informer.list_namespace("ns").len(), 2);
+    assert!(informer.list_namespace("other").is_empty());
+    assert_eq!(informer.by_index("name", |map| map.metadata.name.as_deref(), "c").len(), 1);
+    assert!(informers.of::<ConfigMap>().is_synced(), "the same informer");
+    let asked = script.asked.lock().clone();
+    assert_eq!(asked[0], "/api/v1/configmaps?limit=5000");
+    assert!(asked[1].contains("watch=true") && asked[1].contains("resourceVersion=5&"), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn resumes_where_the_watch_ended_and_lists_again_when_that_is_gone() {
+    let expired =
+        r#"{"kind":"Status","status":"Failure","code":410,"reason":"Expired","message":"too old","metadata":{}}"#;
+    let script = Script::default()
+        .then(200, vec![&list(5, &[config_map("a", 3), config_map("b", 4)])])
+        .then(200, vec![&event("MODIFIED", &config_map("a", 6))])
+        .then(503, vec!["no upstream"])
+        .then(200, vec![&event("ERROR", expired)])
+        .then(200, vec![&list(30, &[config_map("a", 25), config_map("c", 26)])]);
+    let (script, _watch) = script.open();
+    let informers = Informers::new(script.client());
+    let handle = informers.of::<ConfigMap>();
+    let told = record(&handle);
+    handle.reached(30).await;
+    while script.asked.lock().len() < 6 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(*told.lock(), ["+a@3", "+b@4", "~a@6", "-b@4", "~a@25", "+c@26"]);
+    assert_eq!(handle.list().len(), 2);
+    let asked = script.asked.lock().clone();
+    assert!(asked[2].contains("resourceVersion=6&"), "{asked:?}");
+}
