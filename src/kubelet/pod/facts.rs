@@ -1,0 +1,114 @@
+//! What this process knows about a pod that neither the API nor the runtime holds.
+
+use crate::base::backoff::Backoff;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Failed pulls and failed sandboxes.
+pub const SLOW: Backoff = Backoff { base: Duration::from_secs(10), max: Duration::from_secs(300) };
+/// What the user can repair by creating the object that is missing.
+pub const QUICK: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(10) };
+/// A failed pull is shown as such for this long, then as a back-off.
+pub const SHOWN: SignedDuration = SignedDuration::from_secs(3);
+
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Why the sandbox could not be made.
+    pub sandbox: Option<Trouble>,
+    pub containers: BTreeMap<String, ContainerFacts>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ContainerFacts {
+    /// Why the container could not be made or started.
+    pub trouble: Option<Trouble>,
+    /// By container id.
+    pub lives: BTreeMap<String, LifeFacts>,
+    /// Stop it: a probe or a hook said so.
+    pub doom: Option<Doom>,
+}
+
+/// A failure that left nothing behind on the host, and when to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// `ErrImagePull`, `CreateContainerConfigError`, ...
+    pub reason: &'static str,
+    pub message: String,
+    pub failures: u32,
+    pub at: Timestamp,
+    pub retry_at: Timestamp,
+    /// The hash of the spec that failed; a new spec is tried at once.
+    pub hash: String,
+}
+
+impl Trouble {
+    /// The next failure after `before`.
+    pub fn after(
+        before: Option<&Trouble>,
+        reason: &'static str,
+        message: String,
+        hash: &str,
+        now: Timestamp,
+        backoff: Backoff,
+    ) -> Self {
+        let failures = before.filter(|b| b.hash == hash).map_or(0, |b| b.failures) + 1;
+        let wait = SignedDuration::try_from(backoff.after(failures)).unwrap_or(SignedDuration::ZERO);
+        let retry_at = now.saturating_add(wait).unwrap_or(now);
+        Self { reason, message, failures, at: now, retry_at, hash: hash.to_string() }
+    }
+
+    /// Reason and message of the waiting state, as they change while the kubelet waits.
+    pub fn waiting(&self, image: &str, now: Timestamp) -> (&'static str, String) {
+        if self.reason == "ErrImagePull" && now.duration_since(self.at) >= SHOWN {
+            let message = format!("Back-off pulling image {image:?}: ErrImagePull: {}", self.message);
+            return ("ImagePullBackOff", message);
+        }
+        (self.reason, self.message.clone())
+    }
+}
+
+/// Facts of one life of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LifeFacts {
+    /// The postStart hook is over, or there is none.
+    pub hook_done: bool,
+    /// The last result of the startup probe; `None` before the first.
+    pub startup: Option<bool>,
+    pub ready: Option<bool>,
+    /// What the container left in its termination message file.
+    pub message: Option<String>,
+}
+
+/// An order to stop a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doom {
+    /// The life that is meant.
+    pub id: String,
+    /// For the Killing event: `Container web failed liveness probe, will be restarted`.
+    pub message: String,
+    /// Seconds, where the probe has a grace of its own.
+    pub grace: Option<i64>,
+}
+
+impl Facts {
+    pub fn container(&self, name: &str) -> Option<&ContainerFacts> {
+        self.containers.get(name)
+    }
+
+    pub fn container_mut(&mut self, name: &str) -> &mut ContainerFacts {
+        self.containers.entry(name.to_string()).or_default()
+    }
+
+    pub fn life(&self, name: &str, id: &str) -> LifeFacts {
+        self.container(name).and_then(|c| c.lives.get(id)).cloned().unwrap_or_default()
+    }
+
+    /// Forgets what is gone.
+    pub fn retain_lives(&mut self, exists: impl Fn(&str) -> bool) {
+        for container in self.containers.values_mut() {
+            container.lives.retain(|id, _| exists(id));
+            container.doom.take_if(|doom| !exists(&doom.id));
+        }
+    }
+}

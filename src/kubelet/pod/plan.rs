@@ -1,0 +1,224 @@
+//! What to do about a pod now. Pure: the same view gives the same plan, and a plan that was carried
+//! out gives an empty one.
+
+use crate::kubelet::pod::step::{Step, step};
+use crate::kubelet::pod::{Role, View, is_terminal};
+use crate::kubelet::runtime::{ContainerState, ContainerStatus};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Container;
+use std::collections::BTreeMap;
+
+/// One thing to do. Those for different containers may be done at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Volumes, then the sandbox.
+    EnsureSandbox,
+    /// Pull, create, start, postStart. `made`: the container exists and only needs starting.
+    Start { container: String, attempt: u32, streak: u32, made: Option<String> },
+    /// preStop, stop signal, `grace` seconds, SIGKILL.
+    Stop { container: String, id: String, grace: i64, message: String },
+    /// A dead life nobody needs any more.
+    Remove { container: String, id: String },
+    /// The sandbox with everything in it, then the pod's volumes.
+    RemoveSandbox { id: String },
+    /// Nothing of the pod is left here: take it out of the API.
+    Finish,
+}
+
+/// Why a pod that could run must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub actions: Vec<Action>,
+    /// Look again then, even if nothing happens.
+    pub wake: Option<Timestamp>,
+    /// Reason and message of containers that wait.
+    pub waiting: BTreeMap<String, (&'static str, String)>,
+    /// The pod fails as a whole.
+    pub failure: Option<Failure>,
+}
+
+impl Plan {
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// The plan for a pod of this node.
+pub fn plan(view: &View) -> Plan {
+    let mut plan = Plan::default();
+    if view.deleting() {
+        tear_down(view, &mut plan);
+    } else if is_terminal(view.pod) {
+        stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
+    } else if let Some(failure) = past_deadline(view, &mut plan) {
+        plan.failure = Some(failure);
+        stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
+    } else {
+        run(view, &mut plan);
+    }
+    plan
+}
+
+fn tear_down(view: &View, plan: &mut Plan) {
+    let grace = view.pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| default_grace(view));
+    let settled = stop_all(view, plan, grace, |c| format!("Stopping container {c}"));
+    if !settled || view.sandbox_busy {
+        return;
+    }
+    // The final states are in the API before what they were read from goes.
+    if view.containers.iter().any(|c| c.state != ContainerState::Created) && !is_terminal(view.pod) {
+        return;
+    }
+    match view.sandbox {
+        Some(sandbox) => plan.actions.push(Action::RemoveSandbox { id: sandbox.id.clone() }),
+        None => {
+            let left = view.containers.iter().map(remove);
+            plan.actions.extend(left);
+            if plan.actions.is_empty() {
+                plan.actions.push(Action::Finish);
+            }
+        }
+    }
+}
+
+/// Orders every running container to stop, main containers before sidecars; true when none runs.
+fn stop_all(view: &View, plan: &mut Plan, grace: i64, message: impl Fn(&str) -> String) -> bool {
+    let sidecar = |life: &ContainerStatus| {
+        let init = view.spec().init_containers.iter().flatten();
+        init.into_iter().any(|c| c.name == life.identity.container && Role::of_init(c) == Role::Sidecar)
+    };
+    let running: Vec<_> = view.containers.iter().filter(|c| c.state.is_running()).collect();
+    let mains_left = running.iter().any(|life| !sidecar(life));
+    for life in &running {
+        let name = &life.identity.container;
+        if view.busy.contains(name) || (mains_left && sidecar(life)) {
+            continue;
+        }
+        let (container, id) = (name.clone(), life.id.clone());
+        plan.actions.push(Action::Stop { container, id, grace, message: message(name) });
+    }
+    running.is_empty() && view.busy.is_empty()
+}
+
+fn default_grace(view: &View) -> i64 {
+    view.spec().termination_grace_period_seconds.unwrap_or(30)
+}
+
+fn past_deadline(view: &View, plan: &mut Plan) -> Option<Failure> {
+    let seconds = view.spec().active_deadline_seconds?;
+    let started = view.pod.status.as_ref()?.start_time.as_ref()?.0;
+    let deadline = started.saturating_add(SignedDuration::from_secs(seconds)).ok()?;
+    if deadline > view.now {
+        plan.wake_at(deadline);
+        return None;
+    }
+    let message = "Pod was active on the node longer than the specified deadline".to_string();
+    Some(Failure { reason: "DeadlineExceeded", message })
+}
+
+fn run(view: &View, plan: &mut Plan) {
+    let spec = view.spec();
+    let mains: Vec<_> = spec.containers.iter().map(|c| (c, step(view, Role::Main, c))).collect();
+    let over = mains.iter().all(|(_, step)| matches!(step, Step::Done { .. }));
+    if over && !mains.is_empty() {
+        // What is left are sidecars; the phase becomes terminal from these statuses.
+        stop_all(view, plan, default_grace(view), |c| format!("Stopping container {c}"));
+        return;
+    }
+    if view.sandbox_busy {
+        return;
+    }
+    if !view.sandbox.is_some_and(|s| s.ready) {
+        match view.facts.sandbox.as_ref().filter(|trouble| trouble.retry_at > view.now) {
+            Some(trouble) => plan.wake_at(trouble.retry_at),
+            None => plan.actions.push(Action::EnsureSandbox),
+        }
+        return;
+    }
+    if initialized(view, plan) {
+        for (container, step) in mains {
+            take(view, plan, container, step);
+        }
+    }
+    for life in surplus(view) {
+        plan.actions.push(remove(life));
+    }
+}
+
+/// Brings the init containers forward; true when the main containers' turn has come.
+fn initialized(view: &View, plan: &mut Plan) -> bool {
+    let spec = view.spec();
+    // Main containers exist: initialization is over, whatever became of the init containers.
+    let mains_exist =
+        view.containers.iter().any(|life| spec.containers.iter().any(|c| c.name == life.identity.container));
+    let mut turn = true;
+    for container in spec.init_containers.iter().flatten() {
+        let role = Role::of_init(container);
+        if role == Role::Init && mains_exist {
+            continue;
+        }
+        let step = step(view, role, container);
+        let passed = match (&step, role) {
+            (Step::Done { code: 0 }, Role::Init) => true,
+            (Step::Running(life), Role::Sidecar) => crate::kubelet::status::started(view, container, life),
+            _ => mains_exist,
+        };
+        take(view, plan, container, step);
+        turn = passed;
+        if !turn {
+            break;
+        }
+    }
+    turn
+}
+
+fn take(view: &View, plan: &mut Plan, container: &Container, step: Step) {
+    let name = container.name.clone();
+    match step {
+        Step::Busy | Step::Running(_) | Step::Done { .. } => {}
+        Step::Stop { life, message, grace } => {
+            let grace = grace.unwrap_or_else(|| default_grace(view));
+            plan.actions.push(Action::Stop { container: name, id: life.id.clone(), grace, message });
+        }
+        Step::Discard(life) => plan.actions.push(remove(life)),
+        Step::Start { attempt, streak, made } => {
+            let made = made.map(|life| life.id.clone());
+            plan.actions.push(Action::Start { container: name, attempt, streak, made });
+        }
+        Step::Wait { until, reason, message } => {
+            plan.wake_at(until);
+            if let Some(trouble) = view.facts.container(&name).and_then(|f| f.trouble.as_ref()) {
+                let changes = trouble.at.saturating_add(super::facts::SHOWN).unwrap_or(until);
+                if changes > view.now {
+                    plan.wake_at(changes);
+                }
+            }
+            plan.waiting.insert(name, (reason, message));
+        }
+    }
+}
+
+/// Dead lives beyond the newest life and the one before, which `logs --previous` reads.
+fn surplus<'a>(view: &View<'a>) -> Vec<&'a ContainerStatus> {
+    let mut names: Vec<&str> = view.containers.iter().map(|c| c.identity.container.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut out = Vec::new();
+    for name in names.into_iter().filter(|name| !view.busy.contains(*name)) {
+        out.extend(view.lives(name).into_iter().skip(2).filter(|life| !life.state.is_running()));
+    }
+    out
+}
+
+fn remove(life: &ContainerStatus) -> Action {
+    Action::Remove { container: life.identity.container.clone(), id: life.id.clone() }
+}
+
+#[cfg(test)]
+mod tests;

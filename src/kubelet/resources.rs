@@ -1,0 +1,164 @@
+//! Quantities as the kubelet needs them: limits for the runtime, OOM scores, QoS classes. Pure.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use std::collections::BTreeMap;
+
+/// A quantity in thousandths, rounded up; `None` where it is no quantity.
+pub fn milli(text: &str) -> Option<i128> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(split);
+    let (number, scale): (&str, f64) = match suffix {
+        "" => (number, 1e3),
+        "n" => (number, 1e-6),
+        "u" => (number, 1e-3),
+        "m" => (number, 1.0),
+        "k" => (number, 1e6),
+        "M" => (number, 1e9),
+        "G" => (number, 1e12),
+        "T" => (number, 1e15),
+        "P" => (number, 1e18),
+        "E" => (number, 1e21),
+        "Ki" => (number, 1024e3),
+        "Mi" => (number, 1024f64.powi(2) * 1e3),
+        "Gi" => (number, 1024f64.powi(3) * 1e3),
+        "Ti" => (number, 1024f64.powi(4) * 1e3),
+        "Pi" => (number, 1024f64.powi(5) * 1e3),
+        "Ei" => (number, 1024f64.powi(6) * 1e3),
+        _ => (text, 1e3), // 1e3: an exponent
+    };
+    if let Ok(whole) = number.parse::<i128>()
+        && scale >= 1.0
+    {
+        return Some(whole.saturating_mul(scale as i128));
+    }
+    let value = number.parse::<f64>().ok().filter(|n| n.is_finite())?;
+    Some((value * scale).ceil() as i128)
+}
+
+/// Amounts of the resources that the kubelet knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    pub cpu_milli: i64,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes of local storage.
+    pub storage: i64,
+}
+
+impl Amounts {
+    /// The amount of a resource by its name, in thousandths.
+    pub fn milli(&self, resource: &str) -> Option<i128> {
+        match resource {
+            "cpu" => Some(i128::from(self.cpu_milli)),
+            "memory" => Some(i128::from(self.memory) * 1000),
+            "ephemeral-storage" => Some(i128::from(self.storage) * 1000),
+            _ => None,
+        }
+    }
+}
+
+fn amount(list: Option<&BTreeMap<String, Quantity>>, resource: &str) -> Option<i128> {
+    list?.get(resource).and_then(|q| milli(&q.0))
+}
+
+/// What a container may use and what weighs it against others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// 1/1000 of a CPU.
+    pub cpu_limit_milli: Option<i64>,
+    pub cpu_request_milli: Option<i64>,
+    /// Bytes.
+    pub memory_limit: Option<i64>,
+    /// What the kernel adds to the badness of the container's processes.
+    pub oom_score_adj: i64,
+}
+
+/// Limits of `container` on a node with `memory_capacity` bytes.
+pub fn limits(pod: &Pod, container: &Container, memory_capacity: i64) -> Limits {
+    let resources = container.resources.as_ref();
+    let limit = |name| amount(resources.and_then(|r| r.limits.as_ref()), name);
+    let request = |name| amount(resources.and_then(|r| r.requests.as_ref()), name).or_else(|| limit(name));
+    let bytes = |milli: i128| i64::try_from((milli + 999) / 1000).unwrap_or(i64::MAX);
+    let oom_score_adj = match pod.spec.as_ref().map(qos_class) {
+        Some("Guaranteed") => -997,
+        Some("BestEffort") | None => 1000,
+        _ => {
+            let wanted = request("memory").map(bytes).unwrap_or(0);
+            let capacity = memory_capacity.max(1);
+            (1000 - i64::try_from(1000i128 * i128::from(wanted) / i128::from(capacity)).unwrap_or(0)).clamp(3, 999)
+        }
+    };
+    let cpu = |milli: i128| i64::try_from(milli).ok().filter(|m| *m > 0);
+    Limits {
+        cpu_limit_milli: limit("cpu").and_then(cpu),
+        cpu_request_milli: request("cpu").and_then(cpu),
+        memory_limit: limit("memory").map(bytes).filter(|b| *b > 0),
+        oom_score_adj,
+    }
+}
+
+/// `Guaranteed`, `Burstable` or `BestEffort`, by the rule of the Kubernetes API.
+pub fn qos_class(spec: &PodSpec) -> &'static str {
+    let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let mut any = false;
+    let mut guaranteed = true;
+    for container in containers() {
+        let resources = container.resources.as_ref();
+        for name in ["cpu", "memory"] {
+            let limit = amount(resources.and_then(|r| r.limits.as_ref()), name).filter(|v| *v > 0);
+            let request = amount(resources.and_then(|r| r.requests.as_ref()), name).filter(|v| *v > 0);
+            any |= limit.is_some() || request.is_some();
+            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn reads_quantities() {
+        let cases = [
+            ("1", 1000),
+            ("250m", 250),
+            ("0.5", 500),
+            ("1Ki", 1_024_000),
+            ("1.5Gi", 1_610_612_736_000),
+            ("1k", 1_000_000),
+        ];
+        for (text, expect) in
+            cases.into_iter().chain([("1e3", 1_000_000), ("100u", 1), ("1E", 1_000_000_000_000_000_000_000)])
+        {
+            assert_eq!(milli(text), Some(expect), "{text}");
+        }
+        assert_eq!(milli("x"), None);
+    }
+
+    fn pod(resources: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"spec": {"containers": [{"name": "a", "resources": resources}]}})).unwrap()
+    }
+
+    #[test]
+    fn classes_and_oom_scores() {
+        let check = |resources, class: &str, score| {
+            let pod = pod(resources);
+            let spec = pod.spec.as_ref().unwrap();
+            assert_eq!(qos_class(spec), class);
+            assert_eq!(limits(&pod, &spec.containers[0], 1 << 30).oom_score_adj, score);
+        };
+        check(json!({}), "BestEffort", 1000);
+        check(json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed", -997);
+        check(json!({"requests": {"memory": "512Mi"}}), "Burstable", 500);
+        check(json!({"requests": {"cpu": "1"}}), "Burstable", 999);
+    }
+}

@@ -1,0 +1,53 @@
+//! The difference between a reported status and the true one, as a strategic merge patch of the
+//! status subresource: conditions that others add meanwhile survive it.
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use serde_json::{Map, Value, json};
+
+/// `None`: nothing to report. The patch carries the uid, so that it never hits a namesake.
+pub fn patch(pod: &Pod, new: &PodStatus) -> Option<Value> {
+    let old = serde_json::to_value(pod.status.clone().unwrap_or_default()).ok()?;
+    let new = serde_json::to_value(new).ok()?;
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return None };
+    let mut changes = Map::new();
+    for (key, value) in &new {
+        if old.get(key) != Some(value) {
+            changes.insert(key.clone(), value.clone());
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        changes.insert(key.clone(), Value::Null);
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    // Merged by key in Kubernetes' schema, but addresses replace each other.
+    for key in ["podIPs", "hostIPs"] {
+        if let Some(Value::Array(list)) = changes.get_mut(key)
+            && old.contains_key(key)
+        {
+            list.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    Some(json!({"metadata": {"uid": pod.metadata.uid}, "status": changes}))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn reports_only_what_changed() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"},
+            "status": {"phase": "Running", "message": "x", "podIPs": [{"ip": "1"}], "conditions": [{"type": "Theirs", "status": "True"}]}}))
+        .unwrap();
+        let mut new = pod.status.clone().unwrap();
+        assert_eq!(patch(&pod, &new), None);
+        new.phase = Some("Failed".into());
+        new.message = None;
+        new.pod_ips.as_mut().unwrap()[0].ip = "2".into();
+        let expect = json!({"phase": "Failed", "message": null, "podIPs": [{"$patch": "replace"}, {"ip": "2"}]});
+        assert_eq!(patch(&pod, &new).unwrap(), json!({"metadata": {"uid": "u"}, "status": expect}));
+    }
+}

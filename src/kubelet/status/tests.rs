@@ -1,0 +1,155 @@
+//! The words of a pod's status.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::kubelet::pod::facts::Facts;
+use crate::kubelet::pod::plan::plan;
+use crate::kubelet::pod::{container_hash, identity};
+use crate::kubelet::runtime::{ContainerIdentity, ContainerState, Exit, Sandbox};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+fn pod(spec: Value) -> Pod {
+    let meta = json!({"name": "p", "namespace": "ns", "uid": "u", "generation": 1});
+    serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap()
+}
+
+fn life(pod: &Pod, name: &str, count: u32, state: ContainerState) -> Life {
+    let container = all_containers(pod.spec.as_ref().unwrap()).find(|(_, c)| c.name == name).unwrap().1;
+    Life {
+        id: format!("{name}{count}"),
+        identity: ContainerIdentity {
+            pod: identity(pod),
+            container: name.into(),
+            restart_count: count,
+            hash: container_hash(container),
+        },
+        sandbox: "s".into(),
+        image: "w".into(),
+        image_id: "abc".into(),
+        created: at(0),
+        state,
+        labels: Default::default(),
+        log_path: String::new(),
+    }
+}
+
+fn exited(code: i32, oom_killed: bool) -> ContainerState {
+    ContainerState::Exited(Exit { code, started: Some(at(0)), finished: at(5), oom_killed, message: None })
+}
+
+fn status(pod: &Pod, lives: Vec<Life>) -> Value {
+    let sandbox = Sandbox {
+        id: "s".into(),
+        pod: identity(pod),
+        ready: true,
+        ips: vec!["10.1.0.9".parse().unwrap()],
+        host_network: false,
+        created: at(0),
+        labels: Default::default(),
+    };
+    let (facts, busy) = (Facts::default(), BTreeSet::new());
+    let view = View {
+        pod,
+        sandbox: Some(&sandbox),
+        containers: &lives,
+        facts: &facts,
+        busy: &busy,
+        sandbox_busy: false,
+        now: at(6),
+    };
+    serde_json::to_value(pod_status(&view, &plan(&view), &NodeAddresses(vec!["10.0.0.1".into()]))).unwrap()
+}
+
+fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
+    status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == name).unwrap()
+}
+
+const RUNNING: fn() -> ContainerState = || ContainerState::Running { started: at(1), pid: 1 };
+
+#[test]
+fn a_running_pod() {
+    let pod = pod(json!({"containers": [{"name": "web", "image": "w:1"}]}));
+    let status = status(&pod, vec![life(&pod, "web", 0, RUNNING())]);
+    assert_eq!(status["phase"], "Running");
+    assert_eq!((&status["podIP"], &status["hostIP"]), (&json!("10.1.0.9"), &json!("10.0.0.1")));
+    assert_eq!(status["qosClass"], "BestEffort");
+    let web = &status["containerStatuses"][0];
+    assert_eq!(web["containerID"], "podman://web0");
+    assert_eq!(web["imageID"], "sha256:abc");
+    assert_eq!((&web["ready"], &web["started"]), (&json!(true), &json!(true)));
+    assert_eq!(web["state"]["running"]["startedAt"], "2023-11-14T22:13:21Z");
+    for name in ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"] {
+        assert_eq!(condition(&status, name)["status"], "True", "{name}");
+    }
+}
+
+#[test]
+fn a_pod_that_waits_for_its_readiness_probe() {
+    let pod =
+        pod(json!({"containers": [{"name": "web", "image": "w", "readinessProbe": {"tcpSocket": {"port": 80}}}]}));
+    let status = status(&pod, vec![life(&pod, "web", 0, RUNNING())]);
+    let ready = condition(&status, "Ready");
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("ContainersNotReady")));
+    assert_eq!(ready["message"], "containers with unready status: [web]");
+}
+
+#[test]
+fn an_initializing_pod() {
+    let pod = pod(json!({"initContainers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}],
+        "containers": [{"name": "web", "image": "w"}]}));
+    let status = status(&pod, vec![life(&pod, "a", 0, exited(0, false)), life(&pod, "b", 0, RUNNING())]);
+    assert_eq!(status["phase"], "Pending");
+    assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+    assert_eq!(status["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
+    let initialized = condition(&status, "Initialized");
+    assert_eq!(initialized["reason"], "ContainersNotInitialized");
+    assert_eq!(initialized["message"], "containers with incomplete status: [b]");
+}
+
+#[test]
+fn a_crash_loop_shows_the_last_state() {
+    let pod = pod(json!({"containers": [{"name": "web", "image": "w"}]}));
+    let status = status(&pod, vec![life(&pod, "web", 3, exited(137, true))]);
+    let web = &status["containerStatuses"][0];
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(web["state"]["waiting"]["reason"], "CrashLoopBackOff");
+    assert_eq!(web["state"]["waiting"]["message"], "back-off 40s restarting failed container=web pod=p_ns(u)");
+    assert_eq!(web["lastState"]["terminated"]["reason"], "OOMKilled");
+    assert_eq!((&web["restartCount"], &web["ready"]), (&json!(3), &json!(false)));
+}
+
+#[test]
+fn completed_and_failed_pods() {
+    let pod = pod(
+        json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "w"}, {"name": "b", "image": "w"}]}),
+    );
+    let end = |code| status(&pod, vec![life(&pod, "a", 0, exited(0, false)), life(&pod, "b", 0, exited(code, false))]);
+    let done = end(0);
+    assert_eq!(done["phase"], "Succeeded");
+    assert_eq!(condition(&done, "Ready")["reason"], "PodCompleted");
+    assert_eq!(condition(&done, "Initialized")["reason"], "PodCompleted");
+    let failed = end(3);
+    assert_eq!(failed["phase"], "Failed");
+    assert_eq!(failed["containerStatuses"][1]["state"]["terminated"]["reason"], "Error");
+    assert_eq!(condition(&failed, "Ready")["reason"], "PodFailed");
+}
+
+#[test]
+fn conditions_of_others_stay_and_gates_count() {
+    let mut pod =
+        pod(json!({"readinessGates": [{"conditionType": "lb/ready"}], "containers": [{"name": "web", "image": "w"}]}));
+    let run = |pod: &Pod| status(pod, vec![life(pod, "web", 0, RUNNING())]);
+    let ready = condition(&run(&pod), "Ready").clone();
+    assert_eq!(ready["reason"], "ReadinessGatesNotReady");
+    assert_eq!(ready["message"], "corresponding condition of pod readiness gate \"lb/ready\" does not exist.");
+    pod.status = serde_json::from_value(json!({"conditions": [{"type": "lb/ready", "status": "True"}]})).unwrap();
+    let status = run(&pod);
+    assert_eq!(condition(&status, "Ready")["status"], "True");
+    assert_eq!(condition(&status, "lb/ready")["status"], "True");
+}
