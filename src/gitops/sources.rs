@@ -1,0 +1,147 @@
+//! Where manifests come from: directories and git repositories.
+//!
+//! A source hands out [`Snapshot`]s: all manifest files at one revision. It never runs anything it
+//! reads (no hooks, no submodules, no filters), and never reads out of its tree.
+
+pub mod dir;
+pub mod git;
+pub mod location;
+pub mod watch;
+
+pub use location::Location;
+
+use crate::base::wake::Wake;
+use crate::gitops::render::RenderError;
+use async_trait::async_trait;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One manifest larger than this is refused.
+pub const MAX_FILE_BYTES: u64 = 3 << 20;
+/// All manifests of one source together.
+pub const MAX_TOTAL_BYTES: u64 = 64 << 20;
+/// Manifest files of one source.
+pub const MAX_FILES: usize = 10_000;
+
+/// A manifest file. `path` is relative to the source, with `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub path: Arc<str>,
+    pub bytes: Bytes,
+}
+
+/// A source's manifests at one revision.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The commit's full hash, or `sha256:...` of the files.
+    pub revision: String,
+    /// In path order.
+    pub files: Vec<File>,
+    /// Files that cannot be taken (too large, a link out of the tree): errors of the source.
+    pub rejected: Vec<RenderError>,
+    pub warnings: Vec<String>,
+    /// The source for people, without credentials.
+    pub origin: String,
+}
+
+impl Snapshot {
+    /// A snapshot of these files, e.g. of standard input.
+    pub fn new(origin: impl Into<String>, files: Vec<File>, rejected: Vec<RenderError>) -> Self {
+        let revision = content_revision(&files, &rejected);
+        Self { revision, files, rejected, warnings: Vec::new(), origin: origin.into() }
+    }
+
+    #[cfg(test)]
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        let file = |(path, text): &(&str, &str)| File { path: (*path).into(), bytes: text.to_string().into() };
+        Self::new("test", files.iter().map(file).collect(), Vec::new())
+    }
+
+    /// The revision for people: 7 digits of a commit, 12 of a content hash.
+    pub fn short_revision(&self) -> &str {
+        short(&self.revision)
+    }
+}
+
+/// Cuts a revision to what people read.
+pub fn short(revision: &str) -> &str {
+    match revision.strip_prefix("sha256:") {
+        Some(hash) => hash.get(..12).unwrap_or(hash),
+        None => revision.get(..7).unwrap_or(revision),
+    }
+}
+
+fn content_revision(files: &[File], rejected: &[RenderError]) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update((file.path.len() as u64).to_be_bytes());
+        hash.update(file.path.as_bytes());
+        hash.update((file.bytes.len() as u64).to_be_bytes());
+        hash.update(&file.bytes);
+    }
+    for error in rejected {
+        hash.update(error.to_string());
+    }
+    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
+/// Why a source gave no snapshot. Nothing of it is applied; what runs keeps running.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    #[error("{source_text}: not a source: {why}")]
+    BadLocation { source_text: String, why: String },
+    #[error("{0}: no such file or directory")]
+    Missing(PathBuf),
+    #[error("cannot read {path}: {cause}")]
+    Read { path: PathBuf, cause: Arc<std::io::Error> },
+    #[error("{path}: more than {MAX_FILES} manifest files; name a directory further down")]
+    TooManyFiles { path: String },
+    #[error("{path}: the manifests are larger than {} MiB together", MAX_TOTAL_BYTES >> 20)]
+    TooLarge { path: String },
+    #[error("git {url}: {what}{}", hint_text(.hint))]
+    Git { url: String, what: String, hint: &'static str },
+    #[error("git {url}: no answer within {seconds} s; the last good commit stays in force")]
+    Timeout { url: String, seconds: u64 },
+    #[error("git {url}: an earlier fetch still hangs; waiting for it to end")]
+    Busy { url: String },
+    #[error("cannot watch {path}: {cause}")]
+    Watch { path: PathBuf, cause: String },
+}
+
+fn hint_text(hint: &str) -> String {
+    if hint.is_empty() { String::new() } else { format!(" ({hint})") }
+}
+
+/// Something that holds manifests and changes over time.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Reads the manifests as they are now.
+    async fn fetch(&self) -> Result<Snapshot, SourceError>;
+    /// Rings `wake` when the contents may have changed, until the guard is dropped. `None` where
+    /// only asking again tells (remote repositories: poll).
+    fn watch(&self, wake: Wake) -> Result<Option<watch::Guard>, SourceError>;
+    /// The source for people, without credentials.
+    fn describe(&self) -> String;
+}
+
+/// Opens a location. `repos` is the directory for mirrors of remote repositories. `recursive`
+/// matters to directories only.
+pub fn open(location: &Location, repos: &Path, recursive: bool) -> Arc<dyn Source> {
+    match location {
+        Location::Directory(path) => Arc::new(dir::DirSource::new(path.clone(), recursive)),
+        Location::Git(git) => Arc::new(git::GitSource::new(git.clone(), repos)),
+    }
+}
+
+/// Whether a file name is one of a manifest.
+pub fn is_manifest(name: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
+}
+
+/// Editors' and tools' private files and directories.
+pub fn is_hidden(name: &str) -> bool {
+    name.starts_with('.')
+}

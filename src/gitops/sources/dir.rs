@@ -1,0 +1,266 @@
+//! Manifests in a directory, or one file.
+
+use super::watch::{self, Guard};
+use super::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden, is_manifest};
+use crate::base::wake::Wake;
+use crate::gitops::render::{Origin, RenderError};
+use async_trait::async_trait;
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub struct DirSource {
+    root: PathBuf,
+    recursive: bool,
+}
+
+impl DirSource {
+    pub fn new(root: PathBuf, recursive: bool) -> Self {
+        Self { root, recursive }
+    }
+}
+
+#[async_trait]
+impl Source for DirSource {
+    async fn fetch(&self) -> Result<Snapshot, SourceError> {
+        let (root, recursive) = (self.root.clone(), self.recursive);
+        let read = tokio::task::spawn_blocking(move || read(&root, recursive)).await;
+        read.unwrap_or_else(|join| {
+            let cause = Arc::new(io::Error::other(join.to_string()));
+            Err(SourceError::Read { path: self.root.clone(), cause })
+        })
+    }
+
+    fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
+        watch::directory(&self.root, self.recursive, wake).map(Some)
+    }
+
+    fn describe(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+/// Reads the manifests under `root`; a file is read whatever its name.
+pub fn read(root: &Path, recursive: bool) -> Result<Snapshot, SourceError> {
+    let fail = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::NotFound => SourceError::Missing(root.to_path_buf()),
+        _ => SourceError::Read { path: root.to_path_buf(), cause: Arc::new(cause) },
+    };
+    let canonical = fs::canonicalize(root).map_err(fail)?;
+    let mut reader = Reader { root, canonical, recursive, ..Reader::default() };
+    if fs::metadata(root).map_err(fail)?.is_dir() {
+        let canonical = reader.canonical.clone();
+        reader.visited.insert(canonical);
+        reader.directory(root)?;
+    } else {
+        reader.file(root)?;
+    }
+    Ok(Snapshot::new(root.display().to_string(), reader.files, reader.rejected))
+}
+
+struct Reader<'a> {
+    root: &'a Path,
+    canonical: PathBuf,
+    recursive: bool,
+    visited: HashSet<PathBuf>,
+    files: Vec<File>,
+    rejected: Vec<RenderError>,
+    bytes: u64,
+}
+
+impl Default for Reader<'_> {
+    fn default() -> Self {
+        Self {
+            root: Path::new(""),
+            canonical: PathBuf::new(),
+            recursive: false,
+            visited: HashSet::new(),
+            files: Vec::new(),
+            rejected: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn directory(&mut self, directory: &Path) -> Result<(), SourceError> {
+        let fail = |cause| SourceError::Read { path: directory.to_path_buf(), cause: Arc::new(cause) };
+        let mut entries: Vec<_> = fs::read_dir(directory).map_err(fail)?.collect::<Result<_, _>>().map_err(fail)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if is_hidden(&name) {
+                continue;
+            }
+            self.entry(&entry.path(), &name)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &Path, name: &str) -> Result<(), SourceError> {
+        // A file that vanishes between listing and reading was being replaced: its event comes.
+        let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
+        let wanted = is_manifest(name);
+        if kind.is_symlink() {
+            let Ok(target) = fs::canonicalize(path) else {
+                if wanted {
+                    self.reject(path, "the symbolic link leads nowhere", "remove it, or fix its target");
+                }
+                return Ok(());
+            };
+            if !target.starts_with(&self.canonical) {
+                if wanted || target.is_dir() {
+                    let what = format!("the symbolic link leads out of the source, to {}", target.display());
+                    self.reject(path, &what, "copy the file into the source");
+                }
+                return Ok(());
+            }
+        }
+        let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+        if metadata.is_dir() {
+            let new = fs::canonicalize(path).is_ok_and(|canonical| self.visited.insert(canonical));
+            return if self.recursive && new { self.directory(path) } else { Ok(()) };
+        }
+        if wanted { self.file(path) } else { Ok(()) }
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), SourceError> {
+        match read_regular(path) {
+            Ok(Content::Bytes(bytes)) => {
+                self.bytes += bytes.len() as u64;
+                if self.bytes > MAX_TOTAL_BYTES {
+                    return Err(SourceError::TooLarge { path: self.root.display().to_string() });
+                }
+                if self.files.len() == MAX_FILES {
+                    return Err(SourceError::TooManyFiles { path: self.root.display().to_string() });
+                }
+                let file = File { path: self.relative(path), bytes: bytes.into() };
+                self.files.push(file);
+            }
+            Ok(Content::TooLarge(size)) => {
+                let (what, hint) = too_large(size);
+                self.reject(path, &what, hint);
+            }
+            Ok(Content::Special) => self.reject(path, "not a regular file", "devices, pipes and sockets are not read"),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => self.reject(path, &format!("cannot be read: {cause}"), ""),
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, path: &Path, what: &str, hint: &str) {
+        let origin = Origin { file: self.relative(path), line: 0, column: 0 };
+        self.rejected.push(RenderError::new(origin, what).hint(hint));
+    }
+
+    /// As the user would write it: `examples/hello/web.yaml`.
+    fn relative(&self, path: &Path) -> Arc<str> {
+        path.display().to_string().into()
+    }
+}
+
+/// What is said of a manifest over the limit.
+pub(super) fn too_large(size: u64) -> (String, &'static str) {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let what = format!("the file has {}, more than the {} a manifest may have", mib(size), mib(MAX_FILE_BYTES));
+    (what, "split it, or keep large data out of manifests")
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    TooLarge(u64),
+    Special,
+}
+
+fn read_regular(path: &Path) -> io::Result<Content> {
+    // Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Content::Special);
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Ok(Content::TooLarge(metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    let size = bytes.len() as u64;
+    Ok(if size > MAX_FILE_BYTES { Content::TooLarge(size) } else { Content::Bytes(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn paths(snapshot: &Snapshot, root: &Path) -> Vec<String> {
+        let prefix = format!("{}/", root.display());
+        snapshot.files.iter().map(|file| file.path.replace(&prefix, "")).collect()
+    }
+
+    fn rejected(snapshot: &Snapshot, root: &Path) -> Vec<String> {
+        let prefix = format!("{}/", root.display());
+        snapshot.rejected.iter().map(|error| error.to_string().replace(&prefix, "")).collect()
+    }
+
+    #[test]
+    fn manifests_in_path_order_and_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path();
+        fs::create_dir_all(root.join("sub/.git")).unwrap();
+        for name in
+            ["b.yml", "a.yaml", "c.json", "README.md", ".hidden.yaml", "x.yaml~", "sub/d.yaml", "sub/.git/e.yaml"]
+        {
+            fs::write(root.join(name), "a: 1").unwrap();
+        }
+        assert_eq!(paths(&read(root, true).unwrap(), root), ["a.yaml", "b.yml", "c.json", "sub/d.yaml"]);
+        assert_eq!(paths(&read(root, false).unwrap(), root), ["a.yaml", "b.yml", "c.json"]);
+        assert_eq!(read(&root.join("README.md"), true).unwrap().files.len(), 1);
+        assert!(matches!(read(&root.join("none"), true), Err(SourceError::Missing(_))));
+    }
+
+    #[test]
+    fn the_revision_follows_the_content() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("a.yaml"), "a: 1").unwrap();
+        let first = read(temp.path(), true).unwrap().revision;
+        assert_eq!(first, read(temp.path(), true).unwrap().revision);
+        fs::write(temp.path().join("a.yaml"), "a: 2").unwrap();
+        assert_ne!(first, read(temp.path(), true).unwrap().revision);
+    }
+
+    #[test]
+    fn links_out_of_the_tree_large_files_and_pipes_are_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("src");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(temp.path().join("secret.yaml"), "a: 1").unwrap();
+        fs::write(root.join("ok.yaml"), "a: 1").unwrap();
+        symlink("../secret.yaml", root.join("out.yaml")).unwrap();
+        symlink("ok.yaml", root.join("in.yaml")).unwrap();
+        symlink("nowhere", root.join("dangling.yaml")).unwrap();
+        symlink("/etc", root.join("etc")).unwrap();
+        symlink("..", root.join("sub/loop")).unwrap();
+        fs::write(root.join("big.yaml"), vec![b'#'; 10_000_000]).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe.yaml"), rustix::fs::Mode::RWXU).unwrap();
+        let snapshot = read(&root, true).unwrap();
+        assert_eq!(paths(&snapshot, &root), ["in.yaml", "ok.yaml"]);
+        let target = fs::canonicalize(temp.path()).unwrap();
+        assert_eq!(
+            rejected(&snapshot, &root),
+            [
+                "big.yaml: the file has 9.5 MiB, more than the 3.0 MiB a manifest may have (split it, or keep large data out of manifests)".to_owned(),
+                "dangling.yaml: the symbolic link leads nowhere (remove it, or fix its target)".to_owned(),
+                "etc: the symbolic link leads out of the source, to /etc (copy the file into the source)".to_owned(),
+                format!("out.yaml: the symbolic link leads out of the source, to {}/secret.yaml (copy the file into the source)", target.display()),
+                "pipe.yaml: not a regular file (devices, pipes and sockets are not read)".to_owned(),
+            ]
+        );
+    }
+}

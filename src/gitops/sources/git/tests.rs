@@ -1,0 +1,147 @@
+//! Git sources against repositories made with the git command.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use std::fs;
+use std::process::Command;
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git")
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@t",
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "protocol.file.allow=always",
+        ])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn repository() -> tempfile::TempDir {
+    let temp = tempfile::tempdir().unwrap();
+    git(temp.path(), &["init", "-q"]);
+    fs::create_dir_all(temp.path().join("deploy")).unwrap();
+    fs::write(temp.path().join("deploy/a.yaml"), "a: 1\n").unwrap();
+    fs::write(temp.path().join("README.md"), "x").unwrap();
+    git(temp.path(), &["add", "."]);
+    git(temp.path(), &["commit", "-qm", "one"]);
+    temp
+}
+
+fn source(text: &str, repos: &Path) -> GitSource {
+    match super::super::Location::parse(text).unwrap() {
+        super::super::Location::Git(location) => GitSource::new(location, repos),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn fetch(text: &str) -> Result<Snapshot, String> {
+    let repos = tempfile::tempdir().unwrap();
+    source(text, repos.path()).fetch().await.map_err(|e| e.to_string())
+}
+
+fn paths(snapshot: &Snapshot) -> Vec<&str> {
+    snapshot.files.iter().map(|file| &*file.path).collect()
+}
+
+#[tokio::test]
+async fn branches_tags_commits_and_paths() {
+    let temp = repository();
+    let url = temp.path().display();
+    let first = git(temp.path(), &["rev-parse", "HEAD"]);
+    git(temp.path(), &["tag", "-am", "v", "v1"]);
+    git(temp.path(), &["checkout", "-qb", "feature/x"]);
+    fs::write(temp.path().join("b.yaml"), "b: 1\n").unwrap();
+    git(temp.path(), &["add", "."]);
+    git(temp.path(), &["commit", "-qm", "two"]);
+    let second = git(temp.path(), &["rev-parse", "HEAD"]);
+
+    let head = fetch(&format!("file://{url}")).await.unwrap();
+    assert_eq!((head.revision.clone(), paths(&head)), (second.clone(), vec!["b.yaml", "deploy/a.yaml"]));
+    for reference in ["main", "v1", first.as_str(), &first[..8], "refs/heads/main"] {
+        let snapshot = fetch(&format!("git+{url}#{reference}")).await.unwrap();
+        assert_eq!(
+            (snapshot.revision.as_str(), paths(&snapshot)),
+            (first.as_str(), vec!["deploy/a.yaml"]),
+            "{reference}"
+        );
+    }
+    let part = fetch(&format!("git+{url}#feature/x:deploy/")).await.unwrap();
+    assert_eq!((part.revision, part.files[0].path.as_ref()), (second, "deploy/a.yaml"));
+}
+
+#[tokio::test]
+async fn errors_say_what_is_missing() {
+    let temp = repository();
+    let url = temp.path().display().to_string();
+    let error = |text: String| async move { fetch(&text).await.unwrap_err() };
+    assert!(error(format!("git+{url}#nope")).await.contains("no branch, tag or commit \"nope\""));
+    assert!(error(format!("git+{url}#main:nope")).await.contains("has no \"nope\" (check the path"));
+    let inside = error(format!("git+{url}/deploy")).await;
+    assert!(inside.contains("is there a git repository?"), "{inside}");
+    let empty = tempfile::tempdir().unwrap();
+    git(empty.path(), &["init", "-q"]);
+    let unborn = error(format!("git+{}", empty.path().display())).await;
+    assert!(unborn.contains("no commit yet"), "{unborn}");
+}
+
+#[tokio::test]
+async fn links_and_submodules_stay_out() {
+    let other = repository();
+    let temp = repository();
+    std::os::unix::fs::symlink("a.yaml", temp.path().join("deploy/in.yaml")).unwrap();
+    std::os::unix::fs::symlink("../../etc/passwd.yaml", temp.path().join("deploy/out.yaml")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", temp.path().join("deploy/abs.yaml")).unwrap();
+    git(temp.path(), &["submodule", "--quiet", "add", other.path().to_str().unwrap(), "sub"]);
+    git(temp.path(), &["add", "."]);
+    git(temp.path(), &["commit", "-qm", "links"]);
+    let snapshot = fetch(&format!("git+{}", temp.path().display())).await.unwrap();
+    assert_eq!(paths(&snapshot), ["deploy/a.yaml", "deploy/in.yaml"]);
+    assert_eq!(snapshot.files[1].bytes, "a: 1\n");
+    let rejected: Vec<_> = snapshot.rejected.iter().map(|e| e.origin.to_string()).collect();
+    assert_eq!(rejected, ["deploy/abs.yaml", "deploy/out.yaml"]);
+    assert_eq!(snapshot.warnings, ["sub: submodules are not followed; its manifests are left out"]);
+}
+
+#[tokio::test]
+async fn a_commit_rings() {
+    let temp = repository();
+    let repos = tempfile::tempdir().unwrap();
+    let source = source(&format!("git+{}", temp.path().display()), repos.path());
+    let wake = Wake::default();
+    let guard = source.watch(wake.clone()).unwrap();
+    assert!(guard.is_some());
+    git(temp.path(), &["commit", "-q", "--allow-empty", "-m", "two"]);
+    tokio::time::timeout(Duration::from_secs(10), wake.wait()).await.unwrap();
+    let head = git(temp.path(), &["rev-parse", "HEAD"]);
+    assert_eq!(source.fetch().await.unwrap().revision, head);
+}
+
+#[test]
+fn a_mirror_follows_its_remote() {
+    // Through libgit2's local transport, which stands for the network ones here.
+    let temp = repository();
+    let repos = tempfile::tempdir().unwrap();
+    let location = GitLocation::new(temp.path().to_str().unwrap(), "main", "").unwrap();
+    let repository = mirror::open(repos.path()).unwrap();
+    let id = |repository: &Repository| mirror::commit(repository, &location).map(|commit| commit.id().to_string());
+    let first = git(temp.path(), &["rev-parse", "main"]);
+    assert_eq!(id(&repository).unwrap(), first);
+    git(temp.path(), &["commit", "-q", "--allow-empty", "-m", "two"]);
+    let second = git(temp.path(), &["rev-parse", "main"]);
+    assert_eq!(id(&repository).unwrap(), second);
+    let reopened = mirror::open(repos.path()).unwrap();
+    assert_eq!(id(&reopened).unwrap(), second);
+    let pinned = GitLocation::new(temp.path().to_str().unwrap(), &first, "").unwrap();
+    fs::remove_dir_all(temp.path().join(".git")).unwrap();
+    assert_eq!(mirror::commit(&reopened, &pinned).unwrap().id().to_string(), first, "kept without the remote");
+    assert!(mirror::commit(&reopened, &location).is_err());
+}

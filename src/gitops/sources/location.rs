@@ -1,0 +1,222 @@
+//! What a source string means.
+//!
+//! | written | meaning |
+//! |---|---|
+//! | `examples/hello`, `/srv/app`, `web.yaml` | a directory or file, even where it is a repository's working tree |
+//! | `https://`, `http://`, `ssh://`, `git://`, `file://` | a git repository |
+//! | `git@host:team/repo` | a git repository over ssh |
+//! | `/srv/app.git`, `git+/srv/app` | a local git repository |
+//! | any of these with `#ref:path` | that branch, tag or commit, and that directory of a git repository |
+//!
+//! `#ref`, `#:path` and `#ref:path` are all allowed; without a ref the repository's HEAD is meant.
+
+use super::SourceError;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory, or a single file.
+    Directory(PathBuf),
+    Git(GitLocation),
+}
+
+/// A repository, what of it, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitLocation {
+    /// A URL, `user@host:path`, or a local path. May hold credentials: print [`GitLocation::describe`].
+    pub url: String,
+    /// Branch, tag or commit; `None`: HEAD.
+    pub reference: Option<String>,
+    /// Directory or file in the repository, without slashes at its ends; empty: all.
+    pub path: String,
+}
+
+const SCHEMES: [&str; 5] = ["https://", "http://", "ssh://", "git://", "file://"];
+
+impl Location {
+    /// Reads a source string.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        let refuse = |why: &str| Err(bad(text, why));
+        if text.is_empty() {
+            return refuse("it is empty");
+        }
+        if text.chars().any(char::is_control) {
+            return refuse("it has control characters");
+        }
+        if text.starts_with('-') {
+            return refuse("it starts with a dash; write ./-name for a directory of that name");
+        }
+        let (forced, rest) = match text.strip_prefix("git+") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        // A directory may well have a # in its name.
+        let exists = !forced && std::path::Path::new(text).exists();
+        let (base, fragment) = match rest.split_once('#') {
+            Some((base, fragment)) if !exists => (base, Some(fragment)),
+            _ => (rest, None),
+        };
+        let remote = is_url(base) || is_scp(base);
+        if !remote && base.contains("::") {
+            return refuse("remote helpers are not supported");
+        }
+        if !remote && base.contains("://") {
+            return refuse("known are https, http, ssh, git and file URLs");
+        }
+        if !(remote || forced || fragment.is_some() || base.trim_end_matches('/').ends_with(".git")) {
+            return Ok(Self::Directory(PathBuf::from(base)));
+        }
+        let (reference, path) = match fragment {
+            Some(fragment) => fragment.split_once(':').unwrap_or((fragment, "")),
+            None => ("", ""),
+        };
+        Ok(Self::Git(GitLocation::new(base, reference, path)?))
+    }
+
+    /// The location for people, without credentials.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Directory(path) => path.display().to_string(),
+            Self::Git(git) => git.describe(),
+        }
+    }
+}
+
+impl GitLocation {
+    /// A repository given in parts; `reference` and `path` may be empty.
+    pub fn new(url: &str, reference: &str, path: &str) -> Result<Self, SourceError> {
+        let url = url.strip_prefix("git+").unwrap_or(url);
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        if url.is_empty() || url.starts_with('-') || (is_url(url) || is_scp(url)) && host.starts_with('-') {
+            return Err(bad(&redact(url), "the repository or its host is missing or starts with a dash"));
+        }
+        if url.contains("::") && !is_url(url) {
+            return Err(bad(&redact(url), "remote helpers are not supported"));
+        }
+        if reference.starts_with('-')
+            || reference.contains([' ', '~', '^', '*', '?', '[', '\\'])
+            || reference.contains("..")
+        {
+            return Err(bad(&redact(url), &format!("{reference:?} is not a branch, tag or commit")));
+        }
+        let path = path.trim_matches('/').trim_start_matches("./");
+        if path.split('/').any(|part| part == "..") {
+            return Err(bad(&redact(url), &format!("the path {path:?} leads out of the repository")));
+        }
+        let path = if path == "." { "" } else { path };
+        let reference = Some(reference.to_owned()).filter(|reference| !reference.is_empty());
+        Ok(Self { url: url.to_owned(), reference, path: path.to_owned() })
+    }
+
+    /// The path of a repository on this machine, which is read in place.
+    pub fn local(&self) -> Option<PathBuf> {
+        match self.url.strip_prefix("file://") {
+            Some(path) => Some(PathBuf::from(path.strip_prefix("localhost").unwrap_or(path))),
+            None if is_url(&self.url) || is_scp(&self.url) => None,
+            None => Some(PathBuf::from(&self.url)),
+        }
+    }
+
+    /// `https://host/repo.git#main:deploy` without credentials.
+    pub fn describe(&self) -> String {
+        let mut text = redact(&self.url);
+        if self.reference.is_some() || !self.path.is_empty() {
+            text.push('#');
+            text.push_str(self.reference.as_deref().unwrap_or_default());
+        }
+        if !self.path.is_empty() {
+            text.push(':');
+            text.push_str(&self.path);
+        }
+        text
+    }
+}
+
+fn bad(text: &str, why: &str) -> SourceError {
+    SourceError::BadLocation { source_text: redact(text), why: why.to_owned() }
+}
+
+fn is_url(text: &str) -> bool {
+    SCHEMES.iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// `git@host:path`: a user, and a colon before the first slash.
+fn is_scp(text: &str) -> bool {
+    let head = text.split('/').next().unwrap_or(text);
+    head.split_once('@').is_some_and(|(user, rest)| !user.is_empty() && rest.contains(':')) && !text.contains("://")
+}
+
+/// Replaces credentials in a URL. A user name alone stays for ssh, where it is no secret.
+pub fn redact(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_end = rest.find(['/', '#', '?']).unwrap_or(rest.len());
+    let Some(at) = rest[..authority_end].rfind('@') else { return url.to_owned() };
+    let (user, host) = (&rest[..at], &rest[at + 1..]);
+    if scheme == "ssh" && !user.contains(':') {
+        return url.to_owned();
+    }
+    format!("{scheme}://***@{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn git(url: &str, reference: Option<&str>, path: &str) -> Location {
+        Location::Git(GitLocation { url: url.into(), reference: reference.map(Into::into), path: path.into() })
+    }
+
+    #[test]
+    fn strings_mean_what_the_table_says() {
+        for (text, location) in [
+            ("examples/hello", Location::Directory("examples/hello".into())),
+            ("/srv/app", Location::Directory("/srv/app".into())),
+            ("https://host/repo.git#main:deploy/", git("https://host/repo.git", Some("main"), "deploy")),
+            ("https://host/repo", git("https://host/repo", None, "")),
+            ("git@host:team/repo", git("git@host:team/repo", None, "")),
+            ("git@host:team/repo#v1", git("git@host:team/repo", Some("v1"), "")),
+            ("ssh://git@host:22/repo#:a/b", git("ssh://git@host:22/repo", None, "a/b")),
+            ("file:///srv/repo#feature/x:.", git("file:///srv/repo", Some("feature/x"), "")),
+            ("/srv/app.git", git("/srv/app.git", None, "")),
+            ("/srv/app#main", git("/srv/app", Some("main"), "")),
+            ("git+/srv/app", git("/srv/app", None, "")),
+            ("git+https://host/x", git("https://host/x", None, "")),
+            ("a:b", Location::Directory("a:b".into())),
+        ] {
+            assert_eq!(Location::parse(text).unwrap(), location, "{text}");
+        }
+    }
+
+    #[test]
+    fn dangerous_and_unknown_strings_are_refused() {
+        for text in [
+            "",
+            "-u",
+            "--upload-pack=x",
+            "ext::sh -c id",
+            "git+ext::sh -c id",
+            "s3://bucket/x",
+            "ssh://-oProxyCommand=id/x",
+            "ssh://u@-oProxyCommand=id/x",
+            "git@-oProxyCommand=id:x",
+            "https://h/r#-x",
+            "https://h/r#a..b",
+            "https://h/r#main:../up",
+            "a\nb",
+        ] {
+            assert!(Location::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        let location = Location::parse("https://me:s3cret@host/repo#main:x").unwrap();
+        assert_eq!(location.describe(), "https://***@host/repo#main:x");
+        assert_eq!(redact("https://token@host/repo"), "https://***@host/repo");
+        assert_eq!(redact("ssh://git@host/repo"), "ssh://git@host/repo");
+        let error = Location::parse("https://me:s3cret@host/repo#-x").unwrap_err().to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
