@@ -1,1 +1,9 @@
 //! Label and field selectors: parsing and matching.
+
+pub mod field;
+pub mod label;
+mod lexer;
+mod names;
+
+pub use field::FieldSelector;
+pub use label::LabelSelector;
