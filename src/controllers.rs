@@ -1,1 +1,40 @@
-//! The controllers: each a pure plan and a thin shell.
+//! The controllers: each keeps one kind's promise. One file per controller is its shell (watch, read,
+//! write); `<name>/plan.rs` decides and is pure.
+//!
+//! Each reconcile is idempotent and carries only a key; writes have preconditions, so that an
+//! outdated view does no harm, and [`freshness`] keeps a controller from acting before it sees its
+//! own last writes.
+
+pub mod claim;
+pub mod freshness;
+pub mod pods;
+pub mod replicaset;
+pub mod write;
+
+use crate::client::{Context, WorkQueue, queue};
+use std::future::Future;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Reconciles at work at once, per controller.
+const WORKERS: usize = 4;
+
+/// Runs all controllers; returns when `ctx.shutdown` is cancelled and work under way is finished.
+pub async fn run(ctx: Context) {
+    let mut running = JoinSet::new();
+    running.spawn(replicaset::run(ctx.clone(), WORKERS));
+    while running.join_next().await.is_some() {}
+}
+
+/// Lets `work` on `queue` go on until shutdown, then closes the queue and lets the workers finish.
+async fn until_shutdown<K: queue::Key>(
+    shutdown: &CancellationToken,
+    queue: &WorkQueue<K>,
+    work: impl Future<Output = ()>,
+) {
+    let close = async {
+        shutdown.cancelled().await;
+        queue.shutdown();
+    };
+    tokio::join!(close, work);
+}

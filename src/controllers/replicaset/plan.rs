@@ -1,0 +1,122 @@
+//! Decides what a ReplicaSet needs. Pure: the same view gives the same plan.
+
+use super::rank::{self, Crowd};
+use crate::controllers::claim::{Claim, claim, matches};
+use crate::controllers::pods::{self, Availability};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What the controller sees.
+pub struct Observed<'a> {
+    pub set: &'a ReplicaSet,
+    /// Pods that the set controls, and pods of its namespace that nobody does.
+    pub pods: &'a [Arc<Pod>],
+    /// Pods whose deletion was asked for, though `pods` may not show it yet.
+    pub doomed: &'a HashSet<String>,
+    /// Pods per node of all sets of the same Deployment.
+    pub crowd: &'a dyn Fn() -> Crowd,
+    pub now: Timestamp,
+}
+
+/// What to do. `adopt` and `release` come first; pods to adopt count as replicas already.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    pub adopt: Vec<Arc<Pod>>,
+    pub release: Vec<Arc<Pod>>,
+    pub create: usize,
+    pub delete: Vec<Arc<Pod>>,
+    /// As the pods are now, before anything is created or deleted.
+    pub status: ReplicaSetStatus,
+    /// When the next pod has been ready for long enough.
+    pub again: Option<SignedDuration>,
+}
+
+pub fn plan(observed: &Observed) -> Plan {
+    let set = observed.set;
+    let everything = LabelSelector::default();
+    let selector = set.spec.as_ref().map_or(&everything, |spec| &spec.selector);
+    let mut plan = Plan::default();
+    let mut replicas = Vec::new();
+    for pod in observed.pods.iter().filter(|pod| pods::is_active(pod) && !observed.doomed.contains(pods::uid(pod))) {
+        match claim(&set.metadata, selector, &pod.metadata) {
+            Claim::Keep => replicas.push(pod.clone()),
+            Claim::Adopt => {
+                plan.adopt.push(pod.clone());
+                replicas.push(pod.clone());
+            }
+            Claim::Release => plan.release.push(pod.clone()),
+            Claim::Ignore => {}
+        }
+    }
+    if set.metadata.deletion_timestamp.is_none() {
+        let wanted = wanted(set);
+        plan.create = wanted.saturating_sub(replicas.len());
+        let excess = replicas.len().saturating_sub(wanted);
+        if excess > 0 {
+            plan.delete = rank::choose(&replicas, excess, &(observed.crowd)(), observed.now);
+        }
+    }
+    (plan.status, plan.again) = status(set, &replicas, observed.now);
+    plan
+}
+
+/// `spec.replicas`, 1 where the API server's default is missing.
+pub fn wanted(set: &ReplicaSet) -> usize {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0) as usize
+}
+
+fn status(set: &ReplicaSet, replicas: &[Arc<Pod>], now: Timestamp) -> (ReplicaSetStatus, Option<SignedDuration>) {
+    let spec = set.spec.as_ref();
+    let template = LabelSelector {
+        match_labels: spec.and_then(|spec| spec.template.as_ref()?.metadata.as_ref()?.labels.clone()),
+        match_expressions: None,
+    };
+    let min_ready = spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+    let (mut labeled, mut ready, mut available, mut again) = (0, 0, 0, None::<SignedDuration>);
+    for pod in replicas {
+        labeled += i32::from(matches(&template, pod.metadata.labels.as_ref()));
+        match pods::availability(pod, min_ready, now) {
+            Availability::No => continue,
+            Availability::Yes => available += 1,
+            Availability::In(wait) => again = Some(again.map_or(wait, |known| known.min(wait))),
+        }
+        ready += 1;
+    }
+    let known = set.status.as_ref();
+    let status = ReplicaSetStatus {
+        replicas: replicas.len() as i32,
+        fully_labeled_replicas: Some(labeled).filter(|count| *count > 0),
+        ready_replicas: Some(ready).filter(|count| *count > 0),
+        available_replicas: Some(available).filter(|count| *count > 0),
+        observed_generation: set.metadata.generation,
+        conditions: known.and_then(|status| status.conditions.clone()),
+        terminating_replicas: known.and_then(|status| status.terminating_replicas),
+    };
+    (status, again)
+}
+
+/// Sets or clears the `ReplicaFailure` condition: `failure` is a reason (`FailedCreate`,
+/// `FailedDelete`) and what the API server said.
+pub fn note_failure(status: &mut ReplicaSetStatus, failure: Option<(&str, String)>, now: Timestamp) {
+    let mut conditions = status.conditions.take().unwrap_or_default();
+    match failure {
+        // The first failure is kept until a pass succeeds: its age is worth knowing.
+        Some(_) if conditions.iter().any(|condition| condition.type_ == "ReplicaFailure") => {}
+        Some((reason, message)) => conditions.push(ReplicaSetCondition {
+            type_: "ReplicaFailure".into(),
+            status: "True".into(),
+            reason: Some(reason.into()),
+            message: Some(message),
+            last_transition_time: Some(Time(now)),
+        }),
+        None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
+    }
+    status.conditions = Some(conditions).filter(|conditions| !conditions.is_empty());
+}
+
+#[cfg(test)]
+mod tests;
