@@ -7,7 +7,8 @@ mod transactions;
 mod watches;
 
 use super::memory::Memory;
-use super::{Committed, Event, Record, Store, StoreError, Txn, Watch, Write};
+use super::redb::Redb;
+use super::{Committed, Event, Extract, Record, Store, StoreError, Txn, Watch, Write};
 use crate::api::meta::Envelope;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -15,10 +16,22 @@ use std::sync::Arc;
 /// A store and what keeps it alive.
 struct Rig {
     store: Arc<dyn Store>,
+    _dir: Option<tempfile::TempDir>,
 }
 
 fn memory() -> Rig {
-    Rig { store: Memory::new() }
+    Rig { store: Memory::new(), _dir: None }
+}
+
+fn redb() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Redb::open(dir.path().join("store.redb"), named()).unwrap();
+    Rig { store, _dir: Some(dir) }
+}
+
+/// Envelopes as [`put`] makes them: the name is the key's last part.
+pub(super) fn named() -> Extract {
+    Arc::new(|key, _| Envelope { name: key.rsplit('/').next().unwrap_or_default().into(), ..Envelope::default() })
 }
 
 /// Runs each named test on every backend.
@@ -27,11 +40,14 @@ macro_rules! on_every_backend {
         mod memory {
             $(#[tokio::test] async fn $name() { super::$name(crate::store::conformance::memory()).await })+
         }
+        mod redb {
+            $(#[tokio::test] async fn $name() { super::$name(crate::store::conformance::redb()).await })+
+        }
     };
 }
 use on_every_backend;
 
-fn put(key: &str, body: &str) -> Write {
+pub(super) fn put(key: &str, body: &str) -> Write {
     Write::Put {
         key: key.into(),
         value: Bytes::copy_from_slice(body.as_bytes()),
@@ -40,11 +56,11 @@ fn put(key: &str, body: &str) -> Write {
     }
 }
 
-fn delete(key: &str) -> Write {
+pub(super) fn delete(key: &str) -> Write {
     Write::Delete { key: key.into(), last: None }
 }
 
-fn txn(writes: Vec<Write>) -> Txn {
+pub(super) fn txn(writes: Vec<Write>) -> Txn {
     Txn { preconditions: Vec::new(), writes }
 }
 
@@ -59,7 +75,7 @@ impl Rig {
 }
 
 /// `key=value@modified`, the whole record on one line.
-fn line(record: &Record) -> String {
+pub(super) fn line(record: &Record) -> String {
     format!("{}={}@{}", record.key, String::from_utf8_lossy(&record.value), record.modified)
 }
 
@@ -68,7 +84,7 @@ fn names(records: &[Arc<Record>]) -> Vec<String> {
 }
 
 /// `revision +|~|- record`.
-fn event_line(event: &Event) -> String {
+pub(super) fn event_line(event: &Event) -> String {
     let sign = match (event.deleted, &event.previous) {
         (true, _) => '-',
         (false, None) => '+',
