@@ -1,0 +1,178 @@
+//! A container's life: create, start, stop, wait, remove, and what it looks like in between.
+
+use super::{
+    Podman, generate,
+    http::{Call, QUICK, SLOW, segment},
+    lines,
+    wire::{Event, Inspected},
+};
+use crate::kubelet::runtime::{
+    ContainerSpec, ContainerState, ContainerStatus, Exit, Result, RuntimeError, RuntimeEvent,
+};
+use futures::{StreamExt, stream::BoxStream};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The shell's code for a process that SIGKILL ended, by whosever hand.
+const KILLED: i32 = 137;
+/// How long a wait lasts before it is asked anew, so that a lost connection is noticed.
+const WAIT_ROUND: Duration = Duration::from_secs(600);
+
+#[derive(Deserialize)]
+pub(super) struct Made {
+    #[serde(rename = "Id")]
+    pub id: String,
+}
+
+impl Podman {
+    pub(super) async fn inspected(&self, container: &str) -> Result<Inspected> {
+        self.client.get(format!("containers/{}/json", segment(container)), container).fetch().await
+    }
+
+    pub(super) async fn status(&self, container: &str) -> Result<ContainerStatus> {
+        let inspected = self.inspected(container).await?;
+        let (pid, monitor) = (inspected.state.pid, inspected.state.conmon_pid);
+        let mut status = inspected
+            .into_status()
+            .ok_or_else(|| RuntimeError::NotFound { object: format!("pod container {container}") })?;
+        let local = self.around().await?.local;
+        if let ContainerState::Running { .. } = status.state
+            && local
+            && monitor != 0
+            && !alive(pid)
+            && !alive(monitor)
+        {
+            // Nobody is left to write down how it exited: Podman will say "running" for ever.
+            status.state = ContainerState::Lost;
+        }
+        self.note_oom(&mut status).await;
+        Ok(status)
+    }
+
+    /// Podman 4.3 never says that the kernel ran out of memory; what we saw ourselves fills that in.
+    pub(super) async fn note_oom(&self, status: &mut ContainerStatus) {
+        if let ContainerState::Exited(exit) = &mut status.state
+            && exit.code == KILLED
+            && !exit.oom_killed
+        {
+            exit.oom_killed = self.oom.killed(&status.id).await;
+        }
+    }
+
+    pub(super) async fn make_container(&self, sandbox: &str, spec: &ContainerSpec) -> Result<String> {
+        let around = self.around().await?;
+        let body = generate::container(sandbox, spec, &around.surroundings);
+        let object = format!("container {}", spec.identity.container);
+        let made = self.client.post("containers/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await;
+        let made = made.map_err(|error| match error {
+            RuntimeError::ImageNotFound { .. } => RuntimeError::ImageNotFound { image: spec.image.clone() },
+            RuntimeError::NotFound { .. } => RuntimeError::NotFound { object: format!("sandbox {sandbox}") },
+            error => error,
+        })?;
+        self.oom.expect(&made.id, spec.resources.memory_limit.is_some());
+        Ok(made.id)
+    }
+
+    pub(super) async fn start_container(&self, container: &str) -> Result<()> {
+        let call = self.client.post(format!("containers/{}/start", segment(container)), container);
+        call.deadline(SLOW).send().await?;
+        if let Ok(around) = self.around().await
+            && around.local
+        {
+            self.watch_oom(container, around.cgroup_version).await;
+        }
+        Ok(())
+    }
+
+    /// Follows the memory events of a limited container on this machine, if they can be followed.
+    pub(super) async fn watch_oom(&self, container: &str, cgroup_version: u8) {
+        if self.oom.knows(container) {
+            return;
+        }
+        let Ok(found) = self.inspected(container).await else { return };
+        match found.state.pid {
+            0 => {}
+            pid if found.host_config.memory > 0 => self.oom.watch(&found.id, pid, cgroup_version),
+            _ => self.oom.expect(&found.id, false),
+        }
+    }
+
+    pub(super) async fn stop_container(&self, container: &str, grace: Duration) -> Result<Exit> {
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        let call = self.client.post(format!("containers/{}/stop", segment(container)), container);
+        call.query("timeout", seconds).deadline(grace + SLOW).send().await?;
+        self.exit_of(container).await
+    }
+
+    pub(super) async fn wait_exit(&self, container: &str) -> Result<Exit> {
+        loop {
+            let call = self.client.post(format!("containers/{}/wait", segment(container)), container);
+            let call = call.query("condition", "exited").query("condition", "stopped").query("interval", "100ms");
+            match call.deadline(WAIT_ROUND).send().await {
+                Ok(()) => return self.exit_of(container).await,
+                Err(RuntimeError::Timeout { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn exit_of(&self, container: &str) -> Result<Exit> {
+        let status = self.status(container).await?;
+        match status.state {
+            ContainerState::Exited(exit) => Ok(exit),
+            // Stopped before it ever ran.
+            ContainerState::Created => Ok(Exit {
+                code: KILLED,
+                started: None,
+                finished: status.created,
+                oom_killed: false,
+                message: Some("never started".into()),
+            }),
+            state => Err(RuntimeError::Other {
+                method: "stop".into(),
+                object: container.to_owned(),
+                message: format!("still there afterwards: {state:?}"),
+                cause: None,
+            }),
+        }
+    }
+
+    pub(super) async fn delete_container(&self, container: &str) -> Result<()> {
+        let call = self.client.delete(format!("containers/{}", segment(container)), container);
+        // Without timeout=0 Podman waits its default of 10 s for a running container to end.
+        let removed = call.query("force", true).query("timeout", 0).query("v", true).deadline(SLOW).send().await;
+        self.oom.forget(container);
+        match removed {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) async fn follow_events(&self, call: Call<'_>) -> Result<BoxStream<'static, Result<RuntimeEvent>>> {
+        let cluster = self.cluster.clone();
+        let decoded = lines::lines(call.deadline(QUICK).stream().await?, "events").filter_map(move |line| {
+            let event = match line {
+                // A line in a form we do not know is an event we do not know.
+                Ok(line) => {
+                    serde_json::from_slice::<Event>(&line).ok().and_then(|event| event.decode(&cluster)).map(Ok)
+                }
+                Err(error) => Some(Err(error)),
+            };
+            async { event }
+        });
+        let ended = futures::stream::once(async {
+            Err(RuntimeError::Other {
+                method: "GET".into(),
+                object: "events".into(),
+                message: "Podman ended the event stream".into(),
+                cause: None,
+            })
+        });
+        Ok(decoded.chain(ended).boxed())
+    }
+}
+
+/// Whether a process of this machine exists.
+fn alive(pid: u32) -> bool {
+    pid != 0 && std::path::Path::new(&format!("/proc/{pid}")).exists()
+}

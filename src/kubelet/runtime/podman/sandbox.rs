@@ -1,0 +1,211 @@
+//! Sandboxes: Podman pods whose infra container holds the namespaces open, and the listing of all
+//! that lives in them.
+
+use super::{
+    Podman,
+    containers::Made,
+    generate,
+    http::{SLOW, segment},
+    wire::Listed,
+};
+use crate::kubelet::runtime::{
+    ContainerState, Listing, PodIdentity, Result, RuntimeError, Sandbox, SandboxSpec, labels,
+};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// How many inspections of a listing are under way at once.
+const PARALLEL: usize = 8;
+
+/// One element of `GET pods/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedPod {
+    id: String,
+    #[serde(default)]
+    created: Timestamp,
+    #[serde(default)]
+    infra_id: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Podman {
+    pub(super) async fn make_sandbox(&self, spec: &SandboxSpec) -> Result<Sandbox> {
+        let around = self.around().await?;
+        let body = generate::sandbox(spec, &around.surroundings);
+        let object = format!("sandbox of pod {}/{}", spec.pod.namespace, spec.pod.name);
+        let create =
+            || async { self.client.post("pods/create", &object).json(&body)?.deadline(SLOW).fetch::<Made>().await };
+        let made = match create().await {
+            Err(RuntimeError::AlreadyExists { .. }) => {
+                let name = generate::sandbox_name(spec);
+                if let Some(sandbox) = self.adopt(&name, spec).await? {
+                    return Ok(sandbox);
+                }
+                self.delete_sandbox(&name).await?;
+                create().await?
+            }
+            made => made?,
+        };
+        match self.open(&made.id, spec).await {
+            Ok(sandbox) => Ok(sandbox),
+            Err(error) => {
+                // A half-made sandbox would be taken for a broken one; the error says more.
+                _ = self.delete_sandbox(&made.id).await;
+                Err(named(error, &object))
+            }
+        }
+    }
+
+    /// Starts the infra container and reads the addresses it got.
+    async fn open(&self, id: &str, spec: &SandboxSpec) -> Result<Sandbox> {
+        let infra = generate::infra_name(spec);
+        let call = self.client.post(format!("containers/{}/start", segment(&infra)), &infra);
+        call.deadline(SLOW).send().await?;
+        self.opened(id, &infra).await
+    }
+
+    async fn opened(&self, id: &str, infra: &str) -> Result<Sandbox> {
+        let found = self.inspected(infra).await?;
+        let host_network = found.config.labels.contains_key(generate::HOST_NETWORK);
+        let addresses = found.network_settings.as_ref().map(|settings| settings.addresses()).unwrap_or_default();
+        Ok(Sandbox {
+            id: id.to_owned(),
+            pod: PodIdentity::from_labels(&found.config.labels).unwrap_or_default(),
+            ready: found.state().is_running(),
+            ips: if host_network { Vec::new() } else { addresses },
+            host_network,
+            created: found.created,
+            labels: found.config.labels,
+        })
+    }
+
+    /// The sandbox of that name, if its infra container runs or can be started before any other
+    /// container has lived in it; `None` when it is broken.
+    async fn adopt(&self, name: &str, spec: &SandboxSpec) -> Result<Option<Sandbox>> {
+        #[derive(Deserialize)]
+        struct Pod {
+            #[serde(rename = "Id")]
+            id: String,
+        }
+        let pod: Pod = match self.client.get(format!("pods/{}/json", segment(name)), name).fetch().await {
+            Ok(pod) => pod,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let infra = match self.inspected(&generate::infra_name(spec)).await {
+            Ok(infra) => infra,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match infra.state() {
+            ContainerState::Running { .. } => self.opened(&pod.id, &infra.id).await.map(Some),
+            ContainerState::Created => self.open(&pod.id, spec).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn delete_sandbox(&self, sandbox: &str) -> Result<()> {
+        let call = self.client.delete(format!("pods/{}", segment(sandbox)), format!("sandbox {sandbox}"));
+        // Without timeout=0 Podman waits 10 s for each container, one after the other.
+        match call.query("force", true).query("timeout", 0).deadline(SLOW).send().await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) async fn listing(&self, pod_uid: Option<&str>) -> Result<Listing> {
+        let filter = self.filter(pod_uid.map(|uid| (labels::POD_UID, uid)));
+        let containers = self.client.get("containers/json", "containers").query("all", true).query("filters", &filter);
+        let pods = self.client.get("pods/json", "pods").query("filters", &filter);
+        let (containers, pods) = tokio::try_join!(
+            containers.deadline(SLOW).fetch::<Option<Vec<Listed>>>(),
+            pods.deadline(SLOW).fetch::<Option<Vec<ListedPod>>>()
+        )?;
+        let containers = containers.unwrap_or_default().into_iter().filter(|found| self.ours(&found.labels, pod_uid));
+        let (infra, rest): (Vec<Listed>, Vec<Listed>) = containers.partition(|found| found.is_infra);
+        let pods = pods
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|found| found.labels.as_ref().is_some_and(|labels| self.ours(labels, pod_uid)));
+        let infra: BTreeMap<String, Listed> = infra.into_iter().map(|found| (found.id.clone(), found)).collect();
+        let sandboxes = pods.filter_map(|pod| Some((PodIdentity::from_labels(pod.labels.as_ref()?)?, pod)));
+        let sandboxes = stream::iter(sandboxes)
+            .map(|(identity, pod)| self.listed_sandbox(identity, infra.get(&pod.infra_id), pod))
+            .buffered(PARALLEL);
+        let containers = stream::iter(rest.into_iter().filter_map(Listed::into_status))
+            .map(|found| self.detailed(found))
+            .buffered(PARALLEL)
+            .filter_map(|found| async { found });
+        let (sandboxes, containers) = tokio::join!(sandboxes.collect(), containers.collect());
+        Ok(Listing { sandboxes, containers })
+    }
+
+    fn ours(&self, labels: &BTreeMap<String, String>, pod_uid: Option<&str>) -> bool {
+        labels.get(labels::CLUSTER) == Some(&self.cluster)
+            && pod_uid.is_none_or(|uid| labels.get(labels::POD_UID).is_some_and(|found| found == uid))
+    }
+
+    async fn listed_sandbox(&self, identity: PodIdentity, infra: Option<&Listed>, pod: ListedPod) -> Sandbox {
+        let labels = pod.labels.unwrap_or_default();
+        let host_network = labels.contains_key(generate::HOST_NETWORK);
+        let ready = infra.is_some_and(Listed::is_running);
+        let ips = match infra {
+            Some(infra) if ready && !host_network => self.addresses_of(infra).await,
+            _ => Vec::new(),
+        };
+        Sandbox { id: pod.id, pod: identity, ready, ips, host_network, created: pod.created, labels }
+    }
+
+    async fn addresses_of(&self, infra: &Listed) -> Vec<IpAddr> {
+        let key = (infra.id.clone(), infra.started_at);
+        if let Some(known) = self.addresses.lock().get(&key) {
+            return known.clone();
+        }
+        let found = self.inspected(&infra.id).await.ok().and_then(|found| found.network_settings);
+        let addresses = found.map(|settings| settings.addresses()).unwrap_or_default();
+        if !addresses.is_empty() {
+            self.addresses.lock().insert(key, addresses.clone());
+        }
+        addresses
+    }
+
+    /// The listing says when and how to the second; how an ended container ended, and whether a
+    /// running one is really there, takes an inspection. `None` when it is gone by then.
+    async fn detailed(
+        &self,
+        mut listed: crate::kubelet::runtime::ContainerStatus,
+    ) -> Option<crate::kubelet::runtime::ContainerStatus> {
+        match &listed.state {
+            ContainerState::Exited(_) => match self.status(&listed.id).await {
+                Ok(status) => listed = status,
+                Err(error) if error.is_not_found() => return None,
+                Err(_) => {}
+            },
+            ContainerState::Running { .. } => {
+                if let Ok(around) = self.around().await
+                    && around.local
+                {
+                    self.watch_oom(&listed.id, around.cgroup_version).await;
+                }
+            }
+            _ => {}
+        }
+        Some(listed)
+    }
+}
+
+/// Names the pod instead of the infra container in an error that a user will read.
+fn named(error: RuntimeError, pod: &str) -> RuntimeError {
+    match error {
+        RuntimeError::PortInUse { message, .. } => RuntimeError::PortInUse { object: pod.to_owned(), message },
+        RuntimeError::Invalid { message, .. } => RuntimeError::Invalid { object: pod.to_owned(), message },
+        RuntimeError::Other { method, message, cause, .. } => {
+            RuntimeError::Other { method, object: pod.to_owned(), message, cause }
+        }
+        error => error,
+    }
+}

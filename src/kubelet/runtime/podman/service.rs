@@ -1,0 +1,259 @@
+//! Finding this machine's Podman service, or starting one that outlives us.
+//!
+//! The user's own configuration is never touched: a service of ours gets its settings from a file in
+//! the data directory. Containers belong to their monitors, not to the service, so a service may be
+//! stopped and started at any time without harm to them.
+
+use super::http::Client;
+use crate::kubelet::runtime::{Result, RuntimeError};
+use rustix::process::{Resource, getrlimit};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::{process::Command, time::sleep};
+
+/// A service opens its database and storage before it listens; a cold disk takes seconds.
+const START: Duration = Duration::from_secs(30);
+/// `sun_path` holds 108 bytes with the final zero.
+const LONGEST_SOCKET: usize = 104;
+/// More open files or processes than that is refused on machines that may not raise limits.
+const MODEST_LIMIT: u64 = 16_384;
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// How to start a service.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceOptions {
+    /// Where the socket, the settings and the service's log go.
+    pub directory: PathBuf,
+    /// Options before `system service`, such as `--root`; none for the machine's usual storage.
+    pub arguments: Vec<String>,
+}
+
+/// The URL of the Podman service that listens on this machine for this user, if one does.
+pub async fn local_socket() -> Option<String> {
+    for path in candidates() {
+        let url = format!("unix://{}", path.display());
+        if path.exists() && answers(&url).await {
+            return Some(url);
+        }
+    }
+    None
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let user = rustix::process::getuid();
+    if user.is_root() {
+        return vec![PathBuf::from("/run/podman/podman.sock")];
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = PathBuf::from(format!("/run/user/{}", user.as_raw()));
+    runtime.into_iter().chain([usual]).map(|directory| directory.join("podman/podman.sock")).collect()
+}
+
+async fn answers(url: &str) -> bool {
+    let Ok(client) = Client::new(url) else { return false };
+    client.get("_ping", "service").deadline(Duration::from_secs(5)).send().await.is_ok()
+}
+
+/// Makes sure that a service of ours runs and returns its URL. One that listens already, started by
+/// an earlier daemon, is used as it is. A new one belongs to no terminal and stays when we end.
+pub async fn spawn_service(options: &ServiceOptions) -> Result<String> {
+    let failed = |message: &str, cause: io::Error| RuntimeError::Other {
+        method: "start".into(),
+        object: "Podman service".into(),
+        message: message.to_owned(),
+        cause: Some(cause.into()),
+    };
+    let directory = &options.directory;
+    fs::create_dir_all(directory).map_err(|error| failed("its directory cannot be made", error))?;
+    let socket = socket_path(directory).map_err(|error| failed("its socket's directory cannot be made", error))?;
+    let url = format!("unix://{}", socket.display());
+    if socket.exists() && answers(&url).await {
+        return Ok(url);
+    }
+    _ = fs::remove_file(&socket);
+    let version = podman_version().await?;
+    let config = directory.join("containers.conf");
+    fs::write(&config, Machine::observe().settings())
+        .map_err(|error| failed("its settings cannot be written", error))?;
+    let log_path = directory.join("podman.log");
+    let log = fs::File::create(&log_path).map_err(|error| failed("its log cannot be written", error))?;
+    let errors = log.try_clone().map_err(|error| failed("its log cannot be written", error))?;
+    let mut command = Command::new("podman");
+    command.args(&options.arguments).args(["system", "service", "--time=0", &url]);
+    if std::env::var_os("CONTAINERS_CONF").is_none() {
+        // From 4.6 on, settings can be laid over the machine's; before, they replace them.
+        let variable =
+            if version >= super::facts::Version(4, 6, 0) { "CONTAINERS_CONF_OVERRIDE" } else { "CONTAINERS_CONF" };
+        command.env(variable, &config);
+    }
+    // Its own process group: a terminal's Ctrl-C is for us, not for it.
+    command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
+    let mut child = command.spawn().map_err(|error| failed("podman cannot be run", error))?;
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < START {
+        if answers(&url).await {
+            return Ok(url);
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            let words = fs::read_to_string(&log_path).unwrap_or_default();
+            let last = words.trim().lines().last().unwrap_or_default().to_owned();
+            return Err(failed(&format!("it ended with {status}"), io::Error::other(last)));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Err(RuntimeError::Timeout { what: format!("starting a Podman service at {url}"), after: START })
+}
+
+async fn podman_version() -> Result<super::facts::Version> {
+    let missing = |why: String| RuntimeError::Unsupported { what: "running containers on this machine".into(), why };
+    let output = Command::new("podman").arg("--version").output().await;
+    let output =
+        output.map_err(|error| missing(format!("podman cannot be run ({error}); install Podman 4.3 or newer")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_whitespace().last().and_then(super::facts::Version::parse);
+    version.ok_or_else(|| missing(format!("podman --version says {text:?}")))
+}
+
+/// The socket in the directory, or, where that path is too long for one, in the user's runtime directory.
+fn socket_path(directory: &Path) -> io::Result<PathBuf> {
+    let usual = directory.join("podman.sock");
+    if usual.as_os_str().len() <= LONGEST_SOCKET {
+        return Ok(usual);
+    }
+    use sha2::{Digest, Sha256};
+    use std::os::unix::{ffi::OsStrExt, fs::DirBuilderExt};
+    let digest = Sha256::digest(directory.as_os_str().as_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let runtime = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(path) if !rustix::process::getuid().is_root() => PathBuf::from(path),
+        _ => PathBuf::from("/run"),
+    };
+    let directory = runtime.join("selkie");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    Ok(directory.join(format!("{name}.sock")))
+}
+
+/// What decides the settings.
+#[derive(Clone, Debug, Default)]
+struct Machine {
+    cgroup_v2: bool,
+    systemd: bool,
+    root: bool,
+    sys_resource: bool,
+    runc: bool,
+    netavark: bool,
+    cni: bool,
+    open_files: u64,
+    processes: u64,
+}
+
+impl Machine {
+    fn observe() -> Self {
+        let limit = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let any = |paths: &[&str]| paths.iter().any(|path| Path::new(path).exists());
+        Self {
+            cgroup_v2: any(&["/sys/fs/cgroup/cgroup.controllers"]),
+            systemd: any(&["/run/systemd/system"]),
+            root: rustix::process::getuid().is_root(),
+            sys_resource: has_sys_resource(),
+            runc: any(&["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/sbin/runc", "/usr/local/bin/runc"]),
+            netavark: any(&[
+                "/usr/lib/podman/netavark",
+                "/usr/libexec/podman/netavark",
+                "/usr/local/libexec/podman/netavark",
+            ]),
+            cni: any(&["/usr/lib/cni/bridge", "/usr/libexec/cni/bridge", "/opt/cni/bin/bridge"]),
+            open_files: limit(Resource::Nofile),
+            processes: limit(Resource::Nproc),
+        }
+    }
+
+    /// The text of containers.conf.
+    fn settings(&self) -> String {
+        let mut text =
+            "# Written by selkie at each start of its Podman service; changes are lost.\n[containers]\n".to_owned();
+        text.push_str("log_driver = \"k8s-file\"\n");
+        if self.root && !self.sys_resource {
+            let (files, processes) = (self.open_files.min(MODEST_LIMIT), self.processes.min(MODEST_LIMIT));
+            text.push_str(&format!(
+                "default_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n"
+            ));
+        }
+        text.push_str("[engine]\nevents_logger = \"file\"\n");
+        // Empty: Podman builds its own from catatonit; a configured one would have to be pulled.
+        text.push_str("infra_image = \"\"\n");
+        // After an exec, a monitor lingers so long for somebody to ask how it ended.
+        text.push_str("exit_command_delay = 5\n");
+        if !self.cgroup_v2 && self.runc {
+            // crun refuses hybrid hierarchies.
+            text.push_str("runtime = \"runc\"\n");
+        }
+        if !self.cgroup_v2 || !self.systemd {
+            text.push_str("cgroup_manager = \"cgroupfs\"\n");
+        }
+        if self.netavark && !self.cni {
+            text.push_str("[network]\nnetwork_backend = \"netavark\"\n");
+        }
+        text
+    }
+}
+
+/// Whether this process may raise limits and protect processes from the out-of-memory killer.
+pub(super) fn has_sys_resource() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|caps| caps >> CAP_SYS_RESOURCE & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn settings_follow_the_machine() {
+        let modern = Machine {
+            cgroup_v2: true,
+            systemd: true,
+            root: true,
+            sys_resource: true,
+            runc: true,
+            ..Machine::default()
+        };
+        for word in ["runtime =", "cgroup_manager", "default_ulimits", "network_backend"] {
+            assert!(!modern.settings().contains(word), "{word}");
+        }
+        let confined = Machine {
+            root: true,
+            runc: true,
+            netavark: true,
+            open_files: 20_000,
+            processes: 900,
+            ..Machine::default()
+        };
+        let settings = confined.settings();
+        for line in [
+            "default_ulimits = [\"nofile=16384:16384\", \"nproc=900:900\"]",
+            "runtime = \"runc\"",
+            "cgroup_manager = \"cgroupfs\"",
+            "network_backend = \"netavark\"",
+        ] {
+            assert!(settings.contains(line), "{line} in {settings}");
+        }
+        let rootless = Machine { cgroup_v2: true, ..Machine::default() };
+        assert!(!rootless.settings().contains("default_ulimits"));
+        assert!(rootless.settings().contains("cgroupfs"), "there is no systemd to ask");
+    }
+
+    #[test]
+    fn sockets_have_short_paths() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(socket_path(directory.path()).unwrap(), directory.path().join("podman.sock"));
+    }
+}

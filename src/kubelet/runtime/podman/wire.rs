@@ -1,0 +1,427 @@
+//! The parts of Podman's answers that we read, tolerant of what versions 4.3 to 5.x leave out or
+//! spell differently. Pure: JSON in, our types out.
+
+use crate::kubelet::runtime::{
+    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, ImageConfig, ImageInfo, PodIdentity,
+    RuntimeEvent, labels,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+use std::{collections::BTreeMap, net::IpAddr};
+
+type Labels = BTreeMap<String, String>;
+
+/// Go writes an empty list or map as null.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(input: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(input)?.unwrap_or_default())
+}
+
+/// Go's zero time is the year 1: not set.
+fn set(time: Timestamp) -> Option<Timestamp> {
+    (time.as_second() > 0).then_some(time)
+}
+
+/// One element of `GET containers/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    pub id: String,
+    #[serde(default)]
+    pub created: Timestamp,
+    #[serde(default)]
+    pub started_at: i64,
+    #[serde(default)]
+    pub exited_at: i64,
+    #[serde(default)]
+    pub exit_code: i32,
+    #[serde(default)]
+    pub image: String,
+    #[serde(default, rename = "ImageID")]
+    pub image_id: String,
+    #[serde(default)]
+    pub is_infra: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub labels: Labels,
+    #[serde(default)]
+    pub pid: u32,
+    #[serde(default)]
+    pub pod: String,
+    #[serde(default)]
+    pub state: String,
+}
+
+impl Listed {
+    /// The container, unless it is an infra container or not one of a pod's.
+    pub fn into_status(self) -> Option<ContainerStatus> {
+        let identity = ContainerIdentity::from_labels(&self.labels).filter(|_| !self.is_infra)?;
+        let started = Timestamp::from_second(self.started_at).ok().and_then(set);
+        let finished = Timestamp::from_second(self.exited_at).ok().and_then(set);
+        let raw = RawState { started, finished, exit_code: self.exit_code, pid: self.pid, ..RawState::default() };
+        Some(ContainerStatus {
+            state: raw.named(&self.state, self.created),
+            id: self.id,
+            identity,
+            sandbox: self.pod,
+            image: self.image,
+            image_id: self.image_id,
+            created: self.created,
+            labels: self.labels,
+            log_path: String::new(),
+        })
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+}
+
+#[derive(Default)]
+struct RawState {
+    started: Option<Timestamp>,
+    finished: Option<Timestamp>,
+    exit_code: i32,
+    pid: u32,
+    oom_killed: bool,
+    message: Option<String>,
+}
+
+impl RawState {
+    fn named(self, name: &str, created: Timestamp) -> ContainerState {
+        let started = self.started.unwrap_or(created);
+        match name {
+            "running" | "stopping" => ContainerState::Running { started, pid: self.pid },
+            "paused" => ContainerState::Paused { started },
+            // "stopped": 5.x between the exit and the clean-up after it.
+            "exited" | "stopped" | "removing" => ContainerState::Exited(Exit {
+                code: self.exit_code,
+                started: self.started,
+                finished: self.finished.unwrap_or(started),
+                oom_killed: self.oom_killed,
+                message: self.message,
+            }),
+            "created" | "configured" | "initialized" => ContainerState::Created,
+            _ => ContainerState::Lost,
+        }
+    }
+}
+
+/// `GET containers/{id}/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Inspected {
+    pub id: String,
+    #[serde(default)]
+    pub created: Timestamp,
+    pub state: InspectedState,
+    /// The image's id, in spite of its name.
+    #[serde(default)]
+    pub image: String,
+    #[serde(default)]
+    pub image_name: String,
+    #[serde(default)]
+    pub pod: String,
+    #[serde(default)]
+    pub network_settings: Option<NetworkSettings>,
+    pub config: InspectedConfig,
+    #[serde(default)]
+    pub host_config: HostConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InspectedState {
+    #[serde(default)]
+    pub status: String,
+    #[serde(default, rename = "OOMKilled")]
+    pub oom_killed: bool,
+    #[serde(default)]
+    pub pid: u32,
+    #[serde(default)]
+    pub conmon_pid: u32,
+    #[serde(default)]
+    pub exit_code: i32,
+    #[serde(default)]
+    pub error: String,
+    #[serde(default)]
+    pub started_at: Timestamp,
+    #[serde(default)]
+    pub finished_at: Timestamp,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkSettings {
+    #[serde(default, rename = "IPAddress")]
+    ip_address: String,
+    #[serde(default, rename = "GlobalIPv6Address")]
+    ipv6_address: String,
+    #[serde(default, deserialize_with = "nullable")]
+    networks: BTreeMap<String, NetworkSettings>,
+}
+
+impl NetworkSettings {
+    /// The container's addresses, IPv4 first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let of = |settings: &Self| [settings.ip_address.clone(), settings.ipv6_address.clone()];
+        let all = of(self).into_iter().chain(self.networks.values().flat_map(of));
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in all.filter_map(|text| text.parse().ok()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InspectedConfig {
+    #[serde(default, deserialize_with = "nullable")]
+    pub labels: Labels,
+    #[serde(default)]
+    pub tty: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostConfig {
+    #[serde(default)]
+    pub log_config: LogConfig,
+    #[serde(default)]
+    pub memory: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogConfig {
+    #[serde(default)]
+    pub path: String,
+}
+
+impl Inspected {
+    pub fn state(&self) -> ContainerState {
+        let state = &self.state;
+        let raw = RawState {
+            started: set(state.started_at),
+            finished: set(state.finished_at),
+            exit_code: state.exit_code,
+            pid: state.pid,
+            oom_killed: state.oom_killed,
+            message: (!state.error.is_empty()).then(|| state.error.clone()),
+        };
+        raw.named(&state.status, self.created)
+    }
+
+    /// The container; `None` when its labels are not those of a pod's container.
+    pub fn into_status(self) -> Option<ContainerStatus> {
+        Some(ContainerStatus {
+            identity: ContainerIdentity::from_labels(&self.config.labels)?,
+            state: self.state(),
+            id: self.id,
+            sandbox: self.pod,
+            image: self.image_name,
+            image_id: self.image,
+            created: self.created,
+            labels: self.config.labels,
+            log_path: self.host_config.log_config.path,
+        })
+    }
+}
+
+/// One element of `GET images/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListedImage {
+    pub id: String,
+    #[serde(default, deserialize_with = "nullable")]
+    pub repo_tags: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub repo_digests: Vec<String>,
+    #[serde(default)]
+    pub size: u64,
+}
+
+/// `GET images/{name}/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InspectedImage {
+    #[serde(flatten)]
+    pub listed: ListedImage,
+    #[serde(default, deserialize_with = "nullable")]
+    pub config: InspectedImageConfig,
+    #[serde(default)]
+    pub user: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InspectedImageConfig {
+    #[serde(default)]
+    user: String,
+    #[serde(default, deserialize_with = "nullable")]
+    entrypoint: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    cmd: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    env: Vec<String>,
+    #[serde(default)]
+    working_dir: String,
+    #[serde(default)]
+    stop_signal: String,
+    #[serde(default, deserialize_with = "nullable")]
+    volumes: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+impl From<ListedImage> for ImageInfo {
+    fn from(image: ListedImage) -> Self {
+        Self {
+            id: image.id.trim_start_matches("sha256:").to_owned(),
+            tags: image.repo_tags,
+            digests: image.repo_digests,
+            size: image.size,
+            config: ImageConfig::default(),
+        }
+    }
+}
+
+impl From<InspectedImage> for ImageInfo {
+    fn from(image: InspectedImage) -> Self {
+        let InspectedImage { listed, config, user } = image;
+        let config = ImageConfig {
+            user: if config.user.is_empty() { user } else { config.user },
+            entrypoint: config.entrypoint,
+            cmd: config.cmd,
+            env: config.env,
+            working_dir: config.working_dir,
+            stop_signal: config.stop_signal,
+            volumes: config.volumes.into_keys().collect(),
+        };
+        Self { config, ..Self::from(listed) }
+    }
+}
+
+/// One line of `GET events`.
+#[derive(Debug, Deserialize)]
+pub struct Event {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(rename = "Action")]
+    action: String,
+    #[serde(rename = "Actor")]
+    actor: Actor,
+    #[serde(default, rename = "timeNano")]
+    time_nano: i128,
+}
+
+#[derive(Debug, Deserialize)]
+struct Actor {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(default, rename = "Attributes", deserialize_with = "nullable")]
+    attributes: Labels,
+}
+
+impl Event {
+    /// What it means to a kubelet, if anything: an event of this cluster's containers that changes one.
+    pub fn decode(self, cluster: &str) -> Option<RuntimeEvent> {
+        let attributes = &self.actor.attributes;
+        if self.kind != "container" || attributes.get(labels::CLUSTER).map(String::as_str) != Some(cluster) {
+            return None;
+        }
+        let kind = match self.action.as_str() {
+            "create" => EventKind::Created,
+            "start" => EventKind::Started,
+            "died" => {
+                let code = attributes.get("containerExitCode").and_then(|code| code.parse().ok());
+                EventKind::Died { exit_code: code.unwrap_or(-1) }
+            }
+            "oom" => EventKind::OutOfMemory,
+            "remove" => EventKind::Removed,
+            "pause" | "unpause" | "restore" | "checkpoint" | "rename" => EventKind::Changed,
+            _ => return None,
+        };
+        Some(RuntimeEvent {
+            time: Timestamp::from_nanosecond(self.time_nano).unwrap_or_default(),
+            kind,
+            pod: PodIdentity::from_labels(attributes)?,
+            container: ContainerIdentity::from_labels(attributes),
+            id: self.actor.id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_listing_of_4_3_1() {
+        let listed: Vec<Listed> = serde_json::from_str(include_str!("recorded/list-4.3.1.json")).unwrap();
+        let infra: Vec<bool> = listed.iter().map(|found| found.is_infra).collect();
+        assert_eq!(infra.iter().filter(|infra| **infra).count(), 2);
+        // None of them carries a whole pod's identity.
+        assert!(listed.into_iter().all(|found| found.into_status().is_none()));
+    }
+
+    #[test]
+    fn an_exited_container_of_4_3_1() {
+        let found: Inspected = serde_json::from_str(include_str!("recorded/exited-4.3.1.json")).unwrap();
+        let ContainerState::Exited(exit) = found.state() else { panic!("{:?}", found.state()) };
+        assert_eq!((exit.code, exit.oom_killed, exit.message), (3, false, None));
+        assert_eq!(exit.finished, "2026-11-22T18:18:17.358624466Z".parse().unwrap());
+        assert!(exit.started.unwrap() < exit.finished);
+        assert!(found.host_config.log_config.path.ends_with("/ctr.log"));
+    }
+
+    #[test]
+    fn a_running_infra_container_has_the_pods_address() {
+        let found: Inspected = serde_json::from_str(include_str!("recorded/infra-4.3.1.json")).unwrap();
+        assert!(matches!(found.state(), ContainerState::Running { pid: 15551, .. }));
+        let addresses = found.network_settings.unwrap().addresses();
+        assert_eq!(addresses, ["10.88.0.3".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn an_image_of_4_3_1() {
+        let image: InspectedImage = serde_json::from_str(include_str!("recorded/image-4.3.1.json")).unwrap();
+        let info = ImageInfo::from(image);
+        assert_eq!((info.id.len(), info.size), (64, 2_141_304));
+        assert_eq!((info.config.cmd, info.config.user.as_str()), (vec!["sh".to_owned()], ""));
+        assert_eq!(info.tags, ["localhost/selkie-test:1"]);
+    }
+
+    #[test]
+    fn what_5_x_says_differently() {
+        let state = r#"{"Id":"c","Created":"2026-01-01T00:00:00Z","State":{"Status":"stopped","ExitCode":137,"OOMKilled":true,
+            "Error":"it hurts","StartedAt":"2026-01-01T00:00:01Z","FinishedAt":"2026-01-01T00:00:02Z"},
+            "Config":{"Labels":null,"StopSignal":"SIGTERM"}}"#;
+        let found: Inspected = serde_json::from_str(state).unwrap();
+        let ContainerState::Exited(exit) = found.state() else { panic!("{:?}", found.state()) };
+        assert!(exit.oom_killed);
+        assert_eq!((exit.signal(), exit.message.as_deref()), (Some(9), Some("it hurts")));
+    }
+
+    #[test]
+    fn events_of_4_3_1() {
+        let lines: Vec<Event> = include_str!("recorded/events-4.3.1.jsonl")
+            .lines()
+            .map(|line| {
+                serde_json::from_str(&line.replace(
+                    "io.selkie.pod.uid",
+                    "io.selkie.pod.name\":\"n\",\"io.selkie.pod.namespace\":\"s\",\"io.selkie.pod.uid",
+                ))
+                .unwrap()
+            })
+            .collect();
+        let decoded = lines.into_iter().filter_map(|event| event.decode("c1"));
+        let kinds: Vec<(EventKind, bool)> = decoded.map(|event| (event.kind, event.container.is_some())).collect();
+        let of_container: Vec<EventKind> =
+            kinds.iter().filter(|(_, container)| *container).map(|(kind, _)| *kind).collect();
+        assert_eq!(of_container[..3], [EventKind::Created, EventKind::Started, EventKind::Died { exit_code: 3 }]);
+        let foreign = include_str!("recorded/events-4.3.1.jsonl").lines().next().unwrap();
+        assert_eq!(serde_json::from_str::<Event>(foreign).unwrap().decode("another"), None);
+    }
+}
