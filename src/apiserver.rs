@@ -1,1 +1,97 @@
-//! The API server: the only writer of the store.
+//! The Kubernetes API over one store: HTTP, authentication, admission, verbs, patches, watches.
+//!
+//! The only writer of the store. Callers reach it over HTTPS ([`ApiServer::serve`]) or in-process
+//! ([`ApiServer::service`]); both go through [`ApiServer::handle`].
+
+mod admission;
+pub mod auth;
+mod http;
+mod resources;
+mod streams;
+
+pub use admission::services::Cidr;
+pub use auth::{Tokens, User};
+pub use http::body::Body;
+pub use resources::object::extract;
+pub use streams::{ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
+
+use crate::api::registry::Registry;
+use crate::base::clock::Clock;
+use crate::base::ids::Ids;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use std::sync::Arc;
+
+/// The version this server speaks, as `/version` reports it.
+pub const KUBERNETES_VERSION: &str = "v1.36.0";
+
+/// What a server is made of.
+pub struct Config {
+    pub store: Arc<dyn Store>,
+    pub registry: Arc<Registry>,
+    pub clock: Clock,
+    pub ids: Ids,
+    /// Reaches the kubelets for logs and exec.
+    pub streams: Arc<dyn PodStreams>,
+    /// Who comes in with which bearer token.
+    pub tokens: Tokens,
+    /// Where services' cluster IPs are taken from.
+    pub service_cidr: Cidr,
+    pub metrics: Metrics,
+}
+
+impl Config {
+    /// Default ranges, no tokens, no kubelets, the machine's clock.
+    pub fn new(store: Arc<dyn Store>, registry: Arc<Registry>) -> Self {
+        Self {
+            store,
+            registry,
+            clock: Clock::System,
+            ids: Ids::random(),
+            streams: Arc::new(NoStreams),
+            tokens: Tokens::default(),
+            service_cidr: Cidr::default(),
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+/// The API server. Shared by every connection and in-process client.
+pub struct ApiServer {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    streams: Arc<dyn PodStreams>,
+    tokens: Tokens,
+    service_cidr: Cidr,
+    metrics: Metrics,
+    /// Held while a write hands out service addresses.
+    allocation: tokio::sync::Mutex<()>,
+    documents: http::documents::Documents,
+}
+
+impl ApiServer {
+    pub fn new(config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            documents: http::documents::Documents::default(),
+            store: config.store,
+            registry: config.registry,
+            clock: config.clock,
+            ids: config.ids,
+            streams: config.streams,
+            tokens: config.tokens,
+            service_cidr: config.service_cidr,
+            metrics: config.metrics,
+            allocation: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// What this server counts, rendered at `/metrics`.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! What is decided about a write beyond its own kind: its namespace exists, its service account,
+//! priority, tolerations, addresses.
+
+pub mod namespaces;
+pub mod pods;
+pub mod services;
+
+use super::resources::Writer;
+use crate::api::error::{ApiError, FieldError};
+use crate::store::Precondition;
+use serde_json::Value;
+
+/// What admission adds to a write.
+#[derive(Default)]
+pub struct Admitted {
+    pub preconditions: Vec<Precondition>,
+    pub warnings: Vec<String>,
+}
+
+/// Admits and completes a new object (defaulted, not yet validated).
+pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiError> {
+    let mut admitted = Admitted::default();
+    namespaces::admit(writer, &mut admitted)?;
+    match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
+        ("", "pods") => pods::admit(writer, object)?,
+        ("", "services") => services::allocate(writer, object, None)?,
+        ("", "configmaps" | "secrets") => size(writer, object)?,
+        _ => {}
+    }
+    Ok(admitted)
+}
+
+/// Admits and completes the new state of an existing object.
+pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Admitted, ApiError> {
+    match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
+        ("", "services") => services::allocate(writer, object, Some(old))?,
+        ("", "configmaps" | "secrets") => size(writer, object)?,
+        _ => {}
+    }
+    Ok(Admitted::default())
+}
+
+/// ConfigMaps and Secrets hold at most 1 MiB.
+fn size(writer: &Writer<'_>, object: &Value) -> Result<(), ApiError> {
+    const LIMIT: usize = 1024 * 1024;
+    let bytes = |name: &str| -> usize {
+        let entries = object[name].as_object().into_iter().flatten();
+        entries.map(|(_, value)| value.as_str().unwrap_or_default().len()).sum()
+    };
+    // Secret data and binaryData are base64: four characters for three bytes.
+    let decoded = |encoded: usize| encoded / 4 * 3;
+    let total = match writer.at.resource.plural.as_str() {
+        "secrets" => decoded(bytes("data")),
+        _ => bytes("data") + decoded(bytes("binaryData")),
+    };
+    if total <= LIMIT {
+        return Ok(());
+    }
+    let field = if writer.at.resource.plural == "secrets" { "data" } else { "[]" };
+    let error = FieldError::too_long(field, &format!("may not be more than {LIMIT} bytes"));
+    Err(ApiError::invalid(writer.at.target(), writer.at.name, &[error]))
+}

@@ -1,0 +1,1 @@
+//! The CA and the serving certificate, made at first start.

@@ -1,0 +1,1 @@
+//! Access reviews: what clients ask before they try.

@@ -1,0 +1,121 @@
+//! From an HTTP request to a verb and back. Everything above the wire: routing, negotiation,
+//! discovery, the forms of responses.
+
+pub mod body;
+pub mod documents;
+mod forms;
+pub mod negotiate;
+pub mod path;
+pub mod query;
+mod respond;
+mod serve;
+mod service;
+mod verbs;
+mod watch;
+
+use super::auth::{self, Attributes};
+use super::{ApiServer, User};
+use crate::api::error::ApiError;
+use body::Body;
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use path::{ResourcePath, Route};
+use query::Query;
+use respond::Style;
+use std::sync::Arc;
+
+/// Bodies of ordinary requests, and of change sets.
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+impl ApiServer {
+    /// Answers a request of an authenticated user. Never fails: errors are responses.
+    pub async fn handle<B>(self: &Arc<Self>, user: &User, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let started = tokio::time::Instant::now();
+        let (parts, body) = request.into_parts();
+        let decoded = query::decode(parts.uri.path(), false);
+        let route = path::parse(&decoded);
+        let style = style(&parts);
+        let verb = verbs::name(&parts, &route);
+        let answer = self.route(user, &route, parts, body).await;
+        let response = answer.unwrap_or_else(|error| respond::error(&error, style));
+        let resource = if let Route::Resource(path) = &route { path.resource } else { "" };
+        // Strangers must not be able to invent label values.
+        let resource = if response.status() == StatusCode::NOT_FOUND { "" } else { resource };
+        self.metrics.request(verb, resource, response.status().as_u16(), started.elapsed());
+        response
+    }
+
+    /// Answers a request as whoever its bearer token names.
+    pub async fn handle_authenticated<B>(self: &Arc<Self>, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match self.tokens.authenticate(header) {
+            Ok(Some(user)) => self.handle(&user, request).await,
+            Ok(None) if auth::is_public(&path::parse(request.uri().path())) => {
+                self.handle(&User::anonymous(), request).await
+            }
+            Ok(None) => respond::error(&auth::unauthorized(), Style::default()),
+            Err(error) => respond::error(&error, Style::default()),
+        }
+    }
+
+    async fn route<B>(
+        self: &Arc<Self>,
+        user: &User,
+        route: &Route<'_>,
+        parts: Parts,
+        body: B,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match route {
+            Route::Resource(path) => {
+                let verb = verbs::name(&parts, route);
+                auth::authorize(user, &attributes(verb, path))?;
+                self.resource(user, path, parts, body).await
+            }
+            Route::Unknown => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
+            _ => {
+                let verb = parts.method.as_str().to_ascii_lowercase();
+                let asked = Attributes { verb: &verb, path: parts.uri.path(), ..Attributes::default() };
+                if !auth::is_public(route) {
+                    auth::authorize(user, &asked)?;
+                }
+                self.document(route, &parts)
+            }
+        }
+    }
+}
+
+fn attributes<'a>(verb: &'a str, path: &ResourcePath<'a>) -> Attributes<'a> {
+    Attributes {
+        verb,
+        group: path.group,
+        resource: path.resource,
+        subresource: path.subresource,
+        namespace: path.namespace,
+        name: path.name,
+        path: "",
+    }
+}
+
+/// How errors are written, whatever else the request says.
+fn style(parts: &Parts) -> Style {
+    let agent = parts.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let human = ["curl", "Wget", "Mozilla"].iter().any(|name| agent.starts_with(name));
+    let asked = parts.uri.query().is_some_and(|raw| raw.contains("pretty"));
+    let pretty = if asked { Query::parse(parts.uri.query()).flag_given("pretty") } else { None };
+    let accepts = negotiate::accepts(&parts.headers).unwrap_or_default();
+    Style::new(accepts, pretty.unwrap_or(human))
+}

@@ -1,0 +1,95 @@
+//! POST: a new object from a decoded body.
+
+use super::object::{Packed, metadata};
+use super::update::Part;
+use super::{At, Effect, Prepared, Writer, codec, meta};
+use crate::api::error::ApiError;
+use crate::apiserver::admission;
+use serde_json::Value;
+
+/// Names tried for `metadata.generateName` before giving up.
+const NAME_TRIES: usize = 8;
+
+impl<'a> Writer<'a> {
+    /// Prepares the creation of `object` (decoded, not defaulted). The name comes from the object;
+    /// `at.name` may hold the one of the URL (PUT and apply create too).
+    pub fn create(&self, mut object: Value) -> Result<Prepared, ApiError> {
+        meta::identify(self.at, &mut object)?;
+        if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
+            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        let name = self.pick_name(&mut object)?;
+        let at = At { name: &name, ..self.at };
+        let here = Writer { at, ..*self };
+        let key = at.key();
+        if let Some(existing) = self.view.get(&key) {
+            return Err(exists(at, existing.envelope.deletion_timestamp.is_some()));
+        }
+        here.stamp(&mut object);
+        codec::default(at.resource, &mut object);
+        at.resource.rules.prepare_create(&mut object);
+        let mut admitted = admission::create(&here, &mut object)?;
+        let mut errors = meta::validate(at, &object);
+        errors.extend(at.resource.rules.validate(&object));
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(at.target(), &name, &errors));
+        }
+        here.track(None, &mut object, Part::Main)?;
+        admitted.warnings.extend(at.resource.rules.warnings(&object));
+        Ok(Prepared {
+            key,
+            effect: Effect::Create(Packed::new(at.resource, &object)),
+            preconditions: admitted.preconditions,
+            warnings: admitted.warnings,
+        })
+    }
+
+    /// The object's name: the URL's, its own, or a generated one that is free.
+    fn pick_name(&self, object: &mut Value) -> Result<String, ApiError> {
+        let at = self.at;
+        let fields = metadata(object);
+        let given = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+        let given = if given.is_empty() { at.name } else { given };
+        if !given.is_empty() {
+            let name = given.to_string();
+            fields.insert("name".into(), Value::String(name.clone()));
+            return Ok(name);
+        }
+        let prefix = fields.get("generateName").and_then(Value::as_str).unwrap_or_default();
+        if prefix.is_empty() {
+            return Err(meta::name_required(at));
+        }
+        // Names are cut so that a pod's hostname and a label value can hold them.
+        let prefix: String = prefix.chars().take(58).collect();
+        let mut name = String::new();
+        for _ in 0..NAME_TRIES {
+            name = format!("{prefix}{}", self.server.ids.suffix(5));
+            if self.view.get(&at.key_of(&name)).is_none() {
+                metadata(object).insert("name".into(), Value::String(name.clone()));
+                return Ok(name);
+            }
+        }
+        Err(ApiError::already_exists(at.target(), &name))
+    }
+
+    /// What the server alone decides about a new object.
+    fn stamp(&self, object: &mut Value) {
+        let fields = metadata(object);
+        for name in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+            fields.remove(name);
+        }
+        fields.insert("uid".into(), self.server.ids.uid().into());
+        fields.insert("creationTimestamp".into(), self.server.clock.now_seconds().to_string().into());
+        if self.at.resource.rules.has_generation() {
+            fields.insert("generation".into(), 1.into());
+        }
+    }
+}
+
+fn exists(at: At<'_>, deleting: bool) -> ApiError {
+    let mut error = ApiError::already_exists(at.target(), at.name);
+    if deleting {
+        error.message = format!("object is being deleted: {}", error.message);
+    }
+    error
+}

@@ -1,0 +1,232 @@
+//! PUT, and the outcome of a PATCH: a new state for an existing object, of the object itself or of
+//! one of its subresources.
+
+use super::object::{Packed, metadata, parse};
+use super::{At, Effect, Prepared, Writer, codec, meta};
+use crate::api::error::{ApiError, FieldError};
+use crate::apiserver::admission;
+use crate::store::Record;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Which part of the object a request may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Main,
+    Status,
+    /// A namespace's `spec.finalizers`.
+    Finalize,
+}
+
+impl Part {
+    /// The subresource's name in managed fields; empty for the object itself.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Prepares replacing the stored object by `object` (decoded, not defaulted).
+    pub fn update(&self, mut object: Value, part: Part) -> Result<Prepared, ApiError> {
+        let at = self.at;
+        meta::identify(at, &mut object)?;
+        let fields = metadata(&mut object);
+        match fields.get("name").and_then(Value::as_str).unwrap_or_default() {
+            "" => drop(fields.insert("name".into(), at.name.into())),
+            name if name == at.name => {}
+            name => {
+                return Err(ApiError::bad_request(format!(
+                    "the name of the object ({name}) does not match the name on the URL ({})",
+                    at.name
+                )));
+            }
+        }
+        let Some(before) = self.view.get(&at.key()) else {
+            if part == Part::Main && at.resource.rules.create_on_update() {
+                return self.create(object);
+            }
+            return Err(ApiError::not_found(at.target(), at.name));
+        };
+        let old = parse(&before);
+        check_identity(at, &old, &object)?;
+        codec::default(at.resource, &mut object);
+        self.replace(before, &old, object, part, true)
+    }
+
+    /// The common end of PUT and PATCH: `new` (defaulted) becomes the object's state as far as
+    /// `part` goes. With `track`, ownership of what changed is recorded for the field manager
+    /// (server-side apply has recorded its own).
+    pub fn replace(
+        &self,
+        before: Arc<Record>,
+        old: &Value,
+        mut new: Value,
+        part: Part,
+        track: bool,
+    ) -> Result<Prepared, ApiError> {
+        let at = self.at;
+        let rules = &at.resource.rules;
+        check_identity(at, old, &new)?;
+        let mut errors = meta::keep(&mut new, old);
+        match part {
+            Part::Main => rules.prepare_update(&mut new, old),
+            Part::Status => only_status(&mut new, old),
+            Part::Finalize => only_finalizers(&mut new, old),
+        }
+        let mut admitted = admission::Admitted::default();
+        if part == Part::Main {
+            admitted = admission::update(self, &mut new, old)?;
+        }
+        if track {
+            self.track(Some(old), &mut new, part)?;
+        }
+        if same(&new, old) {
+            return Ok(Prepared {
+                key: at.key(),
+                effect: Effect::Unchanged(before),
+                preconditions: Vec::new(),
+                warnings: admitted.warnings,
+            });
+        }
+        bump_generation(at, &mut new, old);
+        errors.extend(meta::validate(at, &new));
+        errors.extend(match part {
+            Part::Main => [rules.validate(&new), rules.validate_update(&new, old)].concat(),
+            Part::Status => rules.validate_status(&new, old),
+            Part::Finalize => Vec::new(),
+        });
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(at.target(), at.name, &errors));
+        }
+        if part == Part::Main {
+            admitted.warnings.extend(rules.warnings(&new));
+        }
+        let packed = Packed::new(at.resource, &new);
+        let effect = match is_released(&new) {
+            true => Effect::Delete { before, last: Some(packed) },
+            false => Effect::Update { before, packed },
+        };
+        Ok(Prepared { key: at.key(), effect, preconditions: admitted.preconditions, warnings: admitted.warnings })
+    }
+
+    /// Records in managedFields who owns what this write changes.
+    pub fn track(&self, old: Option<&Value>, new: &mut Value, part: Part) -> Result<(), ApiError> {
+        codec::track(self, old, new, part.name())
+    }
+}
+
+/// uid and resourceVersion in a body are preconditions.
+pub fn check_identity(at: At<'_>, old: &Value, new: &Value) -> Result<(), ApiError> {
+    let text = |object: &Value, name: &str| object["metadata"][name].as_str().unwrap_or_default().to_string();
+    let (given, stored) = (text(new, "uid"), text(old, "uid"));
+    if !given.is_empty() && given != stored {
+        return Err(ApiError::conflict(
+            at.target(),
+            at.name,
+            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {stored}"),
+        ));
+    }
+    let given = text(new, "resourceVersion");
+    if given.is_empty() || given == "0" || given == text(old, "resourceVersion") {
+        return Ok(());
+    }
+    if given.parse::<u64>().is_err() {
+        let error = FieldError::invalid("metadata.resourceVersion", &json!(given), "must be an integer");
+        return Err(ApiError::invalid(at.target(), at.name, &[error]));
+    }
+    Err(ApiError::modified(at.target(), at.name))
+}
+
+/// A status write changes `status` and labels, annotations, finalizers; the rest stays.
+fn only_status(new: &mut Value, old: &Value) {
+    let Some(fields) = new.as_object_mut() else { return };
+    fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+    for (name, value) in old.as_object().into_iter().flatten() {
+        if !matches!(name.as_str(), "metadata" | "status") {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+    let kept = old["metadata"].get("ownerReferences").cloned();
+    let metadata = metadata(new);
+    match kept {
+        Some(references) => metadata.insert("ownerReferences".into(), references),
+        None => metadata.remove("ownerReferences"),
+    };
+}
+
+fn only_finalizers(new: &mut Value, old: &Value) {
+    let finalizers = new["spec"].get("finalizers").cloned();
+    let mut kept = old.clone();
+    if !kept["spec"].is_object() {
+        kept["spec"] = json!({});
+    }
+    match (finalizers, kept["spec"].as_object_mut()) {
+        (Some(finalizers), Some(spec)) => drop(spec.insert("finalizers".into(), finalizers)),
+        (None, Some(spec)) => drop(spec.remove("finalizers")),
+        _ => {}
+    }
+    *new = kept;
+}
+
+/// Equal but for the revision and the times of field ownership.
+fn same(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let others = |fields: &serde_json::Map<String, Value>| fields.len();
+    if others(new) != others(old) || new.iter().any(|(name, value)| name != "metadata" && old.get(name) != Some(value))
+    {
+        return false;
+    }
+    let (Some(new), Some(old)) = (new["metadata"].as_object(), old["metadata"].as_object()) else { return false };
+    let count =
+        |fields: &serde_json::Map<String, Value>| fields.len() - usize::from(fields.contains_key("resourceVersion"));
+    count(new) == count(old)
+        && new.iter().all(|(name, value)| match name.as_str() {
+            "resourceVersion" => true,
+            "managedFields" => old.get(name).is_some_and(|before| same_ownership(value, before)),
+            _ => old.get(name) == Some(value),
+        })
+}
+
+fn same_ownership(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_array(), old.as_array()) else { return new == old };
+    new.len() == old.len()
+        && new.iter().zip(old).all(|(new, old)| {
+            ["manager", "operation", "apiVersion", "subresource", "fieldsV1"]
+                .iter()
+                .all(|name| new.get(name) == old.get(name))
+        })
+}
+
+/// +1 when anything but metadata and status changed; Deployments also count annotations.
+fn bump_generation(at: At<'_>, new: &mut Value, old: &Value) {
+    if !at.resource.rules.has_generation() {
+        return;
+    }
+    let specs = |object: &Value| -> Vec<(String, Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        fields
+            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect()
+    };
+    let annotated =
+        at.resource.plural == "deployments" && new["metadata"].get("annotations") != old["metadata"].get("annotations");
+    if annotated || specs(new) != specs(old) {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
+        metadata(new).insert("generation".into(), (generation + 1).into());
+    }
+}
+
+/// Deletion was asked for, and nothing holds the object any more.
+pub fn is_released(object: &Value) -> bool {
+    let held = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    let metadata = &object["metadata"];
+    metadata["deletionTimestamp"].is_string()
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or_default() == 0
+        && !held(&metadata["finalizers"])
+        && !(object["kind"] == "Namespace" && held(&object["spec"]["finalizers"]))
+}
