@@ -1,5 +1,8 @@
 //! From a source to a change set: sources, rendering, plan, sync.
+//!
+//! Nothing here prints: reports and events are values, and whoever runs a sync shows them.
 
 pub mod kinds;
+pub mod plan;
 pub mod render;
 pub mod sources;

@@ -1,0 +1,168 @@
+//! The report of a plan or sync: what happens to each object.
+
+use super::diff::{FieldChange, diff};
+use super::restarts::restarts;
+use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
+use crate::gitops::kinds::Kinds;
+use crate::gitops::render::{Manifest, Origin, same_object};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Create,
+    Change,
+    /// Deleted and created again, because a field cannot change in place.
+    Replace,
+    Delete,
+    Unchanged,
+}
+
+/// What happens to one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectChange {
+    pub action: Action,
+    pub id: ObjectId,
+    /// Where the source defines it; `None` for what is pruned.
+    pub origin: Option<Origin>,
+    /// For changes and replacements.
+    pub fields: Vec<FieldChange>,
+    /// For people: why (`no longer in the source`), or what is created (`2 replicas of web:1`).
+    pub note: String,
+    /// Running pods that this restarts.
+    pub restarts: u64,
+    pub warnings: Vec<String>,
+}
+
+/// The counts of a report's last line. A replacement counts as an addition and a deletion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub add: u64,
+    pub change: u64,
+    pub delete: u64,
+    pub unchanged: u64,
+    pub restarts: u64,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { add, change, delete, restarts, .. } = self;
+        let pods = if *restarts == 1 { "pod" } else { "pods" };
+        write!(f, "{add} to add, {change} to change, {delete} to delete; {restarts} {pods} to restart.")
+    }
+}
+
+/// What a change set does, in the order of its objects, deletions last.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    pub objects: Vec<ObjectChange>,
+    /// About the whole: what is held back from pruning, what the source warns of.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// Reads a change set's results. `manifests` are the objects posted.
+    pub fn new(results: &[ChangeResult], manifests: &[Manifest], kinds: &dyn Kinds) -> Self {
+        // Results come in the order of the objects posted; the search is for callers that left some out.
+        let manifest_of = |index: usize, result: &ChangeResult| {
+            let by_position = manifests.get(index).filter(|manifest| same_object(&manifest.id, &result.id));
+            by_position.or_else(|| manifests.iter().find(|manifest| same_object(&manifest.id, &result.id)))
+        };
+        let indexed = results.iter().enumerate();
+        let objects = indexed.filter_map(|(i, result)| object_change(result, manifest_of(i, result), kinds)).collect();
+        Self { objects, warnings: Vec::new() }
+    }
+
+    /// Nothing is created, changed or deleted.
+    pub fn is_empty(&self) -> bool {
+        self.objects.iter().all(|object| object.action == Action::Unchanged)
+    }
+
+    /// The objects that something happens to.
+    pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
+        self.objects.iter().filter(|object| object.action != Action::Unchanged)
+    }
+
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for object in &self.objects {
+            totals.restarts += object.restarts;
+            match object.action {
+                Action::Create => totals.add += 1,
+                Action::Change => totals.change += 1,
+                Action::Delete => totals.delete += 1,
+                Action::Unchanged => totals.unchanged += 1,
+                Action::Replace => {
+                    totals.add += 1;
+                    totals.delete += 1;
+                }
+            }
+        }
+        totals
+    }
+}
+
+fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn Kinds) -> Option<ObjectChange> {
+    let mut change = ObjectChange {
+        action: Action::Unchanged,
+        id: result.id.clone(),
+        origin: manifest.map(|manifest| manifest.origin.clone()),
+        fields: Vec::new(),
+        note: String::new(),
+        restarts: 0,
+        warnings: result.warnings.clone(),
+    };
+    match (result.action, &result.before, &result.after) {
+        (ChangeAction::Failed, ..) => return None,
+        (ChangeAction::Created, _, after) => {
+            change.action = Action::Create;
+            change.note = after.as_ref().or(manifest.map(|manifest| &manifest.value)).map(summary).unwrap_or_default();
+        }
+        (ChangeAction::Deleted, before, _) => {
+            change.action = Action::Delete;
+            change.note = if before.is_some() { "no longer in the source" } else { "already gone" }.to_owned();
+            if before.is_none() {
+                change.action = Action::Unchanged;
+            }
+        }
+        (ChangeAction::Configured, Some(before), Some(after)) => {
+            let schema = kinds.schema(&result.id.api_version, &result.id.kind);
+            change.fields = diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref());
+            change.restarts = restarts(before, after);
+            // Ownership of fields may change without any value doing so.
+            if !change.fields.is_empty() {
+                change.action = Action::Change;
+            }
+        }
+        (ChangeAction::Configured, ..) => change.action = Action::Change,
+        (ChangeAction::Unchanged, ..) => {}
+    }
+    Some(change)
+}
+
+/// What a new object is, in a few words.
+fn summary(object: &Value) -> String {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let pod = object.pointer("/spec/template/spec").or_else(|| object.get("spec"));
+    let images: Vec<&str> = pod
+        .and_then(|spec| spec.get("containers")?.as_array())
+        .map(|containers| containers.iter().filter_map(|c| c.get("image")?.as_str()).collect())
+        .unwrap_or_default();
+    let keys = || {
+        let count = |field: &str| object.get(field).and_then(Value::as_object).map_or(0, serde_json::Map::len);
+        count("data") + count("binaryData") + count("stringData")
+    };
+    let plural = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+    match object.get("kind").and_then(Value::as_str).unwrap_or_default() {
+        "Deployment" | "StatefulSet" | "ReplicaSet" => {
+            let replicas = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+            format!("{} of {}", plural(replicas, "replica"), images.join(", "))
+        }
+        "Pod" | "Job" | "DaemonSet" => images.join(", "),
+        "ConfigMap" | "Secret" => plural(keys() as u64, "key"),
+        "Service" => text("/spec/type").unwrap_or("ClusterIP").to_owned(),
+        _ => String::new(),
+    }
+}
