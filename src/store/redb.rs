@@ -14,6 +14,11 @@ mod disk;
 mod load;
 mod writer;
 
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod faulty;
+
 use self::disk::Disk;
 use self::writer::{Job, Writer};
 use super::cursor::Cursor;
