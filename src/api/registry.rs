@@ -2,8 +2,7 @@
 
 mod rows;
 
-use super::kinds::Kind;
-use super::kinds::generic::Generic;
+use super::kinds::{self, Kind};
 use super::schema::builtin::Builder;
 use super::schema::table::Table;
 use super::schema::{SchemaRef, application};
@@ -147,7 +146,6 @@ fn same(a: &Resource, b: &Resource) -> bool {
 }
 
 fn resource(row: &rows::Row, schema: SchemaRef) -> Resource {
-    let status = row.subresources.iter().any(|sub| sub.name == "status");
     Resource {
         group: row.group.into(),
         version: row.version.into(),
@@ -160,7 +158,7 @@ fn resource(row: &rows::Row, schema: SchemaRef) -> Resource {
         verbs: row.verbs.list(),
         subresources: row.subresources.to_vec(),
         schema,
-        rules: Arc::new(Generic { status, generation: false }),
+        rules: kinds::for_kind(row.group, row.kind),
     }
 }
 

@@ -1,0 +1,60 @@
+//! Applications: what selkie keeps in step with a source.
+
+use super::json::{ensure, put, text};
+use super::{Column, Kind, table};
+use crate::api::error::FieldError;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The rules of selkie.dev/v1alpha1 Application.
+pub struct Application;
+
+impl Kind for Application {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = object.as_object_mut().and_then(|object| ensure(object, "spec")) else { return };
+        put(spec, "prune", true);
+        put(spec, "suspend", false);
+    }
+
+    fn has_status(&self) -> bool {
+        true
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let source = &object["spec"]["source"];
+        let named = ["repoURL", "path"].iter().any(|field| !text(source, &[field]).is_empty());
+        if named { Vec::new() } else { vec![FieldError::required("spec.source", "must name a path or a repoURL")] }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        table::columns(
+            "Name:string:name, Ready:string, Status:string, Revision:string, Suspended:boolean, Age:string, Source:string:1",
+        )
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let reason = super::json::list(object, &["status", "conditions"])
+            .iter()
+            .find(|condition| text(condition, &["type"]) == "Ready")
+            .map_or("", |condition| text(condition, &["reason"]));
+        let source = &object["spec"]["source"];
+        let revision: String = text(object, &["status", "revision"]).chars().take(12).collect();
+        let place = match (text(source, &["repoURL"]), text(source, &["ref"]), text(source, &["path"])) {
+            ("", _, path) => path.to_string(),
+            (url, reference, path) => format!("{url}#{reference}:{path}"),
+        };
+        vec![
+            table::name(object),
+            table::condition(object, "Ready").unwrap_or("Unknown").into(),
+            reason.into(),
+            table::or_none(&revision),
+            object["spec"]["suspend"].as_bool().unwrap_or(false).into(),
+            table::age(object, now),
+            place.into(),
+        ]
+    }
+}

@@ -1,0 +1,205 @@
+//! Validation of a pod's containers: names, images, ports, environment, mounts, resources.
+
+use super::{probes, validate::Context};
+use crate::api::error::FieldError;
+use crate::api::kinds::json::{has, integer, list, text};
+use crate::api::kinds::{names, resources};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Everything wrong with the containers of a pod spec. `volumes` are the names declared there.
+pub fn validate(spec: &Value, path: &str, volumes: &BTreeSet<&str>, cx: &mut Context) {
+    let mut seen = BTreeSet::new();
+    let mut host_ports = BTreeSet::new();
+    if list(spec, &["containers"]).is_empty() {
+        cx.required(format!("{path}.containers"), "");
+    }
+    for kind in ["containers", "initContainers"] {
+        for (i, container) in list(spec, &[kind]).iter().enumerate() {
+            let field = format!("{path}.{kind}[{i}]");
+            name(container, &field, &mut seen, cx);
+            image(container, &field, cx);
+            ports(container, &field, spec, &mut host_ports, cx);
+            environment(container, &field, cx);
+            mounts(container, &field, volumes, cx);
+            resources::validate(&container["resources"], &format!("{field}.resources"), cx);
+            policies(container, kind, &field, cx);
+            probes::validate(container, kind, &field, cx);
+        }
+    }
+}
+
+fn name<'a>(container: &'a Value, field: &str, seen: &mut BTreeSet<&'a str>, cx: &mut Context) {
+    let name = text(container, &["name"]);
+    let field = format!("{field}.name");
+    if name.is_empty() {
+        cx.required(field, "");
+        return;
+    }
+    cx.names(&field, &container["name"], names::label(name));
+    if !seen.insert(name) {
+        cx.errors.push(FieldError::duplicate(field, &container["name"]));
+    }
+}
+
+fn image(container: &Value, field: &str, cx: &mut Context) {
+    let image = text(container, &["image"]);
+    if image.is_empty() {
+        cx.required(format!("{field}.image"), "");
+    } else if image.trim() != image {
+        let why = "must not have leading or trailing whitespace";
+        cx.invalid(format!("{field}.image"), &container["image"], why);
+    }
+}
+
+fn ports(container: &Value, field: &str, spec: &Value, host_ports: &mut BTreeSet<String>, cx: &mut Context) {
+    let host_network = spec["hostNetwork"] == Value::Bool(true);
+    let mut named = BTreeSet::new();
+    for (i, port) in list(container, &["ports"]).iter().enumerate() {
+        let field = format!("{field}.ports[{i}]");
+        let name = text(port, &["name"]);
+        if !name.is_empty() {
+            let wrong = names::port_name(name);
+            cx.names(&format!("{field}.name"), &port["name"], wrong);
+            if !named.insert(name) {
+                cx.errors.push(FieldError::duplicate(format!("{field}.name"), &port["name"]));
+            }
+        }
+        let number = integer(port, &["containerPort"]).unwrap_or(0);
+        if number == 0 {
+            cx.required(format!("{field}.containerPort"), "");
+        } else if let Some(why) = names::port_number(number) {
+            cx.invalid(format!("{field}.containerPort"), &port["containerPort"], why);
+        }
+        let host = integer(port, &["hostPort"]).unwrap_or(0);
+        if host != 0 {
+            if let Some(why) = names::port_number(host) {
+                cx.invalid(format!("{field}.hostPort"), &port["hostPort"], why);
+            } else if host_network && host != number {
+                let why = "must match `containerPort` when `hostNetwork` is true";
+                cx.invalid(format!("{field}.containerPort"), &port["containerPort"], why);
+            }
+            let taken = format!("{}/{}/{host}", text(port, &["protocol"]), text(port, &["hostIP"]));
+            if !host_ports.insert(taken) {
+                cx.errors.push(FieldError::duplicate(format!("{field}.hostPort"), &port["hostPort"]));
+            }
+        }
+        cx.one_of(format!("{field}.protocol"), &port["protocol"], &["SCTP", "TCP", "UDP"]);
+    }
+}
+
+fn environment(container: &Value, field: &str, cx: &mut Context) {
+    for (i, variable) in list(container, &["env"]).iter().enumerate() {
+        let field = format!("{field}.env[{i}]");
+        match text(variable, &["name"]) {
+            "" => cx.required(format!("{field}.name"), ""),
+            name => cx.names(&format!("{field}.name"), &variable["name"], names::environment(name)),
+        }
+        if has(variable, "valueFrom") {
+            value_source(variable, &format!("{field}.valueFrom"), cx);
+        }
+    }
+    for (i, source) in list(container, &["envFrom"]).iter().enumerate() {
+        let field = format!("{field}.envFrom[{i}]");
+        let sources = ["configMapRef", "secretRef"];
+        match sources.iter().filter(|kind| has(source, kind)).count() {
+            1 => {}
+            0 => cx.invalid(field.clone(), &"".into(), "must specify one of: `configMapRef` or `secretRef`"),
+            _ => cx.invalid(field.clone(), &"".into(), "may not have more than one field specified at a time"),
+        }
+        for kind in sources {
+            if has(source, kind) && text(source, &[kind, "name"]).is_empty() {
+                cx.required(format!("{field}.{kind}.name"), "");
+            }
+        }
+    }
+}
+
+fn value_source(variable: &Value, field: &str, cx: &mut Context) {
+    const SOURCES: &[&str] = &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+    let source = &variable["valueFrom"];
+    match SOURCES.iter().filter(|kind| has(source, kind)).count() {
+        0 => cx.invalid(
+            field.into(),
+            &"".into(),
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `fileKeyRef` or `secretKeyRef`",
+        ),
+        1 if !text(variable, &["value"]).is_empty() => {
+            cx.invalid(field.into(), &"".into(), "may not be specified when `value` is not empty");
+        }
+        1 => {}
+        _ => cx.invalid(field.into(), &"".into(), "may not have more than one field specified at a time"),
+    }
+    for kind in ["configMapKeyRef", "secretKeyRef"] {
+        if has(source, kind) {
+            for part in ["name", "key"] {
+                if text(source, &[kind, part]).is_empty() {
+                    cx.required(format!("{field}.{kind}.{part}"), "");
+                }
+            }
+        }
+    }
+    if has(source, "fieldRef") {
+        field_reference(&source["fieldRef"], &format!("{field}.fieldRef"), cx);
+    }
+}
+
+fn field_reference(reference: &Value, field: &str, cx: &mut Context) {
+    const FIELDS: &[&str] = &[
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.uid",
+        "spec.nodeName",
+        "spec.serviceAccountName",
+        "status.hostIP",
+        "status.hostIPs",
+        "status.podIP",
+        "status.podIPs",
+    ];
+    let path = text(reference, &["fieldPath"]);
+    if path.is_empty() {
+        cx.required(format!("{field}.fieldPath"), "");
+    } else if let Some((map, _)) = path.split_once('[') {
+        if !matches!(map, "metadata.labels" | "metadata.annotations") || !path.ends_with(']') {
+            cx.invalid(format!("{field}.fieldPath"), &path.into(), "error converting fieldPath");
+        }
+    } else if !FIELDS.contains(&path) {
+        cx.errors.push(FieldError::not_supported(format!("{field}.fieldPath"), &path.into(), FIELDS));
+    }
+}
+
+fn mounts(container: &Value, field: &str, volumes: &BTreeSet<&str>, cx: &mut Context) {
+    let mut paths = BTreeSet::new();
+    for (i, mount) in list(container, &["volumeMounts"]).iter().enumerate() {
+        let field = format!("{field}.volumeMounts[{i}]");
+        let (name, path) = (text(mount, &["name"]), text(mount, &["mountPath"]));
+        if name.is_empty() {
+            cx.required(format!("{field}.name"), "");
+        } else if !volumes.contains(name) {
+            cx.errors.push(FieldError::not_found(format!("{field}.name"), &mount["name"]));
+        }
+        if path.is_empty() {
+            cx.required(format!("{field}.mountPath"), "");
+        } else if !paths.insert(path) {
+            cx.invalid(format!("{field}.mountPath"), &mount["mountPath"], "must be unique");
+        }
+        let sub = text(mount, &["subPath"]);
+        if sub.starts_with('/') {
+            cx.invalid(format!("{field}.subPath"), &mount["subPath"], "must be a relative path");
+        } else if sub.split('/').any(|part| part == "..") {
+            cx.invalid(format!("{field}.subPath"), &mount["subPath"], "must not contain '..'");
+        }
+    }
+}
+
+fn policies(container: &Value, kind: &str, field: &str, cx: &mut Context) {
+    cx.one_of(format!("{field}.imagePullPolicy"), &container["imagePullPolicy"], &["Always", "IfNotPresent", "Never"]);
+    cx.one_of(
+        format!("{field}.terminationMessagePolicy"),
+        &container["terminationMessagePolicy"],
+        &["FallbackToLogsOnError", "File"],
+    );
+    if kind == "initContainers" {
+        cx.one_of(format!("{field}.restartPolicy"), &container["restartPolicy"], &["Always", "Never", "OnFailure"]);
+    }
+}

@@ -1,0 +1,206 @@
+//! Kinds that need little: one row of facts each.
+
+mod cells;
+mod defaults;
+
+use super::names::NameRule;
+use super::{Column, Deletion, Kind, table};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A kind described by data.
+pub struct Simple {
+    /// Columns in `table::columns` form; empty: Name and Created At.
+    columns: &'static str,
+    row: Option<fn(&Value, Timestamp) -> Vec<Value>>,
+    default: Option<fn(&mut Value)>,
+    status: bool,
+    generation: bool,
+    create_on_update: bool,
+    returns_object: bool,
+    path_segment_names: bool,
+}
+
+/// A kind without facts: shown by name and creation time.
+const PLAIN: Simple = Simple {
+    columns: "",
+    row: None,
+    default: None,
+    status: false,
+    generation: false,
+    create_on_update: false,
+    returns_object: false,
+    path_segment_names: false,
+};
+
+impl Kind for Simple {
+    fn default(&self, object: &mut Value) {
+        if let Some(default) = self.default {
+            default(object);
+        }
+    }
+
+    fn has_status(&self) -> bool {
+        self.status
+    }
+
+    fn has_generation(&self) -> bool {
+        self.generation
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        match self.columns {
+            "" => table::columns("Name:string:name, Created At:date"),
+            columns => table::columns(columns),
+        }
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        match self.row {
+            Some(row) => row(object, now),
+            None => vec![table::name(object), object["metadata"]["creationTimestamp"].clone()],
+        }
+    }
+
+    fn deletion(&self) -> Deletion {
+        if self.returns_object { Deletion::Object } else { Deletion::Status }
+    }
+
+    fn create_on_update(&self) -> bool {
+        self.create_on_update
+    }
+
+    fn name_rule(&self) -> NameRule {
+        if self.path_segment_names { NameRule::PathSegment } else { NameRule::Subdomain }
+    }
+}
+
+/// The facts of a built-in kind; those of an unknown one for anything else.
+pub fn of(group: &str, kind: &str) -> Simple {
+    match group {
+        "" => core(kind),
+        "apps" => apps(kind),
+        "rbac.authorization.k8s.io" => Simple {
+            create_on_update: true,
+            path_segment_names: true,
+            columns: if kind.ends_with("Binding") {
+                "Name:string:name, Role:string, Age:string, Users:string:1, Groups:string:1, ServiceAccounts:string:1"
+            } else {
+                ""
+            },
+            row: kind.ends_with("Binding").then_some(cells::binding),
+            default: kind.ends_with("Binding").then_some(defaults::binding),
+            ..PLAIN
+        },
+        "storage.k8s.io" => Simple { returns_object: true, ..PLAIN },
+        _ => other(group, kind),
+    }
+}
+
+fn core(kind: &str) -> Simple {
+    match kind {
+        "ServiceAccount" => Simple {
+            columns: "Name:string:name, Age:string",
+            row: Some(cells::name_and_age),
+            returns_object: true,
+            ..PLAIN
+        },
+        "PersistentVolumeClaim" => Simple {
+            columns: "Name:string:name, Status:string, Volume:string, Capacity:string, Access Modes:string, StorageClass:string, VolumeAttributesClass:string, Age:string, VolumeMode:string:1",
+            row: Some(cells::claim),
+            default: Some(defaults::claim),
+            status: true,
+            returns_object: true,
+            ..PLAIN
+        },
+        "PersistentVolume" => Simple {
+            columns: "Name:string:name, Capacity:string, Access Modes:string, Reclaim Policy:string, Status:string, Claim:string, StorageClass:string, VolumeAttributesClass:string, Reason:string, Age:string, VolumeMode:string:1",
+            row: Some(cells::volume),
+            default: Some(defaults::volume),
+            status: true,
+            returns_object: true,
+            ..PLAIN
+        },
+        "PodTemplate" => Simple {
+            columns: "Name:string:name, Containers:string, Images:string, Pod Labels:string",
+            row: Some(cells::pod_template),
+            default: Some(defaults::pod_template),
+            returns_object: true,
+            ..PLAIN
+        },
+        "ReplicationController" => Simple {
+            columns: "Name:string:name, Desired:integer, Current:integer, Ready:integer, Age:string, Containers:string:1, Images:string:1, Selector:string:1",
+            row: Some(cells::replication_controller),
+            default: Some(defaults::replication_controller),
+            status: true,
+            generation: true,
+            ..PLAIN
+        },
+        "ResourceQuota" => Simple {
+            columns: "Name:string:name, Request:string, Limit:string, Age:string",
+            row: Some(cells::quota),
+            status: true,
+            returns_object: true,
+            ..PLAIN
+        },
+        "LimitRange" => Simple { create_on_update: true, ..PLAIN },
+        _ => PLAIN,
+    }
+}
+
+fn apps(kind: &str) -> Simple {
+    match kind {
+        "StatefulSet" => Simple {
+            columns: "Name:string:name, Ready:string, Age:string, Containers:string:1, Images:string:1",
+            row: Some(cells::stateful_set),
+            default: Some(defaults::stateful_set),
+            status: true,
+            generation: true,
+            ..PLAIN
+        },
+        "DaemonSet" => Simple {
+            columns: "Name:string:name, Desired:integer, Current:integer, Ready:integer, Up-to-date:integer, Available:integer, Node Selector:string, Age:string, Containers:string:1, Images:string:1, Selector:string:1",
+            row: Some(cells::daemon_set),
+            default: Some(defaults::daemon_set),
+            status: true,
+            generation: true,
+            ..PLAIN
+        },
+        "ControllerRevision" => Simple {
+            columns: "Name:string:name, Controller:string, Revision:string, Age:string",
+            row: Some(cells::controller_revision),
+            ..PLAIN
+        },
+        _ => PLAIN,
+    }
+}
+
+fn other(group: &str, kind: &str) -> Simple {
+    match (group, kind) {
+        ("batch", "CronJob") => Simple {
+            columns: "Name:string:name, Schedule:string, Timezone:string, Suspend:boolean, Active:integer, Last Schedule:string, Age:string, Containers:string:1, Images:string:1, Selector:string:1",
+            row: Some(cells::cron_job),
+            default: Some(defaults::cron_job),
+            status: true,
+            generation: true,
+            ..PLAIN
+        },
+        ("policy", "PodDisruptionBudget") => Simple {
+            columns: "Name:string:name, Min Available:string, Max Unavailable:string, Allowed Disruptions:integer, Age:string",
+            row: Some(cells::disruption_budget),
+            status: true,
+            generation: true,
+            ..PLAIN
+        },
+        ("networking.k8s.io", "NetworkPolicy") => Simple { generation: true, ..PLAIN },
+        ("networking.k8s.io", "Ingress") => Simple { generation: true, status: true, ..PLAIN },
+        ("autoscaling", _) => Simple { status: true, ..PLAIN },
+        ("node.k8s.io", "RuntimeClass") => Simple {
+            columns: "Name:string:name, Handler:string, Age:string",
+            row: Some(cells::runtime_class),
+            create_on_update: true,
+            ..PLAIN
+        },
+        _ => PLAIN,
+    }
+}

@@ -1,0 +1,120 @@
+//! The defaults of kinds without a file of their own.
+
+use crate::api::kinds::json::{Object, child, ensure, items, put, put_text};
+use crate::api::kinds::pod_spec;
+use serde_json::{Value, json};
+
+fn spec(object: &mut Value) -> Option<&mut Object> {
+    ensure(object.as_object_mut()?, "spec")
+}
+
+pub fn stateful_set(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    put(spec, "replicas", 1);
+    put_text(spec, "podManagementPolicy", "OrderedReady");
+    put(spec, "revisionHistoryLimit", 10);
+    put(spec, "serviceName", "");
+    put(spec, "persistentVolumeClaimRetentionPolicy", json!({"whenDeleted": "Retain", "whenScaled": "Retain"}));
+    if let Some(strategy) = ensure(spec, "updateStrategy") {
+        put_text(strategy, "type", "RollingUpdate");
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = ensure(strategy, "rollingUpdate")
+        {
+            put(rolling, "partition", 0);
+        }
+    }
+    for claim in items(spec, "volumeClaimTemplates") {
+        put_text(claim, "kind", "PersistentVolumeClaim");
+        put_text(claim, "apiVersion", "v1");
+        default_claim(claim);
+    }
+    pod_spec::default_template(spec);
+}
+
+pub fn daemon_set(object: &mut Value) {
+    let annotations = object
+        .as_object_mut()
+        .and_then(|object| ensure(object, "metadata"))
+        .and_then(|metadata| ensure(metadata, "annotations"));
+    if let Some(annotations) = annotations {
+        put_text(annotations, "deprecated.daemonset.template.generation", "1");
+    }
+    let Some(spec) = spec(object) else { return };
+    put(spec, "revisionHistoryLimit", 10);
+    if let Some(strategy) = ensure(spec, "updateStrategy") {
+        put_text(strategy, "type", "RollingUpdate");
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = ensure(strategy, "rollingUpdate")
+        {
+            put(rolling, "maxUnavailable", 1);
+            put(rolling, "maxSurge", 0);
+        }
+    }
+    pod_spec::default_template(spec);
+}
+
+pub fn cron_job(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    put_text(spec, "concurrencyPolicy", "Allow");
+    put(spec, "suspend", false);
+    put(spec, "successfulJobsHistoryLimit", 3);
+    put(spec, "failedJobsHistoryLimit", 1);
+    // A job's own defaults are set when it is made from the template; only pods' are shown here.
+    if let Some(job_spec) = child(spec, "jobTemplate").and_then(|template| ensure(template, "spec")) {
+        pod_spec::default_template(job_spec);
+    }
+}
+
+pub fn replication_controller(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    put(spec, "replicas", 1);
+    let labels = spec.get("template").map(|template| template["metadata"]["labels"].clone()).unwrap_or_default();
+    if !labels.is_null() {
+        put(spec, "selector", labels);
+    }
+    pod_spec::default_template(spec);
+}
+
+pub fn pod_template(object: &mut Value) {
+    if let Some(object) = object.as_object_mut() {
+        pod_spec::default_template(object);
+    }
+}
+
+pub fn claim(object: &mut Value) {
+    if let Some(object) = object.as_object_mut() {
+        default_claim(object);
+    }
+}
+
+fn default_claim(claim: &mut Object) {
+    if let Some(spec) = ensure(claim, "spec") {
+        put_text(spec, "volumeMode", "Filesystem");
+    }
+    if let Some(status) = ensure(claim, "status") {
+        put_text(status, "phase", "Pending");
+    }
+}
+
+pub fn volume(object: &mut Value) {
+    if let Some(spec) = spec(object) {
+        put_text(spec, "persistentVolumeReclaimPolicy", "Retain");
+        put_text(spec, "volumeMode", "Filesystem");
+    }
+    if let Some(status) = object.as_object_mut().and_then(|object| ensure(object, "status")) {
+        put_text(status, "phase", "Pending");
+    }
+}
+
+pub fn binding(object: &mut Value) {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let Some(object) = object.as_object_mut() else { return };
+    if let Some(role) = child(object, "roleRef") {
+        put_text(role, "apiGroup", GROUP);
+    }
+    for subject in items(object, "subjects") {
+        if subject.get("kind").is_some_and(|kind| kind != "ServiceAccount") {
+            put_text(subject, "apiGroup", GROUP);
+        }
+    }
+}
