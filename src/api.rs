@@ -7,6 +7,7 @@ pub mod changeset;
 pub mod error;
 pub mod kinds;
 pub mod meta;
+pub mod protobuf;
 pub mod quantity;
 pub mod registry;
 pub mod schema;

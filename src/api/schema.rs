@@ -4,6 +4,7 @@
 
 pub mod application;
 pub mod builtin;
+pub mod decode;
 pub mod table;
 
 use serde_json::Value;
