@@ -1,0 +1,108 @@
+//! A Podman of the tests' own: private storage, a service started by selkie, a tiny image. Shared by
+//! the tests that run at the same time, removed with everything in it when the last one ends.
+
+use bytes::Bytes;
+use selkie::kubelet::runtime::{
+    ContainerIdentity, ContainerRuntime, ContainerSpec, PodIdentity, SandboxSpec,
+    podman::{Podman, ServiceOptions, spawn_service},
+};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Weak, atomic::AtomicU32, atomic::Ordering},
+};
+use tokio::sync::Mutex;
+
+pub const IMAGE: &str = "localhost/selkie-test:1";
+
+static SHARED: Mutex<Weak<Rig>> = Mutex::const_new(Weak::new());
+static PODS: AtomicU32 = AtomicU32::new(0);
+
+pub struct Rig {
+    pub url: String,
+    pub directory: PathBuf,
+    arguments: Vec<String>,
+    service: i32,
+}
+
+impl Rig {
+    /// The Podman of this test run.
+    pub async fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().await;
+        if let Some(rig) = shared.upgrade() {
+            return rig;
+        }
+        let rig = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&rig);
+        rig
+    }
+
+    async fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("selkie-test-").tempdir().expect("a directory").keep();
+        let path = |name: &str| directory.join(name).display().to_string();
+        let arguments: Vec<String> =
+            ["--root", &path("root"), "--runroot", &path("run"), "--tmpdir", &path("tmp")].map(str::to_owned).into();
+        let options = ServiceOptions { directory: directory.join("service"), arguments: arguments.clone() };
+        let url = spawn_service(&options).await.expect("a Podman service");
+        let socket = url.trim_start_matches("unix://");
+        let service = tokio::net::UnixStream::connect(socket).await.expect("its socket").peer_cred().expect("its pid");
+        let rig = Self { service: service.pid().expect("its pid"), url, directory, arguments };
+        rig.podman("loader").await.load_image(rig.image()).await.expect("an image");
+        rig
+    }
+
+    fn image(&self) -> Bytes {
+        let archive = self.directory.join("image.tar");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/image.sh");
+        let made = Command::new(script).arg(&archive).arg(IMAGE).status().expect("image.sh runs");
+        assert!(made.success());
+        std::fs::read(archive).expect("the archive").into()
+    }
+
+    pub async fn podman(&self, cluster: &str) -> Podman {
+        Podman::connect(&self.url, cluster).await.expect("a connection")
+    }
+
+    /// Runs the podman command on this storage.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("podman")
+            .args(&self.arguments)
+            .args(arguments)
+            .env("CONTAINERS_CONF", self.directory.join("service/containers.conf"))
+            .output()
+            .expect("podman runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.cli(&["pod", "rm", "--all", "--force", "--time", "0"]);
+        self.cli(&["rm", "--all", "--force", "--time", "0"]);
+        if let Some(service) = rustix::process::Pid::from_raw(self.service) {
+            _ = rustix::process::kill_process(service, rustix::process::Signal::TERM);
+        }
+        _ = Command::new("umount").arg(self.directory.join("root/overlay")).output();
+        _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A pod that no other test knows.
+pub fn pod(name: &str) -> PodIdentity {
+    let number = PODS.fetch_add(1, Ordering::Relaxed);
+    PodIdentity { namespace: "tests".into(), name: name.into(), uid: format!("{}-{number}", std::process::id()) }
+}
+
+pub fn sandbox(pod: &PodIdentity) -> SandboxSpec {
+    SandboxSpec { pod: pod.clone(), hostname: pod.name.clone(), ..SandboxSpec::default() }
+}
+
+/// A container that runs a shell script.
+pub fn container(pod: &PodIdentity, name: &str, script: &str) -> ContainerSpec {
+    ContainerSpec {
+        identity: ContainerIdentity { pod: pod.clone(), container: name.into(), restart_count: 0, hash: "h".into() },
+        image: IMAGE.into(),
+        command: vec!["sh".into(), "-c".into(), script.into()],
+        ..ContainerSpec::default()
+    }
+}
