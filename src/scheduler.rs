@@ -1,1 +1,18 @@
-//! Binds pods to hosts.
+//! Binds pods to hosts: queue, snapshot, filters, scores, and a thin shell that binds.
+//!
+//! [`cycle`] decides, purely: a pod and a snapshot give a host or a reason per host. The shell keeps
+//! the snapshot in step with the API, assumes a decision at once so that the next pod sees it, and
+//! binds in the background. It knows no host but through its Node object.
+
+pub mod cycle;
+pub mod filters;
+mod queue;
+pub mod requests;
+pub mod scores;
+mod shell;
+pub mod snapshot;
+
+pub use shell::run;
+
+/// The name pods select this scheduler by.
+pub const NAME: &str = "default-scheduler";

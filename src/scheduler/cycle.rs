@@ -1,0 +1,181 @@
+//! One decision: a pod and a snapshot give a host, or a reason per host. Pure.
+
+use super::filters::{self, Rejection, Wanted};
+use super::scores;
+use super::snapshot::{HostState, Snapshot};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+
+/// What the scheduler says of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Bind it to this host. `feasible` of `looked_at` hosts could take it.
+    Bind { host: String, feasible: usize, looked_at: usize },
+    /// No host can take it; why, per host.
+    Unschedulable { rejections: BTreeMap<String, Vec<Rejection>> },
+}
+
+impl Verdict {
+    /// The message of the FailedScheduling event and of the PodScheduled condition, as Kubernetes
+    /// words it: `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
+    pub fn message(rejections: &BTreeMap<String, Vec<Rejection>>) -> String {
+        if rejections.is_empty() {
+            return "no nodes available to schedule pods".into();
+        }
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for rejection in rejections.values().flatten() {
+            *counts.entry(&rejection.reason).or_default() += 1;
+        }
+        let mut reasons: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        reasons.sort();
+        format!("0/{} nodes are available: {}.", rejections.len(), reasons.join(", "))
+    }
+}
+
+/// In a large cluster it is enough to find some feasible hosts. Source: kube-scheduler's
+/// `numFeasibleNodesToFind` with the default adaptive percentage.
+fn enough(hosts: usize) -> usize {
+    const LEAST: usize = 100;
+    if hosts < LEAST {
+        return hosts;
+    }
+    let percentage = 50usize.saturating_sub(hosts / 125).max(5);
+    (hosts * percentage / 100).max(LEAST)
+}
+
+/// Decides for one pod. `start` rotates where the search begins, `tie` breaks ties among the best
+/// hosts: it gets their number and answers an index below it.
+pub fn decide(pod: &Pod, snapshot: &Snapshot, start: usize, tie: impl FnOnce(usize) -> usize) -> Verdict {
+    let mut rejections = BTreeMap::new();
+    let Some(wanted) = Wanted::of(pod) else { return Verdict::Unschedulable { rejections } };
+    let hosts: Vec<&HostState> = snapshot.hosts().collect();
+    let enough = enough(hosts.len());
+    let mut feasible = Vec::new();
+    let mut looked_at = 0;
+    for at in 0..hosts.len() {
+        let host = hosts[(start + at) % hosts.len()];
+        looked_at += 1;
+        let reasons = filters::check(&wanted, host);
+        if reasons.is_empty() {
+            feasible.push(host);
+            if feasible.len() >= enough {
+                break;
+            }
+        } else {
+            rejections.insert(host.name.clone(), reasons);
+        }
+    }
+    if feasible.is_empty() {
+        return Verdict::Unschedulable { rejections };
+    }
+    let totals = scores::totals(&wanted, &feasible);
+    let best = totals.iter().copied().max().unwrap_or(0);
+    let winners: Vec<&HostState> =
+        feasible.iter().zip(&totals).filter(|(_, total)| **total == best).map(|(host, _)| *host).collect();
+    let host = winners[tie(winners.len()).min(winners.len() - 1)].name.clone();
+    Verdict::Bind { host, feasible: feasible.len(), looked_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::snapshot::Placed;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn cluster(nodes: &[Value]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for node in nodes {
+            snapshot.set_node(Arc::new(serde_json::from_value(node.clone()).unwrap()));
+        }
+        snapshot
+    }
+
+    fn node(name: &str, cpu: &str, spec: Value) -> Value {
+        json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}, "spec": spec, "status": {"allocatable": {"cpu": cpu, "memory": "4Gi", "pods": "4"}}})
+    }
+
+    fn pod(uid: &str, cpu: &str, more: Value) -> Pod {
+        let mut spec = json!({"containers": [{"name": "c", "image": "web", "resources": {"requests": {"cpu": cpu}}}]});
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "owner", "controller": true}]);
+        serde_json::from_value(json!({"metadata": {"name": uid, "uid": uid, "namespace": "default", "ownerReferences": owner}, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn every_no_is_counted_in_the_words_of_kubernetes() {
+        let snapshot = cluster(&[
+            node("h1", "1", json!({})),
+            node("h2", "8", json!({"unschedulable": true})),
+            node("h3", "8", json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]})),
+            node("h4", "1", json!({})),
+        ]);
+        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &snapshot, 0, |_| 0) else {
+            panic!("it does not fit")
+        };
+        assert_eq!(
+            Verdict::message(&rejections),
+            "0/4 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable, 2 Insufficient cpu."
+        );
+        assert_eq!(Verdict::message(&BTreeMap::new()), "no nodes available to schedule pods");
+    }
+
+    #[test]
+    fn replicas_spread_over_equal_hosts() {
+        let mut snapshot =
+            cluster(&[node("h1", "4", json!({})), node("h2", "4", json!({})), node("h3", "4", json!({}))]);
+        let mut hosts = Vec::new();
+        for uid in ["a", "b", "c"] {
+            let pod = pod(uid, "100m", json!({}));
+            let Verdict::Bind { host, .. } = decide(&pod, &snapshot, 0, |_| 0) else { panic!("it fits") };
+            snapshot.place(uid, &host, Placed::of(&pod));
+            hosts.push(host);
+        }
+        hosts.sort();
+        assert_eq!(hosts, ["h1", "h2", "h3"]);
+    }
+
+    #[test]
+    fn selectors_and_ports_are_kept() {
+        let mut snapshot = cluster(&[node("h1", "4", json!({})), node("h2", "4", json!({}))]);
+        let with_port = |uid: &str| {
+            let mut pod = pod(uid, "1m", json!({"nodeSelector": {"kubernetes.io/hostname": "h2"}}));
+            pod.spec.as_mut().unwrap().containers[0].ports =
+                serde_json::from_value(json!([{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])).unwrap();
+            pod
+        };
+        let first = with_port("a");
+        let Verdict::Bind { host, .. } = decide(&first, &snapshot, 0, |_| 0) else { panic!("it fits") };
+        assert_eq!(host, "h2");
+        snapshot.place("a", &host, Placed::of(&first));
+        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &snapshot, 0, |_| 0) else {
+            panic!("the port is taken")
+        };
+        assert_eq!(
+            Verdict::message(&rejections),
+            "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) didn't match Pod's node affinity/selector."
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_host_is_ever_overfilled(cpus in prop::collection::vec(1u32..40, 1..40), start in 0usize..10) {
+            let mut snapshot = cluster(&[node("h1", "4", json!({})), node("h2", "2", json!({})), node("h3", "3", json!({}))]);
+            for (at, cpu) in cpus.iter().enumerate() {
+                let uid = format!("p{at}");
+                let pod = pod(&uid, &format!("{}m", cpu * 100), json!({}));
+                if let Verdict::Bind { host, .. } = decide(&pod, &snapshot, start, |n| at % n) {
+                    snapshot.place(&uid, &host, Placed::of(&pod));
+                }
+            }
+            for host in snapshot.hosts() {
+                prop_assert!(host.used.cpu <= host.allocatable.cpu);
+                prop_assert!(host.pod_count() <= host.max_pods);
+            }
+        }
+    }
+}

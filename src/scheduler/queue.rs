@@ -1,0 +1,194 @@
+//! The pods that wait for a host: ready ones by priority and age, refused ones until something
+//! changes or their back-off ends.
+
+use crate::base::backoff::Backoff;
+use k8s_openapi::api::core::v1::Pod;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Kubernetes: podInitialBackoffSeconds 1, podMaxBackoffSeconds 10.
+const BACKOFF: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(10) };
+/// A refused pod is looked at again after this long even if nothing seemed to change.
+const FLUSH: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In `ready` under this number.
+    Ready(u64),
+    /// Failed; becomes ready at this moment.
+    BackingOff(Instant),
+    /// No host fits; waits for a change until this moment.
+    Refused(Instant),
+}
+
+struct Waiting {
+    pod: Arc<Pod>,
+    attempts: u32,
+    /// When the back-off of the last attempt ends.
+    not_before: Instant,
+    place: Place,
+}
+
+type Order = (Reverse<i32>, u64);
+
+/// Deterministic: equal priorities go in the order they came.
+#[derive(Default)]
+pub struct Queue {
+    waiting: HashMap<String, Waiting>,
+    ready: BTreeSet<(Order, String)>,
+    arrivals: u64,
+}
+
+fn priority(pod: &Pod) -> i32 {
+    pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
+}
+
+fn is_gated(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty())
+}
+
+impl Queue {
+    /// Takes a pod in, or its newer state. A change of what it asks makes it ready again.
+    pub fn update(&mut self, uid: &str, pod: Arc<Pod>, now: Instant) {
+        if is_gated(&pod) {
+            self.remove(uid);
+            return;
+        }
+        match self.waiting.get_mut(uid) {
+            Some(waiting) => {
+                let changed = waiting.pod.spec != pod.spec || waiting.pod.metadata.labels != pod.metadata.labels;
+                waiting.pod = pod;
+                if changed {
+                    self.make_ready(uid, now);
+                }
+            }
+            None => {
+                self.waiting
+                    .insert(uid.into(), Waiting { pod, attempts: 0, not_before: now, place: Place::Refused(now) });
+                self.make_ready(uid, now);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, uid: &str) {
+        if let Some(waiting) = self.waiting.remove(uid)
+            && let Place::Ready(number) = waiting.place
+        {
+            self.ready.remove(&((Reverse(priority(&waiting.pod)), number), uid.to_string()));
+        }
+    }
+
+    /// The most urgent pod. It leaves the queue; give it back with one of the two below.
+    pub fn pop(&mut self) -> Option<(String, Arc<Pod>, u32)> {
+        let (_, uid) = self.ready.pop_first()?;
+        let waiting = self.waiting.remove(&uid)?;
+        Some((uid, waiting.pod, waiting.attempts + 1))
+    }
+
+    /// No host fits: wait for a change.
+    pub fn refuse(&mut self, uid: &str, pod: Arc<Pod>, attempts: u32, now: Instant) {
+        let waiting =
+            Waiting { pod, attempts, not_before: now + BACKOFF.after(attempts), place: Place::Refused(now + FLUSH) };
+        self.waiting.insert(uid.into(), waiting);
+    }
+
+    /// The attempt failed for a passing reason: try again after the back-off.
+    pub fn retry(&mut self, uid: &str, pod: Arc<Pod>, attempts: u32, now: Instant) {
+        let at = now + BACKOFF.after(attempts);
+        self.waiting.insert(uid.into(), Waiting { pod, attempts, not_before: at, place: Place::BackingOff(at) });
+    }
+
+    /// Something changed that may make room: refused pods become ready when their back-off is over.
+    pub fn wake_refused(&mut self, now: Instant) {
+        let refused: Vec<String> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| matches!(waiting.place, Place::Refused(_)))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in refused {
+            let Some(waiting) = self.waiting.get_mut(&uid) else { continue };
+            if waiting.not_before <= now {
+                self.make_ready(&uid, now);
+            } else {
+                waiting.place = Place::BackingOff(waiting.not_before);
+            }
+        }
+    }
+
+    /// Makes ready what is due. Returns when to look again.
+    pub fn tick(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut due = Vec::new();
+        for (uid, waiting) in &self.waiting {
+            match waiting.place {
+                Place::BackingOff(at) | Place::Refused(at) if at <= now => due.push(uid.clone()),
+                Place::BackingOff(at) | Place::Refused(at) => next = Some(next.map_or(at, |soonest| soonest.min(at))),
+                Place::Ready(_) => {}
+            }
+        }
+        // Hash order must not decide who goes first.
+        due.sort();
+        due.iter().for_each(|uid| self.make_ready(uid, now));
+        next
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    fn make_ready(&mut self, uid: &str, _now: Instant) {
+        let Some(waiting) = self.waiting.get_mut(uid) else { return };
+        if let Place::Ready(number) = waiting.place {
+            self.ready.retain(|((_, other), _)| *other != number);
+        }
+        self.arrivals += 1;
+        waiting.place = Place::Ready(self.arrivals);
+        self.ready.insert(((Reverse(priority(&waiting.pod)), self.arrivals), uid.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, priority: i32) -> Arc<Pod> {
+        Arc::new(
+            serde_json::from_value(
+                json!({"metadata": {"name": name}, "spec": {"priority": priority, "containers": []}}),
+            )
+            .unwrap(),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_most_urgent_goes_first_then_the_oldest() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        for (name, priority) in [("a", 0), ("b", 10), ("c", 0)] {
+            queue.update(name, pod(name, priority), now);
+        }
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop().map(|(uid, ..)| uid)).collect();
+        assert_eq!(order, ["b", "a", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_pod_waits_for_a_change_and_its_back_off() {
+        let mut queue = Queue::default();
+        let start = Instant::now();
+        queue.update("a", pod("a", 0), start);
+        let (uid, pod, attempts) = queue.pop().unwrap();
+        queue.refuse(&uid, pod, attempts, start);
+        assert_eq!(queue.tick(start + Duration::from_secs(20)), Some(start + FLUSH));
+        assert!(!queue.has_ready());
+        queue.wake_refused(start + Duration::from_millis(500));
+        assert!(!queue.has_ready(), "its back-off is not over");
+        assert_eq!(queue.tick(start + Duration::from_millis(500)), Some(start + Duration::from_secs(1)));
+        queue.tick(start + Duration::from_secs(1));
+        assert_eq!(queue.pop().map(|(uid, _, attempts)| (uid, attempts)), Some(("a".into(), 2)));
+    }
+}

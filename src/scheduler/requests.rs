@@ -1,0 +1,200 @@
+//! What a pod asks of a host: cpu, memory, other resources, ports.
+
+use crate::api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use std::collections::BTreeMap;
+
+/// Amounts of resources: cpu in thousandths of a core, everything else in whole units (bytes).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    pub cpu: i64,
+    pub memory: i64,
+    /// `ephemeral-storage`, `hugepages-*` and extended resources.
+    pub other: BTreeMap<String, i64>,
+}
+
+impl Amounts {
+    pub fn of(list: Option<&BTreeMap<String, Text>>) -> Self {
+        let mut amounts = Self::default();
+        for (name, text) in list.into_iter().flatten() {
+            // The API server refuses what does not parse; a node that says nonsense offers nothing.
+            let Ok(quantity) = text.0.parse::<Quantity>() else { continue };
+            match name.as_str() {
+                "cpu" => amounts.cpu = quantity.milli_value(),
+                "memory" => amounts.memory = quantity.value(),
+                "pods" => {}
+                _ => {
+                    amounts.other.insert(name.clone(), quantity.value());
+                }
+            }
+        }
+        amounts
+    }
+
+    pub fn add(&mut self, more: &Self) {
+        self.cpu = self.cpu.saturating_add(more.cpu);
+        self.memory = self.memory.saturating_add(more.memory);
+        for (name, amount) in &more.other {
+            let sum = self.other.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+    }
+
+    pub fn subtract(&mut self, less: &Self) {
+        self.cpu -= less.cpu;
+        self.memory -= less.memory;
+        for (name, amount) in &less.other {
+            if let Some(sum) = self.other.get_mut(name) {
+                *sum -= amount;
+            }
+        }
+    }
+
+    fn raise_to(&mut self, least: &Self) {
+        self.cpu = self.cpu.max(least.cpu);
+        self.memory = self.memory.max(least.memory);
+        for (name, amount) in &least.other {
+            let kept = self.other.entry(name.clone()).or_default();
+            *kept = (*kept).max(*amount);
+        }
+    }
+}
+
+fn container(container: &Container) -> Amounts {
+    Amounts::of(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
+}
+
+fn restarts_always(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// What a pod reserves while it runs: its containers and sidecars together, or the largest moment of
+/// its initialisation, plus overhead; the pod's own requests where it sets them.
+/// Source: Kubernetes' resource helper, `PodRequests`.
+pub fn of(spec: &PodSpec) -> Amounts {
+    let mut running = Amounts::default();
+    for one in &spec.containers {
+        running.add(&container(one));
+    }
+    let mut sidecars = Amounts::default();
+    let mut starting = Amounts::default();
+    for one in spec.init_containers.iter().flatten() {
+        let mut moment = container(one);
+        if restarts_always(one) {
+            running.add(&moment);
+            sidecars.add(&moment);
+            moment = sidecars.clone();
+        } else {
+            moment.add(&sidecars);
+        }
+        starting.raise_to(&moment);
+    }
+    running.raise_to(&starting);
+    if let Some(pod) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
+        let own = Amounts::of(Some(pod));
+        if pod.contains_key("cpu") {
+            running.cpu = own.cpu;
+        }
+        if pod.contains_key("memory") {
+            running.memory = own.memory;
+        }
+    }
+    running.add(&Amounts::of(spec.overhead.as_ref()));
+    running
+}
+
+/// For scores: a container without requests counts as a little, so that such pods spread too.
+pub fn for_scoring(spec: &PodSpec) -> (i64, i64) {
+    const CPU: i64 = 100;
+    const MEMORY: i64 = 200 << 20;
+    spec.containers.iter().map(container).fold((0, 0), |(cpu, memory), one| {
+        (cpu + if one.cpu == 0 { CPU } else { one.cpu }, memory + if one.memory == 0 { MEMORY } else { one.memory })
+    })
+}
+
+/// A port of the host that a pod takes: address (empty for all), protocol, number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    pub ip: String,
+    pub protocol: String,
+    pub port: i32,
+}
+
+impl HostPort {
+    /// Whether both can not be had on one host.
+    pub fn clashes(&self, other: &Self) -> bool {
+        let everywhere = |ip: &str| ip.is_empty() || ip == "0.0.0.0";
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (everywhere(&self.ip) || everywhere(&other.ip) || self.ip == other.ip)
+    }
+}
+
+pub fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
+    let on_host = spec.host_network == Some(true);
+    spec.containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten().filter(|one| restarts_always(one)))
+        .flat_map(|one| one.ports.iter().flatten())
+        .filter_map(|port| {
+            let number = port.host_port.filter(|number| *number > 0).or(on_host.then_some(port.container_port))?;
+            Some(HostPort {
+                ip: port.host_ip.clone().unwrap_or_default(),
+                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
+                port: number,
+            })
+        })
+        .collect()
+}
+
+/// Whether the pod no longer holds what it asked for.
+pub fn is_over(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(value: serde_json::Value) -> PodSpec {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn asks(cpu: &str) -> serde_json::Value {
+        json!({"requests": {"cpu": cpu, "memory": "1Mi"}})
+    }
+
+    #[test]
+    fn initialisation_and_running_share_the_room() {
+        let spec = spec(json!({
+            "containers": [{"name": "a", "resources": asks("100m")}, {"name": "b", "resources": asks("200m")}],
+            "initContainers": [
+                {"name": "first", "resources": asks("250m")},
+                {"name": "side", "restartPolicy": "Always", "resources": asks("50m")},
+                {"name": "big", "resources": asks("400m")}
+            ],
+            "overhead": {"cpu": "5m"}
+        }));
+        // big starts while side runs: 450; all running: 350.
+        assert_eq!(of(&spec).cpu, 455);
+        assert_eq!(of(&spec).memory, 3 << 20);
+    }
+
+    #[test]
+    fn ports_clash_on_the_same_address_or_on_all() {
+        let port = |ip: &str, number| HostPort { ip: ip.into(), protocol: "TCP".into(), port: number };
+        assert!(port("", 80).clashes(&port("127.0.0.1", 80)));
+        assert!(!port("127.0.0.2", 80).clashes(&port("127.0.0.1", 80)));
+        assert!(!port("", 80).clashes(&port("", 81)));
+    }
+
+    #[test]
+    fn host_network_takes_the_container_ports() {
+        let spec = spec(
+            json!({"hostNetwork": true, "containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]}),
+        );
+        assert_eq!(host_ports(&spec), [HostPort { ip: String::new(), protocol: "UDP".into(), port: 53 }]);
+    }
+}

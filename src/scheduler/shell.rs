@@ -1,0 +1,258 @@
+//! Follows pods and hosts, asks [`cycle`](super::cycle) for decisions, binds in the background.
+
+use super::cycle::{self, Verdict};
+use super::queue::Queue;
+use super::requests;
+use super::snapshot::{Placed, Snapshot};
+use crate::client::{Change, Context, EventRecorder, raw};
+use bytes::Bytes;
+use http::Method;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+/// Bindings under way at once: enough to fill the store's group commits.
+const BINDINGS: usize = 256;
+
+enum News {
+    Pod(Change<Pod>),
+    Node(Change<Node>),
+    /// A binding ended: uid, the pod, the attempts so far, and the error if it failed.
+    Bound(String, Arc<Pod>, u32, Option<kube::Error>),
+}
+
+/// Schedules until shutdown.
+pub async fn run(ctx: Context) {
+    let (sender, news) = mpsc::unbounded_channel();
+    let (pods, nodes) = (ctx.informers.of::<Pod>(), ctx.informers.of::<Node>());
+    // Nodes first, so that the first pods do not find an empty cluster.
+    nodes.synced().await;
+    let to = sender.clone();
+    nodes.subscribe(Box::new(move |change| drop(to.send(News::Node(change.clone())))));
+    pods.synced().await;
+    let to = sender.clone();
+    pods.subscribe(Box::new(move |change| drop(to.send(News::Pod(change.clone())))));
+    let events = ctx.events.component(super::NAME, None);
+    let mut scheduler = Scheduler {
+        ctx: ctx.clone(),
+        events,
+        queue: Queue::default(),
+        snapshot: Snapshot::default(),
+        binding: HashMap::new(),
+        permits: Arc::new(Semaphore::new(BINDINGS)),
+        sender,
+        start: 0,
+    };
+    ctx.shutdown.run_until_cancelled(scheduler.work(news)).await;
+}
+
+struct Scheduler {
+    ctx: Context,
+    events: EventRecorder,
+    queue: Queue,
+    snapshot: Snapshot,
+    /// Pods decided but not yet bound as far as the API has shown: uid -> host.
+    binding: HashMap<String, String>,
+    permits: Arc<Semaphore>,
+    sender: mpsc::UnboundedSender<News>,
+    /// Where the next search for a host begins.
+    start: usize,
+}
+
+impl Scheduler {
+    async fn work(&mut self, mut news: mpsc::UnboundedReceiver<News>) {
+        loop {
+            while let Ok(one) = news.try_recv() {
+                self.take_in(one);
+            }
+            let next = self.queue.tick(Instant::now());
+            if self.queue.has_ready() {
+                self.schedule_one().await;
+                continue;
+            }
+            let idle = next.map_or(Duration::from_secs(60), |at| at.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                one = news.recv() => match one {
+                    Some(one) => self.take_in(one),
+                    None => return,
+                },
+                () = tokio::time::sleep(idle) => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self, news: News) {
+        let now = Instant::now();
+        match news {
+            News::Node(Change::Deleted(node)) => {
+                self.snapshot.remove_node(node.metadata.name.as_deref().unwrap_or_default());
+                self.queue.wake_refused(now);
+            }
+            News::Node(Change::Updated { old, new }) => {
+                let matters = node_matters(&old, &new);
+                self.snapshot.set_node(new);
+                if matters {
+                    self.queue.wake_refused(now);
+                }
+            }
+            News::Node(Change::Added(node)) => {
+                self.snapshot.set_node(node);
+                self.queue.wake_refused(now);
+            }
+            News::Pod(Change::Deleted(pod)) => {
+                let uid = pod.metadata.uid.clone().unwrap_or_default();
+                self.queue.remove(&uid);
+                self.binding.remove(&uid);
+                self.snapshot.forget(&uid);
+                self.queue.wake_refused(now);
+            }
+            News::Pod(Change::Added(pod) | Change::Updated { new: pod, .. }) => self.see_pod(pod, now),
+            News::Bound(uid, pod, attempts, error) => self.bound(uid, pod, attempts, error, now),
+        }
+    }
+
+    fn see_pod(&mut self, pod: Arc<Pod>, now: Instant) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if self.snapshot.observe(&pod) {
+            self.queue.wake_refused(now);
+        }
+        if is_bound(&pod) {
+            self.binding.remove(&uid);
+            self.queue.remove(&uid);
+        } else if is_ours(&pod) && !self.binding.contains_key(&uid) {
+            self.queue.update(&uid, pod, now);
+        } else if !is_ours(&pod) {
+            self.queue.remove(&uid);
+        }
+    }
+
+    fn bound(&mut self, uid: String, pod: Arc<Pod>, attempts: u32, error: Option<kube::Error>, now: Instant) {
+        let Some(error) = error else { return };
+        // Already shown as bound, or deleted: nothing to undo.
+        if self.binding.remove(&uid).is_none() {
+            return;
+        }
+        self.snapshot.forget(&uid);
+        let gone_or_taken = matches!(raw::code(&error), Some(404 | 409));
+        if !gone_or_taken {
+            tracing::warn!(pod = name_of(&pod), "binding failed, trying again: {error}");
+        }
+        self.queue.retry(&uid, pod, attempts, now);
+    }
+
+    async fn schedule_one(&mut self) {
+        let Some((uid, pod, attempts)) = self.queue.pop() else { return };
+        let ids = self.ctx.ids.clone();
+        let decided = cycle::decide(&pod, &self.snapshot, self.start, |count| ids.below(count));
+        match decided {
+            Verdict::Bind { host, looked_at, .. } => {
+                self.start = self.start.wrapping_add(looked_at) % self.snapshot.hosts().count().max(1);
+                self.snapshot.place(&uid, &host, Placed::of(&pod));
+                self.binding.insert(uid.clone(), host.clone());
+                self.bind(uid, pod, attempts, host).await;
+            }
+            Verdict::Unschedulable { rejections } => {
+                let message = Verdict::message(&rejections);
+                self.report_refusal(&pod, message);
+                self.queue.refuse(&uid, pod, attempts, Instant::now());
+            }
+        }
+    }
+
+    /// Binds in the background; waits only when very many bindings are under way.
+    async fn bind(&mut self, uid: String, pod: Arc<Pod>, attempts: u32, host: String) {
+        let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+        let (client, events, sender) = (self.ctx.client.clone(), self.events.clone(), self.sender.clone());
+        let shutdown = self.ctx.shutdown.clone();
+        tokio::spawn(async move {
+            let bound = shutdown.run_until_cancelled(post_binding(&client, &pod, &host)).await;
+            drop(permit);
+            let error = match bound {
+                None => return,
+                Some(Ok(())) => {
+                    events.normal(&*pod, "Scheduled", format!("Successfully assigned {} to {host}", name_of(&pod)));
+                    None
+                }
+                Some(Err(error)) => Some(error),
+            };
+            let _ = sender.send(News::Bound(uid, pod, attempts, error));
+        });
+    }
+
+    /// Tells the pod why it waits, when that is news.
+    fn report_refusal(&self, pod: &Arc<Pod>, message: String) {
+        self.events.warning(&**pod, "FailedScheduling", message.clone());
+        let known =
+            pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
+                condition.type_ == "PodScheduled"
+                    && condition.reason.as_deref() == Some("Unschedulable")
+                    && condition.message.as_deref() == Some(message.as_str())
+            });
+        if known {
+            return;
+        }
+        let (client, pod, now) = (self.ctx.client.clone(), pod.clone(), self.ctx.clock.now_seconds());
+        let shutdown = self.ctx.shutdown.clone();
+        tokio::spawn(async move {
+            let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": now.to_string()});
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
+            let body = Bytes::from(patch.to_string());
+            let path = format!("{}/status", path_of(&pod));
+            let sent =
+                raw::request(&client, Method::PATCH, &path, Some(("application/strategic-merge-patch+json", body)));
+            if let Some(Err(error)) = shutdown.run_until_cancelled(sent).await
+                && !matches!(raw::code(&error), Some(404 | 409))
+            {
+                tracing::warn!(pod = name_of(&pod), "its PodScheduled condition could not be written: {error}");
+            }
+        });
+    }
+}
+
+async fn post_binding(client: &kube::Client, pod: &Pod, host: &str) -> Result<(), kube::Error> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": name, "namespace": pod.metadata.namespace, "uid": uid},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": host},
+    });
+    let body = Bytes::from(binding.to_string());
+    raw::request(client, Method::POST, &format!("{}/binding", path_of(pod)), Some(("application/json", body)))
+        .await
+        .map(drop)
+}
+
+fn path_of(pod: &Pod) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("/api/v1/namespaces/{}/pods/{}", text(&pod.metadata.namespace), text(&pod.metadata.name))
+}
+
+fn name_of(pod: &Pod) -> String {
+    format!(
+        "{}/{}",
+        pod.metadata.namespace.as_deref().unwrap_or_default(),
+        pod.metadata.name.as_deref().unwrap_or_default()
+    )
+}
+
+fn is_bound(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|name| !name.is_empty())
+}
+
+/// Waits for this scheduler, and for no one else.
+fn is_ours(pod: &Pod) -> bool {
+    let scheduler = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(super::NAME);
+    scheduler == super::NAME && pod.metadata.deletion_timestamp.is_none() && !requests::is_over(pod)
+}
+
+/// Heartbeats change a node every few seconds; only these changes can make room for a pod.
+fn node_matters(old: &Node, new: &Node) -> bool {
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
+}

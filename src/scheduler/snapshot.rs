@@ -1,0 +1,264 @@
+//! The hosts and what their pods take, kept up to date by changes, never recomputed.
+
+use super::requests::{self, Amounts, HostPort};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// One host as the filters and scores see it.
+#[derive(Clone, Debug)]
+pub struct HostState {
+    pub name: String,
+    /// `None`: pods are bound to it, but there is no Node object.
+    pub node: Option<Arc<Node>>,
+    pub allocatable: Amounts,
+    pub max_pods: usize,
+    pub used: Amounts,
+    /// As `used`, with what pods without requests are counted as.
+    pub used_for_scoring: (i64, i64),
+    pub ports: Vec<HostPort>,
+    /// Bytes of each image, by every name it has.
+    pub images: HashMap<String, i64>,
+    pods: HashMap<String, Placed>,
+    by_owner: HashMap<String, usize>,
+}
+
+/// A pod on a host, reduced to what it takes and what spreading looks at.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub namespace: String,
+    pub labels: BTreeMap<String, String>,
+    /// uid of the controlling owner, empty without one.
+    pub owner: String,
+    takes: Amounts,
+    takes_for_scoring: (i64, i64),
+    ports: Vec<HostPort>,
+}
+
+impl Placed {
+    pub fn of(pod: &Pod) -> Self {
+        let spec = pod.spec.as_ref();
+        Self {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            owner: controller_uid(pod).unwrap_or_default().to_string(),
+            takes: spec.map(requests::of).unwrap_or_default(),
+            takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),
+            ports: spec.map(requests::host_ports).unwrap_or_default(),
+        }
+    }
+}
+
+pub fn controller_uid(pod: &Pod) -> Option<&str> {
+    pod.metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
+}
+
+impl HostState {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            node: None,
+            allocatable: Amounts::default(),
+            max_pods: 0,
+            used: Amounts::default(),
+            used_for_scoring: (0, 0),
+            ports: Vec::new(),
+            images: HashMap::new(),
+            pods: HashMap::new(),
+            by_owner: HashMap::new(),
+        }
+    }
+
+    /// How many pods of one controller are here.
+    pub fn pods_of(&self, owner: &str) -> usize {
+        self.by_owner.get(owner).copied().unwrap_or(0)
+    }
+
+    pub fn pods(&self) -> impl Iterator<Item = &Placed> {
+        self.pods.values()
+    }
+
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
+    fn set_node(&mut self, node: Arc<Node>) {
+        let status = node.status.as_ref();
+        let allocatable = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
+        self.allocatable = Amounts::of(allocatable);
+        self.max_pods = allocatable.and_then(|list| list.get("pods")).and_then(|text| text.0.parse().ok()).unwrap_or(0);
+        self.images = status
+            .and_then(|status| status.images.as_ref())
+            .into_iter()
+            .flatten()
+            .flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))))
+            .collect();
+        self.node = Some(node);
+    }
+
+    fn add(&mut self, uid: &str, placed: Placed) {
+        self.remove(uid);
+        self.used.add(&placed.takes);
+        self.used_for_scoring.0 += placed.takes_for_scoring.0;
+        self.used_for_scoring.1 += placed.takes_for_scoring.1;
+        self.ports.extend(placed.ports.iter().cloned());
+        if !placed.owner.is_empty() {
+            *self.by_owner.entry(placed.owner.clone()).or_default() += 1;
+        }
+        self.pods.insert(uid.to_string(), placed);
+    }
+
+    fn remove(&mut self, uid: &str) {
+        let Some(placed) = self.pods.remove(uid) else { return };
+        self.used.subtract(&placed.takes);
+        self.used_for_scoring.0 -= placed.takes_for_scoring.0;
+        self.used_for_scoring.1 -= placed.takes_for_scoring.1;
+        if let Some(count) = self.by_owner.get_mut(&placed.owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_owner.remove(&placed.owner);
+            }
+        }
+        for port in &placed.ports {
+            if let Some(at) = self.ports.iter().position(|taken| taken == port) {
+                self.ports.swap_remove(at);
+            }
+        }
+    }
+}
+
+/// All hosts, by name, in a stable order.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    hosts: Vec<HostState>,
+    by_name: HashMap<String, usize>,
+    /// Where each pod is counted: uid -> host.
+    placed: HashMap<String, String>,
+}
+
+impl Snapshot {
+    /// The hosts that have a Node object.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostState> {
+        self.hosts.iter().filter(|host| host.node.is_some())
+    }
+
+    pub fn host(&self, name: &str) -> Option<&HostState> {
+        self.by_name.get(name).map(|at| &self.hosts[*at]).filter(|host| host.node.is_some())
+    }
+
+    fn slot(&mut self, name: &str) -> &mut HostState {
+        let at = *self.by_name.entry(name.to_string()).or_insert_with(|| {
+            self.hosts.push(HostState::new(name));
+            self.hosts.len() - 1
+        });
+        &mut self.hosts[at]
+    }
+
+    pub fn set_node(&mut self, node: Arc<Node>) {
+        let Some(name) = node.metadata.name.clone() else { return };
+        self.slot(&name).set_node(node);
+    }
+
+    pub fn remove_node(&mut self, name: &str) {
+        let Some(at) = self.by_name.get(name).copied() else { return };
+        self.hosts[at].node = None;
+        if self.hosts[at].pods.is_empty() {
+            self.drop_slot(at);
+        }
+    }
+
+    fn drop_slot(&mut self, at: usize) {
+        let gone = self.hosts.swap_remove(at);
+        self.by_name.remove(&gone.name);
+        if let Some(moved) = self.hosts.get(at) {
+            self.by_name.insert(moved.name.clone(), at);
+        }
+    }
+
+    /// Counts the pod on `host`, wherever it was counted before.
+    pub fn place(&mut self, uid: &str, host: &str, placed: Placed) {
+        if self.placed.get(uid).is_some_and(|before| before != host) {
+            self.forget(uid);
+        }
+        self.placed.insert(uid.to_string(), host.to_string());
+        self.slot(host).add(uid, placed);
+    }
+
+    /// Stops counting the pod.
+    pub fn forget(&mut self, uid: &str) {
+        let Some(host) = self.placed.remove(uid) else { return };
+        let Some(at) = self.by_name.get(&host).copied() else { return };
+        self.hosts[at].remove(uid);
+        if self.hosts[at].node.is_none() && self.hosts[at].pods.is_empty() {
+            self.drop_slot(at);
+        }
+    }
+
+    /// Follows a pod as the API shows it. Returns true when room may have become free.
+    pub fn observe(&mut self, pod: &Pod) -> bool {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty());
+        match host {
+            Some(host) if !requests::is_over(pod) => {
+                self.place(uid, host, Placed::of(pod));
+                false
+            }
+            Some(_) => {
+                let held = self.placed.contains_key(uid);
+                self.forget(uid);
+                held
+            }
+            // Not bound as far as the API knows: an assumed placement stays until its binding ends.
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(name: &str) -> Arc<Node> {
+        Arc::new(serde_json::from_value(json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "10"}}})).unwrap())
+    }
+
+    fn pod(uid: &str, host: &str, phase: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": uid, "namespace": "default", "uid": uid},
+            "spec": {"nodeName": host, "containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}, "ports": [{"containerPort": 80, "hostPort": 80}]}]},
+            "status": {"phase": phase}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_placed_is_given_back() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("h1"));
+        snapshot.observe(&pod("u1", "h1", "Running"));
+        snapshot.observe(&pod("u1", "h1", "Running"));
+        let host = snapshot.host("h1").unwrap();
+        assert_eq!((host.used.cpu, host.ports.len(), host.pod_count()), (500, 1, 1));
+        assert!(snapshot.observe(&pod("u1", "h1", "Succeeded")));
+        let host = snapshot.host("h1").unwrap();
+        assert_eq!((host.used.cpu, host.ports.len(), host.pod_count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn pods_of_an_unknown_host_wait_for_its_node() {
+        let mut snapshot = Snapshot::default();
+        snapshot.observe(&pod("u1", "h1", "Running"));
+        assert!(snapshot.host("h1").is_none());
+        snapshot.set_node(node("h1"));
+        assert_eq!(snapshot.host("h1").unwrap().used.cpu, 500);
+        snapshot.remove_node("h1");
+        snapshot.forget("u1");
+        assert_eq!(snapshot.hosts.len(), 0);
+    }
+}
