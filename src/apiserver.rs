@@ -21,6 +21,7 @@ use crate::base::ids::Ids;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The version this server speaks, as `/version` reports it.
 pub const KUBERNETES_VERSION: &str = "v1.36.0";
@@ -68,13 +69,15 @@ pub struct ApiServer {
     metrics: Metrics,
     /// Held while a write hands out service addresses.
     allocation: tokio::sync::Mutex<()>,
-    documents: http::documents::Documents,
+    documents: http::openapi::Documents,
+    draining: AtomicBool,
 }
 
 impl ApiServer {
     pub fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
-            documents: http::documents::Documents::default(),
+            documents: http::openapi::Documents::default(),
+            draining: AtomicBool::new(false),
             store: config.store,
             registry: config.registry,
             clock: config.clock,
@@ -85,6 +88,16 @@ impl ApiServer {
             metrics: config.metrics,
             allocation: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The server is ready while its store takes writes.
+    fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Makes `/readyz` fail from now on, so that nobody new comes while the server shuts down.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// What this server counts, rendered at `/metrics`.

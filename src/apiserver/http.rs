@@ -2,9 +2,11 @@
 //! discovery, the forms of responses.
 
 pub mod body;
-pub mod documents;
+mod discovery;
+mod documents;
 mod forms;
 pub mod negotiate;
+pub mod openapi;
 pub mod path;
 pub mod query;
 mod respond;

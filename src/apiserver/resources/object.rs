@@ -1,11 +1,10 @@
 //! Objects as they are stored: JSON bytes with a place for the revision, and their envelope.
 
-use crate::api::meta::{Envelope, OwnerReference};
+use crate::api::meta::Envelope;
 use crate::api::registry::{Registry, Resource};
 use crate::store::{Extract, Record, Revision, Write};
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An object ready to be stored.
@@ -20,7 +19,7 @@ pub struct Packed {
 impl Packed {
     /// Serializes `object` with an empty resourceVersion and extracts its envelope.
     pub fn new(resource: &Resource, object: &Value) -> Self {
-        let envelope = Arc::new(envelope(resource, object));
+        let envelope = Arc::new(Envelope::of(object, resource.rules.as_ref()));
         let (value, splice) = serialize(object, true);
         Self { value, splice, envelope }
     }
@@ -120,42 +119,6 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
     let _ = serde_json::to_writer(out, value);
 }
 
-/// What selectors and the verbs need to know of `object`.
-pub fn envelope(resource: &Resource, object: &Value) -> Envelope {
-    let metadata = &object["metadata"];
-    let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_string();
-    let list = |name: &str| metadata[name].as_array().map(Vec::as_slice).unwrap_or_default();
-    Envelope {
-        name: text("name"),
-        namespace: text("namespace"),
-        uid: text("uid"),
-        labels: strings(&metadata["labels"]),
-        generation: metadata["generation"].as_i64().unwrap_or_default(),
-        deletion_timestamp: metadata["deletionTimestamp"].as_str().map(str::to_string),
-        finalizers: list("finalizers").iter().filter_map(|f| f.as_str().map(str::to_string)).collect(),
-        owner_references: list("ownerReferences").iter().map(owner).collect(),
-        fields: resource.rules.fields(object),
-    }
-}
-
-fn owner(reference: &Value) -> OwnerReference {
-    let text = |name: &str| reference[name].as_str().unwrap_or_default().to_string();
-    let flag = |name: &str| reference[name].as_bool().unwrap_or_default();
-    OwnerReference {
-        api_version: text("apiVersion"),
-        kind: text("kind"),
-        name: text("name"),
-        uid: text("uid"),
-        controller: flag("controller"),
-        block_owner_deletion: flag("blockOwnerDeletion"),
-    }
-}
-
-fn strings(map: &Value) -> BTreeMap<String, String> {
-    let Some(map) = map.as_object() else { return BTreeMap::new() };
-    map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string()))).collect()
-}
-
 /// Where a resource's objects are stored: group and plural. Both event APIs share one place.
 pub fn storage(resource: &Resource) -> (&str, &str) {
     match resource.group.as_str() {
@@ -167,11 +130,10 @@ pub fn storage(resource: &Resource) -> (&str, &str) {
 /// Reads the envelopes of records that a store loads from disk.
 pub fn extract(registry: Arc<Registry>) -> Extract {
     Arc::new(move |key, bytes| {
-        let object: Value = serde_json::from_slice(bytes).unwrap_or_default();
         let bucket = key.trim_start_matches('/').split('/').next().unwrap_or_default();
         let (plural, group) = bucket.split_once('.').unwrap_or((bucket, ""));
         let found = registry.by_plural(group, plural);
-        found.map(|resource| envelope(&resource, &object)).unwrap_or_default()
+        found.and_then(|resource| Envelope::read(bytes, resource.rules.as_ref()).ok()).unwrap_or_default()
     })
 }
 
