@@ -145,7 +145,6 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let disk = Faulty::default();
     let store = open(&disk).unwrap();
     let big = "x".repeat(10_000);
-    let mut watch = store.watch("/a./", 0).unwrap();
     disk.set_capacity(Some(disk.len() + 200_000));
     let mut stored = 0;
     let error = loop {
@@ -159,13 +158,20 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     assert!(matches!(again, Err(StoreError::Unavailable(_))));
     assert_eq!((store.revision(), store.count("/a./")), (stored, usize::try_from(stored).unwrap()));
     assert!(store.get("/a./n/0").is_some());
+    // A restart on the full disk still reads.
+    let before = contents(&store);
+    store.close().await;
+    let store = open(&disk).unwrap();
+    assert_eq!(contents(&store), before);
+    let mut watch = store.watch("/a./", store.compacted()).unwrap();
+    let kept = store.compacted();
     disk.set_capacity(None);
     assert_eq!(store.commit(txn(vec![put("/a./n/after", "v")])).await.unwrap().revision, stored + 1);
     let mut seen = 0;
     while watch.position() <= stored {
         seen += watch.next().await.unwrap().len() as u64;
     }
-    assert_eq!(seen, stored + 1);
+    assert_eq!(kept + seen, stored + 1);
     let before = contents(&store);
     store.close().await;
     assert_eq!(contents(&open(&disk).unwrap()), before);
