@@ -2,7 +2,9 @@
 //!
 //! Nothing here prints: reports and events are values, and whoever runs a sync shows them.
 
+pub mod application;
 pub mod kinds;
 pub mod plan;
+pub mod readiness;
 pub mod render;
 pub mod sources;

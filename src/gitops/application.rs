@@ -1,0 +1,219 @@
+//! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
+
+use crate::api::changeset::ObjectId;
+use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::{Location, SourceError};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where Applications live.
+pub const NAMESPACE: &str = "selkie-system";
+/// The label on every object that a sync applied: the Application's name.
+pub const LABEL: &str = "selkie.dev/application";
+/// Annotation on an Application: a revision at which held-back pruning may happen.
+pub const CONFIRM_PRUNE: &str = "selkie.dev/confirm-prune";
+/// How often a source is looked at without any sign of change.
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Application {
+    pub metadata: ObjectMeta,
+    pub spec: ApplicationSpec,
+    pub status: ApplicationStatus,
+}
+
+impl k8s_openapi::Resource for Application {
+    const API_VERSION: &'static str = "selkie.dev/v1alpha1";
+    const GROUP: &'static str = "selkie.dev";
+    const KIND: &'static str = "Application";
+    const VERSION: &'static str = "v1alpha1";
+    const URL_PATH_SEGMENT: &'static str = "applications";
+    type Scope = k8s_openapi::NamespaceResourceScope;
+}
+
+impl k8s_openapi::Metadata for Application {
+    type Ty = ObjectMeta;
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApplicationSpec {
+    pub source: ApplicationSource,
+    /// A duration as Kubernetes writes it: `30s`, `5m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<String>,
+    /// Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// Take over fields that another manager owns. Default: true, as git is what counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force: Option<bool>,
+}
+
+/// Either `path`, or `repoURL` with the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApplicationSource {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    #[serde(rename = "repoURL", skip_serializing_if = "String::is_empty")]
+    pub repo_url: String,
+    #[serde(rename = "ref", skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub directory: String,
+}
+
+impl ApplicationSource {
+    /// The source that a string on the command line means. Local paths become absolute, because the
+    /// daemon's working directory is not the user's.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
+        Ok(match Location::parse(text)? {
+            Location::Directory(path) => Self { path: absolute(path), ..Self::default() },
+            Location::Git(git) => {
+                let repo_url = match git.local() {
+                    Some(path) if !git.url.starts_with("file:") => absolute(path),
+                    _ => git.url,
+                };
+                let reference = git.reference.unwrap_or_default();
+                Self { path: String::new(), repo_url, reference, directory: git.path }
+            }
+        })
+    }
+
+    pub fn location(&self) -> Result<Location, SourceError> {
+        let bad = |why: &str| SourceError::BadLocation { source_text: "spec.source".into(), why: why.into() };
+        match (self.path.is_empty(), self.repo_url.is_empty()) {
+            (true, true) => Err(bad("path or repoURL must be set")),
+            (false, false) => Err(bad("path and repoURL cannot both be set (a directory of a repository: directory)")),
+            (false, true) => Ok(Location::Directory(PathBuf::from(&self.path))),
+            (true, false) => Ok(Location::Git(GitLocation::new(&self.repo_url, &self.reference, &self.directory)?)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApplicationStatus {
+    pub observed_generation: i64,
+    /// The revision in force: the last one applied whole.
+    pub revision: String,
+    /// The revision tried last.
+    pub attempted_revision: String,
+    /// RFC 3339; when `revision` was applied.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_sync_time: String,
+    pub conditions: Vec<Condition>,
+    /// The objects applied, with their uids.
+    pub inventory: Vec<ObjectId>,
+    /// What is wrong, each with its place; empty when the last try went well.
+    pub errors: Vec<String>,
+}
+
+/// As metav1.Condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    pub last_transition_time: String,
+}
+
+impl Application {
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// How often to look, at least every second.
+    pub fn interval(&self) -> Duration {
+        let given = self.spec.interval.as_deref().and_then(|text| text.parse::<jiff::SignedDuration>().ok());
+        let interval = given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(DEFAULT_INTERVAL);
+        interval.max(Duration::from_secs(1))
+    }
+
+    pub fn prunes(&self) -> bool {
+        self.spec.prune.unwrap_or(true)
+    }
+
+    /// Whether someone confirmed pruning at this revision (its first digits do).
+    pub fn confirms_prune(&self, revision: &str) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        let confirmed = annotations.and_then(|annotations| annotations.get(CONFIRM_PRUNE));
+        confirmed.is_some_and(|given| {
+            let digits = revision.strip_prefix("sha256:").unwrap_or(revision);
+            given.len() >= 7 && (digits.starts_with(given.as_str()) || revision == given)
+        })
+    }
+}
+
+impl ApplicationStatus {
+    /// Sets a condition; the time moves only when its status does.
+    pub fn set(&mut self, kind: &str, status: bool, reason: &str, message: &str, now: &str) {
+        let status = if status { "True" } else { "False" };
+        let fresh = Condition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: now.to_owned(),
+        };
+        match self.conditions.iter_mut().find(|condition| condition.kind == kind) {
+            Some(known) => {
+                let since = if known.status == status { known.last_transition_time.clone() } else { now.to_owned() };
+                *known = Condition { last_transition_time: since, ..fresh };
+            }
+            None => self.conditions.push(fresh),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sources_survive_the_way_through_the_object() {
+        for text in ["https://h/r.git#main:deploy", "git@h:r#v1", "file:///srv/r#main", "/srv/app", "/srv/app.git"] {
+            let source = ApplicationSource::parse(text).unwrap();
+            let read: ApplicationSource = serde_json::from_value(serde_json::to_value(&source).unwrap()).unwrap();
+            assert_eq!(read.location().unwrap(), Location::parse(text).unwrap(), "{text}");
+        }
+        assert!(ApplicationSource::default().location().is_err());
+        assert!(ApplicationSource::parse("some/dir").unwrap().path.starts_with('/'));
+    }
+
+    #[test]
+    fn a_confirmation_is_for_one_revision() {
+        let mut application = Application::default();
+        assert!(!application.confirms_prune("abcdef0123"));
+        application.metadata.annotations = Some([(CONFIRM_PRUNE.to_owned(), "abcdef0".to_owned())].into());
+        assert!(application.confirms_prune("abcdef0123"));
+        assert!(application.confirms_prune("sha256:abcdef0123"));
+        assert!(!application.confirms_prune("bbcdef0123"));
+    }
+
+    #[test]
+    fn intervals_have_a_default_and_a_floor() {
+        let every = |text: Option<&str>| {
+            let spec = ApplicationSpec { interval: text.map(Into::into), ..ApplicationSpec::default() };
+            Application { spec, ..Application::default() }.interval().as_secs()
+        };
+        assert_eq!([None, Some("2m"), Some("0s"), Some("x"), Some("1m30s")].map(every), [30, 120, 1, 30, 90]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Readiness of each kind, from objects as the API server holds them.
+
+use super::*;
+use serde_json::json;
+
+fn check(object: Value, expected: &str) {
+    let found = match of(&object) {
+        Readiness::Ready => "ready".to_owned(),
+        Readiness::Progressing(text) => text,
+        Readiness::Failed(text) => format!("FAILED {text}"),
+    };
+    assert_eq!(found, expected, "{object}");
+}
+
+#[test]
+fn deployments() {
+    let deployment = |status: Value| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2},
+               "spec": {"replicas": 2, "progressDeadlineSeconds": 600}, "status": status})
+    };
+    check(deployment(json!({"observedGeneration": 1, "replicas": 2})), "waiting for the rollout to start");
+    check(deployment(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1})), "1 of 2 pods updated");
+    let old = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2});
+    check(deployment(old), "1 old pods still there");
+    let unready = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1});
+    check(deployment(unready), "1 of 2 pods ready");
+    let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+    check(deployment(done), "ready");
+    let stuck = json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "status": "False",
+        "reason": "ProgressDeadlineExceeded", "message": "ReplicaSet \"w\" has timed out progressing."}]});
+    check(deployment(stuck), "FAILED ReplicaSet \"w\" has timed out progressing. (progress deadline of 600 s)");
+}
+
+#[test]
+fn other_kinds() {
+    check(json!({"apiVersion": "v1", "kind": "ConfigMap"}), "ready");
+    check(json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": ""}}), "waiting for an address");
+    check(json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "None"}}), "ready");
+    check(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim"}), "pending");
+    let job =
+        |status: Value| json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"completions": 3}, "status": status});
+    check(job(json!({"succeeded": 1})), "1 of 3 completions");
+    check(job(json!({"conditions": [{"type": "Complete", "status": "True"}]})), "ready");
+    let failed = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+                                        "message": "Job has reached the specified backoff limit"}]});
+    check(job(failed), "FAILED BackoffLimitExceeded: Job has reached the specified backoff limit");
+    check(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"deletionTimestamp": "x"}}), "being deleted");
+}
+
+#[test]
+fn pods_say_what_is_wrong() {
+    let pod = |status: Value| json!({"apiVersion": "v1", "kind": "Pod", "status": status});
+    check(pod(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})), "ready");
+    check(pod(json!({"phase": "Pending"})), "starting");
+    let crash = pod(json!({"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff",
+        "message": "back-off 10s"}}, "lastState": {"terminated": {"exitCode": 3}}}]}));
+    check(crash.clone(), "CrashLoopBackOff");
+    let trouble = Trouble {
+        container: "c".into(),
+        reason: "CrashLoopBackOff".into(),
+        message: "exited with code 3".into(),
+        ended: true,
+    };
+    assert_eq!(troubles(&crash), [trouble]);
+    let pull = pod(json!({"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull",
+        "message": "no such image"}}}]}));
+    assert_eq!(troubles(&pull)[0].message, "no such image");
+    assert!(!troubles(&pull)[0].ended);
+}
