@@ -1,5 +1,6 @@
 //! The kinds this server has: one row each.
 
+pub mod discovery;
 mod rows;
 
 use super::kinds::{self, Kind};

@@ -5,6 +5,7 @@
 pub mod application;
 pub mod builtin;
 pub mod decode;
+pub mod defaults;
 pub mod table;
 
 use serde_json::Value;

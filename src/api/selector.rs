@@ -3,7 +3,6 @@
 pub mod field;
 pub mod label;
 mod lexer;
-mod names;
 
 pub use field::FieldSelector;
 pub use label::LabelSelector;

@@ -4,8 +4,8 @@
 mod tests;
 
 use super::lexer::{Lexer, Token};
-use super::names;
 use crate::api::error::ApiError;
+use crate::api::kinds::names;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
