@@ -28,8 +28,10 @@ pub struct HostInfo {
     pub local: bool,
     pub machine_id: String,
     pub boot_id: String,
-    /// CPU or memory limits cannot be set (rootless on cgroup v1).
+    /// CPU and memory limits can be set (not so for rootless Podman on cgroup v1).
     pub resource_limits: bool,
+    /// Nothing really runs there: probes over the network would find nobody.
+    pub simulated: bool,
 }
 
 /// Sandboxes and containers of one cluster on one host.

@@ -110,6 +110,7 @@ impl Info {
             boot_id: id("/proc/sys/kernel/random/boot_id"),
             resource_limits: !host.security.rootless
                 || (cgroup_version == 2 && delegated("cpu") && delegated("memory")),
+            simulated: false,
         }
     }
 

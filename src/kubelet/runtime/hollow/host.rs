@@ -1,0 +1,215 @@
+//! The memory of a pretended host: its sandboxes, containers, images and volumes, and who listens.
+//!
+//! A hundred and fifty thousand pods live in one process, so a pod costs its names and little more:
+//! labels are made when they are asked for, and a container that does not end by itself has no task.
+
+use super::behaviour::Behaviour;
+use crate::kubelet::runtime::{
+    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, Result, RuntimeError,
+    RuntimeEvent, Sandbox, VolumeSpec,
+};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+use tokio::sync::mpsc;
+
+#[derive(Debug)]
+pub struct HollowSandbox {
+    pub pod: PodIdentity,
+    pub address: Option<IpAddr>,
+    pub created: Timestamp,
+    /// Host ports with their protocol.
+    pub ports: Box<[(u16, &'static str)]>,
+}
+
+#[derive(Debug)]
+pub struct HollowContainer {
+    pub identity: ContainerIdentity,
+    pub sandbox: u64,
+    pub image: Arc<str>,
+    pub created: Timestamp,
+    pub state: ContainerState,
+    pub behaviour: Behaviour,
+    /// Counts starts, so that the end of an earlier run does not end this one.
+    pub run: u32,
+}
+
+#[derive(Default)]
+pub struct Host {
+    next: u64,
+    pub sandboxes: HashMap<u64, HollowSandbox>,
+    pub containers: HashMap<u64, HollowContainer>,
+    /// Containers by sandbox, to answer for one pod without a look at all.
+    members: BTreeSet<(u64, u64)>,
+    by_pod: HashMap<String, u64>,
+    ports: BTreeSet<(u16, &'static str)>,
+    pub images: BTreeSet<Arc<str>>,
+    pub volumes: BTreeMap<String, VolumeSpec>,
+    pub listeners: Vec<mpsc::UnboundedSender<RuntimeEvent>>,
+}
+
+/// Ids look like Podman's: 64 hex digits.
+fn id_text(id: u64) -> String {
+    format!("{id:064x}")
+}
+
+/// Finds the number in an id; an id of another form was never given out.
+pub fn id_number(id: &str) -> u64 {
+    u64::from_str_radix(id, 16).unwrap_or(0)
+}
+
+impl Host {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub fn sandbox_of(&self, pod_uid: &str) -> Option<u64> {
+        self.by_pod.get(pod_uid).copied()
+    }
+
+    pub fn members(&self, sandbox: u64) -> impl Iterator<Item = u64> + '_ {
+        self.members.range((sandbox, 0)..=(sandbox, u64::MAX)).map(|(_, container)| *container)
+    }
+
+    /// Adds a sandbox; its address follows from `network` and its number unless one is given.
+    pub fn add_sandbox(
+        &mut self,
+        pod: &PodIdentity,
+        address: impl FnOnce(u64) -> Option<IpAddr>,
+        ports: Box<[(u16, &'static str)]>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        if let Some((port, protocol)) = ports.iter().find(|port| self.ports.contains(port)) {
+            return Err(RuntimeError::PortInUse {
+                object: format!("sandbox of pod {}/{}", pod.namespace, pod.name),
+                message: format!("{protocol} port {port}: address already in use"),
+            });
+        }
+        let id = self.number();
+        self.ports.extend(ports.iter().copied());
+        self.by_pod.insert(pod.uid.clone(), id);
+        self.sandboxes.insert(id, HollowSandbox { pod: pod.clone(), address: address(id), created: now, ports });
+        self.tell(EventKind::Started, id, now);
+        Ok(id)
+    }
+
+    pub fn remove_sandbox(&mut self, id: u64, now: Timestamp) {
+        for container in self.members(id).collect::<Vec<_>>() {
+            self.remove_container(container, now);
+        }
+        if self.sandboxes.contains_key(&id) {
+            self.tell(EventKind::Removed, id, now);
+        }
+        if let Some(sandbox) = self.sandboxes.remove(&id) {
+            self.by_pod.remove(&sandbox.pod.uid);
+            for port in &sandbox.ports {
+                self.ports.remove(port);
+            }
+        }
+    }
+
+    pub fn add_container(&mut self, container: HollowContainer) -> Result<u64> {
+        let identity = &container.identity;
+        if !self.sandboxes.contains_key(&container.sandbox) {
+            return Err(RuntimeError::NotFound { object: format!("sandbox {}", id_text(container.sandbox)) });
+        }
+        let twin = self.members(container.sandbox).any(|other| {
+            self.containers.get(&other).is_some_and(|other| {
+                other.identity.container == identity.container && other.identity.restart_count == identity.restart_count
+            })
+        });
+        if twin {
+            return Err(RuntimeError::AlreadyExists { object: format!("container {}", identity.container) });
+        }
+        let (id, now) = (self.number(), container.created);
+        self.members.insert((container.sandbox, id));
+        self.containers.insert(id, container);
+        self.tell(EventKind::Created, id, now);
+        Ok(id)
+    }
+
+    pub fn remove_container(&mut self, id: u64, now: Timestamp) {
+        if let Some(container) = self.containers.get(&id) {
+            let sandbox = container.sandbox;
+            self.tell(EventKind::Removed, id, now);
+            self.members.remove(&(sandbox, id));
+            self.containers.remove(&id);
+        }
+    }
+
+    pub fn container(&mut self, id: &str) -> Result<&mut HollowContainer> {
+        let found = self.containers.get_mut(&id_number(id));
+        found.ok_or_else(|| RuntimeError::NotFound { object: format!("container {id}") })
+    }
+
+    /// Ends a running container; does nothing to one that does not run.
+    pub fn end(&mut self, id: u64, code: i32, oom_killed: bool, now: Timestamp) {
+        let Some(container) = self.containers.get_mut(&id) else { return };
+        if let ContainerState::Running { started, .. } = container.state {
+            container.state =
+                ContainerState::Exited(Exit { code, started: Some(started), finished: now, oom_killed, message: None });
+            self.tell(EventKind::Died { exit_code: code }, id, now);
+        }
+    }
+
+    pub fn tell(&mut self, kind: EventKind, id: u64, time: Timestamp) {
+        let (pod, container) = match (self.containers.get(&id), self.sandboxes.get(&id)) {
+            (Some(container), _) => (container.identity.pod.clone(), Some(container.identity.clone())),
+            (_, Some(sandbox)) => (sandbox.pod.clone(), None),
+            _ => return,
+        };
+        let event = RuntimeEvent { time, kind, id: id_text(id), pod, container };
+        self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
+    }
+
+    pub fn describe_sandbox(&self, id: u64) -> Option<Sandbox> {
+        let found = self.sandboxes.get(&id)?;
+        let mut labels = BTreeMap::new();
+        found.pod.write(&mut labels);
+        Some(Sandbox {
+            id: id_text(id),
+            pod: found.pod.clone(),
+            ready: true,
+            ips: found.address.into_iter().collect(),
+            host_network: found.address.is_none(),
+            created: found.created,
+            labels,
+        })
+    }
+
+    pub fn describe_container(&self, id: u64) -> Option<ContainerStatus> {
+        let found = self.containers.get(&id)?;
+        let mut labels = BTreeMap::new();
+        found.identity.write(&mut labels);
+        Some(ContainerStatus {
+            id: id_text(id),
+            identity: found.identity.clone(),
+            sandbox: id_text(found.sandbox),
+            image: found.image.to_string(),
+            image_id: image_id(&found.image),
+            created: found.created,
+            state: found.state.clone(),
+            labels,
+            log_path: String::new(),
+        })
+    }
+}
+
+/// An id that is always the same for a name and an id for itself.
+pub fn image_id(name: &str) -> String {
+    use sha2::{Digest, Sha256};
+    if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return name.to_owned();
+    }
+    Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The `number`-th address after `network`, wrapping around within 65,534 of them.
+pub fn address(network: Ipv4Addr, number: u64) -> IpAddr {
+    let offset = (number % 65_533) as u32 + 2;
+    IpAddr::V4(Ipv4Addr::from(u32::from(network).wrapping_add(offset)))
+}
