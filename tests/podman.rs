@@ -7,7 +7,11 @@ mod rig;
 use bytes::Bytes;
 use futures::StreamExt;
 use rig::{Rig, container, pod, sandbox};
-use selkie::kubelet::runtime::{podman::Podman, *};
+use selkie::kubelet::runtime::{
+    podman::{Podman, http},
+    *,
+};
+use serde_json::json;
 use std::{net::TcpListener, time::Duration};
 use tokio::time::{Instant, timeout};
 
@@ -358,4 +362,64 @@ async fn volumes_and_files() {
     podman.remove_volume("data").await.unwrap();
     podman.remove_volume("data").await.unwrap();
     assert!(podman.volumes(None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_host_across_the_network() {
+    let rig = Rig::shared().await;
+    let service = rig.serve_tcp().await;
+    let podman = Podman::connect(&service.url, "remote").await.unwrap();
+    assert!(!podman.info().await.unwrap().local);
+    let (_, id) = run(&podman, "remote", "echo one; sleep 1.2; echo two >&2").await;
+    let mut lines = podman.logs(&id, &LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(line) = timeout(PATIENCE, lines.next()).await.unwrap() {
+        seen.push(line.unwrap());
+    }
+    let text: Vec<(OutputStream, &[u8])> = seen.iter().map(|line| (line.stream, line.bytes.as_ref())).collect();
+    assert_eq!(text, [(OutputStream::Stdout, &b"one\n"[..]), (OutputStream::Stderr, b"two\n")]);
+    assert!(seen[0].time.as_second() > 0, "times come along");
+    let tail = LogOptions { tail: Some(1), ..LogOptions::default() };
+    assert_eq!(log(&podman, &id, tail).await, "two\n");
+    assert_eq!(timeout(PATIENCE, podman.wait(&id)).await.unwrap().unwrap().code, 0);
+
+    // Killing the service harms no container, and the next one finds them.
+    let (_, id) = run(&podman, "stays", "sleep 600").await;
+    let pid = |status: ContainerStatus| match status.state {
+        ContainerState::Running { pid, .. } => pid,
+        state => panic!("{state:?}"),
+    };
+    let before = pid(podman.inspect(&id).await.unwrap());
+    drop(service);
+    let gone = async { while podman.inspect(&id).await.is_ok() {} };
+    timeout(PATIENCE, gone).await.unwrap();
+    assert!(matches!(podman.info().await, Err(RuntimeError::Unreachable { .. })));
+    assert_eq!(pid(rig.podman("remote").await.inspect(&id).await.unwrap()), before);
+}
+
+#[tokio::test]
+async fn what_the_trait_costs_over_raw_calls() {
+    const ROUNDS: u32 = 5;
+    let rig = Rig::shared().await;
+    let podman = rig.podman("cost").await;
+    let client = http::Client::new(&rig.url).unwrap();
+    let mut raw = Duration::ZERO;
+    let mut ours = Duration::ZERO;
+    for round in 0..ROUNDS {
+        let begun = Instant::now();
+        let name = format!("raw-{}-{round}", std::process::id());
+        let body = json!({"name": name, "infra_name": format!("{name}-infra"), "labels": {"io.selkie.cluster": "raw"}});
+        client.post("pods/create", "pod").json(&body).unwrap().send().await.unwrap();
+        client.post(format!("containers/{name}-infra/start"), "infra").send().await.unwrap();
+        let body =
+            json!({"name": format!("{name}-main"), "pod": name, "image": rig::IMAGE, "command": ["sleep", "600"]});
+        client.post("containers/create", "container").json(&body).unwrap().send().await.unwrap();
+        client.post(format!("containers/{name}-main/start"), "container").send().await.unwrap();
+        raw += begun.elapsed();
+        let begun = Instant::now();
+        run(&podman, "cost", "sleep 600").await;
+        ours += begun.elapsed();
+    }
+    println!("start of a pod with one container: raw calls {:?}, the runtime {:?}", raw / ROUNDS, ours / ROUNDS);
+    assert!(ours < raw * 2 + Duration::from_secs(1), "raw {raw:?}, ours {ours:?}");
 }

@@ -63,6 +63,22 @@ impl Rig {
         Podman::connect(&self.url, cluster).await.expect("a connection")
     }
 
+    /// A second service on the same storage, across the (loopback) network.
+    pub async fn serve_tcp(&self) -> TcpService {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port");
+        let url = format!("tcp://{free}");
+        let mut command = Command::new("podman");
+        command.args(&self.arguments).args(["system", "service", "--time=0", &url]);
+        command.env("CONTAINERS_CONF", self.directory.join("service/containers.conf"));
+        let process = command.stderr(std::process::Stdio::null()).spawn().expect("podman runs");
+        let service = TcpService { url, process };
+        let begun = std::time::Instant::now();
+        while Podman::connect(&service.url, "probe").await.is_err() {
+            assert!(begun.elapsed().as_secs() < 30, "the service does not answer");
+        }
+        service
+    }
+
     /// Runs the podman command on this storage.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("podman")
@@ -72,6 +88,19 @@ impl Rig {
             .output()
             .expect("podman runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// Killed when dropped.
+pub struct TcpService {
+    pub url: String,
+    process: std::process::Child,
+}
+
+impl Drop for TcpService {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
     }
 }
 
