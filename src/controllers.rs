@@ -6,6 +6,7 @@
 //! own last writes.
 
 pub mod claim;
+pub mod deployment;
 pub mod freshness;
 pub mod pods;
 pub mod replicaset;
@@ -22,6 +23,7 @@ const WORKERS: usize = 4;
 /// Runs all controllers; returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context) {
     let mut running = JoinSet::new();
+    running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
     while running.join_next().await.is_some() {}
 }

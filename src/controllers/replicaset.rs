@@ -98,8 +98,14 @@ impl Controller {
             return Ok(None);
         };
         let plan = self.observe(key, &set);
-        let failure = self.act(key, &set, &plan).await;
-        let mut status = plan.status;
+        let mut created = 0;
+        let failure = self.act(key, &set, &plan, &mut created).await;
+        let mut status = match &failure {
+            // Which pods are left is not known: the counts stay as they were.
+            Some(("FailedDelete", _)) => set.status.clone().unwrap_or_default(),
+            _ => plan.status,
+        };
+        plan::note_created(&mut status, created);
         let refusal = failure.as_ref().map(|(reason, error)| (*reason, error.cause()));
         plan::note_failure(&mut status, refusal, self.clock.now_seconds());
         if let Some(change) = write::status_difference(set.status.as_ref(), &status) {
@@ -145,8 +151,15 @@ impl Controller {
         rank::crowd(&pods)
     }
 
-    /// Carries the plan out; returns the first failure with its reason for the status.
-    async fn act(&self, key: &ObjectKey, set: &Arc<ReplicaSet>, plan: &Plan) -> Option<(&'static str, SyncError)> {
+    /// Carries the plan out, counting what it creates; returns the first failure with its reason for
+    /// the status.
+    async fn act(
+        &self,
+        key: &ObjectKey,
+        set: &Arc<ReplicaSet>,
+        plan: &Plan,
+        created: &mut usize,
+    ) -> Option<(&'static str, SyncError)> {
         let owner = controller_reference(&**set);
         for pod in &plan.adopt {
             // A merge patch replaces lists whole: keep the owners that do not control.
@@ -167,7 +180,7 @@ impl Controller {
             let pod = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(|template| {
                 pods::from_template(template, set.metadata.namespace.clone(), &owner.name, owner.clone())
             })?;
-            return self.create(key, set, pod, plan.create).await.err().map(|failed| ("FailedCreate", failed));
+            return self.create(key, set, pod, plan.create, created).await.err().map(|failed| ("FailedCreate", failed));
         }
         self.delete(key, set, &plan.delete).await.err().map(|failed| ("FailedDelete", failed))
     }
@@ -187,7 +200,14 @@ impl Controller {
         Ok(())
     }
 
-    async fn create(&self, key: &ObjectKey, set: &Arc<ReplicaSet>, pod: Pod, count: usize) -> Result<(), SyncError> {
+    async fn create(
+        &self,
+        key: &ObjectKey,
+        set: &Arc<ReplicaSet>,
+        pod: Pod,
+        count: usize,
+        created: &mut usize,
+    ) -> Result<(), SyncError> {
         let failed = |source| SyncError::Pod { pod: format!("{}-*", key.name), done: "created", source };
         let body = write::body(&pod).map_err(failed)?;
         let (namespace, client): (Arc<str>, _) = (key.namespace.clone(), self.client.clone());
@@ -196,6 +216,7 @@ impl Controller {
             async move { write::create::<Pod>(&client, Some(&namespace), body).await }
         };
         let outcome = slow_start(count, one, |written| {
+            *created += 1;
             self.freshness.wrote(key, written.revision());
             self.events.normal(&**set, "SuccessfulCreate", format!("Created pod: {}", written.name));
         });

@@ -29,7 +29,7 @@ pub struct Plan {
     pub release: Vec<Arc<Pod>>,
     pub create: usize,
     pub delete: Vec<Arc<Pod>>,
-    /// As the pods are now, before anything is created or deleted.
+    /// As it will be once `delete` is done and before anything is created: see [`note_created`].
     pub status: ReplicaSetStatus,
     /// When the next pod has been ready for long enough.
     pub again: Option<SignedDuration>,
@@ -60,8 +60,18 @@ pub fn plan(observed: &Observed) -> Plan {
             plan.delete = rank::choose(&replicas, excess, &(observed.crowd)(), observed.now);
         }
     }
+    replicas.retain(|pod| !plan.delete.iter().any(|doomed| Arc::ptr_eq(doomed, pod)));
     (plan.status, plan.again) = status(set, &replicas, observed.now);
     plan
+}
+
+/// Counts pods that were just created. The status must not be reported without them: a generation
+/// that is reported as observed tells the Deployment that no pods exist besides those counted.
+pub fn note_created(status: &mut ReplicaSetStatus, created: usize) {
+    let created = created as i32;
+    status.replicas += created;
+    status.fully_labeled_replicas =
+        Some(status.fully_labeled_replicas.unwrap_or(0) + created).filter(|count| *count > 0);
 }
 
 /// `spec.replicas`, 1 where the API server's default is missing.
