@@ -182,7 +182,8 @@ fn recreate_waits_for_the_last_old_pod() {
     assert_eq!(scaled(&decide(&recreate, &[set("old", 1, 4, 4, 4)])), [("web-old", 0)]);
     let gone = set("old", 1, 0, 0, 4);
     let waiting =
-        plan(&Observed { deployment: &recreate, sets: &[gone.clone()], running: &|_| 1, now: now() }).unwrap();
+        plan(&Observed { deployment: &recreate, sets: std::slice::from_ref(&gone), running: &|_| 1, now: now() })
+            .unwrap();
     assert_eq!(waiting.actions, []);
     let plan = decide(&recreate, &[gone]);
     let [Action::Create(new)] = &plan.actions[..] else { panic!("{plan:?}") };
