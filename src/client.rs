@@ -12,6 +12,7 @@ pub use events::EventRecorder;
 pub use informer::{Change, Informer, Informers, Kind, ObjectKey};
 pub use queue::{WorkQueue, run_workers};
 
+use crate::apiserver::{ApiServer, User};
 use crate::base::{clock::Clock, ids::Ids};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +37,11 @@ impl Context {
         let events = EventRecorder::new(client.clone(), clock.clone(), shutdown.child_token());
         Self { client, informers, clock, ids, events, shutdown }
     }
+}
+
+/// A client of the API server in this process, acting as `user`. Must be called within a tokio runtime.
+pub fn in_process(server: &Arc<ApiServer>, user: User) -> kube::Client {
+    kube::Client::new(server.service(user), "default")
 }
 
 /// Why a kubeconfig gave no client.

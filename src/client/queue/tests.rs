@@ -1,3 +1,4 @@
+//! Queues and workers under the paused clock.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering};

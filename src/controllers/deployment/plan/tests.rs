@@ -1,3 +1,4 @@
+//! Views of a Deployment and the step each leads to.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use serde_json::{Value, from_value, json};

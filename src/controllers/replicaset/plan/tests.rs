@@ -1,3 +1,4 @@
+//! Views of a ReplicaSet and what they lead to.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use proptest::prelude::*;
