@@ -5,6 +5,7 @@ mod rows;
 
 use super::kinds::{self, Kind};
 use super::schema::builtin::Builder;
+use super::schema::openapi::OpenApi;
 use super::schema::table::Table;
 use super::schema::{SchemaRef, application};
 use parking_lot::RwLock;
@@ -59,6 +60,8 @@ pub struct Registry {
     /// Bodies that are no resource of their own: Scale, Eviction, DeleteOptions ...
     bodies: HashMap<(&'static str, &'static str, &'static str), SchemaRef>,
     rows: RwLock<Arc<[Arc<Resource>]>>,
+    /// Made when first asked for, forgotten when the rows change.
+    openapi: RwLock<Option<Arc<OpenApi>>>,
 }
 
 /// Kinds that travel as bodies only.
@@ -85,7 +88,7 @@ impl Registry {
             })
             .collect();
         let bodies = BODIES.into_iter().filter_map(|gvk| Some((gvk, schemas.of_kind(gvk.0, gvk.1, gvk.2)?))).collect();
-        Self { table, bodies, rows: RwLock::new(rows) }
+        Self { table, bodies, rows: RwLock::new(rows), openapi: RwLock::default() }
     }
 
     /// All rows, in discovery order: by group, then version, then plural.
@@ -118,12 +121,24 @@ impl Registry {
         let mut kept: Vec<_> = rows.iter().filter(|row| !added.iter().any(|new| same(new, row))).cloned().collect();
         kept.extend(added.into_iter().map(Arc::new));
         *rows = kept.into();
+        *self.openapi.write() = None;
     }
 
     /// Removes a row added at run time.
     pub fn remove(&self, group: &str, plural: &str) {
         let mut rows = self.rows.write();
         *rows = rows.iter().filter(|row| row.group != group || row.plural != plural).cloned().collect();
+        *self.openapi.write() = None;
+    }
+
+    /// The OpenAPI documents of the present rows.
+    pub fn openapi(&self) -> Arc<OpenApi> {
+        if let Some(made) = self.openapi.read().as_ref() {
+            return made.clone();
+        }
+        let made = Arc::new(OpenApi::generate(self));
+        *self.openapi.write() = Some(made.clone());
+        made
     }
 
     /// The schema of a body by its kind: a resource's, or one that travels as a body only
@@ -213,7 +228,9 @@ mod tests {
         registry.add(vec![row()]);
         registry.add(vec![row()]);
         assert_eq!(registry.resources().len(), before + 1);
+        assert!(registry.openapi().document("apis/example.org/v1").is_some());
         registry.remove("example.org", "configmaps");
+        assert!(registry.openapi().document("apis/example.org/v1").is_none());
         assert_eq!(registry.resources().len(), before);
     }
 }

@@ -6,6 +6,7 @@ pub mod application;
 pub mod builtin;
 pub mod decode;
 pub mod defaults;
+pub mod openapi;
 pub mod table;
 
 use serde_json::Value;
