@@ -1,0 +1,166 @@
+//! The container a pod's spec asks for, in the runtime's terms. Pure.
+
+use crate::kubelet::env;
+use crate::kubelet::pod::step::STREAK;
+use crate::kubelet::pod::{container_hash, identity, spec};
+use crate::kubelet::resources;
+use crate::kubelet::runtime::{
+    ContainerIdentity, ContainerSpec, HostInfo, ImageInfo, Mount, Resources, Seccomp, SecurityContext,
+};
+use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile};
+use std::collections::BTreeMap;
+
+/// Everything besides the pod that a container is made from.
+pub struct Inputs<'a> {
+    pub image: &'a ImageInfo,
+    pub env: BTreeMap<String, String>,
+    pub mounts: Vec<Mount>,
+    pub attempt: u32,
+    pub streak: u32,
+    pub host: &'a HostInfo,
+}
+
+/// An error is the message of `CreateContainerConfigError`.
+pub fn container(pod: &Pod, container: &Container, inputs: Inputs) -> Result<ContainerSpec, String> {
+    let security = security(pod, container, inputs.image)?;
+    let command = env::expand_all(container.command.as_deref().unwrap_or_default(), &inputs.env);
+    let args = env::expand_all(container.args.as_deref().unwrap_or_default(), &inputs.env);
+    let tty = container.tty == Some(true);
+    Ok(ContainerSpec {
+        identity: ContainerIdentity {
+            pod: identity(pod),
+            container: container.name.clone(),
+            restart_count: inputs.attempt,
+            hash: container_hash(container),
+        },
+        image: inputs.image.id.clone(),
+        command,
+        args,
+        env: inputs.env.into_iter().collect(),
+        working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
+        mounts: inputs.mounts,
+        resources: limits(pod, container, inputs.host),
+        security,
+        tty,
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
+        labels: [(STREAK.to_string(), inputs.streak.to_string())].into(),
+        annotations: pod.metadata.annotations.clone().unwrap_or_default(),
+        ..ContainerSpec::default()
+    })
+}
+
+fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
+    let limits = resources::limits(pod, container, i64::try_from(host.memory).unwrap_or(i64::MAX));
+    let shares = |milli: i64| u64::try_from((milli * 1024 / 1000).max(2)).unwrap_or(2);
+    let oom_score_adj = i32::try_from(limits.oom_score_adj).ok();
+    if !host.resource_limits {
+        return Resources::default();
+    }
+    Resources {
+        cpu_shares: Some(limits.cpu_request_milli.map_or(2, shares)),
+        cpu_quota: limits.cpu_limit_milli.map(|milli| (milli * 100).max(1000)),
+        cpu_period: limits.cpu_limit_milli.map(|_| 100_000),
+        memory_limit: limits.memory_limit,
+        pids_limit: None,
+        // Only root may make processes less killable than their parent; Podman 4.3 refuses the attempt.
+        oom_score_adj: oom_score_adj.filter(|score| *score >= 0),
+    }
+}
+
+fn security(pod: &Pod, container: &Container, image: &ImageInfo) -> Result<SecurityContext, String> {
+    let own = container.security_context.as_ref();
+    let of_pod = spec(pod).security_context.as_ref();
+    let run_as_user = own.and_then(|s| s.run_as_user).or(of_pod.and_then(|s| s.run_as_user));
+    let non_root = own.and_then(|s| s.run_as_non_root).or(of_pod.and_then(|s| s.run_as_non_root));
+    if non_root == Some(true) {
+        check_non_root(container, run_as_user, image)?;
+    }
+    let mut supplemental = of_pod.and_then(|s| s.supplemental_groups.clone()).unwrap_or_default();
+    supplemental.extend(of_pod.and_then(|s| s.fs_group));
+    let capabilities = own.and_then(|s| s.capabilities.as_ref());
+    let profile = own.and_then(|s| s.seccomp_profile.as_ref()).or(of_pod.and_then(|s| s.seccomp_profile.as_ref()));
+    Ok(SecurityContext {
+        run_as_user,
+        run_as_group: own.and_then(|s| s.run_as_group).or(of_pod.and_then(|s| s.run_as_group)),
+        supplemental_groups: supplemental,
+        privileged: own.and_then(|s| s.privileged) == Some(true),
+        read_only_root: own.and_then(|s| s.read_only_root_filesystem) == Some(true),
+        allow_privilege_escalation: own.and_then(|s| s.allow_privilege_escalation),
+        add_capabilities: capabilities.and_then(|c| c.add.clone()).unwrap_or_default(),
+        drop_capabilities: capabilities.and_then(|c| c.drop.clone()).unwrap_or_default(),
+        seccomp: seccomp(profile),
+    })
+}
+
+fn seccomp(profile: Option<&SeccompProfile>) -> Seccomp {
+    match profile.map(|p| (p.type_.as_str(), p.localhost_profile.clone())) {
+        Some(("Unconfined", _)) => Seccomp::Unconfined,
+        Some(("Localhost", Some(file))) => Seccomp::Localhost(file),
+        _ => Seccomp::RuntimeDefault,
+    }
+}
+
+fn check_non_root(container: &Container, run_as_user: Option<i64>, image: &ImageInfo) -> Result<(), String> {
+    let name = &container.name;
+    match run_as_user {
+        Some(0) => {
+            return Err(format!("container's runAsUser breaks non-root policy (container: {name})"));
+        }
+        Some(_) => return Ok(()),
+        None => {}
+    }
+    let user = image.config.user.split(':').next().unwrap_or_default();
+    match user.parse::<i64>() {
+        Ok(0) => Err(format!("container has runAsNonRoot and image will run as root (container: {name})")),
+        Ok(_) => Ok(()),
+        Err(_) if user.is_empty() || user == "root" => {
+            Err(format!("container has runAsNonRoot and image will run as root (container: {name})"))
+        }
+        Err(_) => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (container: {name})"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn build(spec: Value, user: &str) -> Result<ContainerSpec, String> {
+        let meta = json!({"name": "p", "namespace": "ns", "uid": "u"});
+        let pod: Pod = serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap();
+        let mut image = ImageInfo { id: "abc".into(), ..ImageInfo::default() };
+        image.config.user = user.into();
+        let host = HostInfo { resource_limits: true, memory: 1 << 30, ..HostInfo::default() };
+        let env = [("A".to_string(), "1".to_string())].into();
+        let inputs = Inputs { image: &image, env, mounts: vec![], attempt: 2, streak: 1, host: &host };
+        container(&pod, &pod.spec.as_ref().unwrap().containers[0], inputs)
+    }
+
+    #[test]
+    fn carries_identity_command_and_limits() {
+        let made = build(
+            json!({"containers": [{"name": "c", "image": "i", "command": ["sh", "-c", "echo $(A)"],
+            "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "64Mi"}}}]}),
+            "",
+        )
+        .unwrap();
+        assert_eq!(made.command[2], "echo 1");
+        assert_eq!(made.identity.restart_count, 2);
+        assert_eq!((made.resources.cpu_quota, made.resources.cpu_shares), (Some(100_000), Some(512)));
+        assert_eq!(made.resources.memory_limit, Some(64 << 20));
+        assert_eq!(made.labels[STREAK], "1");
+    }
+
+    #[test]
+    fn refuses_root_where_it_must() {
+        let spec = json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c", "image": "i"}]});
+        assert!(build(spec.clone(), "").unwrap_err().contains("image will run as root"));
+        assert!(build(spec.clone(), "nobody").unwrap_err().contains("non-numeric user (nobody)"));
+        build(spec, "1000:1000").unwrap();
+    }
+}

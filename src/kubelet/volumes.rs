@@ -1,0 +1,132 @@
+//! A pod's volumes: what files they hold ([`payload`]), how they get onto the host ([`atomic`] for a
+//! host whose file system the daemon shares, [`remote`] for others), and what a container mounts
+//! ([`mounts`]).
+//!
+//! Paths of a local pod: `<data>/pods/<uid>/volumes/<volume>` and `<data>/pods/<uid>/subpaths`.
+
+pub mod atomic;
+pub mod host_path;
+pub mod mounts;
+pub mod payload;
+pub mod remote;
+
+use crate::kubelet::env::Sources;
+use crate::kubelet::fields::HostFacts;
+use crate::kubelet::runtime::{ContainerRuntime, VolumeSpec};
+use k8s_openapi::api::core::v1::{Pod, Volume};
+use std::path::{Path, PathBuf};
+
+/// Where a pod's files are on a host that shares the daemon's file system.
+#[derive(Clone, Debug)]
+pub struct PodDir(PathBuf);
+
+impl PodDir {
+    pub fn new(data_dir: &Path, uid: &str) -> Self {
+        Self(data_dir.join("pods").join(uid))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.0.join("volumes").join(name)
+    }
+
+    /// Where a life of a container may leave its last words.
+    pub fn termination_log(&self, container: &str, attempt: u32) -> PathBuf {
+        self.0.join("containers").join(container).join(attempt.to_string())
+    }
+}
+
+/// Why a volume cannot be used; `reason` is that of the event.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {message}")]
+    SetUp { volume: String, message: String },
+    #[error("MountVolume.SetUp failed for volume {volume:?} : cannot write {path}")]
+    Write {
+        volume: String,
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl VolumeError {
+    fn set_up(volume: &str, message: impl Into<String>) -> Self {
+        Self::SetUp { volume: volume.into(), message: message.into() }
+    }
+
+    /// The whole chain in one line.
+    pub fn chain(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// The volumes of a pod's spec.
+pub fn of(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    crate::kubelet::pod::spec(pod).volumes.iter().flatten()
+}
+
+/// Brings the files of all volumes of a local pod to what the objects say now. Runs on a blocking
+/// thread. Idempotent.
+pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Sources) -> Result<(), VolumeError> {
+    for volume in of(pod) {
+        let target = dir.volume(&volume.name);
+        let written = |cause| VolumeError::Write { volume: volume.name.clone(), path: target.clone(), cause };
+        if let Some(host_path) = &volume.host_path {
+            host_path::check(host_path).map_err(|message| VolumeError::set_up(&volume.name, message))?;
+        } else if volume.empty_dir.is_some() {
+            empty_dir(&target).map_err(written)?;
+        } else {
+            let files = payload::payload(pod, volume, facts, sources)
+                .map_err(|message| VolumeError::set_up(&volume.name, message))?;
+            atomic::write(&target, &files).map_err(written)?;
+        }
+    }
+    Ok(())
+}
+
+/// Anyone may write into an emptyDir, as in Kubernetes.
+fn empty_dir(target: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if target.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(target)?;
+    std::fs::set_permissions(target, std::fs::Permissions::from_mode(0o777))
+}
+
+/// Makes the named volumes of a pod on a host that shares no file system.
+pub async fn set_up_remote(runtime: &dyn ContainerRuntime, pod: &Pod) -> Result<(), VolumeError> {
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    for volume in of(pod).filter(|v| v.host_path.is_none()) {
+        let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs: None };
+        let made = runtime.ensure_volume(&spec).await;
+        made.map_err(|error| VolumeError::set_up(&volume.name, error.chain()))?;
+    }
+    Ok(())
+}
+
+/// Names of the ConfigMaps and Secrets that the volumes read.
+pub fn references(pod: &Pod) -> (Vec<String>, Vec<String>) {
+    let (mut config_maps, mut secrets) = (Vec::new(), Vec::new());
+    for volume in of(pod) {
+        config_maps.extend(volume.config_map.iter().map(|c| c.name.clone()));
+        secrets.extend(volume.secret.iter().filter_map(|s| s.secret_name.clone()));
+        for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+            config_maps.extend(source.config_map.iter().map(|c| c.name.clone()));
+            secrets.extend(source.secret.iter().map(|s| s.name.clone()));
+        }
+    }
+    (config_maps, secrets)
+}
+
+/// Whether a volume's files follow objects of the API.
+pub fn is_projected(volume: &Volume) -> bool {
+    volume.config_map.is_some() || volume.secret.is_some() || volume.downward_api.is_some() || volume.projected.is_some()
+}

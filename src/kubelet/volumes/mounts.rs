@@ -1,0 +1,103 @@
+//! What a container mounts where. Pure, but for the check that a subPath stays inside its volume.
+
+use crate::kubelet::env::expand::expand;
+use crate::kubelet::pod::{all_containers, spec};
+use crate::kubelet::resources::milli;
+use crate::kubelet::runtime::{Mount, MountSource, Propagation};
+use crate::kubelet::volumes::{self, PodDir, remote};
+use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The mounts of `container`; `dir` is `None` on a host that shares no file system. An error is the
+/// message of `CreateContainerConfigError`.
+pub fn mounts(
+    pod: &Pod,
+    container: &Container,
+    dir: Option<&PodDir>,
+    env: &BTreeMap<String, String>,
+) -> Result<Vec<Mount>, String> {
+    let mut out = Vec::new();
+    for mount in container.volume_mounts.iter().flatten() {
+        let volume = volumes::of(pod)
+            .find(|v| v.name == mount.name)
+            .ok_or_else(|| format!("volume {:?} of mount {:?} is not in the pod's spec", mount.name, mount.mount_path))?;
+        let sub_path = sub_path(mount, env)?;
+        let source = match dir {
+            Some(dir) => local(pod, dir, volume, sub_path.as_deref())?,
+            None => on_remote(pod, volume, sub_path.as_deref())?,
+        };
+        let follows_objects = volumes::is_projected(volume);
+        out.push(Mount {
+            source,
+            target: mount.mount_path.clone(),
+            // Files that follow objects are read-only on a local host, as in Kubernetes; elsewhere they
+            // are written through a container.
+            read_only: mount.read_only == Some(true) || (follows_objects && dir.is_some()),
+            propagation: match mount.mount_propagation.as_deref() {
+                Some("HostToContainer") => Propagation::HostToContainer,
+                Some("Bidirectional") => Propagation::Bidirectional,
+                _ => Propagation::Private,
+            },
+        });
+    }
+    Ok(out)
+}
+
+fn sub_path(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Option<String>, String> {
+    let path = match (&mount.sub_path, &mount.sub_path_expr) {
+        (_, Some(expr)) if !expr.is_empty() => expand(expr, |name| env.get(name).cloned()),
+        (Some(path), _) => path.clone(),
+        _ => String::new(),
+    };
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return Err(format!("subPath {path:?} of mount {:?} must stay inside its volume", mount.mount_path));
+    }
+    Ok(Some(path).filter(|p| !p.is_empty()))
+}
+
+fn local(pod: &Pod, dir: &PodDir, volume: &Volume, sub_path: Option<&str>) -> Result<MountSource, String> {
+    if let Some(empty) = &volume.empty_dir
+        && empty.medium.as_deref() == Some("Memory")
+        && !is_shared(pod, &volume.name)
+    {
+        let size = empty.size_limit.as_ref().and_then(|q| milli(&q.0)).map(|m| (m / 1000) as u64);
+        return Ok(MountSource::Tmpfs { size_bytes: size });
+    }
+    let root = match &volume.host_path {
+        Some(host_path) => PathBuf::from(&host_path.path),
+        None => dir.volume(&volume.name),
+    };
+    let Some(sub_path) = sub_path else { return Ok(MountSource::Host(root.to_string_lossy().into_owned())) };
+    inside(&root, sub_path).map(|path| MountSource::Host(path.to_string_lossy().into_owned()))
+}
+
+/// A container's tmpfs is its own, so a memory volume that several containers mount stays on disk.
+fn is_shared(pod: &Pod, volume: &str) -> bool {
+    let mounts = |c: &Container| c.volume_mounts.iter().flatten().any(|m| m.name == volume);
+    all_containers(spec(pod)).filter(|(_, container)| mounts(container)).count() > 1
+}
+
+/// The real path of a subPath; made as a directory where nothing is. A link that leads out of the
+/// volume is refused.
+fn inside(root: &Path, sub_path: &str) -> Result<PathBuf, String> {
+    let failed = |what: &str, error: std::io::Error| format!("subPath {sub_path:?}: {what}: {error}");
+    let wanted = root.join(sub_path);
+    if std::fs::symlink_metadata(&wanted).is_err() {
+        std::fs::create_dir_all(&wanted).map_err(|error| failed("cannot create it", error))?;
+    }
+    let real = wanted.canonicalize().map_err(|error| failed("cannot resolve it", error))?;
+    let real_root = root.canonicalize().map_err(|error| failed("cannot resolve its volume", error))?;
+    if real.starts_with(&real_root) { Ok(real) } else { Err(format!("subPath {sub_path:?} leads out of its volume")) }
+}
+
+fn on_remote(pod: &Pod, volume: &Volume, sub_path: Option<&str>) -> Result<MountSource, String> {
+    match (&volume.host_path, sub_path) {
+        (_, Some(path)) => Err(format!("subPath {path:?} is not supported on a remote host")),
+        (Some(host_path), None) => Ok(MountSource::Host(host_path.path.clone())),
+        (None, None) => {
+            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+            Ok(MountSource::Volume(remote::name(uid, &volume.name)))
+        }
+    }
+}

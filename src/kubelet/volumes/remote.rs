@@ -1,0 +1,77 @@
+//! Volumes on a host whose file system the daemon does not share: named volumes, filled through a
+//! container that mounts them.
+//!
+//! Files are replaced one by one there: a reader may see a mix of old and new for a moment.
+
+use crate::kubelet::volumes::payload::Files;
+use bytes::Bytes;
+
+/// The name of a pod's volume among the cluster's.
+pub fn name(pod_uid: &str, volume: &str) -> String {
+    format!("{pod_uid}-{volume}")
+}
+
+/// A tar (ustar) of the files, to unpack at the mount path. Owned by root.
+pub fn tar(files: &Files) -> Bytes {
+    let mut out = Vec::new();
+    let mut made = std::collections::BTreeSet::new();
+    for (path, file) in files {
+        let parents: Vec<_> = path.match_indices('/').map(|(at, _)| path[..=at].to_string()).collect();
+        for parent in parents {
+            if made.insert(parent.clone()) {
+                out.extend(header(&parent, 0o755, 0, b'5'));
+            }
+        }
+        out.extend(header(path, file.mode, file.data.len(), b'0'));
+        out.extend(&file.data);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.resize(out.len() + 1024, 0);
+    out.into()
+}
+
+/// Names beyond 100 bytes are cut off by the format's first field, so they use the prefix field.
+fn header(path: &str, mode: u32, size: usize, kind: u8) -> [u8; 512] {
+    let mut block = [0u8; 512];
+    let (prefix, name) = match path.len() {
+        0..=100 => ("", path),
+        _ => path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path)),
+    };
+    put(&mut block, 0, 100, name);
+    put(&mut block, 100, 8, &format!("{mode:07o}"));
+    put(&mut block, 108, 8, "0000000");
+    put(&mut block, 116, 8, "0000000");
+    put(&mut block, 124, 12, &format!("{size:011o}"));
+    put(&mut block, 136, 12, "00000000000");
+    put(&mut block, 148, 8, "        ");
+    block[156] = kind;
+    put(&mut block, 257, 8, "ustar\u{0}00");
+    put(&mut block, 345, 155, prefix);
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    put(&mut block, 148, 8, &format!("{sum:06o}\u{0} "));
+    block
+}
+
+fn put(block: &mut [u8; 512], at: usize, room: usize, text: &str) {
+    let bytes = &text.as_bytes()[..text.len().min(room)];
+    block[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::kubelet::volumes::payload::File;
+
+    #[test]
+    fn tar_reads_it_back() {
+        let file = |text: &str| File { data: text.as_bytes().to_vec(), mode: 0o640 };
+        let files = [("a".to_string(), file("one")), ("d/b".to_string(), file("two"))].into();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x.tar"), tar(&files)).unwrap();
+        let done = std::process::Command::new("tar").args(["xf", "x.tar"]).current_dir(dir.path()).status().unwrap();
+        assert!(done.success());
+        assert_eq!(std::fs::read_to_string(dir.path().join("d/b")).unwrap(), "two");
+        assert_eq!(std::fs::read_to_string(dir.path().join("a")).unwrap(), "one");
+    }
+}
