@@ -74,8 +74,9 @@ pub async fn ensure(
         Ok(image) => {
             let took = go_millis(clock.now().duration_since(began).as_millis());
             let size = image.size;
-            let message =
-                format!("Successfully pulled image {name:?} in {took} ({took} including waiting). Image size: {size} bytes.");
+            let message = format!(
+                "Successfully pulled image {name:?} in {took} ({took} including waiting). Image size: {size} bytes."
+            );
             events.record(involved.clone(), "Normal", "Pulled", message);
             Ok(image)
         }
@@ -86,7 +87,8 @@ pub async fn ensure(
 fn failure(name: &str, error: &RuntimeError, events: &EventRecorder, involved: &ObjectReference) -> ImageError {
     let text = error.chain();
     if let RuntimeError::PullFailed { reason: PullFailure::InvalidName, message, .. } = error {
-        let message = format!("Failed to apply default image tag {name:?}: couldn't parse image name {name:?}: {message}");
+        let message =
+            format!("Failed to apply default image tag {name:?}: couldn't parse image name {name:?}: {message}");
         events.record(involved.clone(), "Warning", "InspectFailed", message.clone());
         return ImageError { reason: "InvalidImageName", message };
     }
@@ -165,7 +167,8 @@ mod tests {
 
     #[test]
     fn finds_credentials_by_registry() {
-        let config = json!({"auths": {"https://reg.example/v1/": {"auth": STANDARD.encode("me:pass:word")}}}).to_string();
+        let config =
+            json!({"auths": {"https://reg.example/v1/": {"auth": STANDARD.encode("me:pass:word")}}}).to_string();
         let secret = json!({"data": {".dockerconfigjson": STANDARD.encode(config)}});
         let secret: Secret = serde_json::from_value(secret).unwrap();
         let found = from_secret(&secret, registry("reg.example/app:1")).unwrap();

@@ -5,8 +5,13 @@
 //! container behind); losing them in a restart of the daemon restarts no container.
 
 pub mod facts;
+pub mod hooks;
+mod last_words;
+pub mod ops;
 pub mod plan;
+pub mod start;
 pub mod step;
+pub mod worker;
 
 use crate::kubelet::runtime::{ContainerStatus, PodIdentity, Sandbox};
 use facts::Facts;

@@ -128,5 +128,8 @@ pub fn references(pod: &Pod) -> (Vec<String>, Vec<String>) {
 
 /// Whether a volume's files follow objects of the API.
 pub fn is_projected(volume: &Volume) -> bool {
-    volume.config_map.is_some() || volume.secret.is_some() || volume.downward_api.is_some() || volume.projected.is_some()
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
 }

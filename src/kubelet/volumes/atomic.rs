@@ -93,7 +93,8 @@ fn same(dir: &Path, prefix: &str, files: &Files, found: &mut usize) -> bool {
             continue;
         }
         let Some(file) = files.get(&path) else { return false };
-        let equal = meta.permissions().mode() & 0o777 == file.mode && fs::read(entry.path()).is_ok_and(|d| d == file.data);
+        let equal =
+            meta.permissions().mode() & 0o777 == file.mode && fs::read(entry.path()).is_ok_and(|d| d == file.data);
         if !equal {
             return false;
         }

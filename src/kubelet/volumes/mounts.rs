@@ -19,9 +19,9 @@ pub fn mounts(
 ) -> Result<Vec<Mount>, String> {
     let mut out = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = volumes::of(pod)
-            .find(|v| v.name == mount.name)
-            .ok_or_else(|| format!("volume {:?} of mount {:?} is not in the pod's spec", mount.name, mount.mount_path))?;
+        let volume = volumes::of(pod).find(|v| v.name == mount.name).ok_or_else(|| {
+            format!("volume {:?} of mount {:?} is not in the pod's spec", mount.name, mount.mount_path)
+        })?;
         let sub_path = sub_path(mount, env)?;
         let source = match dir {
             Some(dir) => local(pod, dir, volume, sub_path.as_deref())?,

@@ -43,7 +43,15 @@ pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources)
         let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
         for source in projected.sources.iter().flatten() {
             if let Some(source) = &source.config_map {
-                config_map(&mut files, namespace, sources, &source.name, source.items.as_deref(), mode, source.optional)?;
+                config_map(
+                    &mut files,
+                    namespace,
+                    sources,
+                    &source.name,
+                    source.items.as_deref(),
+                    mode,
+                    source.optional,
+                )?;
             } else if let Some(source) = &source.secret {
                 secret(&mut files, namespace, sources, &source.name, source.items.as_deref(), mode, source.optional)?;
             } else if let Some(source) = &source.downward_api {
@@ -129,7 +137,13 @@ fn pick(
     Ok(())
 }
 
-fn downward(files: &mut Files, pod: &Pod, facts: &HostFacts, items: &[DownwardAPIVolumeFile], mode: i32) -> Result<(), String> {
+fn downward(
+    files: &mut Files,
+    pod: &Pod,
+    facts: &HostFacts,
+    items: &[DownwardAPIVolumeFile],
+    mode: i32,
+) -> Result<(), String> {
     for item in items {
         let text = match (&item.field_ref, &item.resource_field_ref) {
             (Some(wanted), _) => fields::field(pod, facts, &wanted.field_path)?,

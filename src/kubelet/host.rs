@@ -1,0 +1,251 @@
+//! One host: what its pods' workers share, and the loop that starts workers and tells them what
+//! happened on the host.
+
+use crate::base::backoff::Backoff;
+use crate::client::{Context, EventRecorder, Informer, ObjectKey};
+use crate::kubelet::NodeConfig;
+use crate::kubelet::inbox::Inbox;
+use crate::kubelet::interests::Interests;
+use crate::kubelet::pod::worker;
+use crate::kubelet::resources::Amounts;
+use crate::kubelet::routes::Route;
+use crate::kubelet::runtime::{ContainerRuntime, HostInfo, Listing, RuntimeError, RuntimeEvent};
+use crate::kubelet::status::NodeAddresses;
+use crate::kubelet::volumes::PodDir;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+const RECONNECT: Backoff = Backoff { base: Duration::from_millis(250), max: Duration::from_secs(30) };
+/// Lists everything even if no event was missed.
+const REPAIR: Duration = Duration::from_secs(300);
+
+/// What the workers of a host share.
+pub struct Host {
+    pub ctx: Context,
+    pub node: NodeConfig,
+    pub runtime: Arc<dyn ContainerRuntime>,
+    pub events: EventRecorder,
+    pub pods: Informer<Pod>,
+    pub interests: Arc<Interests>,
+    info: RwLock<HostInfo>,
+    addresses: RwLock<NodeAddresses>,
+    workers: Mutex<HashMap<String, Arc<Inbox>>>,
+}
+
+impl Host {
+    pub fn new(
+        ctx: Context,
+        node: NodeConfig,
+        runtime: Arc<dyn ContainerRuntime>,
+        interests: Arc<Interests>,
+    ) -> Arc<Self> {
+        let events = ctx.events.component("kubelet", Some(&node.name));
+        let pods = ctx.informers.of::<Pod>();
+        let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
+        let (info, workers) = Default::default();
+        Arc::new(Self { ctx, node, runtime, events, pods, interests, info, addresses, workers })
+    }
+
+    /// What the host said of itself last.
+    pub fn info(&self) -> HostInfo {
+        self.info.read().clone()
+    }
+
+    pub fn set_info(&self, info: HostInfo) {
+        *self.info.write() = info;
+    }
+
+    pub fn addresses(&self) -> NodeAddresses {
+        self.addresses.read().clone()
+    }
+
+    /// CPU, memory and storage of the host.
+    pub fn capacity(&self) -> Amounts {
+        let info = self.info.read();
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Amounts {
+            cpu_milli: i64::from(info.cpus) * 1000,
+            memory: whole(info.memory),
+            storage: whole(info.storage_size),
+        }
+    }
+
+    /// Where a pod's files are; `None` when the host does not share the file system.
+    pub fn pod_dir(&self, uid: &str) -> Option<PodDir> {
+        self.info.read().local.then(|| PodDir::new(&self.node.data_dir, uid))
+    }
+
+    pub fn api_pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.ctx.client.clone(), namespace)
+    }
+
+    /// Wakes the pod's worker, or starts one. Without a listing a new worker takes it that nothing of
+    /// the pod is on the host: everything that was there came with the first listing.
+    fn wake_worker(self: &Arc<Self>, pod: &Arc<Pod>, listing: Option<Listing>) {
+        let Some(uid) = pod.metadata.uid.clone() else { return };
+        let mut workers = self.workers.lock();
+        if let Some(inbox) = workers.get(&uid) {
+            return inbox.post(|news| news.listing = listing.or(news.listing.take()));
+        }
+        let inbox = Arc::new(Inbox::default());
+        workers.insert(uid.clone(), inbox.clone());
+        let (host, mailbox, pod) = (self.clone(), inbox.clone(), pod.clone());
+        tokio::spawn(async move {
+            worker::run(host.clone(), mailbox, pod, listing.unwrap_or_default()).await;
+            host.workers.lock().remove(&uid);
+        });
+    }
+
+    fn known(&self, uid: &str) -> Option<Arc<Inbox>> {
+        self.workers.lock().get(uid).cloned()
+    }
+
+    /// Looks at one pod that changed in the API.
+    fn look(self: &Arc<Self>, key: &ObjectKey) {
+        let pod = self.pods.get(&key.namespace, &key.name);
+        let mine = |pod: &&Arc<Pod>| crate::kubelet::pod::spec(pod).node_name.as_deref() == Some(&self.node.name);
+        if let Some(pod) = pod.as_ref().filter(mine) {
+            self.wake_worker(pod, None);
+        }
+        // Whoever had the name before must notice that it is gone.
+        let identity = (&*key.namespace, &*key.name);
+        for inbox in self.interests.workers_of(&self.node.name, identity) {
+            inbox.ring();
+        }
+    }
+
+    /// Tells every worker what is on the host, and removes what belongs to no pod.
+    async fn distribute(self: &Arc<Self>, listing: Listing) {
+        let mut by_pod: BTreeMap<String, Listing> = BTreeMap::new();
+        for sandbox in listing.sandboxes {
+            by_pod.entry(sandbox.pod.uid.clone()).or_default().sandboxes.push(sandbox);
+        }
+        for container in listing.containers {
+            by_pod.entry(container.identity.pod.uid.clone()).or_default().containers.push(container);
+        }
+        for pod in self.pods.on_node(&self.node.name) {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            let own = by_pod.remove(&uid).unwrap_or_default();
+            self.wake_worker(&pod, Some(own));
+        }
+        for (uid, left) in by_pod {
+            match self.known(&uid) {
+                // Being torn down after its object went.
+                Some(inbox) => inbox.post(|news| news.listing = Some(left)),
+                None => self.remove_orphan(&uid, left).await,
+            }
+        }
+    }
+
+    /// Removes what a pod left behind that the API no longer knows. Asks the API itself first: the
+    /// informer may be behind.
+    async fn remove_orphan(&self, uid: &str, left: Listing) {
+        let identity = left.sandboxes.first().map(|s| &s.pod).or(left.containers.first().map(|c| &c.identity.pod));
+        let Some(identity) = identity else { return };
+        match self.api_pods(&identity.namespace).get_opt(&identity.name).await {
+            Ok(Some(pod)) if pod.metadata.uid.as_deref() == Some(uid) => return,
+            Ok(_) => {}
+            Err(error) => {
+                return warn!(%error, pod = identity.name, "cannot tell whether a pod still exists; its containers stay");
+            }
+        }
+        info!(
+            node = self.node.name,
+            pod = identity.name,
+            namespace = identity.namespace,
+            "removing containers of a pod that is gone"
+        );
+        for container in left.containers.iter().filter(|c| left.sandboxes.iter().all(|s| s.id != c.sandbox)) {
+            self.log_failure(self.runtime.remove(&container.id).await);
+        }
+        for sandbox in &left.sandboxes {
+            self.log_failure(self.runtime.remove_sandbox(&sandbox.id).await);
+        }
+        worker::remove_files(self, uid).await;
+    }
+
+    fn log_failure(&self, outcome: Result<(), RuntimeError>) {
+        if let Err(error) = outcome
+            && !error.is_not_found()
+        {
+            warn!(
+                node = self.node.name,
+                error = error.chain(),
+                "cannot remove what no pod owns; trying again at the next repair"
+            );
+        }
+    }
+
+    fn heard(&self, event: &RuntimeEvent) {
+        let Some(inbox) = self.known(&event.pod.uid) else { return };
+        inbox.post(|news| {
+            if event.container.is_some() {
+                news.stale.insert(event.id.clone());
+            } else {
+                news.relist = true;
+            }
+        });
+    }
+}
+
+/// Runs the host's pods until shutdown. Contact with the host may come and go.
+pub async fn run(host: Arc<Host>, route: Arc<Route>) {
+    host.pods.synced().await;
+    let mut failures = 0;
+    while !host.ctx.shutdown.is_cancelled() {
+        let contact = async {
+            // Subscribed before listing: what happens in between is seen twice, never missed.
+            let events = host.runtime.events().await?;
+            let listing = host.runtime.list().await?;
+            Ok::<_, RuntimeError>((events, listing))
+        };
+        match host.ctx.shutdown.clone().run_until_cancelled(contact).await {
+            None => return,
+            Some(Ok((events, listing))) => {
+                if failures > 0 {
+                    info!(node = host.node.name, "the host answers again");
+                }
+                failures = 0;
+                host.distribute(listing).await;
+                follow(&host, &route, events).await;
+            }
+            Some(Err(error)) => {
+                failures += 1;
+                let again = RECONNECT.after(failures);
+                warn!(
+                    node = host.node.name,
+                    error = error.chain(),
+                    "no contact with the host; trying again in {again:?}"
+                );
+                let _ = host.ctx.shutdown.clone().run_until_cancelled(tokio::time::sleep(again)).await;
+            }
+        }
+    }
+}
+
+/// Until the event stream ends.
+async fn follow(host: &Arc<Host>, route: &Route, mut events: BoxStream<'static, Result<RuntimeEvent, RuntimeError>>) {
+    let mut repair = tokio::time::interval_at(tokio::time::Instant::now() + REPAIR, REPAIR);
+    loop {
+        tokio::select! {
+            () = host.ctx.shutdown.cancelled() => return,
+            () = route.wait() => route.take().iter().for_each(|key| host.look(key)),
+            event = events.next() => match event {
+                Some(Ok(event)) => host.heard(&event),
+                Some(Err(error)) => return warn!(node = host.node.name, error = error.chain(), "lost the host's events"),
+                None => return,
+            },
+            _ = repair.tick() => match host.runtime.list().await {
+                Ok(listing) => host.distribute(listing).await,
+                Err(error) => return warn!(node = host.node.name, error = error.chain(), "cannot list the host's containers"),
+            },
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What takes time: making sandboxes, starting and stopping containers, removing. Each runs as its
+//! own task and answers with an [`Outcome`]; none decides anything.
+
+use crate::base::backoff::Backoff;
+use crate::kubelet::host::Host;
+use crate::kubelet::inbox::Inbox;
+use crate::kubelet::pod::{facts, identity, spec};
+use crate::kubelet::probes::Subject;
+use crate::kubelet::probes::check::Target;
+use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox};
+use crate::kubelet::{sandbox, sources, volumes};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
+use kube::Resource;
+use kube::api::{DeleteParams, Preconditions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// After something unexpected, before the worker looks again.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// How an operation ended.
+pub enum Outcome {
+    Sandbox(Result<Sandbox, Failed>),
+    /// `Ok`: the life that runs, its postStart hook over. `Err(None)`: called off.
+    Started {
+        container: String,
+        result: Result<String, Option<Failed>>,
+    },
+    Stopped {
+        container: String,
+        id: String,
+    },
+    Removed {
+        container: String,
+        id: String,
+        gone: bool,
+    },
+    SandboxRemoved {
+        gone: bool,
+    },
+    Finished {
+        done: bool,
+    },
+    Refreshed,
+}
+
+/// Why something could not be made.
+pub struct Failed {
+    pub reason: &'static str,
+    pub message: String,
+    pub backoff: Backoff,
+}
+
+impl Failed {
+    pub fn new(reason: &'static str, message: impl Into<String>, backoff: Backoff) -> Self {
+        Self { reason, message: message.into(), backoff }
+    }
+}
+
+/// A pod as its operations see it: a snapshot.
+#[derive(Clone)]
+pub struct Job {
+    pub host: Arc<Host>,
+    pub inbox: Arc<Inbox>,
+    pub pod: Arc<Pod>,
+    pub sandbox: Option<Sandbox>,
+    /// Calls off what only serves to start something.
+    pub cancel: CancellationToken,
+}
+
+impl Job {
+    pub fn uid(&self) -> &str {
+        self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub fn event(&self, kind: &'static str, reason: &str, message: impl Into<String>) {
+        self.host.events.record(self.pod.object_ref(&()), kind, reason, message);
+    }
+
+    /// The container as events name it.
+    pub fn involved(&self, container: &str) -> ObjectReference {
+        let init = spec(&self.pod).init_containers.iter().flatten().any(|c| c.name == container);
+        let list = if init { "initContainers" } else { "containers" };
+        ObjectReference { field_path: Some(format!("spec.{list}{{{container}}}")), ..self.pod.object_ref(&()) }
+    }
+
+    pub fn subject(&self, container: &Container, life: &ContainerStatus) -> Subject {
+        let facts = sources::facts(&self.host, self.sandbox.as_ref());
+        let target = Target {
+            ip: facts.pod_ips.first().cloned().unwrap_or_default(),
+            host_network: self.sandbox.as_ref().is_some_and(|s| s.host_network),
+        };
+        Subject {
+            host: self.host.clone(),
+            inbox: self.inbox.clone(),
+            involved: self.involved(&container.name),
+            container: container.clone(),
+            life: life.clone(),
+            target,
+        }
+    }
+}
+
+/// Volumes, then the sandbox.
+pub async fn ensure_sandbox(job: Job) -> Outcome {
+    Outcome::Sandbox(try_sandbox(&job).await)
+}
+
+async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
+    let (pod, runtime) = (&job.pod, &job.host.runtime);
+    let mounted = async {
+        let sources = sources::fetch(&job.host, pod, &job.inbox).await.map_err(|error| error.to_string())?;
+        match job.host.pod_dir(job.uid()) {
+            Some(dir) => {
+                let (pod, facts) = (pod.clone(), sources::facts(&job.host, None));
+                let work = move || volumes::set_up_local(&dir, &pod, &facts, &sources).map_err(|e| e.chain());
+                tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+            }
+            None => volumes::set_up_remote(runtime.as_ref(), pod).await.map_err(|e| e.chain()),
+        }
+    };
+    if let Err(message) = mounted.await {
+        job.event("Warning", "FailedMount", message.clone());
+        return Err(Failed::new("FailedMount", message, facts::QUICK));
+    }
+    match runtime.ensure_sandbox(&sandbox::sandbox(pod)).await {
+        Ok(sandbox) => Ok(sandbox),
+        Err(error) => {
+            let message = format!("Failed to create pod sandbox: {}", error.chain());
+            job.event("Warning", "FailedCreatePodSandBox", message.clone());
+            Err(Failed::new("FailedCreatePodSandBox", message, facts::SLOW))
+        }
+    }
+}
+
+/// preStop, the stop signal, `grace` seconds, SIGKILL.
+pub async fn stop(job: Job, life: ContainerStatus, grace: i64, message: String) -> Outcome {
+    let name = life.identity.container.clone();
+    job.host.events.record(job.involved(&name), "Normal", "Killing", message);
+    let began = tokio::time::Instant::now();
+    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+    let container = crate::kubelet::pod::all_containers(spec(&job.pod)).map(|(_, c)| c).find(|c| c.name == name);
+    let hook = container.and_then(|c| c.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
+    if let (Some(container), Some(hook)) = (container, hook)
+        && !grace.is_zero()
+    {
+        let limited = tokio::time::timeout(grace, super::hooks::run(hook, &job.subject(container, &life), grace)).await;
+        if let Ok(Err(error)) = limited {
+            warn!(pod = job.pod.metadata.name, container = name, error, "preStop hook failed");
+            job.host.events.record(job.involved(&name), "Warning", "FailedPreStopHook", "PreStopHook failed");
+        }
+    }
+    // A slow hook leaves the process at least a moment to end by itself.
+    let floor = if grace.is_zero() { Duration::ZERO } else { Duration::from_secs(2) };
+    let left = grace.saturating_sub(began.elapsed()).max(floor.min(grace));
+    if let Err(error) = job.host.runtime.stop(&life.id, left).await
+        && !error.is_not_found()
+    {
+        warn!(pod = job.pod.metadata.name, container = name, error = error.chain(), "cannot stop a container");
+        job.host.events.record(
+            job.involved(&name),
+            "Warning",
+            "FailedKillPod",
+            format!("error killing pod: {}", error.chain()),
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+    Outcome::Stopped { container: name, id: life.id }
+}
+
+pub async fn remove(job: Job, container: String, id: String) -> Outcome {
+    let gone = removed(&job, job.host.runtime.remove(&id).await).await;
+    Outcome::Removed { container, id, gone }
+}
+
+pub async fn remove_sandbox(job: Job, id: String) -> Outcome {
+    let gone = removed(&job, job.host.runtime.remove_sandbox(&id).await).await;
+    if gone {
+        super::worker::remove_files(&job.host, job.uid()).await;
+    }
+    Outcome::SandboxRemoved { gone }
+}
+
+async fn removed(job: &Job, outcome: Result<(), RuntimeError>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(error) if error.is_not_found() => true,
+        Err(error) => {
+            warn!(
+                pod = job.pod.metadata.name,
+                error = error.chain(),
+                "cannot remove what is left of a pod; trying again"
+            );
+            tokio::time::sleep(PAUSE).await;
+            false
+        }
+    }
+}
+
+/// Takes the pod out of the API. A namesake with another uid is left alone.
+pub async fn finish(job: Job) -> Outcome {
+    super::worker::remove_files(&job.host, job.uid()).await;
+    let identity = identity(&job.pod);
+    let preconditions = Preconditions { uid: Some(identity.uid.clone()), resource_version: None };
+    let params =
+        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    let done = match job.host.api_pods(&identity.namespace).delete(&identity.name, &params).await {
+        Ok(_) => true,
+        // Gone already, or another pod has the name now.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => true,
+        Err(error) => {
+            warn!(pod = identity.name, %error, "cannot delete a finished pod from the API; trying again");
+            tokio::time::sleep(PAUSE).await;
+            false
+        }
+    };
+    Outcome::Finished { done }
+}
+
+/// Brings the files of a running pod's volumes to what the objects say now.
+pub async fn refresh(job: Job) -> Outcome {
+    let outcome = async {
+        let sources = sources::fetch(&job.host, &job.pod, &job.inbox).await.map_err(|error| error.to_string())?;
+        let facts = sources::facts(&job.host, job.sandbox.as_ref());
+        match job.host.pod_dir(job.uid()) {
+            Some(dir) => {
+                let pod = job.pod.clone();
+                let work = move || volumes::set_up_local(&dir, &pod, &facts, &sources).map_err(|e| e.chain());
+                tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+            }
+            None => {
+                let listing = job.host.runtime.list_pod(job.uid()).await.map_err(|e| e.chain())?;
+                for life in listing.containers.iter().filter(|c| c.state.is_running()) {
+                    super::start::fill_remote(&job, &life.identity.container, &life.id, &facts, &sources).await?;
+                }
+                Ok(())
+            }
+        }
+    };
+    if let Err(message) = outcome.await {
+        job.event("Warning", "FailedMount", message);
+    }
+    Outcome::Refreshed
+}

@@ -1,0 +1,179 @@
+//! Starts one container: image, environment, mounts, create, start, postStart.
+
+use crate::kubelet::container::{self, Inputs};
+use crate::kubelet::env::{self, Sources};
+use crate::kubelet::fields::HostFacts;
+use crate::kubelet::images;
+use crate::kubelet::pod::facts::{QUICK, SLOW};
+use crate::kubelet::pod::ops::{Failed, Job, Outcome};
+use crate::kubelet::pod::{all_containers, spec};
+use crate::kubelet::runtime::{ImageInfo, Mount, MountSource, Propagation, RuntimeError};
+use crate::kubelet::sources;
+use crate::kubelet::volumes::{self, payload, remote};
+use k8s_openapi::api::core::v1::Container;
+use std::time::Duration;
+
+/// Longer than any hook that means to end.
+const HOOK_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Which life to start.
+#[derive(Clone, Debug)]
+pub struct Life {
+    pub attempt: u32,
+    pub streak: u32,
+    /// Made before, only to be started.
+    pub made: Option<String>,
+}
+
+pub async fn start(job: Job, name: String, life: Life) -> Outcome {
+    let Some(container) = all_containers(spec(&job.pod)).map(|(_, c)| c.clone()).find(|c| c.name == name) else {
+        return Outcome::Started { container: name, result: Err(None) };
+    };
+    let result = match make(&job, &container, &life).await {
+        Ok(id) => run(&job, &container, id).await,
+        Err(error) => Err(error),
+    };
+    if let Err(Some(failed)) = &result {
+        let text = match failed.reason {
+            "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName" => failed.reason,
+            _ => failed.message.as_str(),
+        };
+        if failed.reason != "PostStartHookError" {
+            job.host.events.record(job.involved(&name), "Warning", "Failed", format!("Error: {text}"));
+        }
+    }
+    Outcome::Started { container: name, result }
+}
+
+type Made = Result<String, Option<Failed>>;
+
+fn config_error(message: impl Into<String>) -> Option<Failed> {
+    Some(Failed::new("CreateContainerConfigError", message, QUICK))
+}
+
+async fn make(job: &Job, container: &Container, life: &Life) -> Made {
+    if let Some(id) = &life.made {
+        return Ok(id.clone());
+    }
+    let Some(sandbox) = &job.sandbox else { return Err(None) };
+    let (host, pod) = (&job.host, &job.pod);
+    let sources = sources::fetch(host, pod, &job.inbox).await.map_err(|error| config_error(error.to_string()))?;
+    let involved = job.involved(&container.name);
+    let image =
+        images::ensure(host.runtime.as_ref(), &host.events, &host.ctx.clock, &involved, pod, container, &sources);
+    let image = match job.cancel.run_until_cancelled(image).await {
+        None => return Err(None),
+        Some(Ok(image)) => image,
+        Some(Err(error)) => return Err(Some(Failed::new(error.reason, error.message, SLOW))),
+    };
+    let facts = sources::facts(host, Some(sandbox));
+    let made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
+    let id = match host.runtime.create_container(&sandbox.id, &made).await {
+        Ok(id) => id,
+        Err(RuntimeError::AlreadyExists { .. }) => existing(job, &made.identity).await?,
+        Err(error) => return Err(Some(Failed::new("CreateContainerError", error.chain(), SLOW))),
+    };
+    host.events.record(involved, "Normal", "Created", format!("Created container: {}", container.name));
+    fill_remote(job, &container.name, &id, &facts, &sources).await.map_err(config_error)?;
+    Ok(id)
+}
+
+/// A container that an interrupted start left behind.
+async fn existing(job: &Job, wanted: &crate::kubelet::runtime::ContainerIdentity) -> Made {
+    let failed = |message: String| Some(Failed::new("CreateContainerError", message, QUICK));
+    let listing = job.host.runtime.list_pod(job.uid()).await.map_err(|error| failed(error.chain()))?;
+    let found = listing.containers.into_iter().find(|c| c.identity == *wanted);
+    found.map(|life| life.id).ok_or_else(|| failed("a container of that name exists and is not this pod's".into()))
+}
+
+fn describe(
+    job: &Job,
+    container: &Container,
+    life: &Life,
+    image: &ImageInfo,
+    facts: &HostFacts,
+    sources: &Sources,
+) -> Result<crate::kubelet::runtime::ContainerSpec, String> {
+    let env = env::environment(&job.pod, container, facts, sources)?;
+    let dir = job.host.pod_dir(job.uid());
+    let mut mounts = volumes::mounts::mounts(&job.pod, container, dir.as_ref(), &env)?;
+    if let Some(dir) = dir {
+        mounts.extend(last_words(container, &dir.termination_log(&container.name, life.attempt)));
+    }
+    let host = job.host.info();
+    let inputs = Inputs { image, env, mounts, attempt: life.attempt, streak: life.streak, host: &host };
+    container::container(&job.pod, container, inputs)
+}
+
+/// The file a container may leave a termination message in. Without it the container still runs.
+fn last_words(container: &Container, file: &std::path::Path) -> Option<Mount> {
+    use std::os::unix::fs::PermissionsExt;
+    let target = container.termination_message_path.clone().filter(|p| !p.is_empty());
+    let target = target.unwrap_or_else(|| "/dev/termination-log".into());
+    std::fs::create_dir_all(file.parent()?).ok()?;
+    let made = std::fs::File::create(file).ok()?;
+    made.set_permissions(std::fs::Permissions::from_mode(0o666)).ok()?;
+    let source = MountSource::Host(file.to_string_lossy().into_owned());
+    Some(Mount { source, target, read_only: false, propagation: Propagation::Private })
+}
+
+/// Writes the files of volumes on a host that shares no file system, through a container that mounts
+/// them. Does nothing on other hosts.
+pub async fn fill_remote(
+    job: &Job,
+    container: &str,
+    id: &str,
+    facts: &HostFacts,
+    sources: &Sources,
+) -> Result<(), String> {
+    if job.host.pod_dir(job.uid()).is_some() || job.host.node.simulated {
+        return Ok(());
+    }
+    let Some((_, container)) = all_containers(spec(&job.pod)).find(|(_, c)| c.name == container) else { return Ok(()) };
+    for mount in container.volume_mounts.iter().flatten() {
+        let Some(volume) = volumes::of(&job.pod).find(|v| v.name == mount.name && volumes::is_projected(v)) else {
+            continue;
+        };
+        let failed = |message: String| format!("MountVolume.SetUp failed for volume {:?} : {message}", volume.name);
+        let files = payload::payload(&job.pod, volume, facts, sources).map_err(failed)?;
+        let written = job.host.runtime.write_files(id, &mount.mount_path, remote::tar(&files)).await;
+        written.map_err(|error| failed(error.chain()))?;
+    }
+    Ok(())
+}
+
+async fn run(job: &Job, container: &Container, id: String) -> Made {
+    let runtime = &job.host.runtime;
+    if let Err(error) = runtime.start(&id).await {
+        // What never ran tells nothing that the message does not; a new one is made next time.
+        let _ = runtime.remove(&id).await;
+        return Err(Some(Failed::new("RunContainerError", error.chain(), SLOW)));
+    }
+    let started = format!("Started container {}", container.name);
+    job.host.events.record(job.involved(&container.name), "Normal", "Started", started);
+    job.inbox.post(|news| {
+        news.stale.insert(id.clone());
+    });
+    let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+    let Some(hook) = hook else { return Ok(id) };
+    let life = runtime.inspect(&id).await.map_err(|e| Some(Failed::new("RunContainerError", e.chain(), SLOW)))?;
+    let subject = job.subject(container, &life);
+    let ran = super::hooks::run(hook, &subject, HOOK_LIMIT);
+    match job.cancel.run_until_cancelled(ran).await {
+        None => Err(None),
+        Some(Ok(())) => Ok(id),
+        Some(Err(error)) => {
+            let involved = job.involved(&container.name);
+            job.host.events.record(
+                involved.clone(),
+                "Warning",
+                "FailedPostStartHook",
+                format!("PostStartHook failed: {error}"),
+            );
+            job.host.events.record(involved, "Normal", "Killing", "FailedPostStartHook");
+            let grace = spec(&job.pod).termination_grace_period_seconds.unwrap_or(30);
+            let _ = runtime.stop(&id, Duration::from_secs(u64::try_from(grace).unwrap_or(0))).await;
+            Err(Some(Failed::new("PostStartHookError", format!("PostStartHook failed: {error}"), QUICK)))
+        }
+    }
+}

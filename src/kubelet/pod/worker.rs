@@ -1,0 +1,462 @@
+//! The task of one pod: look, decide, report, act, wait; until nothing of the pod is left.
+
+use crate::kubelet::host::Host;
+use crate::kubelet::inbox::Inbox;
+use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
+use crate::kubelet::pod::ops::{self, Job, Outcome};
+use crate::kubelet::pod::plan::{Action, Plan, plan};
+use crate::kubelet::pod::start::{self, Life};
+use crate::kubelet::pod::{Role, View, all_containers, container_hash, identity, spec};
+use crate::kubelet::probes::{Kind, Probers, Report};
+use crate::kubelet::runtime::{ContainerState, ContainerStatus, Listing, PodIdentity, Sandbox};
+use crate::kubelet::{status, volumes};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// After a status that could not be reported or a container that could not be inspected.
+const AGAIN: Duration = Duration::from_secs(3);
+/// The operation on the pod as a whole, among those on its containers.
+const WHOLE: &str = "";
+
+pub struct Worker {
+    pub(super) host: Arc<Host>,
+    pub(super) inbox: Arc<Inbox>,
+    identity: PodIdentity,
+    pub(super) pod: Arc<Pod>,
+    /// The object is gone from the API; `pod` is the last that was seen.
+    gone: bool,
+    sandbox: Option<Sandbox>,
+    pub(super) lives: Vec<ContainerStatus>,
+    pub(super) facts: Facts,
+    /// What each operation under way can be called off with; [`WHOLE`] for the pod's own.
+    busy: HashMap<String, CancellationToken>,
+    operations: JoinSet<(String, Outcome)>,
+    probers: Probers,
+    /// Volumes are behind the objects they show.
+    stale_volumes: bool,
+    retry: bool,
+    finished: bool,
+    pub(super) told: BTreeMap<String, (&'static str, String)>,
+}
+
+/// Runs the pod's worker to its end: the pod is gone, or the daemon stops.
+pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Listing) {
+    let identity = identity(&pod);
+    host.interests.enter(&host.node.name, &identity.namespace, &identity.name, &identity.uid, &inbox);
+    let mut worker = Worker {
+        identity: identity.clone(),
+        pod,
+        gone: false,
+        sandbox: None,
+        lives: Vec::new(),
+        facts: Facts::default(),
+        busy: HashMap::new(),
+        operations: JoinSet::new(),
+        probers: Probers::default(),
+        stale_volumes: false,
+        retry: false,
+        finished: false,
+        told: BTreeMap::new(),
+        host: host.clone(),
+        inbox: inbox.clone(),
+    };
+    worker.adopt(listing);
+    let shutdown = host.ctx.shutdown.clone();
+    let _ = shutdown.run_until_cancelled(worker.work()).await;
+    host.interests.leave(&host.node.name, &identity.namespace, &identity.name, &identity.uid);
+}
+
+impl Worker {
+    async fn work(&mut self) {
+        while !self.finished {
+            self.retry = false;
+            self.look().await;
+            let plan = self.plan();
+            self.tell(&plan);
+            self.report(&plan).await;
+            self.probe();
+            let wake = plan.wake;
+            plan.actions.into_iter().for_each(|action| self.begin(action));
+            self.refresh();
+            self.wait(wake).await;
+        }
+    }
+
+    /// What runs already was started by an earlier daemon: its hooks are over, and what the API says
+    /// of its probes holds until they say otherwise.
+    fn adopt(&mut self, listing: Listing) {
+        self.set_listing(listing);
+        let running: Vec<_> = self.lives.iter().filter(|life| life.state.is_running()).cloned().collect();
+        for life in running {
+            let name = &life.identity.container;
+            let reported = View::reported(&self.view(&BTreeSet::new()), name).cloned();
+            let same = reported.filter(|s| s.container_id.as_deref() == Some(&format!("podman://{}", life.id)));
+            let facts = self.facts.container_mut(name).lives.entry(life.id.clone()).or_default();
+            facts.hook_done = true;
+            facts.ready = same.as_ref().map(|s| s.ready);
+            facts.startup = same.and_then(|s| s.started).filter(|started| *started);
+        }
+    }
+
+    fn set_listing(&mut self, listing: Listing) {
+        self.sandbox = listing.sandboxes.into_iter().max_by_key(|s| (s.ready, s.created));
+        self.lives = listing.containers;
+        self.facts.retain_lives(|id| self.lives.iter().any(|life| life.id == id));
+    }
+
+    /// Brings everything observed up to date.
+    async fn look(&mut self) {
+        let news = self.inbox.take();
+        if news.relist && news.listing.is_none() {
+            match self.host.runtime.list_pod(&self.identity.uid).await {
+                Ok(listing) => self.set_listing(listing),
+                Err(error) => {
+                    debug!(pod = self.identity.name, error = error.chain(), "cannot list a pod's containers");
+                    self.inbox.post(|news| news.relist = true);
+                    self.retry = true;
+                }
+            }
+        }
+        match news.listing {
+            Some(listing) if self.busy.is_empty() => self.set_listing(listing),
+            // It may be older than what the operations under way have done.
+            Some(_) => self.inbox.post(|news| news.relist = true),
+            None => {}
+        }
+        for id in news.stale {
+            self.inspect(&id).await;
+        }
+        self.hear(&news.probes);
+        if news.objects {
+            self.stale_volumes = true;
+            // What was missing may be there now.
+            for container in self.facts.containers.values_mut() {
+                container.trouble.take_if(|trouble| trouble.reason == "CreateContainerConfigError");
+            }
+            self.facts.sandbox.take_if(|trouble| trouble.reason == "FailedMount");
+        }
+        self.look_at_api();
+        super::last_words::collect(self).await;
+    }
+
+    async fn inspect(&mut self, id: &str) {
+        match self.host.runtime.inspect(id).await {
+            Ok(life) => match self.lives.iter_mut().find(|known| known.id == id) {
+                Some(known) => *known = life,
+                None => self.lives.push(life),
+            },
+            Err(error) if error.is_not_found() => {
+                self.lives.retain(|life| life.id != id);
+                let lives = &self.lives;
+                self.facts.retain_lives(|id| lives.iter().any(|life| life.id == id));
+            }
+            Err(error) => {
+                debug!(pod = self.identity.name, error = error.chain(), "cannot inspect a container");
+                self.inbox.post(|news| {
+                    news.stale.insert(id.to_string());
+                });
+                self.retry = true;
+            }
+        }
+    }
+
+    fn hear(&mut self, reports: &[Report]) {
+        for report in reports {
+            let container = self.facts.container_mut(&report.container);
+            let life = container.lives.entry(report.id.clone()).or_default();
+            match (report.kind, report.passed) {
+                (Kind::Readiness, passed) => life.ready = Some(passed),
+                (Kind::Startup, true) => life.startup = Some(true),
+                (Kind::Liveness, true) => {}
+                (kind, false) => {
+                    let title = kind.title().to_lowercase();
+                    let message = format!("Container {} failed {title} probe, will be restarted", report.container);
+                    let all = all_containers(spec(&self.pod));
+                    let of_spec = all.map(|(_, c)| c).find(|c| c.name == report.container);
+                    let grace = of_spec.and_then(|c| kind.of(c)).and_then(|p| p.termination_grace_period_seconds);
+                    container.doom = Some(Doom { id: report.id.clone(), message, grace });
+                }
+            }
+        }
+    }
+
+    /// The newest object: the informer's, unless an answer to a write of ours is newer.
+    fn look_at_api(&mut self) {
+        let seen = self.host.pods.get(&self.identity.namespace, &self.identity.name);
+        match seen.filter(|pod| pod.metadata.uid.as_deref() == Some(&self.identity.uid)) {
+            Some(pod) => {
+                if version(&pod) >= version(&self.pod) {
+                    self.stale_volumes |= pod.metadata.labels != self.pod.metadata.labels
+                        || pod.metadata.annotations != self.pod.metadata.annotations;
+                    self.pod = pod;
+                }
+            }
+            None if self.host.pods.is_synced() => self.bury(),
+            None => {}
+        }
+        if self.pod.metadata.deletion_timestamp.is_some() {
+            self.busy.values().for_each(CancellationToken::cancel);
+        }
+    }
+
+    /// The object is gone (force deletion): what runs is stopped as if it had been deleted orderly.
+    fn bury(&mut self) {
+        if self.gone {
+            return;
+        }
+        self.gone = true;
+        let mut pod = Pod::clone(&self.pod);
+        pod.metadata.deletion_timestamp.get_or_insert(Time(self.host.ctx.clock.now_seconds()));
+        pod.status.get_or_insert_default().phase = Some("Failed".into());
+        self.pod = Arc::new(pod);
+    }
+
+    fn view<'a>(&'a self, busy: &'a BTreeSet<String>) -> View<'a> {
+        View {
+            pod: &self.pod,
+            sandbox: self.sandbox.as_ref(),
+            containers: &self.lives,
+            facts: &self.facts,
+            busy,
+            sandbox_busy: self.busy.contains_key(WHOLE),
+            now: self.host.ctx.clock.now(),
+        }
+    }
+
+    fn busy(&self) -> BTreeSet<String> {
+        self.busy.keys().filter(|name| *name != WHOLE).cloned().collect()
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.view(&self.busy()))
+    }
+
+    async fn report(&mut self, plan: &Plan) {
+        if self.gone {
+            return;
+        }
+        let busy = self.busy();
+        let new = status::pod_status(&self.view(&busy), plan, &self.host.addresses());
+        let Some(patch) = status::patch::patch(&self.pod, &new) else { return };
+        let api = self.host.api_pods(&self.identity.namespace);
+        match api.patch_status(&self.identity.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(pod) => {
+                if version(&pod) > version(&self.pod) {
+                    self.pod = Arc::new(pod);
+                    // Phase and counts feed the next decision.
+                    self.inbox.ring();
+                }
+            }
+            // Deleted or replaced; the informer will say so.
+            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => {}
+            Err(error) => {
+                warn!(pod = self.identity.name, namespace = self.identity.namespace, %error, "cannot report a pod's status; trying again");
+                self.retry = true;
+            }
+        }
+    }
+
+    /// Starts the probes whose time has come and ends the others.
+    fn probe(&mut self) {
+        let mut wanted: Vec<(Kind, ContainerStatus, k8s_openapi::api::core::v1::Container)> = Vec::new();
+        let busy = self.busy();
+        let view = self.view(&busy);
+        if !view.deleting() {
+            for (role, container) in all_containers(view.spec()).filter(|(role, _)| *role != Role::Init) {
+                debug_assert!(role != Role::Init);
+                let Some(life) = status::running_life(&view, container) else { continue };
+                let facts = view.facts.life(&container.name, &life.id);
+                if container.startup_probe.is_some() && facts.startup != Some(true) {
+                    wanted.push((Kind::Startup, life.clone(), container.clone()));
+                } else if status::started(&view, container, life) {
+                    wanted.push((Kind::Liveness, life.clone(), container.clone()));
+                    wanted.push((Kind::Readiness, life.clone(), container.clone()));
+                }
+            }
+        }
+        let job = self.job();
+        self.probers.retain(|id, kind| wanted.iter().any(|(k, life, _)| *k == kind && life.id == id));
+        for (kind, life, container) in wanted {
+            self.probers.ensure(kind, || job.subject(&container, &life), &life.id, &container);
+        }
+    }
+
+    fn job(&self) -> Job {
+        Job {
+            host: self.host.clone(),
+            inbox: self.inbox.clone(),
+            pod: self.pod.clone(),
+            sandbox: self.sandbox.clone(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn begin(&mut self, action: Action) {
+        let job = self.job();
+        match action {
+            Action::EnsureSandbox => self.spawn(WHOLE, &job.cancel.clone(), ops::ensure_sandbox(job)),
+            Action::Start { container, attempt, streak, made } => {
+                let life = Life { attempt, streak, made };
+                self.spawn(&container.clone(), &job.cancel.clone(), start::start(job, container, life));
+            }
+            Action::Stop { container, id, grace, message } => {
+                let Some(life) = self.lives.iter().find(|life| life.id == id).cloned() else { return };
+                self.spawn(&container, &job.cancel.clone(), ops::stop(job, life, grace, message));
+            }
+            Action::Remove { container, id } => {
+                self.spawn(&container.clone(), &job.cancel.clone(), ops::remove(job, container, id));
+            }
+            Action::RemoveSandbox { id } => self.spawn(WHOLE, &job.cancel.clone(), ops::remove_sandbox(job, id)),
+            Action::Finish if self.gone => self.finished = true,
+            Action::Finish => self.spawn(WHOLE, &job.cancel.clone(), ops::finish(job)),
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        key: &str,
+        cancel: &CancellationToken,
+        operation: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        if self.busy.contains_key(key) {
+            return;
+        }
+        self.busy.insert(key.to_string(), cancel.clone());
+        let key = key.to_string();
+        self.operations.spawn(async move { (key, operation.await) });
+    }
+
+    /// Follows objects that changed under a running pod.
+    fn refresh(&mut self) {
+        let quiet = self.busy.is_empty() && self.sandbox.is_some();
+        if !self.stale_volumes || !quiet || self.pod.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        self.stale_volumes = false;
+        if volumes::of(&self.pod).any(volumes::is_projected) {
+            let job = self.job();
+            self.spawn(WHOLE, &job.cancel.clone(), ops::refresh(job));
+        }
+    }
+
+    async fn wait(&mut self, wake: Option<jiff::Timestamp>) {
+        if self.finished {
+            return;
+        }
+        let until_wake =
+            wake.map(|at| Duration::try_from(at.duration_since(self.host.ctx.clock.now())).unwrap_or_default());
+        // A moment more than the exact time, so that the plan that follows finds it passed.
+        let until_wake = until_wake.map(|wait| wait + Duration::from_millis(5));
+        let timer = if self.retry { Some(until_wake.unwrap_or(AGAIN).min(AGAIN)) } else { until_wake };
+        tokio::select! {
+            () = self.inbox.wait() => {}
+            Some(done) = self.operations.join_next() => match done {
+                Ok((key, outcome)) => {
+                    self.busy.remove(&key);
+                    self.absorb(outcome).await;
+                }
+                Err(error) => warn!(pod = self.identity.name, %error, "an operation on a pod broke down"),
+            },
+            () = sleep(timer), if timer.is_some() => {}
+        }
+    }
+
+    async fn absorb(&mut self, outcome: Outcome) {
+        let now = self.host.ctx.clock.now();
+        match outcome {
+            Outcome::Sandbox(Ok(sandbox)) => {
+                self.facts.sandbox = None;
+                if self.sandbox.as_ref().is_some_and(|old| old.id != sandbox.id) {
+                    self.lives.clear();
+                }
+                self.sandbox = Some(sandbox);
+            }
+            Outcome::Sandbox(Err(failed)) => {
+                let before = self.facts.sandbox.as_ref();
+                let trouble = Trouble::after(before, failed.reason, failed.message, "", now, failed.backoff);
+                self.facts.sandbox = Some(trouble);
+                self.inbox.post(|news| news.relist = true);
+            }
+            Outcome::Started { container, result: Ok(id) } => {
+                self.inspect(&id).await;
+                let facts = self.facts.container_mut(&container);
+                facts.trouble = None;
+                facts.lives.entry(id).or_default().hook_done = true;
+            }
+            Outcome::Started { container, result: Err(failed) } => {
+                let hash =
+                    all_containers(spec(&self.pod)).find(|(_, c)| c.name == container).map(|(_, c)| container_hash(c));
+                if let Some(failed) = failed {
+                    let facts = self.facts.container_mut(&container);
+                    let (before, hash) = (facts.trouble.take(), hash.unwrap_or_default());
+                    let trouble =
+                        Trouble::after(before.as_ref(), failed.reason, failed.message, &hash, now, failed.backoff);
+                    facts.trouble = Some(trouble);
+                }
+                self.inbox.post(|news| news.relist = true);
+            }
+            Outcome::Stopped { container, id } => {
+                self.facts.container_mut(&container).doom.take_if(|doom| doom.id == id);
+                self.inspect(&id).await;
+            }
+            Outcome::Removed { id, gone, .. } => {
+                if gone {
+                    self.lives.retain(|life| life.id != id);
+                }
+            }
+            Outcome::SandboxRemoved { gone } => {
+                if gone {
+                    self.sandbox = None;
+                    self.lives.clear();
+                }
+            }
+            Outcome::Finished { done } => self.finished = done,
+            Outcome::Refreshed => {}
+        }
+    }
+
+    /// Whether a life ended and nothing is known of its last words yet.
+    pub(super) fn ended(&self) -> Vec<ContainerStatus> {
+        let fresh = |life: &&ContainerStatus| {
+            matches!(life.state, ContainerState::Exited(_))
+                && self.facts.life(&life.identity.container, &life.id).message.is_none()
+        };
+        self.lives.iter().filter(fresh).cloned().collect()
+    }
+}
+
+async fn sleep(timer: Option<Duration>) {
+    if let Some(wait) = timer {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn version(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// Removes the files and named volumes of a pod that is gone from the host.
+pub async fn remove_files(host: &Host, uid: &str) {
+    if let Some(dir) = host.pod_dir(uid) {
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir.root())).await;
+        if let Ok(Err(error)) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(uid, %error, "files of a removed pod are left behind");
+        }
+        return;
+    }
+    let volumes = host.runtime.volumes(Some(uid)).await.unwrap_or_default();
+    for volume in volumes {
+        if let Err(error) = host.runtime.remove_volume(&volume.name).await {
+            warn!(uid, error = error.chain(), "a volume of a removed pod is left behind");
+        }
+    }
+}

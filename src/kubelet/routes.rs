@@ -1,0 +1,61 @@
+//! Leads a pod's changes to the kubelet of its node: one subscription for all nodes of a process.
+
+use crate::base::wake::Wake;
+use crate::client::{Informer, ObjectKey};
+use k8s_openapi::api::core::v1::Pod;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Pods of one node that changed since the last look.
+#[derive(Default)]
+pub struct Route {
+    wake: Wake,
+    changed: Mutex<BTreeSet<(Arc<str>, Arc<str>)>>,
+}
+
+impl Route {
+    fn post(&self, key: ObjectKey) {
+        self.changed.lock().insert((key.namespace, key.name));
+        self.wake.ring();
+    }
+
+    pub fn take(&self) -> Vec<ObjectKey> {
+        let changed = std::mem::take(&mut *self.changed.lock());
+        changed.into_iter().map(|(namespace, name)| ObjectKey { namespace, name }).collect()
+    }
+
+    pub async fn wait(&self) {
+        self.wake.wait().await;
+    }
+}
+
+/// The routes of a process, by node name.
+#[derive(Default)]
+pub struct Routes(RwLock<HashMap<String, Arc<Route>>>);
+
+impl Routes {
+    /// The routes of everything that `pods` tells from now on.
+    pub fn subscribe(pods: &Informer<Pod>) -> Arc<Self> {
+        let routes = Arc::new(Self::default());
+        let weak = Arc::downgrade(&routes);
+        pods.subscribe(Box::new(move |change| {
+            let pod = change.object();
+            let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
+            let (Some(routes), Some(node)) = (weak.upgrade(), node) else { return };
+            if let Some(route) = routes.0.read().get(node) {
+                route.post(ObjectKey::of(pod.as_ref()));
+            }
+        }));
+        routes
+    }
+
+    /// Changes of the pods of `node` from now on; list before relying on them.
+    pub fn open(&self, node: &str) -> Arc<Route> {
+        self.0.write().entry(node.to_string()).or_default().clone()
+    }
+
+    pub fn close(&self, node: &str) {
+        self.0.write().remove(node);
+    }
+}

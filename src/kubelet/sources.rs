@@ -1,0 +1,88 @@
+//! Fetches the objects that a pod refers to: from the shared informers, and from the API itself
+//! what those do not show (yet).
+
+use crate::kubelet::env::{self, Sources, services::service_variables};
+use crate::kubelet::fields::HostFacts;
+use crate::kubelet::host::Host;
+use crate::kubelet::inbox::Inbox;
+use crate::kubelet::interests::Object;
+use crate::kubelet::runtime::Sandbox;
+use crate::kubelet::{images, volumes};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use kube::Api;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Everything a pod's containers and volumes read. Registers the pod's interest in it.
+pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources, kube::Error> {
+    let (mut config_maps, mut secrets) = env::references(pod);
+    let (more_maps, more_secrets) = volumes::references(pod);
+    config_maps.extend(more_maps);
+    secrets.extend(more_secrets);
+    secrets.extend(images::references(pod));
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let wanted: BTreeSet<_> = config_maps
+        .iter()
+        .map(|name| (Object::ConfigMap, name.clone()))
+        .chain(secrets.iter().map(|name| (Object::Secret, name.clone())))
+        .collect();
+    host.interests.register(&host.ctx.informers, uid, namespace, &wanted, inbox);
+    Ok(Sources {
+        config_maps: objects::<ConfigMap>(host, namespace, config_maps).await?,
+        secrets: objects::<Secret>(host, namespace, secrets).await?,
+        services: services(host, pod, namespace).await,
+    })
+}
+
+async fn objects<K>(
+    host: &Host,
+    namespace: &str,
+    names: Vec<String>,
+) -> Result<BTreeMap<String, Option<Arc<K>>>, kube::Error>
+where
+    K: crate::client::Kind + kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug,
+{
+    let mut out = BTreeMap::new();
+    if names.is_empty() {
+        return Ok(out);
+    }
+    let informer = host.ctx.informers.of::<K>();
+    informer.synced().await;
+    for name in names {
+        if out.contains_key(&name) {
+            continue;
+        }
+        let found = match informer.get(namespace, &name) {
+            Some(object) => Some(object),
+            // Made by the same change set as the pod, perhaps, and not here yet.
+            None => {
+                let api: Api<K> = Api::namespaced(host.ctx.client.clone(), namespace);
+                api.get_opt(&name).await?.map(Arc::new)
+            }
+        };
+        out.insert(name, found);
+    }
+    Ok(out)
+}
+
+async fn services(host: &Host, pod: &Pod, namespace: &str) -> BTreeMap<String, String> {
+    let informer = host.ctx.informers.of::<Service>();
+    informer.synced().await;
+    let linked = crate::kubelet::pod::spec(pod).enable_service_links != Some(false);
+    let mut services = if linked { informer.list_namespace(namespace) } else { Vec::new() };
+    services.extend(informer.get("default", "kubernetes"));
+    service_variables(services.iter().map(AsRef::as_ref))
+}
+
+/// What fields and resources refer to besides the pod.
+pub fn facts(host: &Host, sandbox: Option<&Sandbox>) -> HostFacts {
+    let host_ips = host.addresses().0;
+    let pod_ips = match sandbox {
+        Some(sandbox) if sandbox.host_network => host_ips.clone(),
+        Some(sandbox) => sandbox.ips.iter().map(ToString::to_string).collect(),
+        None => Vec::new(),
+    };
+    HostFacts { host_ips, pod_ips, allocatable: host.capacity() }
+}
