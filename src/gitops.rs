@@ -8,3 +8,4 @@ pub mod plan;
 pub mod readiness;
 pub mod render;
 pub mod sources;
+pub mod sync;

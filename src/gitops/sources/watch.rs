@@ -18,7 +18,8 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// Watches until it is dropped.
 pub struct Guard {
-    _watcher: Box<dyn Watcher + Send>,
+    /// In a mutex only to be shared between threads.
+    _watcher: parking_lot::Mutex<Box<dyn Watcher + Send>>,
     _debounce: AbortOnDropHandle<()>,
 }
 
@@ -88,7 +89,7 @@ pub(super) fn start(
         }
     };
     let debounce = AbortOnDropHandle::new(tokio::spawn(debounce(receiver, wake)));
-    Ok(Guard { _watcher: watcher, _debounce: debounce })
+    Ok(Guard { _watcher: parking_lot::Mutex::new(watcher), _debounce: debounce })
 }
 
 fn arm<W: Watcher>(watcher: notify::Result<W>, targets: &[Target]) -> notify::Result<W> {

@@ -1,0 +1,189 @@
+//! Makes the cluster what a source says: one change set per revision, all or nothing.
+//!
+//! [`apply_once`] and [`plan_once`] are single steps for the command line; [`engine`] keeps
+//! Applications in sync for as long as the daemon runs. Everything is told to a [`Reporter`].
+
+pub mod engine;
+pub mod reporter;
+pub mod wait;
+
+mod changeset;
+mod drift;
+mod pods;
+mod refusal;
+mod task;
+
+pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
+
+use crate::api::changeset::{ChangeAction, ObjectId};
+use crate::gitops::kinds::Kinds;
+use crate::gitops::plan::{Held, Prune, Report, inventory, prune};
+use crate::gitops::readiness;
+use crate::gitops::render::{RenderError, Rendered, describe, same_object};
+
+/// Owns the fields that a sync sets.
+pub const FIELD_MANAGER: &str = "selkie";
+
+/// How to apply.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Marks the objects as this Application's; empty for a one-shot without one.
+    pub application: String,
+    /// The objects applied last time: what may be pruned.
+    pub inventory: Vec<ObjectId>,
+    pub prune: bool,
+    /// Someone confirmed pruning of most or all objects.
+    pub prune_confirmed: bool,
+    /// Take over fields that other managers own.
+    pub force: bool,
+    /// Objects of other Applications, each with the Application's name.
+    pub taken: Vec<(ObjectId, String)>,
+}
+
+/// What an apply did, or a plan would do.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub report: Report,
+    /// The inventory from now on.
+    pub inventory: Vec<ObjectId>,
+    /// The store's revision.
+    pub revision: u64,
+    /// What was held back from pruning, and why.
+    pub held: Option<Held>,
+}
+
+impl Outcome {
+    /// Objects that were created or changed and take time to become ready.
+    pub fn to_wait_for(&self) -> Vec<ObjectId> {
+        use crate::gitops::plan::Action;
+        let touched = self.report.objects.iter().filter(|object| {
+            matches!(object.action, Action::Create | Action::Change | Action::Replace)
+                && readiness::has_rule(&object.id.api_version, &object.id.kind)
+        });
+        touched.map(|object| object.id.clone()).collect()
+    }
+}
+
+/// Why nothing was applied.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The manifests cannot be read, or the API server refuses them.
+    #[error("{}", list(.0))]
+    Manifests(Vec<RenderError>),
+    #[error("the API server did not take the changes")]
+    Api(#[source] Box<kube::Error>),
+    #[error("the API server's answer to the change set makes no sense: {0}")]
+    Answer(String),
+}
+
+impl SyncError {
+    /// Each thing wrong, for people.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Manifests(errors) => errors.iter().map(ToString::to_string).collect(),
+            Self::Api(cause) => vec![format!("{self}: {cause}")],
+            Self::Answer(_) => vec![self.to_string()],
+        }
+    }
+
+    /// Trying again may help without any change to the source.
+    pub fn is_temporary(&self) -> bool {
+        !matches!(self, Self::Manifests(_))
+    }
+}
+
+fn list(errors: &[RenderError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Applies rendered manifests, all or nothing.
+pub async fn apply_once(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+) -> Result<Outcome, SyncError> {
+    run(client, kinds, rendered, options, false).await
+}
+
+/// What [`apply_once`] would do, computed by the API server on the real objects.
+pub async fn plan_once(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+) -> Result<Outcome, SyncError> {
+    run(client, kinds, rendered, options, true).await
+}
+
+async fn run(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+    dry_run: bool,
+) -> Result<Outcome, SyncError> {
+    if !rendered.errors.is_empty() {
+        return Err(SyncError::Manifests(rendered.errors.clone()));
+    }
+    refuse_taken(rendered, options)?;
+    let desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
+    let (mut deletions, kept, held) =
+        match prune::decide(&options.inventory, &desired, options.prune, options.prune_confirmed) {
+            Prune::Delete(ids) => (ids, Vec::new(), None),
+            Prune::Hold { kept, why } => (Vec::new(), kept, Some(why)),
+        };
+    let mut foreign = Vec::new();
+    let status = loop {
+        let request = changeset::request(rendered, options, &deletions, dry_run);
+        let status = changeset::post(client, &request).await?;
+        if status.applied {
+            break status;
+        }
+        // What was deleted and made again by someone else is no longer ours to delete.
+        let lost = changeset::lost_deletions(&status, rendered.objects.len(), &deletions);
+        if lost.is_empty() {
+            return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
+        }
+        deletions.retain(|id| !lost.iter().any(|gone| same_object(gone, id)));
+        foreign.extend(lost);
+    };
+    let mut report = Report::new(&status.results, &rendered.objects, kinds);
+    for id in &foreign {
+        let name = describe(id);
+        report.warnings.push(format!("{name} was made again by someone else since the last sync: not deleting it"));
+    }
+    if let Some(why) = held.filter(|why| *why != Held::Disabled) {
+        report.warnings.push(format!("{why}: not deleting {}", names(&kept)));
+    }
+    let failed = status.results.iter().any(|result| result.action == ChangeAction::Failed);
+    if failed {
+        return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
+    }
+    let inventory = inventory::after(&options.inventory, &status.results, &kept);
+    Ok(Outcome { report, inventory, revision: status.revision, held })
+}
+
+/// The first few names, and how many more.
+fn names(ids: &[ObjectId]) -> String {
+    const SHOWN: usize = 3;
+    let mut text = ids.iter().take(SHOWN).map(describe).collect::<Vec<_>>().join(", ");
+    if ids.len() > SHOWN {
+        text.push_str(&format!(" and {} more", ids.len() - SHOWN));
+    }
+    text
+}
+
+fn refuse_taken(rendered: &Rendered, options: &Options) -> Result<(), SyncError> {
+    let mut errors = Vec::new();
+    for (id, owner) in &options.taken {
+        if let Some(manifest) = rendered.find(id) {
+            let what = format!("{} belongs to application {owner:?}", manifest.describe());
+            errors.push(RenderError::new(manifest.origin.clone(), what).hint("an object can have one source only"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(SyncError::Manifests(errors)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Building and posting change sets.
+
+use super::{FIELD_MANAGER, Options, SyncError};
+use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, ObjectId};
+use crate::client::raw;
+use crate::gitops::application::LABEL;
+use crate::gitops::render::Rendered;
+use http::Method;
+use serde_json::{Map, Value};
+
+const PATH: &str = "/apis/selkie.dev/v1alpha1/changesets";
+
+pub(super) fn request(rendered: &Rendered, options: &Options, deletions: &[ObjectId], dry_run: bool) -> ChangeSet {
+    let objects = rendered.objects.iter().map(|manifest| labelled(&manifest.value, &options.application)).collect();
+    ChangeSet {
+        api_version: "selkie.dev/v1alpha1".to_owned(),
+        kind: "ChangeSet".to_owned(),
+        spec: ChangeSetSpec {
+            field_manager: FIELD_MANAGER.to_owned(),
+            force: options.force,
+            dry_run,
+            expected_revision: 0,
+            objects,
+            deletions: deletions.to_vec(),
+        },
+        status: ChangeSetStatus::default(),
+    }
+}
+
+fn labelled(object: &Value, application: &str) -> Value {
+    let mut object = object.clone();
+    if application.is_empty() {
+        return object;
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
+        if labels.is_null() {
+            *labels = Value::Object(Map::new());
+        }
+        // Labels of a wrong type are the API server's to refuse.
+        if let Some(labels) = labels.as_object_mut() {
+            labels.insert(LABEL.to_owned(), Value::String(application.to_owned()));
+        }
+    }
+    object
+}
+
+pub(super) async fn post(client: &kube::Client, request: &ChangeSet) -> Result<ChangeSetStatus, SyncError> {
+    let body = serde_json::to_vec(request).map_err(|e| SyncError::Answer(e.to_string()))?;
+    let answer = raw::request(client, Method::POST, PATH, Some(("application/json", body.into()))).await;
+    let bytes = answer.map_err(|error| SyncError::Api(Box::new(error)))?;
+    let answer: ChangeSet = serde_json::from_slice(&bytes).map_err(|e| SyncError::Answer(e.to_string()))?;
+    let (expected, found) = (request.spec.objects.len() + request.spec.deletions.len(), answer.status.results.len());
+    if found != expected {
+        return Err(SyncError::Answer(format!("{found} results for {expected} objects")));
+    }
+    Ok(answer.status)
+}
+
+/// Deletions refused because the object there now is not the one that was applied (another uid).
+pub(super) fn lost_deletions(status: &ChangeSetStatus, objects: usize, deletions: &[ObjectId]) -> Vec<ObjectId> {
+    let results = status.results.iter().skip(objects).zip(deletions);
+    let lost = results.filter(|(result, id)| {
+        let conflict = result.error.as_ref().is_some_and(|error| matches!(error.code, 404 | 409));
+        result.action == ChangeAction::Failed && conflict && !id.uid.is_empty()
+    });
+    lost.map(|(_, id)| id.clone()).collect()
+}

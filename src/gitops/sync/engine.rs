@@ -1,0 +1,111 @@
+//! Keeps every Application in sync: one task for each, started and ended as Applications come and go.
+
+use super::drift::DriftWatch;
+use super::reporter::Reporter;
+use super::task;
+use crate::api::changeset::ObjectId;
+use crate::base::backoff::Backoff;
+use crate::base::wake::Wake;
+use crate::client::{Change, Context, Informer};
+use crate::gitops::application::Application;
+use crate::gitops::kinds::Kinds;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How fast a failed sync is tried again.
+const RETRY: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
+/// How long changed objects may take to become ready before the sync ends without them.
+const READY_LIMIT: Duration = Duration::from_secs(600);
+
+/// What the engine needs besides the cluster.
+#[derive(Clone)]
+pub struct Settings {
+    /// Mirrors of remote repositories: `repos/` in the data directory.
+    pub repos: PathBuf,
+    pub kinds: Arc<dyn Kinds>,
+    pub reporter: Arc<dyn Reporter>,
+    pub retry: Backoff,
+    pub ready_limit: Duration,
+}
+
+impl Settings {
+    pub fn new(repos: PathBuf, kinds: Arc<dyn Kinds>, reporter: Arc<dyn Reporter>) -> Self {
+        Self { repos, kinds, reporter, retry: RETRY, ready_limit: READY_LIMIT }
+    }
+}
+
+/// What the tasks share.
+pub(super) struct Shared {
+    pub context: Context,
+    pub settings: Settings,
+    pub applications: Informer<Application>,
+    pub drift: DriftWatch,
+    /// Inventories as their tasks know them: ahead of what the informer shows.
+    pub inventories: Mutex<BTreeMap<String, Vec<ObjectId>>>,
+}
+
+impl Shared {
+    /// Objects that other Applications hold.
+    pub fn taken(&self, except: &str) -> Vec<(ObjectId, String)> {
+        let inventories = self.inventories.lock();
+        let others = inventories.iter().filter(|(name, _)| *name != except);
+        others.flat_map(|(name, ids)| ids.iter().map(|id| (id.clone(), name.clone()))).collect()
+    }
+}
+
+/// Runs until the context's shutdown. What is being applied is finished by the API server.
+pub async fn run(context: Context, settings: Settings) {
+    let applications = context.informers.of::<Application>();
+    let changed = Wake::default();
+    let wakes: Arc<Mutex<HashMap<String, Wake>>> = Arc::default();
+    subscribe(&applications, &changed, &wakes);
+    applications.synced().await;
+    let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), wakes.clone());
+    let known = applications.list();
+    let inventories = known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())).collect();
+    let shutdown = context.shutdown.clone();
+    let inventories = Mutex::new(inventories);
+    let shared = Arc::new(Shared { context, settings, applications, drift, inventories });
+    let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
+    loop {
+        let wanted: Vec<_> = shared.applications.list().iter().map(|app| app.name().to_owned()).collect();
+        tasks.retain(|name, _| {
+            let stays = wanted.contains(name);
+            if !stays {
+                wakes.lock().remove(name);
+                shared.inventories.lock().remove(name);
+            }
+            stays
+        });
+        for name in wanted {
+            tasks.entry(name).or_insert_with_key(|name| {
+                let wake = wakes.lock().entry(name.clone()).or_default().clone();
+                AbortOnDropHandle::new(tokio::spawn(task::run(shared.clone(), name.clone(), wake)))
+            });
+        }
+        tokio::select! {
+            () = changed.wait() => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// A new spec or annotation wakes the Application's task; status, which the task itself writes, does not.
+fn subscribe(applications: &Informer<Application>, changed: &Wake, wakes: &Arc<Mutex<HashMap<String, Wake>>>) {
+    let (changed, wakes) = (changed.clone(), wakes.clone());
+    applications.subscribe(Box::new(move |change| match change {
+        Change::Updated { old, new } => {
+            let meant = |app: &Application| (app.spec.clone(), app.metadata.annotations.clone());
+            if meant(old) != meant(new)
+                && let Some(wake) = wakes.lock().get(new.name())
+            {
+                wake.ring();
+            }
+        }
+        Change::Added(_) | Change::Deleted(_) => changed.ring(),
+    }));
+}

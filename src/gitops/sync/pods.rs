@@ -1,0 +1,81 @@
+//! The pods behind workloads that do not become ready: what is wrong, and what they last wrote.
+
+use super::reporter::FailingPod;
+use super::wait::path;
+use crate::client::raw;
+use crate::gitops::readiness::{Trouble, troubles};
+use http::Method;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How much of a log is told.
+const LOG_LINES: usize = 10;
+const LOG_LIMIT: Duration = Duration::from_secs(3);
+
+/// Which troubles were told already: pod uid, container, reason.
+pub(super) type Told = HashSet<(String, String, String)>;
+
+/// New troubles of the pods of `workload` (or of the pod itself).
+pub(super) async fn failing(client: &kube::Client, workload: &Value, told: &mut Told) -> Vec<FailingPod> {
+    let mut found = Vec::new();
+    for pod in pods_of(client, workload).await {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if pod.pointer("/metadata/deletionTimestamp").is_some() {
+            continue;
+        }
+        for trouble in troubles(&pod) {
+            if !told.insert((text("/metadata/uid"), trouble.container.clone(), trouble.reason.clone())) {
+                continue;
+            }
+            let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+            let log = log(client, &namespace, &name, &trouble).await;
+            let Trouble { container, reason, message, .. } = trouble;
+            found.push(FailingPod { namespace, pod: name, container, reason, message, log });
+        }
+    }
+    found
+}
+
+async fn pods_of(client: &kube::Client, workload: &Value) -> Vec<Value> {
+    if workload.get("kind").is_some_and(|kind| kind == "Pod") {
+        return vec![workload.clone()];
+    }
+    let Some(selector) = selector(workload) else { return Vec::new() };
+    let namespace = workload.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    let path = format!("{}?labelSelector={selector}", path("v1", "pods", namespace, ""));
+    // The next look may have more luck.
+    let Ok(bytes) = raw::request(client, Method::GET, &path, None).await else { return Vec::new() };
+    let list: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    items.into_iter().map(typed).collect()
+}
+
+/// Items of a list carry no kind.
+fn typed(mut pod: Value) -> Value {
+    pod["kind"] = Value::String("Pod".to_owned());
+    pod
+}
+
+/// The workload's label selector, URL-encoded; its controller made sure that it selects its pods.
+fn selector(workload: &Value) -> Option<String> {
+    let labels = workload.pointer("/spec/selector/matchLabels").or_else(|| workload.pointer("/spec/selector"))?;
+    let pairs = labels.as_object()?.iter().filter_map(|(key, value)| Some((key, value.as_str()?)));
+    let encoded: Vec<String> = pairs.map(|(key, value)| format!("{}%3D{value}", key.replace('/', "%2F"))).collect();
+    if encoded.is_empty() { None } else { Some(encoded.join("%2C")) }
+}
+
+async fn log(client: &kube::Client, namespace: &str, pod: &str, trouble: &Trouble) -> Vec<String> {
+    if !trouble.ended || trouble.container.is_empty() {
+        return Vec::new();
+    }
+    let pod = path("v1", "pods", namespace, pod);
+    let container = &trouble.container;
+    let previous = trouble.reason == "CrashLoopBackOff";
+    let path = format!("{pod}/log?container={container}&tailLines={LOG_LINES}&previous={previous}");
+    let request = raw::request(client, Method::GET, &path, None);
+    match tokio::time::timeout(LOG_LIMIT, request).await {
+        Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}

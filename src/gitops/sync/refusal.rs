@@ -1,0 +1,130 @@
+//! What the API server refused, told with the line that says it.
+
+use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult};
+use crate::gitops::render::{Manifest, Origin, RenderError, Rendered, describe};
+
+/// An error for each thing wrong with each refused object.
+pub(super) fn errors(results: &[ChangeResult], rendered: &Rendered) -> Vec<RenderError> {
+    let mut errors = Vec::new();
+    for result in results.iter().filter(|result| result.action == ChangeAction::Failed) {
+        let fallback = ChangeError { message: "refused".to_owned(), ..ChangeError::default() };
+        let error = result.error.as_ref().unwrap_or(&fallback);
+        match rendered.find(&result.id) {
+            Some(manifest) => errors.extend(of_manifest(manifest, error)),
+            None => {
+                let what = format!("cannot delete {}: {}", describe(&result.id), error.message);
+                errors.push(RenderError::new(Origin::default(), what));
+            }
+        }
+    }
+    errors.sort();
+    errors
+}
+
+fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
+    let at = |path: &str, text: &str| {
+        let what = format!("{}: {text}", manifest.describe());
+        RenderError::new(manifest.origin_of(path), what)
+    };
+    if let Some(namespace) = missing_namespace(&error.message) {
+        let what = format!("namespace {namespace:?} does not exist");
+        let hint = "add a Namespace manifest to the source, or create it";
+        return vec![at("metadata.namespace", &what).hint(hint)];
+    }
+    let unknown = unknown_fields(&error.message);
+    if !unknown.is_empty() {
+        return unknown.iter().map(|path| at(path, &format!("unknown field {path:?}"))).collect();
+    }
+    let located: Vec<_> = error.causes.iter().filter(|cause| !cause.field.is_empty()).collect();
+    if located.is_empty() {
+        return vec![at(field_in(&error.message).unwrap_or_default(), &error.message)];
+    }
+    let of_cause = |cause: &&crate::api::error::Cause| {
+        let found = at(&cause.field, &format!("{}: {}", cause.field, cause.message));
+        let immutable = cause.message.contains("immutable");
+        if immutable { found.hint("delete the object, or give it another name, to change this field") } else { found }
+    };
+    located.iter().map(of_cause).collect()
+}
+
+/// `shop` of `namespaces "shop" not found`.
+fn missing_namespace(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("namespaces \"")?;
+    let (name, rest) = rest.split_once('"')?;
+    rest.starts_with(" not found").then_some(name)
+}
+
+/// The paths of `unknown field "a.b"`, and of `.a.b: field not declared in schema`.
+fn unknown_fields(message: &str) -> Vec<&str> {
+    let mut paths: Vec<&str> =
+        message.split("unknown field \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    if let Some((head, _)) = message.split_once(": field not declared in schema") {
+        let path = head.rsplit(' ').next().unwrap_or(head);
+        paths.push(path.trim_start_matches('.'));
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// A field path that a message starts with or names: `spec.replicas: Invalid value`, `.spec.replicas: expected numeric`.
+fn field_in(message: &str) -> Option<&str> {
+    message.split([' ', '(', ')']).filter_map(|word| word.strip_suffix(':')).find_map(|word| {
+        let path = word.trim_start_matches('.');
+        let top = path.split(['.', '[']).next().unwrap_or_default();
+        matches!(top, "spec" | "metadata" | "data" | "stringData" | "type" | "rules" | "subsets").then_some(path)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::api::error::Cause;
+    use crate::gitops::kinds::FixedKinds;
+    use crate::gitops::render::render;
+    use crate::gitops::sources::Snapshot;
+
+    const TEXT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\nspec:\n  \
+                        replicas: x\n  template:\n    spec:\n      containers:\n      - name: a\n        image: \"\"\n        foo: 1\n";
+
+    fn show(message: &str, causes: &[(&str, &str)]) -> Vec<String> {
+        let kinds = FixedKinds::new(&[("apps/v1", "Deployment", true)]);
+        let rendered = render(&Snapshot::of(&[("web.yaml", TEXT)]), &kinds, "default");
+        let causes = causes.iter().map(|(field, message)| Cause {
+            reason: String::new(),
+            field: (*field).into(),
+            message: (*message).into(),
+        });
+        let error = ChangeError { message: message.into(), causes: causes.collect(), ..ChangeError::default() };
+        let id = rendered.objects[0].id.clone();
+        let result = ChangeResult { id, action: ChangeAction::Failed, error: Some(error), ..ChangeResult::default() };
+        errors(&[result], &rendered).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn refusals_name_the_line() {
+        assert_eq!(
+            show("namespaces \"shop\" not found", &[]),
+            [
+                "web.yaml:5:3: Deployment shop/web: namespace \"shop\" does not exist (add a Namespace manifest to the source, or create it)"
+            ]
+        );
+        assert_eq!(
+            show("Deployment.apps \"web\" is invalid", &[("spec.template.spec.containers[0].image", "Required value")]),
+            ["web.yaml:12:9: Deployment shop/web: spec.template.spec.containers[0].image: Required value"]
+        );
+        assert_eq!(
+            show("strict decoding error: unknown field \"spec.template.spec.containers[0].foo\"", &[]),
+            ["web.yaml:13:9: Deployment shop/web: unknown field \"spec.template.spec.containers[0].foo\""]
+        );
+        assert_eq!(
+            show("failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicas: expected numeric (int or float), got string", &[])[0]
+                .split(": ")
+                .next()
+                .unwrap(),
+            "web.yaml:7:3"
+        );
+        assert_eq!(show("no", &[]), ["web.yaml:1:1: Deployment shop/web: no"]);
+    }
+}

@@ -1,0 +1,74 @@
+//! What a sync tells while it goes on. Values only: showing them is the listener's business.
+
+use crate::api::changeset::ObjectId;
+use crate::gitops::plan::{Report, Totals};
+use std::time::Duration;
+
+/// Listens to syncs. Called on the sync's task: must be quick.
+pub trait Reporter: Send + Sync {
+    /// `application` is empty for a one-shot.
+    fn event(&self, application: &str, event: Event);
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn event(&self, _: &str, _: Event) {}
+}
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A revision is about to be applied.
+    Started {
+        origin: String,
+        revision: String,
+    },
+    /// What was changed.
+    Applied(Report),
+    /// What others had changed, and was set right.
+    Drift(Report),
+    /// What is still waited for; told when something moves.
+    Progress(Vec<Progress>),
+    /// A pod that does not become ready; told once per reason.
+    Failing(FailingPod),
+    /// Everything that was changed is ready, or has failed.
+    Done(Summary),
+    /// Nothing was applied: each thing wrong, with its place.
+    Failed {
+        revision: String,
+        errors: Vec<String>,
+    },
+    Warning(String),
+}
+
+/// How far one object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    pub id: ObjectId,
+    pub message: String,
+}
+
+/// A pod with trouble, and the last lines it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailingPod {
+    pub namespace: String,
+    pub pod: String,
+    /// Empty where the pod as a whole has the trouble.
+    pub container: String,
+    pub reason: String,
+    pub message: String,
+    pub log: Vec<String>,
+}
+
+/// How a sync ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    pub revision: String,
+    pub totals: Totals,
+    /// Objects that became ready.
+    pub ready: usize,
+    /// Objects that did not, with the reason.
+    pub failed: Vec<Progress>,
+    pub elapsed: Duration,
+}

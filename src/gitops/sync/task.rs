@@ -1,0 +1,292 @@
+//! One Application: fetch, render, apply, wait, look again.
+//!
+//! What went wrong is told once, not at every look. While a source is broken, the last good
+//! manifests stay in force, and drift from them is still set right.
+
+mod status;
+
+use super::engine::Shared;
+use super::reporter::{Event, Summary};
+use super::{Options, Outcome, SyncError, apply_once, wait};
+use crate::api::changeset::ObjectId;
+use crate::base::wake::Wake;
+use crate::gitops::application::{Application, ApplicationSource, ApplicationStatus};
+use crate::gitops::plan::{Held, Totals};
+use crate::gitops::render::{Rendered, render, same_object};
+use crate::gitops::sources::{self, Source, SourceError, watch::Guard};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Where objects without a namespace go.
+const NAMESPACE: &str = "default";
+
+struct Task {
+    shared: Arc<Shared>,
+    name: String,
+    wake: Wake,
+    source: Option<Opened>,
+    /// The manifests in force.
+    good: Option<Good>,
+    status: ApplicationStatus,
+    /// Warnings told already.
+    told: Vec<String>,
+    /// The failure told last: revision and errors.
+    told_failure: Option<(String, Vec<String>)>,
+    failures: u32,
+    waiting: Waiting,
+}
+
+struct Opened {
+    spec: ApplicationSource,
+    source: Arc<dyn Source>,
+    /// `None` also where notification failed: then the interval has to do.
+    _guard: Option<Guard>,
+}
+
+struct Good {
+    revision: String,
+    rendered: Rendered,
+}
+
+/// Changed objects that are not known to be ready, since when, and what the changes amounted to.
+#[derive(Default)]
+struct Waiting {
+    objects: Vec<ObjectId>,
+    since: Option<Instant>,
+    memory: wait::Memory,
+    totals: Totals,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
+    let Some(application) = shared.applications.get(crate::gitops::application::NAMESPACE, &name) else { return };
+    let status = application.status.clone();
+    shared.drift.cover(&status.inventory);
+    let mut task = Task {
+        shared,
+        name,
+        wake,
+        source: None,
+        good: None,
+        status,
+        told: Vec::new(),
+        told_failure: None,
+        failures: 0,
+        waiting: Waiting::default(),
+    };
+    loop {
+        let Some(application) = task.application() else { return };
+        if application.spec.suspend {
+            task.suspended(&application).await;
+            task.wake.wait().await;
+            continue;
+        }
+        let succeeded = task.pass(&application).await;
+        task.failures = if succeeded { 0 } else { task.failures + 1 };
+        task.rest(&application).await;
+    }
+}
+
+impl Task {
+    fn application(&self) -> Option<Arc<Application>> {
+        self.shared.applications.get(crate::gitops::application::NAMESPACE, &self.name)
+    }
+
+    fn tell(&self, event: Event) {
+        self.shared.settings.reporter.event(&self.name, event);
+    }
+
+    /// Waits for readiness of what was changed, then for a reason to look again.
+    async fn rest(&mut self, application: &Application) {
+        let interval = application.interval();
+        let limit = match self.failures {
+            0 => interval,
+            failures => self.shared.settings.retry.after(failures).min(interval),
+        };
+        let again = tokio::time::sleep(limit);
+        let wake = self.wake.clone();
+        let ready = self.become_ready();
+        tokio::select! {
+            () = wake.wait() => {}
+            () = again => {}
+            () = async { ready.await; std::future::pending().await } => {}
+        }
+    }
+
+    async fn become_ready(&mut self) {
+        let Some(since) = self.waiting.since else { return };
+        let settings = self.shared.settings.clone();
+        let limit = settings.ready_limit.saturating_sub(since.elapsed());
+        let wait = wait::Wait {
+            client: &self.shared.context.client,
+            kinds: &*settings.kinds,
+            limit,
+            application: &self.name,
+            reporter: &*settings.reporter,
+        };
+        let waited = wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await;
+        let Waiting { totals, .. } = std::mem::take(&mut self.waiting);
+        let revision = self.status.revision.clone();
+        self.ready_condition(&waited).await;
+        let (ready, failed, elapsed) = (waited.ready, waited.failed, since.elapsed());
+        self.tell(Event::Done(Summary { revision, totals, ready, failed, elapsed }));
+    }
+
+    /// One look at the source. False: try again soon.
+    async fn pass(&mut self, application: &Application) -> bool {
+        let snapshot = match self.fetch(application).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.failed("SourceFailed", "", vec![error.to_string()]).await;
+                self.repair(application, false).await;
+                return false;
+            }
+        };
+        for warning in &snapshot.warnings {
+            self.warn(warning);
+        }
+        let known = self.good.as_ref().is_some_and(|good| good.revision == snapshot.revision);
+        if known {
+            return self.repair(application, true).await;
+        }
+        let rendered = render(&snapshot, &*self.shared.settings.kinds, NAMESPACE);
+        if self.status.attempted_revision != snapshot.revision {
+            self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
+        }
+        match self.apply(application, &rendered, &snapshot.revision).await {
+            Ok(outcome) => {
+                self.good = Some(Good { revision: snapshot.revision.clone(), rendered });
+                self.applied(application, &snapshot.revision, outcome).await;
+                true
+            }
+            Err(error) => {
+                self.failed("SyncFailed", &snapshot.revision, error.lines()).await;
+                self.repair(application, false).await;
+                !error.is_temporary()
+            }
+        }
+    }
+
+    async fn fetch(&mut self, application: &Application) -> Result<sources::Snapshot, SourceError> {
+        let spec = &application.spec.source;
+        if self.source.as_ref().is_none_or(|opened| opened.spec != *spec) {
+            let source = sources::open(&spec.location()?, &self.shared.settings.repos, true);
+            let guard = source.watch(self.wake.clone()).unwrap_or_else(|error| {
+                tracing::debug!(application = self.name, %error, "no notification, the source is polled");
+                None
+            });
+            self.source = Some(Opened { spec: spec.clone(), source, _guard: guard });
+        }
+        match &self.source {
+            Some(opened) => {
+                let fetched = opened.source.fetch().await;
+                if fetched.is_err() {
+                    // Open and watch it anew: a directory that comes back is another directory.
+                    self.source = None;
+                }
+                fetched
+            }
+            None => Err(SourceError::Missing(spec.path.clone().into())),
+        }
+    }
+
+    async fn apply(
+        &self,
+        application: &Application,
+        rendered: &Rendered,
+        revision: &str,
+    ) -> Result<Outcome, SyncError> {
+        let options = Options {
+            application: self.name.clone(),
+            inventory: self.status.inventory.clone(),
+            prune: application.prunes(),
+            prune_confirmed: application.confirms_prune(revision),
+            force: application.spec.force.unwrap_or(true),
+            taken: self.shared.taken(&self.name),
+        };
+        apply_once(&self.shared.context.client, &*self.shared.settings.kinds, rendered, &options).await
+    }
+
+    async fn applied(&mut self, application: &Application, revision: &str, outcome: Outcome) {
+        self.told.retain(|told| outcome.report.warnings.contains(told));
+        for warning in &outcome.report.warnings {
+            self.warn(warning);
+        }
+        self.held(outcome.held, revision);
+        self.remember(&outcome);
+        if !outcome.report.is_empty() {
+            self.tell(Event::Applied(outcome.report.clone()));
+        }
+        self.succeeded(application, revision, &outcome).await;
+    }
+
+    /// Sets right what others changed since the last good apply. `current`: that is what the source
+    /// says now, so that success clears earlier errors. False: it could not.
+    async fn repair(&mut self, application: &Application, current: bool) -> bool {
+        let Some(good) = self.good.take() else { return true };
+        let result = self.apply(application, &good.rendered, &good.revision).await;
+        let revision = good.revision.clone();
+        self.good = Some(good);
+        match result {
+            Ok(outcome) => {
+                self.held(outcome.held, &revision);
+                self.remember(&outcome);
+                if !outcome.report.is_empty() {
+                    self.tell(Event::Drift(outcome.report.clone()));
+                }
+                if current {
+                    self.succeeded(application, &revision, &outcome).await;
+                }
+                true
+            }
+            Err(error) => {
+                self.failed("SyncFailed", &revision, error.lines()).await;
+                false
+            }
+        }
+    }
+
+    /// Keeps the new inventory, and what is to be waited for.
+    fn remember(&mut self, outcome: &Outcome) {
+        self.status.inventory.clone_from(&outcome.inventory);
+        self.shared.inventories.lock().insert(self.name.clone(), outcome.inventory.clone());
+        self.shared.drift.cover(&outcome.inventory);
+        if outcome.report.is_empty() {
+            return;
+        }
+        let waiting = &mut self.waiting;
+        for id in outcome.to_wait_for() {
+            if !waiting.objects.iter().any(|known| same_object(known, &id)) {
+                waiting.objects.push(id);
+            }
+        }
+        let inventory = &outcome.inventory;
+        waiting.objects.retain(|id| inventory.iter().any(|kept| same_object(kept, id)));
+        waiting.since = Some(waiting.since.unwrap_or_else(Instant::now));
+        let new = outcome.report.totals();
+        waiting.totals.add += new.add;
+        waiting.totals.change += new.change;
+        waiting.totals.delete += new.delete;
+        waiting.totals.restarts += new.restarts;
+    }
+
+    /// How to let held-back pruning go on.
+    fn held(&mut self, held: Option<Held>, revision: &str) {
+        if held.is_some_and(|why| why != Held::Disabled) {
+            let name = &self.name;
+            let digits = sources::short(revision);
+            self.warn(&format!(
+                "to delete them: kubectl -n {} annotate --overwrite application {name} {}={digits}",
+                crate::gitops::application::NAMESPACE,
+                crate::gitops::application::CONFIRM_PRUNE
+            ));
+        }
+    }
+
+    /// Tells a warning once.
+    fn warn(&mut self, warning: &str) {
+        if !self.told.iter().any(|told| told == warning) {
+            self.told.push(warning.to_owned());
+            self.tell(Event::Warning(warning.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Syncs against the API server, in this process.

@@ -1,0 +1,146 @@
+//! Waiting until what was changed is ready.
+
+use super::pods::{self, Told};
+use super::reporter::{Event, Progress, Reporter};
+use crate::api::changeset::ObjectId;
+use crate::client::raw;
+use crate::gitops::kinds::Kinds;
+use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::render::{group, version};
+use http::Method;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often objects are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the pods of unready workloads are looked at.
+const LOOK_AT_PODS: Duration = Duration::from_millis(500);
+
+/// What came of waiting.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waited {
+    pub ready: usize,
+    /// Objects that failed, or were not ready in time, with the reason.
+    pub failed: Vec<Progress>,
+}
+
+/// How to wait.
+pub struct Wait<'a> {
+    pub client: &'a kube::Client,
+    pub kinds: &'a dyn Kinds,
+    /// The longest to wait.
+    pub limit: Duration,
+    /// For the reporter; empty for a one-shot.
+    pub application: &'a str,
+    pub reporter: &'a dyn Reporter,
+}
+
+/// What was told already, for a wait that is taken up again.
+#[derive(Default)]
+pub struct Memory {
+    troubles: Told,
+    shown: Vec<Progress>,
+}
+
+/// One look at all objects.
+#[derive(Default)]
+struct Look {
+    unready: Vec<Progress>,
+    failed: Vec<Progress>,
+    /// The objects behind both.
+    workloads: Vec<Value>,
+    ready: usize,
+}
+
+impl Wait<'_> {
+    /// Waits until each object is ready or has failed, at most the limit. Cancel-safe: nothing is
+    /// changed. Pods in trouble are told, with their last log lines, as soon as they are seen.
+    pub async fn until_ready(&self, objects: &[ObjectId], memory: &mut Memory) -> Waited {
+        let (start, mut looked_at_pods) = (Instant::now(), None::<Instant>);
+        loop {
+            let look = self.look(objects).await;
+            if look.unready != memory.shown {
+                memory.shown.clone_from(&look.unready);
+                self.reporter.event(self.application, Event::Progress(look.unready.clone()));
+            }
+            let late = start.elapsed() >= self.limit;
+            let done = look.unready.is_empty() || late;
+            // The first look is too early for trouble to show.
+            let since = *looked_at_pods.get_or_insert_with(Instant::now);
+            if done || since.elapsed() >= LOOK_AT_PODS {
+                looked_at_pods = Some(Instant::now());
+                self.look_at_pods(&look.workloads, memory).await;
+            }
+            if done {
+                let seconds = self.limit.as_secs();
+                let late = |Progress { id, message }| Progress {
+                    id,
+                    message: format!("not ready after {seconds} s: {message}"),
+                };
+                let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
+                return Waited { ready: look.ready, failed };
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn look(&self, objects: &[ObjectId]) -> Look {
+        let mut look = Look::default();
+        for id in objects {
+            if !readiness::has_rule(&id.api_version, &id.kind) {
+                look.ready += 1;
+                continue;
+            }
+            let object = get(self.client, self.kinds, id).await;
+            match object.as_ref().map_or_else(|| Readiness::Progressing("not there".to_owned()), readiness::of) {
+                Readiness::Ready => look.ready += 1,
+                Readiness::Failed(message) => {
+                    look.workloads.extend(object);
+                    look.failed.push(Progress { id: id.clone(), message });
+                }
+                Readiness::Progressing(message) => {
+                    look.workloads.extend(object);
+                    look.unready.push(Progress { id: id.clone(), message });
+                }
+            }
+        }
+        look
+    }
+
+    async fn look_at_pods(&self, workloads: &[Value], memory: &mut Memory) {
+        for workload in workloads {
+            for pod in pods::failing(self.client, workload, &mut memory.troubles).await {
+                self.reporter.event(self.application, Event::Failing(pod));
+            }
+        }
+    }
+}
+
+/// `None` while the object is not there, or the server does not answer.
+async fn get(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Option<Value> {
+    let plural = kinds.plural(&id.api_version, &id.kind)?;
+    let path = path(&id.api_version, &plural, &id.namespace, &id.name);
+    let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The URL path of an object; of a collection with an empty `name`; of all namespaces with an empty
+/// `namespace`.
+pub(super) fn path(api_version: &str, plural: &str, namespace: &str, name: &str) -> String {
+    let mut path = match group(api_version) {
+        "" => format!("/api/{}", version(api_version)),
+        group => format!("/apis/{group}/{}", version(api_version)),
+    };
+    if !namespace.is_empty() {
+        path.push_str("/namespaces/");
+        path.push_str(namespace);
+    }
+    path.push('/');
+    path.push_str(plural);
+    if !name.is_empty() {
+        path.push('/');
+        path.push_str(name);
+    }
+    path
+}
