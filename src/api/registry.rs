@@ -54,14 +54,17 @@ pub struct Subresource {
     pub verbs: &'static [&'static str],
 }
 
+/// A consistent view of the rows.
+pub type Rows = Arc<[Arc<Resource>]>;
+
 /// The rows, in discovery order: built-in ones first, then those added at run time.
 pub struct Registry {
     table: Arc<Table>,
     /// Bodies that are no resource of their own: Scale, Eviction, DeleteOptions ...
     bodies: HashMap<(&'static str, &'static str, &'static str), SchemaRef>,
-    rows: RwLock<Arc<[Arc<Resource>]>>,
-    /// Made when first asked for, forgotten when the rows change.
-    openapi: RwLock<Option<Arc<OpenApi>>>,
+    rows: RwLock<Rows>,
+    /// Made when first asked for, with the rows it was made from.
+    openapi: RwLock<Option<(Rows, Arc<OpenApi>)>>,
 }
 
 /// Kinds that travel as bodies only.
@@ -92,7 +95,7 @@ impl Registry {
     }
 
     /// All rows, in discovery order: by group, then version, then plural.
-    pub fn resources(&self) -> Arc<[Arc<Resource>]> {
+    pub fn resources(&self) -> Rows {
         self.rows.read().clone()
     }
 
@@ -121,23 +124,24 @@ impl Registry {
         let mut kept: Vec<_> = rows.iter().filter(|row| !added.iter().any(|new| same(new, row))).cloned().collect();
         kept.extend(added.into_iter().map(Arc::new));
         *rows = kept.into();
-        *self.openapi.write() = None;
     }
 
     /// Removes a row added at run time.
     pub fn remove(&self, group: &str, plural: &str) {
         let mut rows = self.rows.write();
         *rows = rows.iter().filter(|row| row.group != group || row.plural != plural).cloned().collect();
-        *self.openapi.write() = None;
     }
 
     /// The OpenAPI documents of the present rows.
     pub fn openapi(&self) -> Arc<OpenApi> {
-        if let Some(made) = self.openapi.read().as_ref() {
+        let rows = self.resources();
+        if let Some((from, made)) = self.openapi.read().as_ref()
+            && Arc::ptr_eq(from, &rows)
+        {
             return made.clone();
         }
-        let made = Arc::new(OpenApi::generate(self));
-        *self.openapi.write() = Some(made.clone());
+        let made = Arc::new(OpenApi::generate(&rows));
+        *self.openapi.write() = Some((rows, made.clone()));
         made
     }
 

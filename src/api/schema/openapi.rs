@@ -4,12 +4,13 @@
 mod component;
 mod docs;
 
-use crate::api::registry::{Registry, Resource};
+use crate::api::registry::Resource;
 use bytes::Bytes;
 use component::Components;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// `/openapi/v2` in protobuf: an empty document. kubectl then looks no further there.
 pub const V2: [u8; 15] = *b"\x0a\x032.0\x12\x06\x0a\x01K\x12\x011B\x00";
@@ -33,10 +34,10 @@ pub struct Document {
 
 impl OpenApi {
     /// Generates everything: some tens of milliseconds, so on first use and not at start.
-    pub fn generate(registry: &Registry) -> Self {
+    pub fn generate(rows: &[Arc<Resource>]) -> Self {
         let docs = docs::definitions();
         let mut by_path: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for resource in registry.resources().iter() {
+        for resource in rows {
             by_path.entry(path(resource)).or_default().push(resource.clone());
         }
         let documents: BTreeMap<String, Document> = by_path
@@ -144,6 +145,7 @@ fn gvk(row: &Resource) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::api::registry::Registry;
     use std::collections::BTreeSet;
 
     fn parsed(openapi: &OpenApi, path: &str) -> Value {
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn every_document_is_whole_and_indexed() {
         let registry = Registry::builtin();
-        let openapi = OpenApi::generate(&registry);
+        let openapi = OpenApi::generate(&registry.resources());
         let index: Value = serde_json::from_slice(&openapi.index).unwrap();
         assert!(index["paths"].as_object().unwrap().len() >= 12);
         for (path, document) in &openapi.documents {
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn kubectl_finds_what_it_looks_for() {
-        let openapi = OpenApi::generate(&Registry::builtin());
+        let openapi = OpenApi::generate(&Registry::builtin().resources());
         let apps = parsed(&openapi, "apis/apps/v1");
         let patch = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
         assert_eq!(
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_application_explains_itself() {
-        let openapi = OpenApi::generate(&Registry::builtin());
+        let openapi = OpenApi::generate(&Registry::builtin().resources());
         let selkie = parsed(&openapi, "apis/selkie.dev/v1alpha1");
         let path = "/apis/selkie.dev/v1alpha1/namespaces/{namespace}/applications/{name}";
         let content = &selkie["paths"][path]["patch"]["requestBody"]["content"];
