@@ -305,3 +305,6 @@ pub fn signal_number(name: &str) -> Option<i32> {
     let bare = upper.trim_start_matches("SIG");
     NAMES.iter().position(|known| *known == bare).map(|at| at as i32 + 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What Podman is asked for, field by field.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::kubelet::runtime::{ContainerIdentity, PodIdentity, PortMapping, Protocol};
+
+fn around() -> Surroundings {
+    Surroundings {
+        cluster: "c1".into(),
+        hostname: "h1".into(),
+        swap: true,
+        may_lower_oom_score: false,
+        resource_limits: true,
+    }
+}
+
+fn pod() -> PodIdentity {
+    PodIdentity { namespace: "shop".into(), name: "web-1".into(), uid: "u1".into() }
+}
+
+#[test]
+fn a_sandbox() {
+    let port =
+        PortMapping { host_ip: "0.0.0.0".parse().ok(), host_port: 8080, container_port: 80, protocol: Protocol::Udp };
+    let spec = SandboxSpec {
+        pod: pod(),
+        hostname: "web-1".into(),
+        host_aliases: vec![("10.0.0.9".into(), vec!["db".into(), "db.shop".into()])],
+        ports: vec![port],
+        share_pid: true,
+        address: "10.88.0.9".parse().ok(),
+        ..SandboxSpec::default()
+    };
+    let body = sandbox(&spec, &around());
+    assert_eq!(body["name"], "selkie_shop_web-1_u1");
+    assert_eq!(body["infra_name"], "selkie_shop_web-1_u1-infra");
+    assert_eq!(body["shared_namespaces"], json!(["net", "uts", "ipc", "pid"]));
+    assert_eq!(body["portmappings"], json!([{"host_port": 8080, "container_port": 80, "protocol": "udp"}]));
+    assert_eq!(body["hostadd"], json!(["db:10.0.0.9", "db.shop:10.0.0.9"]));
+    assert_eq!(body["Networks"], json!({"podman": {"static_ips": ["10.88.0.9"]}}));
+    assert_eq!(body["labels"][labels::CLUSTER], "c1");
+    assert_eq!(body["labels"][labels::POD_UID], "u1");
+    assert!(body.get("dns_server").is_none(), "the host's own");
+
+    let body = sandbox(&SandboxSpec { host_network: true, host_ipc: true, ..spec }, &around());
+    assert_eq!(body["netns"], json!({"nsmode": "host"}));
+    assert_eq!(body["hostname"], "h1");
+    assert_eq!(body["shared_namespaces"], json!(["net", "uts", "pid"]));
+    assert!(body.get("portmappings").is_none() && body.get("Networks").is_none());
+}
+
+#[test]
+fn a_container() {
+    let identity = ContainerIdentity { pod: pod(), container: "main".into(), restart_count: 2, hash: "h".into() };
+    let mount = |source, target: &str, read_only| Mount {
+        source,
+        target: target.into(),
+        read_only,
+        propagation: Propagation::Private,
+    };
+    let spec = ContainerSpec {
+        identity,
+        image: "abc".into(),
+        args: vec!["serve".into()],
+        env: vec![("A".into(), "1".into()), ("A".into(), "2".into())],
+        stop_signal: Some("SIGINT".into()),
+        mounts: vec![
+            mount(MountSource::Host("/srv".into()), "/data", true),
+            mount(MountSource::Volume("v".into()), "/v", false),
+        ],
+        resources: Resources {
+            cpu_shares: Some(102),
+            cpu_quota: Some(50_000),
+            memory_limit: Some(1 << 20),
+            oom_score_adj: Some(-997),
+            ..Resources::default()
+        },
+        security: SecurityContext {
+            run_as_user: Some(1000),
+            run_as_group: Some(1001),
+            allow_privilege_escalation: Some(false),
+            drop_capabilities: vec!["ALL".into()],
+            add_capabilities: vec!["net_bind_service".into()],
+            ..SecurityContext::default()
+        },
+        ..ContainerSpec::default()
+    };
+    let body = container("pod-id", &spec, &around());
+    assert_eq!(body["name"], "selkie_shop_web-1_main_u1_2");
+    assert_eq!((&body["pod"], &body["env"]), (&json!("pod-id"), &json!({"A": "2"})));
+    assert!(body.get("entrypoint").is_none(), "the image's");
+    assert_eq!(body["command"], json!(["serve"]));
+    assert_eq!((&body["stop_signal"], &body["user"]), (&json!(2), &json!("1000:1001")));
+    assert_eq!(
+        body["resource_limits"],
+        json!({"cpu": {"shares": 102, "quota": 50_000, "period": 100_000}, "memory": {"limit": 1 << 20, "swap": 1 << 20}})
+    );
+    assert_eq!(body["oom_score_adj"], 0, "it may not be lowered here");
+    assert_eq!((&body["cap_drop"], &body["cap_add"]), (&json!(["ALL"]), &json!(["CAP_NET_BIND_SERVICE"])));
+    assert_eq!(body["no_new_privileges"], true);
+    let bind =
+        json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["ro", "rprivate", "rbind"]});
+    assert_eq!(body["mounts"], json!([bind]));
+    assert_eq!(body["volumes"], json!([{"Name": "selkie-c1-v", "Dest": "/v", "Options": ["rw"]}]));
+    assert_eq!(body["labels"][labels::RESTART_COUNT], "2");
+
+    let bare = container("pod-id", &spec, &Surroundings { resource_limits: false, ..around() });
+    assert!(bare.get("resource_limits").is_none(), "rootless on cgroup v1 cannot");
+}
+
+#[test]
+fn signals_by_name_and_number() {
+    for (name, number) in [("SIGTERM", Some(15)), ("kill", Some(9)), ("10", Some(10)), ("SIGNOPE", None), ("0", None)] {
+        assert_eq!(signal_number(name), number, "{name}");
+    }
+}
