@@ -6,6 +6,7 @@
 mod admission;
 pub mod auth;
 mod http;
+pub mod patch;
 mod resources;
 mod streams;
 

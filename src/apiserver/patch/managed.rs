@@ -1,0 +1,242 @@
+//! `metadata.managedFields`: who owns which fields, and how writes other than apply move them.
+
+use super::compare::{Comparison, compare, created};
+use super::fieldset::FieldSet;
+use crate::api::schema::Schema;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// More managers that update than this are folded into one, oldest first.
+const LIMIT: usize = 10;
+const FOLDED: &str = "ancient-changes";
+
+/// Fields of the server's own, owned by nobody.
+const UNOWNED: &[&[&str]] = &[
+    &["f:apiVersion"],
+    &["f:kind"],
+    &["f:metadata", "f:name"],
+    &["f:metadata", "f:namespace"],
+    &["f:metadata", "f:creationTimestamp"],
+    &["f:metadata", "f:selfLink"],
+    &["f:metadata", "f:uid"],
+    &["f:metadata", "f:generation"],
+    &["f:metadata", "f:managedFields"],
+    &["f:metadata", "f:resourceVersion"],
+    &["f:metadata", "f:deletionTimestamp"],
+    &["f:metadata", "f:deletionGracePeriodSeconds"],
+];
+
+/// Who writes, and through what.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    pub manager: &'a str,
+    /// e.g. `apps/v1`.
+    pub api_version: &'a str,
+    /// e.g. `status`; empty for the object itself.
+    pub subresource: &'a str,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Apply,
+    Update,
+}
+
+/// One entry of `managedFields`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub operation: Operation,
+    /// RFC 3339; empty when unknown.
+    pub time: String,
+    pub manager: String,
+    pub api_version: String,
+    pub subresource: String,
+    pub fields: FieldSet,
+}
+
+impl Entry {
+    pub fn new(operation: Operation, writer: &Writer<'_>, fields: FieldSet) -> Self {
+        Self {
+            operation,
+            time: timestamp(writer.now),
+            manager: writer.manager.into(),
+            api_version: writer.api_version.into(),
+            subresource: writer.subresource.into(),
+            fields,
+        }
+    }
+
+    /// Whether a write by `writer` is this entry's manager again. Who applies stays the same
+    /// across versions of the API.
+    pub fn is_by(&self, operation: Operation, writer: &Writer<'_>) -> bool {
+        self.operation == operation
+            && self.manager == writer.manager
+            && self.subresource == writer.subresource
+            && (operation == Operation::Apply || self.api_version == writer.api_version)
+    }
+
+    fn parse(entry: &Value) -> Option<Self> {
+        let text = |field: &str| entry[field].as_str().unwrap_or_default().to_string();
+        let operation = match entry["operation"].as_str()? {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        Some(Self {
+            operation,
+            time: text("time"),
+            manager: text("manager"),
+            api_version: text("apiVersion"),
+            subresource: text("subresource"),
+            fields: FieldSet::parse(&entry["fieldsV1"]),
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let operation = if self.operation == Operation::Apply { "Apply" } else { "Update" };
+        let mut entry = json!({
+            "manager": self.manager, "operation": operation, "apiVersion": self.api_version,
+            "fieldsType": "FieldsV1", "fieldsV1": self.fields.to_json(),
+        });
+        for (field, value) in [("time", &self.time), ("subresource", &self.subresource)] {
+            if !value.is_empty() {
+                entry[field] = value.as_str().into();
+            }
+        }
+        entry
+    }
+}
+
+pub(super) fn timestamp(now: Timestamp) -> String {
+    Timestamp::from_second(now.as_second()).unwrap_or_default().to_string()
+}
+
+/// The entries of an object; unreadable ones are dropped.
+pub(super) fn read(object: &Value) -> Vec<Entry> {
+    let entries = object["metadata"]["managedFields"].as_array();
+    entries.into_iter().flatten().filter_map(Entry::parse).collect()
+}
+
+/// Writes entries into an object, in the canonical order; none removes the field.
+pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
+    entries.retain(|entry| !entry.fields.is_empty());
+    entries.sort_by(|a, b| {
+        let key = |entry: &Entry| (entry.operation, entry.time.clone());
+        (key(a), &a.manager, &a.api_version, &a.subresource).cmp(&(key(b), &b.manager, &b.api_version, &b.subresource))
+    });
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    if entries.is_empty() {
+        metadata.remove("managedFields");
+    } else {
+        metadata.insert("managedFields".into(), entries.iter().map(Entry::to_json).collect());
+    }
+}
+
+/// Takes out what nobody owns.
+pub(super) fn strip(mut fields: FieldSet) -> FieldSet {
+    for path in UNOWNED {
+        fields.remove(path);
+    }
+    // The object itself and an otherwise empty metadata are no fields.
+    fields.member = false;
+    if let Some(metadata) = fields.children.get_mut("f:metadata") {
+        metadata.member = false;
+        if metadata.is_empty() {
+            fields.children.remove("f:metadata");
+        }
+    }
+    fields
+}
+
+/// What a write changed, without the fields nobody owns.
+pub(super) fn changes(before: &Value, after: &Value, schema: &Schema) -> Comparison {
+    let all = compare(before, after, Some(schema));
+    Comparison { added: strip(all.added), modified: strip(all.modified), removed: strip(all.removed) }
+}
+
+/// Keeps `metadata.managedFields` of `after` in step with a create (`before` is `None`) or an
+/// update: what changed moves to the writer, what is gone belongs to nobody.
+///
+/// A request may replace the entries, and `[{}]` or `[]` clears them. An object that has none gets
+/// none by an update, so that tracking starts with a create or the first apply.
+pub fn update(before: Option<&Value>, after: &mut Value, schema: &Schema, writer: &Writer<'_>) {
+    let asked = after.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.remove("managedFields"));
+    let Some(before) = before else {
+        let fields = strip(created(after, schema));
+        return write(after, vec![Entry::new(Operation::Update, writer, fields)]);
+    };
+    let Some(mut entries) = current(before, asked, writer) else { return };
+    let changes = changes(before, after, schema);
+    let mut taken = changes.modified;
+    taken.union(&changes.added);
+    if !taken.is_empty() || !changes.removed.is_empty() {
+        for entry in &mut entries {
+            entry.fields.subtract(&taken);
+            entry.fields.subtract(&changes.removed);
+        }
+    }
+    if !taken.is_empty() {
+        match entries.iter_mut().find(|entry| entry.is_by(Operation::Update, writer)) {
+            Some(entry) => {
+                entry.fields.union(&taken);
+                entry.time = timestamp(writer.now);
+            }
+            None => entries.push(Entry::new(Operation::Update, writer, taken)),
+        }
+    }
+    fold(&mut entries);
+    write(after, entries);
+}
+
+/// The entries an update starts from; `None` when the object is to have none.
+fn current(before: &Value, asked: Option<Value>, writer: &Writer<'_>) -> Option<Vec<Entry>> {
+    if writer.subresource.is_empty()
+        && let Some(asked) = asked
+    {
+        let cleared = match asked.as_array().map(Vec::as_slice) {
+            Some([]) => true,
+            Some([only]) => only["manager"].is_null() && only["operation"].is_null(),
+            _ => false,
+        };
+        if cleared {
+            return None;
+        }
+        let holder = json!({"metadata": Map::from_iter([("managedFields".to_string(), asked)])});
+        let entries = read(&holder);
+        if !entries.is_empty() {
+            return Some(entries);
+        }
+    }
+    Some(read(before)).filter(|entries| !entries.is_empty())
+}
+
+/// Keeps the number of updating managers within the limit: the oldest become one.
+fn fold(entries: &mut Vec<Entry>) {
+    let mut updaters: Vec<usize> = (0..entries.len())
+        .filter(|&i| entries[i].operation == Operation::Update && !entries[i].fields.is_empty())
+        .collect();
+    if updaters.len() <= LIMIT {
+        return;
+    }
+    updaters.sort_by(|&a, &b| entries[a].time.cmp(&entries[b].time));
+    let surplus = updaters.len() - LIMIT + 1;
+    let oldest: Vec<usize> = updaters.into_iter().take(surplus).collect();
+    let mut folded: Option<Entry> = None;
+    let mut index = 0;
+    entries.retain(|entry| {
+        let old = oldest.contains(&index);
+        index += 1;
+        if old {
+            match &mut folded {
+                Some(folded) => {
+                    folded.fields.union(&entry.fields);
+                    folded.time = folded.time.clone().max(entry.time.clone());
+                }
+                None => folded = Some(Entry { manager: FOLDED.into(), subresource: String::new(), ..entry.clone() }),
+            }
+        }
+        !old
+    });
+    entries.extend(folded);
+}
