@@ -1,0 +1,36 @@
+//! Showing results: text with colours for people, JSON and YAML for programs.
+//!
+//! Text goes through `anstream`, which drops the colours where they do not belong (NO_COLOR, a pipe,
+//! `--color=never`); here they are always written.
+
+pub mod color;
+pub mod events;
+pub mod json;
+pub mod plan;
+
+pub use events::Printer;
+
+use crate::gitops::plan::Report;
+
+/// `-o`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+    Yaml,
+    Name,
+}
+
+/// A report in a format, with a final newline.
+pub fn report(report: &Report, format: Format) -> String {
+    match format {
+        Format::Text => plan::text(report),
+        Format::Json => json::json(report),
+        Format::Yaml => json::yaml(report),
+        Format::Name => json::names(report),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What the daemon and a waiting `apply` print while a sync goes on.
+
+use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
+use super::plan::changes;
+use crate::gitops::render::describe;
+use crate::gitops::sources::short;
+use crate::gitops::sync::{Event, FailingPod, Progress, Reporter, Summary};
+use parking_lot::Mutex;
+use std::fmt::Write as _;
+use std::io::Write;
+
+/// Prints events of all Applications to one stream, each whole.
+pub struct Printer {
+    out: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Printer {
+    /// To standard output, with colours where it wants them.
+    pub fn stdout() -> Self {
+        Self::new(Box::new(anstream::stdout()))
+    }
+
+    /// To standard error: where standard output carries a result.
+    pub fn stderr() -> Self {
+        Self::new(Box::new(anstream::stderr()))
+    }
+
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { out: Mutex::new(out) }
+    }
+}
+
+impl Reporter for Printer {
+    fn event(&self, application: &str, event: Event) {
+        let text = text(application, &event);
+        let mut out = self.out.lock();
+        // Nobody may be reading any more; syncs go on.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+/// An event as it is printed; empty for events that need no line.
+pub fn text(application: &str, event: &Event) -> String {
+    let head = if application.is_empty() { String::new() } else { format!("{}: ", paint(STRONG, application)) };
+    match event {
+        Event::Started { origin, revision } => format!("{head}applying {} of {origin}\n", short(revision)),
+        Event::Applied(report) => {
+            format!("{}{head}{} {}\n", changes(report), paint(STRONG, "Plan:"), report.totals())
+        }
+        Event::Drift(report) => {
+            let title = paint(WARNING, "drift");
+            format!(
+                "{head}{title}, set right:\n{}{head}{} {}\n",
+                changes(report),
+                paint(STRONG, "Plan:"),
+                report.totals()
+            )
+        }
+        Event::Progress(objects) => objects.iter().map(|progress| waiting(&head, progress)).collect(),
+        Event::Failing(pod) => failing(&head, pod),
+        Event::Done(summary) => summary_line(&head, summary),
+        Event::Failed { revision, errors } => failed(&head, revision, errors),
+        Event::Warning(warning) => format!("{head}{} {warning}\n", paint(WARNING, "Warning:")),
+    }
+}
+
+fn waiting(head: &str, progress: &Progress) -> String {
+    format!("{head}{}\n", paint(FAINT, format!("{}: {}", describe(&progress.id), progress.message)))
+}
+
+fn failing(head: &str, pod: &FailingPod) -> String {
+    let container = if pod.container.is_empty() { String::new() } else { format!(" container {}", pod.container) };
+    let message = if pod.message.is_empty() { String::new() } else { format!(": {}", pod.message) };
+    let what = paint(DELETE, format!("{}{message}", pod.reason));
+    let mut text = format!("{head}{} Pod {}/{}{container}: {what}\n", paint(ERROR, "!"), pod.namespace, pod.pod);
+    for line in &pod.log {
+        let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        let _ = writeln!(text, "    {} {line}", paint(FAINT, "|"));
+    }
+    text
+}
+
+fn summary_line(head: &str, summary: &Summary) -> String {
+    let seconds = summary.elapsed.as_secs_f64();
+    let revision = short(&summary.revision);
+    if summary.failed.is_empty() {
+        return format!("{head}{} {revision} is ready after {seconds:.1} s.\n", paint(ADD, "done:"));
+    }
+    let mut text = String::new();
+    for progress in &summary.failed {
+        let _ = writeln!(text, "{head}{} {}: {}", paint(ERROR, "!"), describe(&progress.id), progress.message);
+    }
+    let (failed, ready) = (summary.failed.len(), summary.ready);
+    let _ = writeln!(
+        text,
+        "{head}{} {revision}: {failed} not ready, {ready} ready after {seconds:.1} s.",
+        paint(CHANGE, "done:")
+    );
+    text
+}
+
+fn failed(head: &str, revision: &str, errors: &[String]) -> String {
+    let mut text = String::new();
+    for error in errors {
+        let _ = writeln!(text, "{head}{} {error}", paint(ERROR, "error:"));
+    }
+    let what = if revision.is_empty() { String::new() } else { format!(" of {}", short(revision)) };
+    let _ = writeln!(text, "{head}nothing{what} was applied; what runs stays as it is.");
+    text
+}

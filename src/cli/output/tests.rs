@@ -1,0 +1,106 @@
+//! Reports and events as they are printed.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::api::changeset::{ChangeAction, ChangeResult};
+use crate::gitops::kinds::Kinds;
+use crate::gitops::render::render;
+use crate::gitops::sources::Snapshot;
+use crate::gitops::sync::{Event, FailingPod, Progress, Summary};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MANIFESTS: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\napiVersion: apps/v1\nkind: Deployment\n\
+    metadata: {name: web, namespace: shop}\nspec:\n  replicas: 3\n  template:\n    spec:\n      containers:\n      - {name: web, image: 'a:2'}\n      - {name: log, image: 'l:1', args: [x]}\n\
+---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf, namespace: shop}\ndata: {a.conf: \"one\\nthree\\n\"}\n\
+---\napiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: shop}\nstringData: {token: new}\n";
+
+fn example() -> Report {
+    let registry = crate::api::registry::Registry::builtin();
+    let rendered = render(&Snapshot::of(&[("shop.yaml", MANIFESTS)]), &registry as &dyn Kinds, "default");
+    assert_eq!(rendered.errors, []);
+    let after: Vec<Value> = rendered.objects.iter().map(|manifest| manifest.value.clone()).collect();
+    let mut web = after[1].clone();
+    web["spec"]["replicas"] = json!(2);
+    web["spec"]["template"]["spec"]["containers"] = json!([{"name": "web", "image": "a:1"}]);
+    let mut conf = after[2].clone();
+    conf["data"]["a.conf"] = json!("one\ntwo\n");
+    let mut key = after[3].clone();
+    key["stringData"] = json!({"old": "s3cret"});
+    let befores = [None, Some(web), Some(conf), Some(key)];
+    let mut results: Vec<ChangeResult> = rendered
+        .objects
+        .iter()
+        .zip(befores)
+        .zip(after)
+        .map(|((manifest, before), after)| ChangeResult {
+            id: manifest.id.clone(),
+            action: if before.is_some() { ChangeAction::Configured } else { ChangeAction::Created },
+            before,
+            after: Some(after),
+            ..ChangeResult::default()
+        })
+        .collect();
+    let mut old = rendered.objects[2].id.clone();
+    old.name = "old".into();
+    let gone =
+        ChangeResult { id: old, action: ChangeAction::Deleted, before: Some(json!({})), ..ChangeResult::default() };
+    results.push(gone);
+    let mut report = Report::new(&results, &rendered.objects, &registry);
+    report.warnings.push("sub: submodules are not followed; its manifests are left out".into());
+    report
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[test]
+fn a_plan_as_text() {
+    insta::assert_snapshot!(plain(&report(&example(), Format::Text)));
+    insta::assert_snapshot!(plain(&report(&Report::default(), Format::Text)));
+}
+
+#[test]
+fn a_plan_for_programs() {
+    let text = report(&example(), Format::Json);
+    assert!(!text.contains("s3cret") && !text.contains("\"new\""));
+    insta::assert_snapshot!(text);
+    let same: Value = serde_yaml::from_str(&report(&example(), Format::Yaml)).unwrap();
+    assert_eq!(same, serde_json::from_str::<Value>(&text).unwrap());
+    insta::assert_snapshot!(report(&example(), Format::Name));
+}
+
+#[test]
+fn events_as_text() {
+    let id = example().objects[1].id.clone();
+    let progress = Progress { id, message: "1 of 3 pods updated".into() };
+    let pod = FailingPod {
+        namespace: "shop".into(),
+        pod: "web-1".into(),
+        container: "web".into(),
+        reason: "CrashLoopBackOff".into(),
+        message: "exited with code 1".into(),
+        log: vec!["cannot open \u{1b}[2Jdb".into()],
+    };
+    let summary = |failed| Summary {
+        revision: "0123456789".into(),
+        totals: example().totals(),
+        ready: 2,
+        failed,
+        elapsed: Duration::from_millis(2_340),
+    };
+    let events = [
+        Event::Started { origin: "https://host/repo.git#main".into(), revision: "0123456789".into() },
+        Event::Applied(example()),
+        Event::Progress(vec![progress.clone()]),
+        Event::Failing(pod),
+        Event::Done(summary(vec![])),
+        Event::Done(summary(vec![progress])),
+        Event::Drift(Report { objects: vec![example().objects[4].clone()], warnings: vec![] }),
+        Event::Failed { revision: "0123456789".into(), errors: vec!["web.yaml:2:1: no kind \"X\" in v1".into()] },
+        Event::Warning("the source is empty".into()),
+    ];
+    let text: String = events.iter().map(|event| plain(&events::text("shop", event))).collect();
+    insta::assert_snapshot!(text);
+}
