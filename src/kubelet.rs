@@ -21,6 +21,7 @@ pub mod host;
 pub mod images;
 pub mod inbox;
 pub mod interests;
+pub mod node;
 pub mod pod;
 pub mod probes;
 pub mod resources;
@@ -29,11 +30,20 @@ pub mod runtime;
 pub mod sandbox;
 pub mod sources;
 pub mod status;
+pub mod streams;
 pub mod volumes;
 
+use crate::client::Context;
+use host::Host;
+use interests::Interests;
+use k8s_openapi::api::core::v1::Pod;
+use routes::Routes;
+use runtime::ContainerRuntime;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use streams::HostStreams;
 
 /// What a kubelet is told about its host.
 #[derive(Clone, Debug)]
@@ -50,4 +60,58 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// The runtime only pretends: network probes pass, no files are written.
     pub simulated: bool,
+}
+
+impl NodeConfig {
+    /// A node that is this machine, with Kubernetes' heartbeat.
+    pub fn named(name: &str, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.to_string(),
+            data_dir: data_dir.into(),
+            addresses: vec![node::own_address()],
+            labels: BTreeMap::new(),
+            heartbeat: Duration::from_secs(10),
+            simulated: false,
+        }
+    }
+}
+
+/// The kubelets of a process. They share one subscription to pods, so that a change costs the same
+/// for one node as for thousands.
+pub struct Kubelets {
+    ctx: Context,
+    routes: Arc<Routes>,
+    interests: Arc<Interests>,
+    streams: Arc<HostStreams>,
+}
+
+impl Kubelets {
+    /// `streams` is what the API server was given. Must be called within a tokio runtime.
+    pub fn new(ctx: Context, streams: Arc<HostStreams>) -> Arc<Self> {
+        let routes = Routes::subscribe(&ctx.informers.of::<Pod>());
+        Arc::new(Self { ctx, routes, interests: Arc::default(), streams })
+    }
+
+    /// Runs the kubelet of one host until shutdown. Containers stay as they are then.
+    pub async fn run(&self, config: NodeConfig, runtime: Arc<dyn ContainerRuntime>) {
+        let name = config.name.clone();
+        let route = self.routes.open(&name);
+        self.streams.add(&name, runtime.clone());
+        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone());
+        let (answered, first) = tokio::sync::oneshot::channel();
+        // Capacity and locality of the host are known before its first pod starts.
+        let pods = async {
+            if first.await.is_ok() {
+                host::run(host.clone(), route).await;
+            }
+        };
+        tokio::join!(node::run(host.clone(), answered), pods);
+        self.streams.remove(&name);
+        self.routes.close(&name);
+    }
+}
+
+/// One kubelet by itself, without logs and exec for an API server.
+pub async fn run(ctx: Context, config: NodeConfig, runtime: Arc<dyn ContainerRuntime>) {
+    Kubelets::new(ctx, Arc::default()).run(config, runtime).await;
 }

@@ -1,0 +1,167 @@
+//! The Node object of a host and its lease: registered when the host answers, renewed while it does.
+//!
+//! Silence is the message when a host is lost: the lease is not renewed, and the node lifecycle
+//! controller draws the conclusions.
+
+pub mod object;
+
+use crate::client::Informer;
+use crate::kubelet::host::Host;
+use crate::kubelet::runtime::{HostInfo, ImageInfo, RuntimeError};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+const NAMESPACE: &str = "kube-node-lease";
+/// The lease's duration in seconds; the controller's grace is measured against it.
+const LEASE_SECONDS: i32 = 40;
+/// A status without news is reported this often.
+const REPORT: SignedDuration = SignedDuration::from_mins(5);
+/// The list of images is looked at this often.
+const IMAGES: SignedDuration = SignedDuration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(8);
+
+struct Keeper {
+    host: Arc<Host>,
+    nodes: Informer<Node>,
+    images: Vec<ImageInfo>,
+    images_at: Option<Timestamp>,
+    reported_at: Option<Timestamp>,
+    silent: bool,
+}
+
+/// Keeps the node until shutdown. `first` is called once the host has answered for the first time.
+pub async fn run(host: Arc<Host>, first: tokio::sync::oneshot::Sender<()>) {
+    let nodes = host.ctx.informers.of::<Node>();
+    nodes.synced().await;
+    let mut first = Some(first);
+    let mut keeper =
+        Keeper { host: host.clone(), nodes, images: vec![], images_at: None, reported_at: None, silent: false };
+    let mut beat = tokio::time::interval(host.node.heartbeat.max(Duration::from_millis(100)));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = host.ctx.shutdown.cancelled() => return,
+            _ = beat.tick() => {}
+        }
+        if keeper.beat().await
+            && let Some(first) = first.take()
+        {
+            let _ = first.send(());
+        }
+    }
+}
+
+impl Keeper {
+    /// True when the host answered.
+    async fn beat(&mut self) -> bool {
+        let node = self.host.node.name.clone();
+        let info = match tokio::time::timeout(ANSWER, self.host.runtime.info()).await {
+            Ok(Ok(info)) => info,
+            Ok(Err(error)) => return self.lost(&error),
+            Err(_) => {
+                return self
+                    .lost(&RuntimeError::Timeout { what: "asking the host for its state".into(), after: ANSWER });
+            }
+        };
+        if std::mem::take(&mut self.silent) {
+            info!(node, "the host answers; its lease is renewed again");
+        }
+        self.host.set_info(info.clone());
+        self.refresh_images().await;
+        let outcome = async {
+            let uid = self.report(&info).await?;
+            self.renew(&uid).await
+        };
+        if let Err(error) = outcome.await {
+            warn!(node, %error, "cannot report the node; trying again at the next heartbeat");
+        }
+        true
+    }
+
+    fn lost(&mut self, error: &RuntimeError) -> bool {
+        if !std::mem::replace(&mut self.silent, true) {
+            warn!(
+                node = self.host.node.name,
+                error = error.chain(),
+                "the host does not answer; its lease is left to expire"
+            );
+        }
+        false
+    }
+
+    async fn refresh_images(&mut self) {
+        let now = self.host.ctx.clock.now();
+        if self.images_at.is_some_and(|at| now.duration_since(at) < IMAGES) {
+            return;
+        }
+        self.images_at = Some(now);
+        if let Ok(images) = self.host.runtime.images().await {
+            self.images = images;
+        }
+    }
+
+    /// Creates the Node or brings its labels and status up to date; returns its uid.
+    async fn report(&mut self, info: &HostInfo) -> Result<String, kube::Error> {
+        let name = self.host.node.name.clone();
+        let api: Api<Node> = Api::all(self.host.ctx.client.clone());
+        let now = self.host.ctx.clock.now_seconds();
+        let current = match self.nodes.get("", &name) {
+            Some(node) => Some(node),
+            None => api.get_opt(&name).await?.map(Arc::new),
+        };
+        let wanted = object::labels(&self.host.node, info);
+        let Some(current) = current else {
+            let mut node = object::node(&self.host.node, wanted);
+            node.status = Some(object::status(&self.host, info, &self.images, None, now));
+            let made = api.create(&PostParams::default(), &node).await?;
+            let status = json!({"status": object::status(&self.host, info, &self.images, made.status.as_ref(), now)});
+            api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+            self.reported_at = Some(now);
+            info!(node = name, "registered the node");
+            self.host.events.normal(&made, "Starting", "Starting kubelet.");
+            return Ok(made.metadata.uid.unwrap_or_default());
+        };
+        let has = current.metadata.labels.clone().unwrap_or_default();
+        if wanted.iter().any(|(key, value)| has.get(key) != Some(value)) {
+            let patch = json!({"metadata": {"labels": wanted}});
+            api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        }
+        let status = object::status(&self.host, info, &self.images, current.status.as_ref(), now);
+        let due = self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT);
+        if due || object::differs(current.status.as_ref(), &status) {
+            let patch = json!({"status": status});
+            api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+            self.reported_at = Some(now);
+        }
+        Ok(current.metadata.uid.clone().unwrap_or_default())
+    }
+
+    async fn renew(&self, node_uid: &str) -> Result<(), kube::Error> {
+        let name = &self.host.node.name;
+        let api: Api<Lease> = Api::namespaced(self.host.ctx.client.clone(), NAMESPACE);
+        let lease = object::lease(name, node_uid, LEASE_SECONDS, self.host.ctx.clock.now());
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(&lease)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                api.create(&PostParams::default(), &lease).await.map(drop)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+}
+
+/// The address other machines reach this one at, as far as its routes tell.
+pub fn own_address() -> String {
+    // Connecting a datagram socket sends nothing; it only picks the route.
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    probe.map(|address| address.ip().to_string()).unwrap_or_else(|_| "127.0.0.1".into())
+}

@@ -1,0 +1,188 @@
+//! The Node and Lease objects: labels, capacity, conditions, addresses, images. Pure.
+
+use crate::apiserver::KUBERNETES_VERSION;
+use crate::kubelet::NodeConfig;
+use crate::kubelet::host::Host;
+use crate::kubelet::runtime::{HostInfo, ImageInfo};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
+use kube::api::ObjectMeta;
+use std::collections::BTreeMap;
+
+/// As many pods as a Kubernetes node takes by default.
+const MAX_PODS: u32 = 110;
+/// Images a Node lists, the largest first.
+const MAX_IMAGES: usize = 50;
+/// Free storage below this share is disk pressure.
+const DISK_LOW_PERCENT: u64 = 5;
+
+pub fn labels(config: &NodeConfig, info: &HostInfo) -> BTreeMap<String, String> {
+    let arch = if info.arch.is_empty() { "amd64" } else { &info.arch };
+    let mut labels: BTreeMap<String, String> = [
+        ("kubernetes.io/hostname", config.name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", arch),
+        ("beta.kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/arch", arch),
+    ]
+    .map(|(key, value)| (key.to_string(), value.to_string()))
+    .into();
+    labels.extend(config.labels.clone());
+    labels
+}
+
+pub fn node(config: &NodeConfig, labels: BTreeMap<String, String>) -> Node {
+    let metadata = ObjectMeta { name: Some(config.name.clone()), labels: Some(labels), ..ObjectMeta::default() };
+    Node { metadata, ..Node::default() }
+}
+
+/// The status to report; transition times come from `old` where nothing changed.
+pub fn status(
+    host: &Host,
+    info: &HostInfo,
+    images: &[ImageInfo],
+    old: Option<&NodeStatus>,
+    now: Timestamp,
+) -> NodeStatus {
+    let quantity = |text: String| Quantity(text);
+    let mut capacity: BTreeMap<String, Quantity> = [
+        ("cpu", info.cpus.to_string()),
+        ("memory", format!("{}Ki", info.memory / 1024)),
+        ("pods", MAX_PODS.to_string()),
+    ]
+    .map(|(key, value)| (key.to_string(), quantity(value)))
+    .into();
+    if info.storage_size > 0 {
+        capacity.insert("ephemeral-storage".into(), quantity(format!("{}Ki", info.storage_size / 1024)));
+    }
+    let address = |kind: &str, value: &str| NodeAddress { type_: kind.into(), address: value.into() };
+    let mut addresses: Vec<_> = host.addresses().0.iter().map(|ip| address("InternalIP", ip)).collect();
+    addresses.push(address("Hostname", &host.node.name));
+    NodeStatus {
+        allocatable: Some(capacity.clone()),
+        capacity: Some(capacity),
+        conditions: Some(conditions(info, old, now)),
+        addresses: Some(addresses),
+        images: Some(listed(images)),
+        node_info: Some(system_info(info)),
+        ..NodeStatus::default()
+    }
+}
+
+fn system_info(info: &HostInfo) -> NodeSystemInfo {
+    NodeSystemInfo {
+        architecture: info.arch.clone(),
+        boot_id: info.boot_id.clone(),
+        container_runtime_version: info.runtime_version.clone(),
+        kernel_version: info.kernel.clone(),
+        kube_proxy_version: String::new(),
+        kubelet_version: KUBERNETES_VERSION.into(),
+        machine_id: info.machine_id.clone(),
+        operating_system: "linux".into(),
+        os_image: info.os_image.clone(),
+        swap: None,
+        system_uuid: info.machine_id.clone(),
+    }
+}
+
+fn listed(images: &[ImageInfo]) -> Vec<ContainerImage> {
+    let mut images: Vec<_> = images.iter().filter(|i| !i.tags.is_empty() || !i.digests.is_empty()).collect();
+    images.sort_by_key(|image| (std::cmp::Reverse(image.size), image.tags.clone()));
+    let list = images.into_iter().take(MAX_IMAGES).map(|image| ContainerImage {
+        names: Some(image.digests.iter().chain(&image.tags).cloned().collect()),
+        size_bytes: i64::try_from(image.size).ok(),
+    });
+    list.collect()
+}
+
+fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
+    let low = info.storage_size > 0
+        && info.storage_size.saturating_sub(info.storage_used) * 100 < info.storage_size * DISK_LOW_PERCENT;
+    let disk = if low {
+        ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+    } else {
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+    };
+    let all = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        disk,
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ];
+    let before = |name: &str| old.and_then(|s| s.conditions.as_ref())?.iter().find(|c| c.type_ == name);
+    let made = all.map(|(name, status, reason, message)| {
+        let kept = before(name).filter(|c| c.status == status).and_then(|c| c.last_transition_time.clone());
+        NodeCondition {
+            type_: name.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: Some(kept.unwrap_or(Time(now))),
+        }
+    });
+    made.into()
+}
+
+/// Whether a new status says anything new, heartbeat times aside.
+pub fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
+    let Some(old) = old else { return true };
+    let said = |status: &NodeStatus| -> Vec<(String, String)> {
+        let list = status.conditions.iter().flatten();
+        list.filter(|c| !c.type_.starts_with("Network")).map(|c| (c.type_.clone(), c.status.clone())).collect()
+    };
+    let missing = said(new).iter().any(|condition| !said(old).contains(condition));
+    missing
+        || old.capacity != new.capacity
+        || old.addresses != new.addresses
+        || old.node_info != new.node_info
+        || old.images.as_deref().unwrap_or_default() != new.images.as_deref().unwrap_or_default()
+}
+
+pub fn lease(name: &str, node_uid: &str, seconds: i32, now: Timestamp) -> Lease {
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "Node".into(),
+        name: name.into(),
+        uid: node_uid.into(),
+        ..OwnerReference::default()
+    };
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some("kube-node-lease".into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(name.into()),
+            lease_duration_seconds: Some(seconds),
+            renew_time: Some(MicroTime(now)),
+            ..LeaseSpec::default()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn conditions_keep_their_transition_times() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let info = HostInfo::default();
+        let old = NodeStatus { conditions: Some(conditions(&info, None, at(10))), ..NodeStatus::default() };
+        let mut lost = old.clone();
+        lost.conditions.as_mut().unwrap()[3].status = "Unknown".into();
+        let new = conditions(&info, Some(&lost), at(20));
+        assert_eq!(new[0].last_transition_time, Some(Time(at(10))));
+        assert_eq!(new[3].last_transition_time, Some(Time(at(20))));
+        let new = NodeStatus { conditions: Some(new), ..NodeStatus::default() };
+        assert!(differs(Some(&lost), &new));
+        assert!(!differs(Some(&old), &new));
+    }
+}

@@ -1,0 +1,187 @@
+//! Logs, exec and attach of a node's containers, for the API server.
+
+use crate::api::error::ApiError;
+use crate::apiserver::{self, ExecOptions, ExecSession, LogOptions, PodStreams};
+use crate::kubelet::runtime::{self, ContainerRuntime, ContainerStatus, LogLine, RuntimeError};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::RwLock;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// The runtimes of the nodes that this process serves. Made before the API server, filled by the
+/// kubelets as they start.
+#[derive(Default)]
+pub struct HostStreams(RwLock<HashMap<String, Arc<dyn ContainerRuntime>>>);
+
+impl HostStreams {
+    pub fn add(&self, node: &str, runtime: Arc<dyn ContainerRuntime>) {
+        self.0.write().insert(node.to_string(), runtime);
+    }
+
+    pub fn remove(&self, node: &str) {
+        self.0.write().remove(node);
+    }
+
+    fn runtime(&self, node: &str) -> Result<Arc<dyn ContainerRuntime>, ApiError> {
+        let none = || ApiError::new(503, "ServiceUnavailable", format!("no kubelet serves node {node:?}"));
+        self.0.read().get(node).cloned().ok_or_else(none)
+    }
+}
+
+fn text<'a>(pod: &'a Value, field: &str) -> &'a str {
+    pod["metadata"][field].as_str().unwrap_or_default()
+}
+
+fn internal(error: &RuntimeError) -> ApiError {
+    ApiError::internal(error.chain())
+}
+
+/// The lives of a container on the host, newest first.
+async fn lives(runtime: &dyn ContainerRuntime, pod: &Value, container: &str) -> Result<Vec<ContainerStatus>, ApiError> {
+    let listing = runtime.list_pod(text(pod, "uid")).await.map_err(|error| internal(&error))?;
+    let mut lives: Vec<_> = listing.containers.into_iter().filter(|c| c.identity.container == container).collect();
+    lives.sort_by_key(|life| std::cmp::Reverse(life.identity.restart_count));
+    Ok(lives)
+}
+
+fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
+    let list = |name: &str| pod["status"][name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = list("containerStatuses").iter().chain(list("initContainerStatuses"));
+    all.into_iter().find(|status| status["name"] == container)
+}
+
+/// The life whose log is wanted.
+fn choose(pod: &Value, options: &LogOptions, lives: &[ContainerStatus]) -> Result<String, ApiError> {
+    let (name, container) = (text(pod, "name"), &options.container);
+    let last = status(pod, container).and_then(|s| s["lastState"]["terminated"]["containerID"].as_str());
+    if options.previous {
+        let reported = last.and_then(|id| id.strip_prefix("podman://"));
+        let found = reported.and_then(|id| lives.iter().find(|life| life.id == id)).or(lives.get(1));
+        let missing = || format!("previous terminated container {container:?} in pod {name:?} not found");
+        return found.map(|life| life.id.clone()).ok_or_else(|| ApiError::bad_request(missing()));
+    }
+    let begun = lives.iter().find(|life| life.state != runtime::ContainerState::Created);
+    begun.map(|life| life.id.clone()).ok_or_else(|| {
+        let reason = status(pod, container).and_then(|s| s["state"]["waiting"]["reason"].as_str());
+        let why = match reason.unwrap_or("ContainerCreating") {
+            "ErrImagePull" | "ImagePullBackOff" => "trying and failing to pull image",
+            "ErrImageNeverPull" => "image can't be pulled",
+            reason => reason,
+        };
+        ApiError::bad_request(format!("container {container:?} in pod {name:?} is waiting to start: {why}"))
+    })
+}
+
+/// The running life of a container.
+async fn running(runtime: &dyn ContainerRuntime, pod: &Value, container: &str) -> Result<String, ApiError> {
+    let lives = lives(runtime, pod, container).await?;
+    let found = lives.into_iter().find(|life| life.state.is_running());
+    found.map(|life| life.id).ok_or_else(|| ApiError::internal(format!("container not found ({container:?})")))
+}
+
+/// Lines as the API sends them, cut off after `limit` bytes.
+fn render(
+    lines: BoxStream<'static, Result<LogLine, RuntimeError>>,
+    timestamps: bool,
+    limit: Option<u64>,
+) -> BoxStream<'static, io::Result<Bytes>> {
+    let state = (true, limit.unwrap_or(u64::MAX));
+    lines
+        .scan(state, move |(at_start, left), line| {
+            let item = match line {
+                _ if *left == 0 => None,
+                Ok(line) => {
+                    let mut out = BytesMut::with_capacity(line.bytes.len() + 36);
+                    if timestamps && *at_start {
+                        out.extend_from_slice(format!("{:.9} ", line.time).as_bytes());
+                    }
+                    *at_start = line.bytes.ends_with(b"\n");
+                    out.extend_from_slice(&line.bytes);
+                    out.truncate(usize::try_from(*left).unwrap_or(usize::MAX).min(out.len()));
+                    *left -= out.len() as u64;
+                    Some(Ok(out.freeze()))
+                }
+                Err(error) => Some(Err(io::Error::other(error.chain()))),
+            };
+            std::future::ready(item)
+        })
+        .boxed()
+}
+
+/// Hands a runtime's session to the API server in its own terms.
+fn hand_over(session: runtime::ExecSession) -> ExecSession {
+    let (output, outputs) = mpsc::channel(16);
+    let (exit, exits) = oneshot::channel();
+    let mut from = session.output;
+    tokio::spawn(async move {
+        while let Some(piece) = from.recv().await {
+            let piece = match piece {
+                runtime::ExecOutput::Stdout(bytes) => apiserver::ExecOutput::Stdout(bytes),
+                runtime::ExecOutput::Stderr(bytes) => apiserver::ExecOutput::Stderr(bytes),
+            };
+            if output.send(piece).await.is_err() {
+                return;
+            }
+        }
+        drop(output);
+        let outcome = match session.exit.await {
+            Ok(outcome) => outcome.map_err(|error| error.chain()),
+            Err(_) => Err("the connection to the container was lost".into()),
+        };
+        let _ = exit.send(outcome);
+    });
+    ExecSession { stdin: session.stdin, output: outputs, resize: session.resize, exit: exits }
+}
+
+#[async_trait]
+impl PodStreams for HostStreams {
+    async fn logs(
+        &self,
+        node: &str,
+        pod: &Value,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, ApiError> {
+        let runtime = self.runtime(node)?;
+        let lives = lives(runtime.as_ref(), pod, &options.container).await?;
+        let id = choose(pod, &options, &lives)?;
+        let wanted = runtime::LogOptions {
+            follow: options.follow,
+            tail: options.tail_lines.and_then(|n| usize::try_from(n).ok()),
+            since: options.since,
+        };
+        let lines = runtime.logs(&id, &wanted).await.map_err(|error| internal(&error))?;
+        Ok(render(lines, options.timestamps, options.limit_bytes))
+    }
+
+    async fn exec(&self, node: &str, pod: &Value, options: ExecOptions) -> Result<ExecSession, ApiError> {
+        let runtime = self.runtime(node)?;
+        let id = running(runtime.as_ref(), pod, &options.container).await?;
+        let wanted = runtime::ExecOptions {
+            command: options.command,
+            tty: options.tty,
+            stdin: options.stdin,
+            stdout: options.stdout,
+            stderr: options.stderr,
+            size: None,
+        };
+        runtime.exec(&id, &wanted).await.map(hand_over).map_err(|error| internal(&error))
+    }
+
+    async fn attach(&self, node: &str, pod: &Value, options: ExecOptions) -> Result<ExecSession, ApiError> {
+        let runtime = self.runtime(node)?;
+        let id = running(runtime.as_ref(), pod, &options.container).await?;
+        let wanted = runtime::AttachOptions {
+            tty: options.tty,
+            stdin: options.stdin,
+            stdout: options.stdout,
+            stderr: options.stderr,
+        };
+        runtime.attach(&id, &wanted).await.map(hand_over).map_err(|error| internal(&error))
+    }
+}
