@@ -4,7 +4,6 @@
 //! the public documents. Role bindings are stored and served but not evaluated.
 
 pub mod pki;
-pub mod reviews;
 
 use super::http::path::Route;
 use crate::api::error::{ApiError, Details};

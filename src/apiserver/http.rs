@@ -7,13 +7,16 @@ mod documents;
 mod forms;
 pub mod negotiate;
 pub mod openapi;
+mod options;
 pub mod path;
 pub mod query;
 mod respond;
+mod reviews;
 mod serve;
 mod service;
 mod verbs;
 mod watch;
+mod write;
 
 use super::auth::{self, Attributes};
 use super::{ApiServer, User};
@@ -28,8 +31,9 @@ use query::Query;
 use respond::Style;
 use std::sync::Arc;
 
-/// Bodies of ordinary requests, and of change sets.
+/// The largest body of an ordinary request, and of a change set.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
+const CHANGESET_LIMIT: usize = 64 * 1024 * 1024;
 
 impl ApiServer {
     /// Answers a request of an authenticated user. Never fails: errors are responses.

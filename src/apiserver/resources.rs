@@ -2,6 +2,7 @@
 //! [`Prepared`] write; [`ApiServer::perform`] commits it and, where another writer came first,
 //! prepares again: the error a client then sees is the one the newer state gives.
 
+pub mod changeset;
 pub mod codec;
 pub mod convert;
 pub mod create;
@@ -9,6 +10,8 @@ pub mod delete;
 pub mod list;
 pub mod meta;
 pub mod object;
+pub mod patch;
+pub mod pods;
 pub mod select;
 pub mod update;
 pub mod view;
@@ -17,6 +20,7 @@ pub mod watch;
 use super::{ApiServer, User};
 use crate::api::error::{ApiError, Target};
 use crate::api::registry::Resource;
+use crate::api::schema::decode::FieldValidation;
 use crate::store::{self, Precondition, Record, StoreError, Txn, Write};
 use object::Packed;
 use std::sync::Arc;
@@ -62,15 +66,6 @@ pub fn target(resource: &Arc<Resource>) -> Target<'_> {
     Target { group: &resource.group, resource: &resource.plural, kind: &resource.kind }
 }
 
-/// What to do about fields that the schema does not know.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum FieldValidation {
-    Ignore,
-    #[default]
-    Warn,
-    Strict,
-}
-
 /// The options of a write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteOptions {
@@ -113,6 +108,8 @@ pub struct Prepared {
     pub effect: Effect,
     /// What must still hold besides the object's own state.
     pub preconditions: Vec<Precondition>,
+    /// Writes of other objects that belong to it.
+    pub also: Vec<Write>,
     pub warnings: Vec<String>,
 }
 
@@ -127,6 +124,10 @@ pub struct Done {
 }
 
 impl Prepared {
+    pub fn new(key: Arc<str>, effect: Effect) -> Self {
+        Self { key, effect, preconditions: Vec::new(), also: Vec::new(), warnings: Vec::new() }
+    }
+
     /// The transaction, or the record if there is nothing to write.
     pub fn txn(&self) -> Option<Txn> {
         let key = self.key.clone();
@@ -144,7 +145,8 @@ impl Prepared {
         };
         let mut preconditions = vec![own];
         preconditions.extend(self.preconditions.iter().cloned());
-        Some(Txn { preconditions, writes: vec![write] })
+        let writes = std::iter::once(write).chain(self.also.iter().cloned()).collect();
+        Some(Txn { preconditions, writes })
     }
 
     /// What a dry run answers: the write's outcome with the revision of before.

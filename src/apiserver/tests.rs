@@ -1,6 +1,7 @@
 //! The server in-process over the memory store.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod objects;
 
 use super::*;

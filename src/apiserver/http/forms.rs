@@ -1,6 +1,7 @@
 //! The forms an object or a list takes on its way out: as stored, as table rows, as metadata only.
 
 use super::negotiate::Shape;
+use crate::api::kinds::{self, Column};
 use crate::api::registry::Resource;
 use crate::apiserver::resources::convert;
 use bytes::Bytes;
@@ -59,12 +60,23 @@ impl Form {
         }
     }
 
+    /// A Scale, or its table.
+    pub fn scale(&self, scale: Value) -> Value {
+        match self.shape {
+            Shape::Object => scale,
+            Shape::Metadata => partial(&scale),
+            Shape::Table => {
+                let definitions: Value = kinds::scale::columns().iter().map(definition).collect();
+                let cells = kinds::scale::row(&scale, self.now);
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": definitions,
+                    "rows": [{"cells": cells, "object": partial(&scale)}]})
+            }
+        }
+    }
+
     fn table(&self, resource: &Resource, metadata: Value, columns: bool) -> Value {
-        let definitions = resource.rules.columns().into_iter().map(|column| {
-            json!({"name": column.name, "type": column.kind, "format": column.format,
-                "description": column.description, "priority": column.priority})
-        });
-        let definitions: Value = if columns { definitions.collect() } else { Value::Null };
+        let definitions: Value =
+            if columns { resource.rules.columns().iter().map(definition).collect() } else { Value::Null };
         json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": definitions})
     }
 
@@ -97,6 +109,11 @@ pub fn bookmark(form: &Form, resource: &Resource, metadata: Value, columns: bool
     }
     .to_string()
     .into()
+}
+
+fn definition(column: &Column) -> Value {
+    json!({"name": column.name, "type": column.kind, "format": column.format,
+        "description": column.description, "priority": column.priority})
 }
 
 fn partial(object: &Value) -> Value {

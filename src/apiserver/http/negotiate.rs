@@ -1,6 +1,7 @@
 //! Accept and Content-Type: which form a response takes, how a body is read.
 
 use crate::api::error::{ApiError, Details};
+use crate::api::schema::decode::Encoding;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
@@ -18,14 +19,6 @@ pub enum Shape {
     Table,
     /// PartialObjectMetadata, for lists PartialObjectMetadataList.
     Metadata,
-}
-
-/// The encodings a body may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    Json,
-    Yaml,
-    Protobuf,
 }
 
 /// The first acceptable clause of the Accept header; without one, JSON.

@@ -1,11 +1,12 @@
-//! Bodies to objects: encodings, the schema's decoding and defaults, ownership of fields.
+//! Bodies to objects: the schema's decoding, defaults, ownership of fields.
 
-use super::{FieldValidation, Writer};
+use super::update::Part;
+use super::{Writer, convert};
 use crate::api::error::ApiError;
-use crate::api::registry::Resource;
-use crate::apiserver::http::negotiate::Encoding;
+use crate::api::registry::{Registry, Resource};
+use crate::api::schema::decode::{self, Body, Decoded, Encoding, FieldValidation};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A body and how to read it.
 #[derive(Debug, Clone)]
@@ -15,36 +16,69 @@ pub struct Payload {
     pub validation: FieldValidation,
 }
 
-/// An object read from a body, and what a client should hear about it.
-pub struct Decoded {
-    pub object: Value,
-    pub warnings: Vec<String>,
-}
-
-/// Reads an object of `resource`.
-pub fn decode(_resource: &Resource, payload: &Payload) -> Result<Decoded, ApiError> {
-    Ok(Decoded { object: value(&payload.bytes, payload.encoding)?, warnings: Vec::new() })
-}
-
-/// Reads any body without a schema.
-pub fn value(bytes: &[u8], encoding: Encoding) -> Result<Value, ApiError> {
-    match encoding {
-        Encoding::Json => serde_json::from_slice(bytes).map_err(unreadable),
-        Encoding::Yaml => serde_saphyr::from_slice(bytes).map_err(unreadable),
-        Encoding::Protobuf => Err(unreadable("protobuf is not understood")),
+impl Payload {
+    fn body(&self) -> Body<'_> {
+        Body { bytes: &self.bytes, encoding: self.encoding, validation: self.validation }
     }
 }
 
-pub fn unreadable(error: impl std::fmt::Display) -> ApiError {
-    ApiError::bad_request(format!("the object provided is unrecognized: {error}"))
+/// Reads an object of `resource`, in the form that is stored.
+pub fn decode(registry: &Registry, resource: &Resource, payload: &Payload) -> Result<Decoded, ApiError> {
+    let mut decoded = registry.decode(resource, &payload.body())?;
+    convert::incoming(resource, &mut decoded.object);
+    Ok(decoded)
 }
 
-/// The schema's defaults, then the kind's.
+/// Reads the intent of a server-side apply. It must say what it is.
+pub fn decode_intent(registry: &Registry, resource: &Resource, payload: &Payload) -> Result<Decoded, ApiError> {
+    decode(registry, resource, payload)
+}
+
+/// Reads a body that is no object of a resource: Scale, Eviction, DeleteOptions.
+pub fn decode_kind(registry: &Registry, gvk: (&str, &str, &str), payload: &Payload) -> Result<Value, ApiError> {
+    Ok(registry.decode_kind(gvk, &payload.body())?.object)
+}
+
+/// Brings an object made here into the form of a decoded body.
+pub fn conform(resource: &Resource, object: Value, validation: FieldValidation) -> Result<Decoded, ApiError> {
+    decode::conform(&resource.expected(), object, validation)
+}
+
+/// Reads JSON or YAML without a schema: patches.
+pub fn value(bytes: &[u8]) -> Result<Value, ApiError> {
+    let unreadable = |error: String| ApiError::bad_request(format!("error decoding patch: {error}"));
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Ok(value),
+        Err(_) => serde_saphyr::from_slice(bytes).map_err(|error| unreadable(error.to_string())),
+    }
+}
+
+/// The kind's defaults; the schema's come with decoding.
 pub fn default(resource: &Resource, object: &mut Value) {
     resource.rules.default(object);
 }
 
 /// Records in managedFields who owns what a write changes.
-pub fn track(_writer: &Writer<'_>, _old: Option<&Value>, _new: &mut Value, _subresource: &str) -> Result<(), ApiError> {
+pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresource: &str) -> Result<(), ApiError> {
+    let _ = (writer, old, new, subresource);
     Ok(())
+}
+
+/// The live object with an apply's intent merged in.
+pub fn merge_intent(writer: &Writer<'_>, live: &Value, intent: &Value, part: Part) -> Result<Value, ApiError> {
+    let _ = (writer, part);
+    let mut merged = live.clone();
+    merge(&mut merged, intent);
+    Ok(merged)
+}
+
+fn merge(live: &mut Value, intent: &Value) {
+    match (live, intent) {
+        (Value::Object(live), Value::Object(intent)) => {
+            for (name, value) in intent {
+                merge(live.entry(name.clone()).or_insert_with(|| Value::Object(Map::new())), value);
+            }
+        }
+        (live, intent) => *live = intent.clone(),
+    }
 }

@@ -3,6 +3,7 @@
 use crate::api::registry::Resource;
 use bytes::Bytes;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Field names: core, events.k8s.io.
 const NAMES: [(&str, &str); 7] = [
@@ -19,6 +20,11 @@ fn applies(resource: &Resource) -> bool {
     resource.group == "events.k8s.io"
 }
 
+/// The apiVersion that objects of `resource` are stored under.
+pub fn stored_version(resource: &Resource) -> String {
+    if applies(resource) { "v1".into() } else { resource.api_version() }
+}
+
 /// A request's object in the form that is stored.
 pub fn incoming(resource: &Resource, object: &mut Value) {
     if applies(resource) {
@@ -26,29 +32,33 @@ pub fn incoming(resource: &Resource, object: &mut Value) {
     }
 }
 
+/// A stored object in the form of `resource`'s API.
+pub fn shown<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
+    if !applies(resource) {
+        return Cow::Borrowed(object);
+    }
+    let mut object = object.clone();
+    rename(&mut object, "events.k8s.io/v1", |(core, new)| (core, new));
+    Cow::Owned(object)
+}
+
 /// Stored bytes in the form of `resource`'s API.
 pub fn outgoing(resource: &Resource, value: &Bytes) -> Bytes {
     if !applies(resource) {
         return value.clone();
     }
-    let mut object: Value = serde_json::from_slice(value).unwrap_or_default();
-    rename(&mut object, "events.k8s.io/v1", |(core, new)| (core, new));
-    super::object::serialize(&object, false).0
+    let object: Value = serde_json::from_slice(value).unwrap_or_default();
+    super::object::serialize(&shown(resource, &object), false).0
 }
 
-fn rename(
-    object: &mut Value,
-    version: &str,
-    direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
-) {
+type Names = (&'static str, &'static str);
+
+fn rename(object: &mut Value, version: &str, direction: impl Fn(Names) -> Names) {
     let Some(fields) = object.as_object_mut() else { return };
     for (from, to) in NAMES.map(direction) {
         if let Some(value) = fields.remove(from) {
             fields.insert(to.to_string(), value);
         }
-    }
-    if let Some(instance) = fields.remove("reportingInstance") {
-        fields.insert("reportingInstance".into(), instance);
     }
     fields.insert("apiVersion".into(), version.into());
 }

@@ -4,6 +4,7 @@ use super::object::{Packed, metadata};
 use super::update::Part;
 use super::{At, Effect, Prepared, Writer, codec, meta};
 use crate::api::error::ApiError;
+use crate::api::kinds::metadata::validate_metadata;
 use crate::apiserver::admission;
 use serde_json::Value;
 
@@ -29,19 +30,22 @@ impl<'a> Writer<'a> {
         codec::default(at.resource, &mut object);
         at.resource.rules.prepare_create(&mut object);
         let mut admitted = admission::create(&here, &mut object)?;
-        let mut errors = meta::validate(at, &object);
+        let mut errors = validate_metadata(&object, at.resource.namespaced, at.resource.rules.name_rule());
         errors.extend(at.resource.rules.validate(&object));
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), &name, &errors));
         }
         here.track(None, &mut object, Part::Main)?;
         admitted.warnings.extend(at.resource.rules.warnings(&object));
-        Ok(Prepared {
-            key,
-            effect: Effect::Create(Packed::new(at.resource, &object)),
-            preconditions: admitted.preconditions,
-            warnings: admitted.warnings,
-        })
+        let mut prepared = Prepared::new(key, Effect::Create(Packed::new(at.resource, &object)));
+        prepared.preconditions = admitted.preconditions;
+        prepared.warnings = admitted.warnings;
+        Ok(prepared)
+    }
+
+    /// Prepares the creation of an object by server-side apply: the intent is the object.
+    pub fn create_applied(&self, intent: Value) -> Result<Prepared, ApiError> {
+        self.create(intent)
     }
 
     /// The object's name: the URL's, its own, or a generated one that is free.

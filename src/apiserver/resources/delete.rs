@@ -7,9 +7,9 @@ use super::update::is_released;
 use super::{Effect, Prepared, Writer};
 use crate::api::error::{ApiError, Cause, Details, FieldError};
 use crate::api::kinds::Deletion;
+use crate::api::registry::Resource;
 use crate::store::Record;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// Namespaces nobody may delete.
 const KEPT_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
@@ -85,7 +85,7 @@ impl Writer<'_> {
         } else {
             Effect::Update { before, packed: Packed::new(self.at.resource, &new) }
         };
-        Ok(Prepared { key: self.at.key(), effect, preconditions: Vec::new(), warnings: Vec::new() })
+        Ok(Prepared::new(self.at.key(), effect))
     }
 
     fn check(&self, before: &Record, options: &DeleteOptions) -> Result<(), ApiError> {
@@ -168,16 +168,15 @@ impl Writer<'_> {
             false => fields.insert("finalizers".into(), kept.into()),
         };
     }
+}
 
-    /// Whether a DELETE answers the object rather than a Status.
-    pub fn answers_object(&self) -> bool {
-        self.at.resource.rules.deletion() != Deletion::Status
-    }
+/// Whether a DELETE answers the object rather than a Status.
+pub fn answers_object(resource: &Resource) -> bool {
+    resource.rules.deletion() != Deletion::Status
 }
 
 /// `Status{status: Success}` for an object that is gone.
-pub fn success(writer: &Writer<'_>, record: &Arc<Record>) -> Value {
-    let resource = writer.at.resource;
+pub fn success(resource: &Resource, record: &Record) -> Value {
     let details = Details {
         name: record.envelope.name.clone(),
         group: resource.group.clone(),

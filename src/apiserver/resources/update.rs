@@ -4,6 +4,7 @@
 use super::object::{Packed, metadata, parse};
 use super::{At, Effect, Prepared, Writer, codec, meta};
 use crate::api::error::{ApiError, FieldError};
+use crate::api::kinds::metadata::validate_metadata;
 use crate::apiserver::admission;
 use crate::store::Record;
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub enum Part {
     Main,
     Status,
+    /// `spec.replicas`, by way of a Scale.
+    Scale,
     /// A namespace's `spec.finalizers`.
     Finalize,
 }
@@ -24,6 +27,7 @@ impl Part {
         match self {
             Self::Main => "",
             Self::Status => "status",
+            Self::Scale => "scale",
             Self::Finalize => "finalize",
         }
     }
@@ -34,17 +38,8 @@ impl Writer<'_> {
     pub fn update(&self, mut object: Value, part: Part) -> Result<Prepared, ApiError> {
         let at = self.at;
         meta::identify(at, &mut object)?;
-        let fields = metadata(&mut object);
-        match fields.get("name").and_then(Value::as_str).unwrap_or_default() {
-            "" => drop(fields.insert("name".into(), at.name.into())),
-            name if name == at.name => {}
-            name => {
-                return Err(ApiError::bad_request(format!(
-                    "the name of the object ({name}) does not match the name on the URL ({})",
-                    at.name
-                )));
-            }
-        }
+        meta::keep_identity(at, &object)?;
+        metadata(&mut object).insert("name".into(), at.name.into());
         let Some(before) = self.view.get(&at.key()) else {
             if part == Part::Main && at.resource.rules.create_on_update() {
                 return self.create(object);
@@ -73,7 +68,7 @@ impl Writer<'_> {
         check_identity(at, old, &new)?;
         let mut errors = meta::keep(&mut new, old);
         match part {
-            Part::Main => rules.prepare_update(&mut new, old),
+            Part::Main | Part::Scale => rules.prepare_update(&mut new, old),
             Part::Status => only_status(&mut new, old),
             Part::Finalize => only_finalizers(&mut new, old),
         }
@@ -85,17 +80,14 @@ impl Writer<'_> {
             self.track(Some(old), &mut new, part)?;
         }
         if same(&new, old) {
-            return Ok(Prepared {
-                key: at.key(),
-                effect: Effect::Unchanged(before),
-                preconditions: Vec::new(),
-                warnings: admitted.warnings,
-            });
+            let mut prepared = Prepared::new(at.key(), Effect::Unchanged(before));
+            prepared.warnings = admitted.warnings;
+            return Ok(prepared);
         }
         bump_generation(at, &mut new, old);
-        errors.extend(meta::validate(at, &new));
+        errors.extend(validate_metadata(&new, at.resource.namespaced, rules.name_rule()));
         errors.extend(match part {
-            Part::Main => [rules.validate(&new), rules.validate_update(&new, old)].concat(),
+            Part::Main | Part::Scale => [rules.validate(&new), rules.validate_update(&new, old)].concat(),
             Part::Status => rules.validate_status(&new, old),
             Part::Finalize => Vec::new(),
         });
@@ -110,7 +102,10 @@ impl Writer<'_> {
             true => Effect::Delete { before, last: Some(packed) },
             false => Effect::Update { before, packed },
         };
-        Ok(Prepared { key: at.key(), effect, preconditions: admitted.preconditions, warnings: admitted.warnings })
+        let mut prepared = Prepared::new(at.key(), effect);
+        prepared.preconditions = admitted.preconditions;
+        prepared.warnings = admitted.warnings;
+        Ok(prepared)
     }
 
     /// Records in managedFields who owns what this write changes.

@@ -1,1 +1,0 @@
-//! Access reviews: what clients ask before they try.

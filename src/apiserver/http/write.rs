@@ -1,0 +1,232 @@
+//! Writing verbs: bodies to objects, outcomes to responses.
+
+use super::body::Body;
+use super::negotiate;
+use super::respond;
+use super::verbs::Ask;
+use crate::api::changeset::ChangeSet;
+use crate::api::error::{ApiError, Details};
+use crate::api::schema::decode::{Encoding, FieldValidation};
+use crate::apiserver::resources::codec::{self, Payload};
+use crate::apiserver::resources::delete::{self, DeleteOptions};
+use crate::apiserver::resources::object::parse;
+use crate::apiserver::resources::patch::PatchType;
+use crate::apiserver::resources::update::Part;
+use crate::apiserver::resources::view::View;
+use crate::apiserver::resources::{At, Done, Prepared, WriteOptions, Writer};
+use crate::apiserver::{ApiServer, User};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const APPLY: &str = "application/apply-patch+yaml";
+
+impl Ask<'_> {
+    pub(super) async fn write(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        let named = !self.path.name.is_empty();
+        match (self.parts.method.clone(), named, self.path.subresource) {
+            (Method::POST, false, "") => self.create(body).await,
+            (Method::POST, true, "binding") => self.bind(body).await,
+            (Method::POST, true, "eviction") => self.evict(body).await,
+            (Method::PUT, true, "scale") => self.put_scale(body).await,
+            (Method::PUT, true, _) => self.put(body).await,
+            (Method::PATCH, true, _) => self.patch(body).await,
+            (Method::DELETE, true, "") => self.delete(body).await,
+            (Method::DELETE, false, "") => self.delete_collection(body).await,
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+
+    /// Runs a preparation with everything this request brings.
+    async fn perform(
+        &self,
+        at: At<'_>,
+        options: &WriteOptions,
+        mut prepare: impl FnMut(&Writer<'_>) -> Result<Prepared, ApiError> + Send,
+    ) -> Result<Done, ApiError> {
+        let addresses = self.resource.plural == "services" && self.resource.group.is_empty();
+        let _lock = if addresses { Some(self.server.allocation.lock().await) } else { None };
+        let prepare = |view: &dyn View| prepare(&Writer { server: self.server, view, user: self.user, at, options });
+        self.server.perform(at, options.dry_run, prepare).await
+    }
+
+    async fn create(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("create")?;
+        let payload = self.payload(body)?;
+        if !self.resource.is_stored() {
+            let asked = codec::decode(&self.server.registry, &self.resource, &payload)?.object;
+            return self.review(asked);
+        }
+        let options = self.write_options("CreateOptions")?;
+        let done = self
+            .perform(self.at(), &options, |writer| {
+                let decoded = codec::decode(&self.server.registry, &self.resource, &payload)?;
+                let mut prepared = writer.create(decoded.object)?;
+                prepared.warnings.extend(decoded.warnings);
+                Ok(prepared)
+            })
+            .await?;
+        self.done(StatusCode::CREATED, done)
+    }
+
+    fn part(&self) -> Result<Part, ApiError> {
+        match self.path.subresource {
+            "" | "ephemeralcontainers" | "resize" => Ok(Part::Main),
+            "status" => Ok(Part::Status),
+            "finalize" => Ok(Part::Finalize),
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+
+    async fn put(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("update")?;
+        let (part, payload, options) = (self.part()?, self.payload(body)?, self.write_options("UpdateOptions")?);
+        let done = self
+            .perform(self.at(), &options, |writer| {
+                let decoded = codec::decode(&self.server.registry, &self.resource, &payload)?;
+                let mut prepared = writer.update(decoded.object, part)?;
+                prepared.warnings.extend(decoded.warnings);
+                Ok(prepared)
+            })
+            .await?;
+        self.done(if done.created { StatusCode::CREATED } else { StatusCode::OK }, done)
+    }
+
+    async fn put_scale(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("update")?;
+        let options = self.write_options("UpdateOptions")?;
+        let scale = codec::decode_kind(&self.server.registry, ("autoscaling", "v1", "Scale"), &self.payload(body)?)?;
+        let done = self.perform(self.at(), &options, |writer| writer.update_scale(&scale)).await?;
+        self.scale(StatusCode::OK, &parse(&done.record))
+    }
+
+    async fn patch(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("patch")?;
+        let options = self.write_options("PatchOptions")?;
+        let media = negotiate::content_type(&self.parts.headers);
+        if media == APPLY {
+            return self.apply(body, &options).await;
+        }
+        let kind = PatchType::of(media).ok_or_else(|| {
+            let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
+            ApiError::new(415, "UnsupportedMediaType", message).with_details(Details::default())
+        })?;
+        let patch = codec::value(&body)?;
+        if self.path.subresource == "scale" {
+            let done = self.perform(self.at(), &options, |writer| writer.patch_scale(kind, &patch)).await?;
+            return self.scale(StatusCode::OK, &parse(&done.record));
+        }
+        let part = self.part()?;
+        let text = String::from_utf8_lossy(&body);
+        let done = self.perform(self.at(), &options, |writer| writer.patch(kind, &patch, &text, part)).await?;
+        self.done(StatusCode::OK, done)
+    }
+
+    async fn apply(&self, body: Bytes, options: &WriteOptions) -> Result<Response<Body>, ApiError> {
+        if self.query.get("fieldManager").is_none() {
+            let error = crate::api::error::FieldError::required("fieldManager", "is required for apply patch");
+            return Err(ApiError::invalid(delete::options_target("PatchOptions"), "", &[error]));
+        }
+        let part = self.part()?;
+        let payload = Payload { bytes: body, encoding: Encoding::Yaml, validation: FieldValidation::Warn };
+        let done = self
+            .perform(self.at(), options, |writer| {
+                let decoded = codec::decode_intent(&self.server.registry, &self.resource, &payload)?;
+                writer.apply(decoded.object, part)
+            })
+            .await?;
+        self.done(if done.created { StatusCode::CREATED } else { StatusCode::OK }, done)
+    }
+
+    fn deletion(&self, body: Bytes) -> Result<(DeleteOptions, WriteOptions), ApiError> {
+        let mut options = self.delete_options()?;
+        if !body.is_empty() {
+            let payload = self.payload(body)?;
+            options.merge_body(&codec::decode_kind(&self.server.registry, ("", "v1", "DeleteOptions"), &payload)?);
+        }
+        options.validate()?;
+        let write = WriteOptions { dry_run: options.dry_run, ..WriteOptions::default() };
+        Ok((options, write))
+    }
+
+    async fn delete(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("delete")?;
+        let (options, write) = self.deletion(body)?;
+        let done = self.perform(self.at(), &write, |writer| writer.delete(&options)).await?;
+        if !done.deleted || delete::answers_object(&self.resource) {
+            return self.done(StatusCode::OK, done);
+        }
+        Ok(respond::json(StatusCode::OK, &delete::success(&self.resource, &done.record), self.style))
+    }
+
+    async fn delete_collection(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("deletecollection")?;
+        let (options, write) = self.deletion(body)?;
+        let page = self.server.list(self.at(), &self.list_options()?).await?;
+        let mut values = Vec::with_capacity(page.records.len());
+        for record in &page.records {
+            let at = At { namespace: &record.envelope.namespace, name: &record.envelope.name, ..self.at() };
+            match self.perform(at, &write, |writer| writer.delete(&options)).await {
+                Ok(done) => values.push(done.record.value.clone()),
+                // Somebody else was faster.
+                Err(error) if error.code == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let metadata = json!({"resourceVersion": self.server.store.revision().to_string()});
+        let parts = self.form()?.list(&self.resource, metadata, values);
+        Ok(respond::build(StatusCode::OK, "application/json", Body::parts(parts)))
+    }
+
+    async fn bind(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("create")?;
+        let options = self.write_options("CreateOptions")?;
+        let binding = codec::decode_kind(&self.server.registry, ("", "v1", "Binding"), &self.payload(body)?)?;
+        self.perform(self.at(), &options, |writer| writer.bind(&binding)).await?;
+        Ok(respond::json(StatusCode::CREATED, &done(), self.style))
+    }
+
+    async fn evict(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        self.allowed("create")?;
+        let mut options = self.write_options("CreateOptions")?;
+        let eviction = codec::decode_kind(&self.server.registry, ("policy", "v1", "Eviction"), &self.payload(body)?)?;
+        let mut delete = DeleteOptions::default();
+        delete.merge_body(&eviction["deleteOptions"]);
+        options.dry_run |= delete.dry_run;
+        self.perform(self.at(), &options, |writer| writer.evict(&eviction, &delete)).await?;
+        Ok(respond::json(StatusCode::CREATED, &done(), self.style))
+    }
+}
+
+fn done() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+}
+
+impl ApiServer {
+    /// POST of a change set: answered with its status, also when objects in it failed.
+    pub(super) async fn changeset(
+        self: &Arc<Self>,
+        user: &User,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Response<Body>, ApiError> {
+        let unreadable = |why: String| ApiError::bad_request(format!("the change set is not readable: {why}"));
+        let mut set: ChangeSet = match negotiate::encoding(negotiate::content_type(&parts.headers))? {
+            Encoding::Json => serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))?,
+            _ => return Err(unreadable("it must be JSON".into())),
+        };
+        if set.spec.field_manager.is_empty() {
+            return Err(ApiError::bad_request("the change set names no fieldManager"));
+        }
+        set.status = self.change(user, &set.spec).await?;
+        // The client knows what it sent.
+        set.spec.objects.clear();
+        set.spec.deletions.clear();
+        set.api_version = "selkie.dev/v1alpha1".into();
+        set.kind = "ChangeSet".into();
+        let value = serde_json::to_vec(&set).map_err(ApiError::internal)?;
+        Ok(respond::build(StatusCode::OK, "application/json", value.into()))
+    }
+}

@@ -1,0 +1,234 @@
+//! A change set: many applies and deletions prepared one on top of the other, all errors
+//! collected, committed as one transaction or not at all.
+
+use super::delete::DeleteOptions;
+use super::object::parse;
+use super::update::Part;
+use super::view::Overlay;
+use super::{At, Effect, Prepared, WriteOptions, Writer, codec};
+use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult, ChangeSetSpec, ChangeSetStatus, ObjectId};
+use crate::api::error::ApiError;
+use crate::api::registry::Resource;
+use crate::api::schema::decode::FieldValidation;
+use crate::apiserver::{ApiServer, User};
+use crate::store::{Committed, Precondition, StoreError, Txn};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Tries while other writers change the same objects.
+const TRIES: usize = 8;
+/// Kinds that others stand on; the rest follows in the order given.
+const FIRST: [&str; 3] = ["Namespace", "CustomResourceDefinition", "PriorityClass"];
+
+/// A prepared set.
+struct Draft {
+    txn: Txn,
+    results: Vec<ChangeResult>,
+    /// For each result, its place among the transaction's writes.
+    places: Vec<Option<usize>>,
+}
+
+impl Draft {
+    fn failed(&self) -> bool {
+        self.results.iter().any(|result| result.action == ChangeAction::Failed)
+    }
+}
+
+impl ApiServer {
+    /// Applies a change set; what is wrong with single objects is in the status.
+    pub async fn change(&self, user: &User, spec: &ChangeSetSpec) -> Result<ChangeSetStatus, ApiError> {
+        // New services need addresses that no other writer takes meanwhile.
+        let _lock = self.allocation.lock().await;
+        for _ in 0..TRIES {
+            let base = self.store.revision();
+            if spec.expected_revision != 0 && base != spec.expected_revision {
+                return Err(moved_on(spec.expected_revision, base));
+            }
+            let draft = self.draft(user, spec);
+            if draft.failed() || spec.dry_run || draft.txn.writes.is_empty() {
+                let applied = !draft.failed();
+                return Ok(ChangeSetStatus { applied, revision: base, results: draft.results });
+            }
+            let mut txn = draft.txn.clone();
+            if spec.expected_revision != 0 {
+                txn.preconditions.push(Precondition::StoreAt(spec.expected_revision));
+            }
+            match self.store.commit(txn).await {
+                Ok(committed) => {
+                    self.metrics.committed(committed.records.len());
+                    return Ok(finish(draft, &committed));
+                }
+                Err(StoreError::Precondition { .. }) => continue,
+                Err(error) => return Err(super::store_error(error)),
+            }
+        }
+        Err(ApiError::new(409, "Conflict", "the objects of the change set keep being modified by others; try again"))
+    }
+
+    fn draft(&self, user: &User, spec: &ChangeSetSpec) -> Draft {
+        let base = self.view();
+        let mut overlay = Overlay::new(&base);
+        let count = spec.objects.len() + spec.deletions.len();
+        let mut draft =
+            Draft { txn: Txn::default(), results: vec![ChangeResult::default(); count], places: vec![None; count] };
+        let mut seen = HashSet::new();
+        let mut order: Vec<usize> = (0..spec.objects.len()).collect();
+        order.sort_by_key(|index| {
+            let kind = spec.objects[*index]["kind"].as_str().unwrap_or_default();
+            FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len())
+        });
+        let options = WriteOptions {
+            dry_run: spec.dry_run,
+            field_manager: spec.field_manager.clone(),
+            field_validation: FieldValidation::Strict,
+            force: spec.force,
+        };
+        for index in order {
+            let id = identify(&spec.objects[index]);
+            let prepared = self.prepare_apply(user, &overlay, &options, &id, &spec.objects[index], &mut seen);
+            draft.add(index, id, prepared, &mut overlay);
+        }
+        for (offset, id) in spec.deletions.iter().enumerate() {
+            let prepared = self.prepare_removal(user, &overlay, &options, id, &mut seen);
+            match prepared {
+                Err(error) if error.code == 404 => {
+                    draft.results[spec.objects.len() + offset] =
+                        ChangeResult { id: id.clone(), ..ChangeResult::default() };
+                }
+                other => draft.add(spec.objects.len() + offset, id.clone(), other, &mut overlay),
+            }
+        }
+        draft
+    }
+
+    fn prepare_apply(
+        &self,
+        user: &User,
+        overlay: &Overlay<'_>,
+        options: &WriteOptions,
+        id: &ObjectId,
+        intent: &Value,
+        seen: &mut HashSet<Arc<str>>,
+    ) -> Result<Prepared, ApiError> {
+        let resource = self.find(id)?;
+        let at = place(&resource, id)?;
+        claim(at, seen)?;
+        let decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
+        let writer = Writer { server: self, view: overlay, user, at, options };
+        let mut prepared = writer.apply(decoded.object, Part::Main)?;
+        prepared.warnings.extend(decoded.warnings);
+        Ok(prepared)
+    }
+
+    fn prepare_removal(
+        &self,
+        user: &User,
+        overlay: &Overlay<'_>,
+        options: &WriteOptions,
+        id: &ObjectId,
+        seen: &mut HashSet<Arc<str>>,
+    ) -> Result<Prepared, ApiError> {
+        let resource = self.find(id)?;
+        let at = place(&resource, id)?;
+        claim(at, seen)?;
+        let delete = DeleteOptions {
+            uid: (!id.uid.is_empty()).then(|| id.uid.clone()),
+            propagation: Some("Background".into()),
+            ..DeleteOptions::default()
+        };
+        Writer { server: self, view: overlay, user, at, options }.delete(&delete)
+    }
+
+    fn find(&self, id: &ObjectId) -> Result<Arc<Resource>, ApiError> {
+        let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
+        self.registry.by_kind(group, version, &id.kind).filter(|row| row.is_stored()).ok_or_else(|| {
+            let message = format!("no matches for kind {:?} in version {:?}", id.kind, id.api_version);
+            ApiError::new(404, "NotFound", message)
+        })
+    }
+}
+
+impl Draft {
+    fn add(&mut self, index: usize, id: ObjectId, prepared: Result<Prepared, ApiError>, overlay: &mut Overlay<'_>) {
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.results[index] = failure(id, error);
+                return;
+            }
+        };
+        let txn = prepared.txn();
+        let (action, before) = match &prepared.effect {
+            Effect::Unchanged(_) => (ChangeAction::Unchanged, None),
+            Effect::Create(_) => (ChangeAction::Created, None),
+            Effect::Update { before, packed } => {
+                let deleted =
+                    packed.envelope.deletion_timestamp.is_some() && before.envelope.deletion_timestamp.is_none();
+                (if deleted { ChangeAction::Deleted } else { ChangeAction::Configured }, Some(parse(before)))
+            }
+            Effect::Delete { before, .. } => (ChangeAction::Deleted, Some(parse(before))),
+        };
+        let done = prepared.dry_run();
+        let after = (txn.is_some() && !done.deleted).then(|| parse(&done.record));
+        self.results[index] = ChangeResult { id, action, before, after, warnings: done.warnings, error: None };
+        if let Some(txn) = txn {
+            overlay.absorb(&txn.writes);
+            self.places[index] = Some(self.txn.writes.len());
+            self.txn.preconditions.extend(txn.preconditions);
+            self.txn.writes.extend(txn.writes);
+        }
+    }
+}
+
+/// The results with the objects as they are stored now.
+fn finish(mut draft: Draft, committed: &Committed) -> ChangeSetStatus {
+    for (result, place) in draft.results.iter_mut().zip(&draft.places) {
+        if let (Some(_), Some(place)) = (&result.after, place) {
+            result.after = committed.records.get(*place).and_then(Option::as_ref).map(|record| parse(record));
+        }
+    }
+    ChangeSetStatus { applied: true, revision: committed.revision, results: draft.results }
+}
+
+fn failure(id: ObjectId, error: ApiError) -> ChangeResult {
+    let causes = error.details.map(|details| details.causes).unwrap_or_default();
+    let error = ChangeError { code: error.code, reason: error.reason.into(), message: error.message, causes };
+    ChangeResult { id, action: ChangeAction::Failed, error: Some(error), ..ChangeResult::default() }
+}
+
+fn identify(object: &Value) -> ObjectId {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    ObjectId {
+        api_version: text(&object["apiVersion"]),
+        kind: text(&object["kind"]),
+        namespace: text(&object["metadata"]["namespace"]),
+        name: text(&object["metadata"]["name"]),
+        uid: String::new(),
+    }
+}
+
+fn place<'a>(resource: &'a Arc<Resource>, id: &'a ObjectId) -> Result<At<'a>, ApiError> {
+    if id.name.is_empty() {
+        return Err(ApiError::bad_request("metadata.name is required when applying"));
+    }
+    if resource.namespaced && id.namespace.is_empty() {
+        return Err(ApiError::bad_request("metadata.namespace is required for objects of a namespace"));
+    }
+    let namespace = if resource.namespaced { id.namespace.as_str() } else { "" };
+    Ok(At { resource, namespace, name: &id.name })
+}
+
+/// Each object may be in a set once.
+fn claim(at: At<'_>, seen: &mut HashSet<Arc<str>>) -> Result<(), ApiError> {
+    if seen.insert(at.key()) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("{} {:?} is in the change set more than once", at.resource.plural, at.name)))
+}
+
+fn moved_on(expected: u64, found: u64) -> ApiError {
+    let message =
+        format!("the store is at revision {found}, the change set was made for revision {expected}; plan again");
+    ApiError::new(409, "Conflict", message)
+}

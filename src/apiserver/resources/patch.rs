@@ -1,0 +1,108 @@
+//! PATCH: a new state computed from the stored one, then written as an update.
+
+use super::object::parse;
+use super::update::{Part, check_identity};
+use super::{Prepared, Writer, codec, convert, meta};
+use crate::api::error::{ApiError, FieldError, Target};
+use crate::api::kinds::scale;
+use serde_json::Value;
+
+/// Kinds of patch, by media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+}
+
+impl PatchType {
+    pub fn of(media: &str) -> Option<Self> {
+        match media {
+            "application/json-patch+json" => Some(Self::Json),
+            "application/merge-patch+json" => Some(Self::Merge),
+            "application/strategic-merge-patch+json" => Some(Self::Strategic),
+            _ => None,
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Prepares a patch of the object or its status; `text` is the patch as sent, for errors.
+    pub fn patch(&self, kind: PatchType, patch: &Value, text: &str, part: Part) -> Result<Prepared, ApiError> {
+        let at = self.at;
+        let before = at.get(self.view)?;
+        let old = parse(&before);
+        let patched = apply_patch(kind, &convert::shown(at.resource, &old), patch, self)?;
+        meta::keep_identity(at, &patched)?;
+        let decoded =
+            codec::conform(at.resource, patched, self.options.field_validation).map_err(|error| unfit(&error, text))?;
+        let mut new = decoded.object;
+        convert::incoming(at.resource, &mut new);
+        codec::default(at.resource, &mut new);
+        let mut prepared = self.replace(before, &old, new, part, true)?;
+        prepared.warnings.extend(decoded.warnings);
+        Ok(prepared)
+    }
+
+    /// Prepares server-side apply of `intent` (decoded, as sent).
+    pub fn apply(&self, intent: Value, part: Part) -> Result<Prepared, ApiError> {
+        let at = self.at;
+        if intent["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
+            return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+        }
+        match self.view.get(&at.key()) {
+            None if part != Part::Main => Err(ApiError::not_found(at.target(), at.name)),
+            None => self.create_applied(intent),
+            Some(before) => {
+                let old = parse(&before);
+                check_identity(at, &old, &intent)?;
+                let mut new = codec::merge_intent(self, &old, &intent, part)?;
+                codec::default(at.resource, &mut new);
+                self.replace(before, &old, new, part, false)
+            }
+        }
+    }
+
+    /// Prepares a change of `spec.replicas` through the Scale.
+    pub fn update_scale(&self, wanted: &Value) -> Result<Prepared, ApiError> {
+        let at = self.at;
+        let before = at.get(self.view)?;
+        let old = parse(&before);
+        check_identity(at, &old, wanted)?;
+        let replicas = scale::replicas(wanted).map_err(|error| {
+            ApiError::invalid(Target { group: "autoscaling", resource: "", kind: "Scale" }, at.name, &[error])
+        })?;
+        let mut new = old.clone();
+        new["spec"]["replicas"] = replicas.into();
+        self.replace(before, &old, new, Part::Scale, true)
+    }
+
+    /// Prepares a patch of the Scale.
+    pub fn patch_scale(&self, kind: PatchType, patch: &Value) -> Result<Prepared, ApiError> {
+        let before = self.at.get(self.view)?;
+        let shown = scale::of(&parse(&before));
+        self.update_scale(&apply_patch(kind, &shown, patch, self)?)
+    }
+}
+
+fn apply_patch(kind: PatchType, current: &Value, patch: &Value, _writer: &Writer<'_>) -> Result<Value, ApiError> {
+    let mut patched = current.clone();
+    match kind {
+        PatchType::Json => {
+            let operations: json_patch::Patch = serde_json::from_value(patch.clone())
+                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+            json_patch::patch(&mut patched, &operations).map_err(|_| {
+                ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
+            })?;
+        }
+        PatchType::Merge | PatchType::Strategic => json_patch::merge(&mut patched, patch),
+    }
+    Ok(patched)
+}
+
+/// A patch whose result does not fit the schema is an invalid patch.
+fn unfit(error: &ApiError, text: &str) -> ApiError {
+    let why = error.message.split_once(": ").map_or(error.message.as_str(), |(_, why)| why);
+    let error = FieldError::invalid("patch", &Value::String(text.into()), why);
+    ApiError::invalid(Target { group: "", resource: "", kind: "" }, "", &[error])
+}

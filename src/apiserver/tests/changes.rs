@@ -1,0 +1,169 @@
+//! Patches, subresources, deletions, change sets.
+
+use super::Rig;
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+}
+
+fn deployment(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
+        "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}})
+}
+
+#[tokio::test]
+async fn patches_change_and_count_generations() {
+    let rig = Rig::new().await;
+    let (code, made) = rig.post(DEPLOYMENTS, deployment("d")).await;
+    assert_eq!((code, &made["metadata"]["generation"]), (201, &json!(1)), "{made}");
+    let path = format!("{DEPLOYMENTS}/d");
+    let merge = "application/merge-patch+json";
+    let (code, patched) = rig.send("PATCH", &path, merge, r#"{"spec":{"replicas":5}}"#).await;
+    assert_eq!((code, &patched["metadata"]["generation"]), (200, &json!(2)), "{patched}");
+    assert_eq!(rig.send("PATCH", &path, merge, "{}").await, (200, patched));
+    let (code, wrong) = rig.send("PATCH", &path, merge, r#"{"metadata":{"resourceVersion":"1"}}"#).await;
+    assert_eq!((code, &wrong["reason"]), (409, &json!("Conflict")));
+    let (_, scale) = rig.get(&format!("{path}/scale")).await;
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(5)));
+    let (code, scale) = rig.send("PATCH", &format!("{path}/scale"), merge, r#"{"spec":{"replicas":3}}"#).await;
+    assert_eq!((code, &scale["spec"]["replicas"]), (200, &json!(3)), "{scale}");
+    assert_eq!(rig.get(&path).await.1["metadata"]["generation"], 3);
+    let (code, status) =
+        rig.send("PATCH", &format!("{path}/status"), merge, r#"{"status":{"replicas":3},"spec":{"replicas":9}}"#).await;
+    assert_eq!(
+        (code, &status["status"]["replicas"], &status["spec"]["replicas"]),
+        (200, &json!(3), &json!(3)),
+        "{status}"
+    );
+    assert_eq!(status["metadata"]["generation"], 3);
+}
+
+#[tokio::test]
+async fn pods_are_bound_and_die_in_their_own_time() {
+    let rig = Rig::new().await;
+    let (code, made) = rig.post(PODS, pod("web")).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(made["spec"]["serviceAccountName"], "default");
+    assert_eq!(made["spec"]["tolerations"][0]["tolerationSeconds"], 300);
+    let binding = json!({"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}});
+    let (code, bound) = rig.post(&format!("{PODS}/web/binding"), binding.clone()).await;
+    assert_eq!((code, &bound["status"]), (201, &json!("Success")), "{bound}");
+    assert_eq!(rig.post(&format!("{PODS}/web/binding"), binding).await.0, 409);
+    let (_, page) = rig.get(&format!("{PODS}?fieldSelector=spec.nodeName%3Dn1")).await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 1);
+
+    let (code, dying) = rig.delete(&format!("{PODS}/web")).await;
+    assert_eq!((code, &dying["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(30)), "{dying}");
+    let (code, gone) = rig.delete(&format!("{PODS}/web?gracePeriodSeconds=0")).await;
+    assert_eq!((code, &gone["kind"]), (200, &json!("Pod")));
+    assert_eq!(rig.get(&format!("{PODS}/web")).await.0, 404);
+    // Nobody runs an unscheduled pod.
+    rig.post(PODS, pod("idle")).await;
+    rig.delete(&format!("{PODS}/idle")).await;
+    assert_eq!(rig.get(&format!("{PODS}/idle")).await.0, 404);
+}
+
+#[tokio::test]
+async fn finalizers_hold_objects() {
+    let rig = Rig::new().await;
+    rig.post(MAPS, json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}})).await;
+    let path = format!("{MAPS}/held");
+    let (code, marked) = rig.delete(&path).await;
+    assert!(code == 200 && marked["metadata"]["deletionTimestamp"].is_string(), "{marked}");
+    let merge = "application/merge-patch+json";
+    let (code, _) =
+        rig.send("PATCH", &path, merge, r#"{"metadata":{"finalizers":["example.com/hold","example.com/b"]}}"#).await;
+    assert_eq!(code, 422);
+    let (code, _) = rig.send("PATCH", &path, merge, r#"{"metadata":{"finalizers":null}}"#).await;
+    assert_eq!((code, rig.get(&path).await.0), (200, 404));
+}
+
+#[tokio::test]
+async fn a_namespace_terminates() {
+    let rig = Rig::new().await;
+    rig.post("/api/v1/namespaces", json!({"metadata": {"name": "short"}})).await;
+    let (code, dying) = rig.delete("/api/v1/namespaces/short").await;
+    assert_eq!((code, &dying["status"]["phase"]), (200, &json!("Terminating")), "{dying}");
+    let (code, refused) = rig.post("/api/v1/namespaces/short/configmaps", json!({"metadata": {"name": "c"}})).await;
+    assert_eq!((code, &refused["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")), "{refused}");
+    let mut last = dying.clone();
+    last["spec"]["finalizers"] = json!([]);
+    let (code, _) = rig.put("/api/v1/namespaces/short/finalize", last).await;
+    assert_eq!((code, rig.get("/api/v1/namespaces/short").await.0), (200, 404));
+    assert_eq!(rig.delete("/api/v1/namespaces/default").await.0, 403);
+}
+
+#[tokio::test]
+async fn services_get_addresses() {
+    let rig = Rig::new().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service =
+        |name: &str| json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    let (code, made) = rig.post(services, service("a")).await;
+    assert_eq!(code, 201, "{made}");
+    assert!(made["spec"]["clusterIP"].as_str().unwrap().starts_with("10.96."));
+    assert!(made["spec"]["ports"][0]["nodePort"].as_u64().unwrap() >= 30000);
+    let mut clash = service("b");
+    clash["spec"]["clusterIP"] = made["spec"]["clusterIP"].clone();
+    let (code, refused) = rig.post(services, clash).await;
+    assert!(
+        code == 422 && refused["message"].as_str().unwrap().contains("provided IP is already allocated"),
+        "{refused}"
+    );
+    let (_, kept) = rig.put(&format!("{services}/a"), service("a")).await;
+    assert_eq!(kept["spec"], made["spec"]);
+}
+
+#[tokio::test]
+async fn a_change_set_is_all_or_nothing() {
+    let rig = Rig::new().await;
+    let path = "/apis/selkie.dev/v1alpha1/changesets";
+    let typed = |version: &str, kind: &str, mut object: Value, namespace: &str| {
+        object["apiVersion"] = version.into();
+        object["kind"] = kind.into();
+        if !namespace.is_empty() {
+            object["metadata"]["namespace"] = namespace.into();
+        }
+        object
+    };
+    let map = |name: &str| typed("v1", "ConfigMap", json!({"metadata": {"name": name}, "data": {"a": "1"}}), "new");
+    let namespace = typed("v1", "Namespace", json!({"metadata": {"name": "new"}}), "");
+    let web = typed("apps/v1", "Deployment", deployment("web"), "new");
+    let set =
+        |objects: Value, dry: bool| json!({"spec": {"fieldManager": "selkie", "dryRun": dry, "objects": objects}});
+
+    let bad = typed("v1", "ConfigMap", json!({"metadata": {"name": "BAD"}, "bogus": 1}), "new");
+    let unknown = typed("x.y/v1", "Thing", json!({"metadata": {"name": "t"}}), "new");
+    let (code, answer) = rig.post(path, set(json!([map("a"), namespace, bad, unknown]), false)).await;
+    assert_eq!((code, &answer["status"]["applied"]), (200, &json!(false)), "{answer}");
+    let actions = |answer: &Value| -> Vec<String> {
+        answer["status"]["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r["action"].as_str().unwrap().to_string())
+            .collect()
+    };
+    assert_eq!(actions(&answer), ["created", "created", "failed", "failed"]);
+    assert_eq!(rig.get("/api/v1/namespaces/new").await.0, 404);
+
+    let (_, dry) = rig.post(path, set(json!([map("a"), namespace, web]), true)).await;
+    assert_eq!((&dry["status"]["applied"], rig.get("/api/v1/namespaces/new").await.0), (&json!(true), 404), "{dry}");
+    let (_, done) = rig.post(path, set(json!([map("a"), namespace, web]), false)).await;
+    assert_eq!(actions(&done), ["created", "created", "created"]);
+    let (_, stored) = rig.get("/api/v1/namespaces/new/configmaps/a").await;
+    assert_eq!(done["status"]["results"][0]["after"], stored);
+    assert_eq!(done["status"]["revision"].to_string(), stored["metadata"]["resourceVersion"].as_str().unwrap());
+    let (_, again) = rig.post(path, set(json!([map("a"), namespace, web]), false)).await;
+    assert_eq!(actions(&again), ["unchanged", "unchanged", "unchanged"]);
+    let id = json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "new", "name": "a"});
+    let prune = json!({"spec": {"fieldManager": "selkie", "objects": [web], "deletions": [id]}});
+    let (_, pruned) = rig.post(path, prune).await;
+    assert_eq!(actions(&pruned), ["unchanged", "deleted"]);
+    assert_eq!(rig.get("/api/v1/namespaces/new/configmaps/a").await.0, 404);
+}
