@@ -70,14 +70,12 @@ pub struct ApiServer {
     metrics: Metrics,
     /// Held while a write hands out service addresses.
     allocation: tokio::sync::Mutex<()>,
-    documents: http::openapi::Documents,
     draining: AtomicBool,
 }
 
 impl ApiServer {
     pub fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
-            documents: http::openapi::Documents::default(),
             draining: AtomicBool::new(false),
             store: config.store,
             registry: config.registry,

@@ -62,10 +62,7 @@ impl OpenApi {
             .collect();
         let paths: Map<String, Value> = documents
             .iter()
-            .map(|(path, document)| {
-                let url = format!("/openapi/v3/{path}?hash={}", document.hash);
-                (path.clone(), json!({"serverRelativeURL": url}))
-            })
+            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": url(path, &document.hash)})))
             .collect();
         Self { index: Bytes::from(json!({"paths": paths}).to_string()), documents }
     }
@@ -74,6 +71,11 @@ impl OpenApi {
     pub fn document(&self, path: &str) -> Option<&Document> {
         self.documents.get(path)
     }
+}
+
+/// Where a document is served; the hash makes the URL as immutable as its content.
+pub fn url(path: &str, hash: &str) -> String {
+    format!("/openapi/v3/{path}?hash={hash}")
 }
 
 fn path(row: &Resource) -> String {

@@ -29,7 +29,7 @@ impl ApiServer {
             Route::Group(name) => self.discover_group(name, style),
             Route::GroupVersion(group, version) => self.discover_resources(group, version, style),
             Route::OpenApiV2 => Some(self.openapi_v2()),
-            Route::OpenApiV3(path) => self.openapi_v3(path, parts, style),
+            Route::OpenApiV3(path) => self.openapi_v3(path, parts),
             Route::Resource(_) | Route::Unknown => None,
         };
         Ok(found.unwrap_or_else(|| respond::text(StatusCode::NOT_FOUND, "404 page not found\n")))
