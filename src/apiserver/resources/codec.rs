@@ -5,6 +5,7 @@ use super::{Writer, convert};
 use crate::api::error::ApiError;
 use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::{self, Body, Decoded, Encoding, FieldValidation};
+use crate::api::schema::defaults;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -53,8 +54,9 @@ pub fn value(bytes: &[u8]) -> Result<Value, ApiError> {
     }
 }
 
-/// The kind's defaults; the schema's come with decoding.
+/// The schema's defaults, then the kind's.
 pub fn default(resource: &Resource, object: &mut Value) {
+    defaults::apply(&resource.schema, object);
     resource.rules.default(object);
 }
 
