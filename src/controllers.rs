@@ -8,6 +8,7 @@
 pub mod claim;
 pub mod deployment;
 pub mod freshness;
+pub mod job;
 pub mod pods;
 pub mod replicaset;
 pub mod write;
@@ -25,6 +26,7 @@ pub async fn run(ctx: Context) {
     let mut running = JoinSet::new();
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
+    running.spawn(job::run(ctx.clone(), WORKERS));
     while running.join_next().await.is_some() {}
 }
 

@@ -1,0 +1,263 @@
+//! Views of a Job and what they lead to, and whole lives of Jobs in a random world.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, from_value, json};
+
+fn start() -> Timestamp {
+    "2024-01-01T12:00:00Z".parse().unwrap()
+}
+
+/// A Job in a namespace of its own, with the API server's rules for finalizers.
+struct World {
+    job: Job,
+    pods: Vec<Arc<Pod>>,
+    now: Timestamp,
+    made: usize,
+    /// What really happened.
+    succeeded: BTreeSet<String>,
+    failed: BTreeSet<String>,
+}
+
+impl World {
+    fn new(spec: Value) -> Self {
+        let mut whole = json!({"template": {"spec": {"restartPolicy": "Never", "containers": []}}, "backoffLimit": 3, "parallelism": 2, "completions": 3});
+        json_patch::merge(&mut whole, &spec);
+        let job =
+            from_value(json!({"metadata": {"name": "work", "namespace": "ns", "uid": "job"}, "spec": whole})).unwrap();
+        Self { job, pods: vec![], now: start(), made: 0, succeeded: BTreeSet::new(), failed: BTreeSet::new() }
+    }
+
+    fn decide(&self) -> Plan {
+        plan(&Observed { job: &self.job, pods: &self.pods, doomed: &HashSet::new(), now: self.now }).unwrap()
+    }
+
+    /// One pass; the status gets lost if the controller dies before it writes it.
+    fn pass(&mut self, dies: bool) -> Plan {
+        let plan = self.decide();
+        for pod in plan.release.iter().chain(&plan.delete) {
+            self.change(pod, |pod| pod.metadata.finalizers = None);
+        }
+        for pod in plan.delete.iter().chain(&plan.kill) {
+            let now = self.now;
+            self.change(pod, |pod| pod.metadata.deletion_timestamp = Some(Time(now)));
+        }
+        for index in &plan.create {
+            self.made += 1;
+            let name = format!("p{:03}", self.made);
+            let annotations = index.map(|index| json!({ INDEX: index.to_string() }));
+            self.pods.push(Arc::new(
+                from_value(json!({"metadata": {"name": name, "uid": name, "finalizers": [FINALIZER], "annotations": annotations}, "status": {"phase": "Pending"}})).unwrap(),
+            ));
+        }
+        if !dies {
+            self.job.status = Some(plan.status.clone());
+        }
+        plan
+    }
+
+    fn change(&mut self, pod: &Arc<Pod>, change: impl FnOnce(&mut Pod)) {
+        let index = self.pods.iter().position(|known| known.metadata.uid == pod.metadata.uid).unwrap();
+        change(Arc::make_mut(&mut self.pods[index]));
+        // Without finalizers nothing holds a deleted pod.
+        self.pods.retain(|pod| !pods::is_terminating(pod) || is_tracked(pod));
+    }
+
+    /// A container of an active pod ends.
+    fn end(&mut self, choice: usize, success: bool) {
+        let running: Vec<_> = self.pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        if running.is_empty() {
+            return;
+        }
+        let pod = running[choice % running.len()].clone();
+        let phase = if success { "Succeeded" } else { "Failed" };
+        let (ends, now) = (if success { &mut self.succeeded } else { &mut self.failed }, self.now);
+        ends.insert(pods::uid(&pod).to_owned());
+        let state = json!({"terminated": {"exitCode": 0, "finishedAt": now.to_string()}});
+        let status = json!({"phase": phase, "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]});
+        self.change(&pod, |pod| pod.status = Some(from_value(status).unwrap()));
+    }
+
+    fn active(&self) -> i32 {
+        self.pods.iter().filter(|pod| pods::is_active(pod)).count() as i32
+    }
+
+    fn sleep(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    fn status(&self) -> JobStatus {
+        self.job.status.clone().unwrap_or_default()
+    }
+
+    fn reason(&self, kind: &str) -> Option<String> {
+        condition(&self.status(), kind).and_then(|condition| condition.reason.clone())
+    }
+}
+
+#[test]
+fn runs_to_completion() {
+    let mut world = World::new(json!({}));
+    assert_eq!(world.pass(false).create.len(), 2);
+    assert_eq!((world.status().active, world.status().start_time.unwrap().0), (Some(2), start()));
+    world.end(0, true);
+    let plan = world.pass(false);
+    assert_eq!((plan.create.len(), plan.release.len()), (1, 0), "noted first, released later");
+    assert_eq!(world.status().uncounted_terminated_pods.unwrap().succeeded.unwrap(), ["p001"]);
+    assert_eq!(world.pass(false).release.len(), 1);
+    world.pass(false);
+    assert_eq!((world.status().succeeded, world.status().uncounted_terminated_pods), (Some(1), None));
+    world.end(0, true);
+    world.end(0, true);
+    for _ in 0..4 {
+        world.pass(false);
+    }
+    assert_eq!(world.reason("SuccessCriteriaMet").as_deref(), Some("CompletionsReached"));
+    assert_eq!(world.reason("Complete").as_deref(), Some("CompletionsReached"));
+    assert_eq!(
+        (world.status().succeeded, world.status().active, world.status().completion_time.is_some()),
+        (Some(3), None, true)
+    );
+}
+
+#[test]
+fn failed_pods_are_replaced_more_and_more_slowly() {
+    let mut world = World::new(json!({"parallelism": 1, "completions": 1}));
+    world.pass(false);
+    world.end(0, false);
+    let plan = world.pass(false);
+    assert_eq!((plan.create.len(), plan.again), (0, Some(SignedDuration::from_secs(10))));
+    world.sleep(10);
+    assert_eq!(world.pass(false).create.len(), 1);
+    world.end(0, false);
+    assert_eq!(world.pass(false).again, Some(SignedDuration::from_secs(20)));
+}
+
+#[test]
+fn too_many_failures_end_it() {
+    let mut world = World::new(json!({"backoffLimit": 0}));
+    world.pass(false);
+    world.end(0, false);
+    let plan = world.pass(false);
+    assert_eq!((plan.create.len(), plan.kill.len()), (0, 1));
+    assert_eq!(world.reason("FailureTarget").as_deref(), Some("BackoffLimitExceeded"));
+    assert_eq!(world.reason("Failed"), None, "not before the last pod is gone");
+    for _ in 0..4 {
+        world.pass(false);
+    }
+    assert_eq!(world.reason("Failed").as_deref(), Some("BackoffLimitExceeded"));
+    assert_eq!(world.status().failed, Some(2));
+}
+
+#[test]
+fn a_deadline_ends_it_and_ttl_removes_it() {
+    let mut world = World::new(json!({"activeDeadlineSeconds": 30, "ttlSecondsAfterFinished": 60}));
+    assert_eq!(world.pass(false).again, Some(SignedDuration::from_secs(30)));
+    world.sleep(30);
+    for _ in 0..4 {
+        world.pass(false);
+    }
+    assert_eq!(world.reason("Failed").as_deref(), Some("DeadlineExceeded"));
+    assert_eq!((world.pass(false).expired, world.decide().again), (false, Some(SignedDuration::from_secs(60))));
+    world.sleep(61);
+    assert!(world.decide().expired);
+}
+
+#[test]
+fn suspending_removes_pods_without_counting_them() {
+    let mut world = World::new(json!({}));
+    world.pass(false);
+    world.job.spec.as_mut().unwrap().suspend = Some(true);
+    let plan = world.pass(false);
+    assert_eq!((plan.delete.len(), world.pods.len()), (2, 0));
+    assert_eq!((world.reason("Suspended").as_deref(), world.status().start_time), (Some("JobSuspended"), None));
+    world.job.spec.as_mut().unwrap().suspend = Some(false);
+    assert_eq!(world.pass(false).create.len(), 2);
+    assert_eq!((world.status().failed, world.reason("Suspended")), (None, None));
+}
+
+#[test]
+fn restarts_in_place_count_against_the_limit() {
+    let mut world = World::new(json!({"backoffLimit": 2, "template": {"spec": {"restartPolicy": "OnFailure"}}}));
+    world.pass(false);
+    let pod = world.pods[0].clone();
+    let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 2}]});
+    world.change(&pod, |pod| pod.status = Some(from_value(status).unwrap()));
+    world.pass(false);
+    assert_eq!(world.reason("FailureTarget").as_deref(), Some("BackoffLimitExceeded"));
+}
+
+#[test]
+fn a_work_queue_ends_with_its_last_pod() {
+    let mut world = World::new(json!({"completions": null, "parallelism": 3}));
+    world.pass(false);
+    world.end(0, true);
+    assert_eq!(world.pass(false).create.len(), 0);
+    assert_eq!(world.reason("SuccessCriteriaMet"), None);
+    world.end(0, true);
+    world.end(0, true);
+    for _ in 0..4 {
+        world.pass(false);
+    }
+    assert!(world.reason("Complete").is_some());
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Pass { dies: bool },
+    End { choice: usize, success: bool },
+    Sleep(i64),
+    Parallelism(i32),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        5 => prop::bool::weighted(0.2).prop_map(|dies| Step::Pass { dies }),
+        4 => (0usize..5, prop::bool::weighted(0.7)).prop_map(|(choice, success)| Step::End { choice, success }),
+        1 => (1i64..500).prop_map(Step::Sleep),
+        1 => (1i32..5).prop_map(Step::Parallelism),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    /// Never more pods than allowed; it ends; every pod that ended by itself is counted exactly once.
+    #[test]
+    fn counts_right_and_ends(completions in 1i32..8, parallelism in 1i32..5, indexed: bool, steps in steps()) {
+        let mode = if indexed { "Indexed" } else { "NonIndexed" };
+        let mut world = World::new(json!({"completions": completions, "parallelism": parallelism, "completionMode": mode}));
+        let mut most = parallelism;
+        for step in &steps {
+            match step {
+                Step::Pass { dies } => drop(world.pass(*dies)),
+                Step::End { choice, success } => world.end(*choice, *success),
+                Step::Sleep(seconds) => world.sleep(*seconds),
+                Step::Parallelism(count) => {
+                    world.job.spec.as_mut().unwrap().parallelism = Some(*count);
+                    most = most.max(*count);
+                }
+            }
+            prop_assert!(world.active() <= most);
+            let running: Vec<_> = world.pods.iter().filter(|pod| pods::is_active(pod)).filter_map(|pod| index(pod)).collect();
+            prop_assert_eq!(running.iter().collect::<BTreeSet<_>>().len(), running.len(), "one pod per index");
+        }
+        for _ in 0..200 {
+            world.pass(false);
+            world.end(0, true);
+            world.sleep(400);
+        }
+        let status = world.status();
+        if world.reason("Complete").is_some() {
+            prop_assert_eq!(status.succeeded, Some(completions));
+        } else {
+            prop_assert_eq!(world.reason("Failed"), Some("BackoffLimitExceeded".to_owned()));
+            prop_assert!(status.failed > Some(3));
+        }
+        if !indexed {
+            prop_assert_eq!(status.succeeded.unwrap_or(0) as usize, world.succeeded.len());
+        }
+        prop_assert!(status.failed.unwrap_or(0) as usize >= world.failed.len());
+        prop_assert!(world.pods.iter().all(|pod| !is_tracked(pod) && !pods::is_active(pod)));
+    }
+}
