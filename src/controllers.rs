@@ -42,3 +42,6 @@ async fn until_shutdown<K: queue::Key>(
     };
     tokio::join!(close, work);
 }
+
+#[cfg(test)]
+mod tests;
