@@ -1,0 +1,121 @@
+//! The kubelet on a pretended host, with the clock paused: whole lives of pods in no time.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/cluster.rs"]
+mod cluster;
+
+use cluster::{Cluster, condition, is_ready};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::Api;
+use kube::api::PostParams;
+use selkie::apiserver::LogOptions;
+use selkie::base::clock::Clock;
+use selkie::kubelet::runtime::hollow::{Hollow, HollowOptions};
+use serde_json::json;
+use std::sync::Arc;
+
+async fn hollow() -> (Cluster, Hollow) {
+    let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+    let host = Hollow::new(HollowOptions::named(cluster::NODE, clock.clone()));
+    let cluster = Cluster::with(Arc::new(host.clone()), clock, "/nonexistent".into(), true).await;
+    (cluster, host)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_runs_and_ends_gracefully() {
+    let (mut cluster, _) = hollow().await;
+    cluster
+        .run(
+            "web",
+            json!({"containers": [{"name": "web", "image": "web:1", "readinessProbe": {"tcpSocket": {"port": 80}}}]}),
+        )
+        .await;
+    let pod = cluster.until("web", is_ready).await;
+    assert_eq!(pod["status"]["phase"], "Running");
+    assert!(pod["status"]["podIP"].is_string() && pod["status"]["hostIP"].is_string());
+    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+    cluster.until_event("web", "Started: Started container web").await;
+    let missing = LogOptions { container: "web".into(), previous: true, ..LogOptions::default() };
+    let error = cluster.streams().logs(cluster::NODE, &pod, missing).await.err().unwrap();
+    assert_eq!(error.message, "previous terminated container \"web\" in pod \"web\" not found");
+    cluster.delete("web").await;
+    cluster.until_gone("web").await;
+    cluster.until_event("web", "Killing: Stopping container web").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_registers_and_its_lease_is_renewed() {
+    let (cluster, _) = hollow().await;
+    cluster.run("web", json!({"containers": [{"name": "web", "image": "web:1"}]})).await;
+    cluster.until("web", is_ready).await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let node = serde_json::to_value(nodes.get(cluster::NODE).await.unwrap()).unwrap();
+    assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], cluster::NODE);
+    assert_eq!(node["status"]["capacity"]["cpu"], "8");
+    assert_eq!(condition(&node, "Ready"), "True");
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "kube-node-lease");
+    let first = leases.get(cluster::NODE).await.unwrap().spec.unwrap().renew_time;
+    tokio::time::sleep(std::time::Duration::from_secs(25)).await;
+    assert!(leases.get(cluster::NODE).await.unwrap().spec.unwrap().renew_time > first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_loop_backs_off() {
+    let (cluster, _) = hollow().await;
+    cluster.run("bad", json!({"containers": [{"name": "c", "image": "hollow/crash:1"}]})).await;
+    let looping = |n: i64| {
+        move |pod: &serde_json::Value| {
+            let status = &pod["status"]["containerStatuses"][0];
+            status["state"]["waiting"]["reason"] == "CrashLoopBackOff" && status["restartCount"].as_i64() >= Some(n)
+        }
+    };
+    let pod = cluster.until("bad", looping(3)).await;
+    let status = &pod["status"]["containerStatuses"][0];
+    assert_eq!(status["lastState"]["terminated"]["reason"], "Error");
+    assert_eq!(status["lastState"]["terminated"]["exitCode"], 1);
+    cluster.until_event("bad", "BackOff: Back-off restarting failed container c in pod bad_default(").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_cannot_be_pulled() {
+    let (cluster, _) = hollow().await;
+    cluster.run("bad", json!({"containers": [{"name": "c", "image": "hollow/missing:1"}]})).await;
+    let waiting = |reason: &'static str| {
+        move |pod: &serde_json::Value| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
+    };
+    cluster.until("bad", waiting("ErrImagePull")).await;
+    cluster.until("bad", waiting("ImagePullBackOff")).await;
+    cluster.until_event("bad", "BackOff: Back-off pulling image \"hollow/missing:1\"").await;
+    cluster.delete("bad").await;
+    cluster.until_gone("bad").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_config_map_holds_the_container_until_it_comes() {
+    let (cluster, _) = hollow().await;
+    let env = json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "a"}}}]);
+    cluster.run("web", json!({"containers": [{"name": "c", "image": "web:1", "env": env}]})).await;
+    let pod = cluster
+        .until("web", |pod| {
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+        })
+        .await;
+    assert_eq!(pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"], "configmap \"cm\" not found");
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());
+    let map = serde_json::from_value(json!({"metadata": {"name": "cm"}, "data": {"a": "1"}})).unwrap();
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    cluster.until("web", is_ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_pod_succeeds() {
+    let (cluster, _) = hollow().await;
+    let spec = json!({"restartPolicy": "Never", "initContainers": [{"name": "i", "image": "hollow/exit-0:1"}],
+        "containers": [{"name": "c", "image": "hollow/exit-0:1"}]});
+    cluster.run("job", spec).await;
+    let pod = cluster.until("job", |pod| pod["status"]["phase"] == "Succeeded").await;
+    assert_eq!(pod["status"]["containerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+    assert_eq!(condition(&pod, "Initialized"), "True");
+}

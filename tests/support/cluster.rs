@@ -1,0 +1,139 @@
+//! A cluster of one kubelet for tests: an API server in memory, pods bound by hand.
+
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use selkie::api::registry::Registry;
+use selkie::apiserver::{ApiServer, Config, PodStreams, User};
+use selkie::base::{clock::Clock, ids::Ids};
+use selkie::client::{Context, in_process};
+use selkie::kubelet::runtime::ContainerRuntime;
+use selkie::kubelet::streams::HostStreams;
+use selkie::kubelet::{Kubelets, NodeConfig};
+use selkie::store::memory::Memory;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub const NODE: &str = "h1";
+
+pub struct Cluster {
+    pub client: Client,
+    pub streams: Arc<HostStreams>,
+    pub directory: PathBuf,
+    clock: Clock,
+    kubelet: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+}
+
+impl Cluster {
+    pub async fn new(clock: Clock, directory: PathBuf) -> Self {
+        let streams: Arc<HostStreams> = Arc::default();
+        let mut config = Config::new(Memory::new(), Arc::new(Registry::builtin()));
+        config.clock = clock.clone();
+        config.ids = Ids::seeded(7);
+        config.streams = streams.clone();
+        let client = in_process(&ApiServer::new(config), User::master("test"));
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        for name in ["default", "kube-node-lease"] {
+            let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
+            namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");
+        }
+        Self { client, streams, directory, clock, kubelet: None }
+    }
+
+    /// A cluster whose kubelet runs on `runtime`.
+    pub async fn with(runtime: Arc<dyn ContainerRuntime>, clock: Clock, directory: PathBuf, simulated: bool) -> Self {
+        let mut cluster = Self::new(clock, directory).await;
+        cluster.start(runtime, simulated);
+        cluster
+    }
+
+    pub fn start(&mut self, runtime: Arc<dyn ContainerRuntime>, simulated: bool) {
+        let stop = CancellationToken::new();
+        let ctx = Context::new(self.client.clone(), self.clock.clone(), Ids::seeded(8), stop.clone());
+        let node = NodeConfig { simulated, ..NodeConfig::named(NODE, self.directory.clone()) };
+        let kubelets = Kubelets::new(ctx, self.streams.clone());
+        let task = tokio::spawn(async move { kubelets.run(node, runtime).await });
+        self.kubelet = Some((stop, task));
+    }
+
+    /// Ends the kubelet as a daemon's shutdown does.
+    pub async fn stop(&mut self) {
+        if let Some((stop, task)) = self.kubelet.take() {
+            stop.cancel();
+            task.await.expect("an orderly end");
+        }
+    }
+
+    pub fn pods(&self) -> Api<Pod> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// Creates a pod that is bound already.
+    pub async fn run(&self, name: &str, mut spec: Value) {
+        spec["nodeName"] = json!(NODE);
+        let pod = json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": spec});
+        let pod = serde_json::from_value(pod).expect("a pod");
+        self.pods().create(&PostParams::default(), &pod).await.expect("the pod is accepted");
+    }
+
+    pub async fn get(&self, name: &str) -> Option<Value> {
+        let pod = self.pods().get_opt(name).await.expect("an answer");
+        pod.map(|pod| serde_json::to_value(pod).expect("JSON"))
+    }
+
+    /// The pod once `ready` holds of it; panics with its last state after a minute.
+    pub async fn until(&self, name: &str, ready: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        for _ in 0..1200 {
+            last = self.get(name).await.unwrap_or_default();
+            if ready(&last) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{name} never came to what was waited for: {:#}\n{:#?}", last["status"], self.events(name).await);
+    }
+
+    pub async fn until_gone(&self, name: &str) {
+        self.until(name, Value::is_null).await;
+    }
+
+    pub async fn delete(&self, name: &str) {
+        self.pods().delete(name, &DeleteParams::default()).await.expect("the pod is deleted");
+    }
+
+    /// `reason: message` of the pod's events.
+    pub async fn events(&self, name: &str) -> Vec<String> {
+        let events: Api<Event> = Api::default_namespaced(self.client.clone());
+        let list = events.list(&Default::default()).await.expect("events");
+        let own = list.items.into_iter().filter(|e| e.involved_object.name.as_deref() == Some(name));
+        own.map(|e| format!("{}: {}", e.reason.unwrap_or_default(), e.message.unwrap_or_default())).collect()
+    }
+
+    pub async fn until_event(&self, name: &str, text: &str) {
+        for _ in 0..600 {
+            if self.events(name).await.iter().any(|event| event.starts_with(text)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no event {text:?}: {:#?}", self.events(name).await);
+    }
+
+    pub fn streams(&self) -> &dyn PodStreams {
+        self.streams.as_ref()
+    }
+}
+
+pub fn condition(pod: &Value, name: &str) -> String {
+    let list = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = list.into_iter().find(|c| c["type"] == name).unwrap_or_default();
+    found["status"].as_str().unwrap_or_default().to_string()
+}
+
+pub fn is_ready(pod: &Value) -> bool {
+    condition(pod, "Ready") == "True"
+}
