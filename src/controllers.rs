@@ -42,6 +42,3 @@ async fn until_shutdown<K: queue::Key>(
     };
     tokio::join!(close, work);
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,19 +2,20 @@
 //! the kubelet: they mark pods as ready or ended.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
-use crate::api::registry::Registry;
-use crate::apiserver::{ApiServer, Config, User};
-use crate::base::{clock::Clock, ids::Ids};
-use crate::client::in_process;
-use crate::store::memory::Memory;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use selkie::api::registry::Registry;
+use selkie::apiserver::{ApiServer, Config, User};
+use selkie::base::{clock::Clock, ids::Ids};
+use selkie::client::{Context, in_process};
+use selkie::controllers::{deployment, job, pods, run};
+use selkie::store::memory::Memory;
 use serde_json::{Value, from_value, json};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 struct Rig {
     ctx: Context,
@@ -73,7 +74,7 @@ impl Rig {
     }
 }
 
-fn deployment(image: &str) -> Value {
+fn manifest(image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "web"},
@@ -118,7 +119,7 @@ async fn roll(rig: &Rig, at_least: usize) {
 #[tokio::test(start_paused = true)]
 async fn a_deployment_rolls_and_rolls_again() {
     let rig = Rig::new().await;
-    let made: Deployment = from_value(deployment("a")).unwrap();
+    let made: Deployment = from_value(manifest("a")).unwrap();
     rig.api().create(&PostParams::default(), &made).await.unwrap();
     roll(&rig, 0).await;
     assert_eq!(rig.pods().await.len(), 4);
