@@ -160,7 +160,7 @@ async fn run(
     if failed {
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
     }
-    let inventory = inventory::after(&options.inventory, &status.results, &kept);
+    let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
     Ok(Outcome { report, inventory, revision: status.revision, held })
 }
 

@@ -1,1 +1,265 @@
-//! Syncs against the API server, in this process.
+//! Syncs of temporary directories and repositories against the API server, in this process. No
+//! controllers run: statuses are written by the tests.
+
+#![allow(clippy::unwrap_used)]
+use super::engine::{Settings, run};
+use super::*;
+use crate::apiserver::{ApiServer, Config, User};
+use crate::base::backoff::Backoff;
+use crate::base::clock::Clock;
+use crate::base::ids::Ids;
+use crate::client::{Context, in_process, raw};
+use crate::gitops::application::{ApplicationSource, LABEL, NAMESPACE};
+use crate::gitops::render::render;
+use crate::gitops::sources::Snapshot;
+use crate::store::memory::Memory;
+use http::Method;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::registry::Registry;
+
+struct Rig {
+    client: kube::Client,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+struct Listener(mpsc::UnboundedSender<Event>);
+
+impl Reporter for Listener {
+    fn event(&self, _: &str, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let registry = Arc::new(Registry::builtin());
+        let server = ApiServer::new(Config::new(Memory::new(), registry.clone()));
+        let rig = Self { client: in_process(&server, User::master("test")), registry, stop: CancellationToken::new() };
+        for name in ["default", NAMESPACE] {
+            rig.create("/api/v1/namespaces", &json!({"metadata": {"name": name}})).await;
+        }
+        rig
+    }
+
+    async fn create(&self, path: &str, body: &Value) {
+        let body = Some(("application/json", body.to_string().into()));
+        raw::request(&self.client, Method::POST, path, body).await.unwrap();
+    }
+
+    async fn get(&self, path: &str) -> Option<Value> {
+        let bytes = raw::request(&self.client, Method::GET, path, None).await.ok()?;
+        Some(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    async fn patch(&self, path: &str, body: Value) {
+        let body = Some(("application/merge-patch+json", body.to_string().into()));
+        raw::request(&self.client, Method::PATCH, path, body).await.unwrap();
+    }
+
+    async fn map(&self, name: &str) -> Option<Value> {
+        self.get(&format!("/api/v1/namespaces/default/configmaps/{name}")).await
+    }
+
+    async fn apply(&self, files: &[(&str, &str)], options: &Options) -> Result<Outcome, SyncError> {
+        let rendered = render(&Snapshot::of(files), &*self.registry, "default");
+        apply_once(&self.client, &*self.registry, &rendered, options).await
+    }
+
+    /// Runs the engine on one Application with this source.
+    async fn start(&self, source: &str) -> mpsc::UnboundedReceiver<Event> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let context = Context::new(self.client.clone(), Clock::System, Ids::seeded(1), self.stop.clone());
+        let source = ApplicationSource::parse(source).unwrap();
+        let application = json!({"metadata": {"name": "shop"}, "spec": {"source": source, "interval": "1h"}});
+        self.create(&format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications"), &application).await;
+        let mut settings = Settings::new(std::env::temp_dir(), self.registry.clone(), Arc::new(Listener(sender)));
+        settings.retry = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(1) };
+        tokio::spawn(run(context, settings));
+        receiver
+    }
+
+    async fn status(&self) -> Value {
+        let path = format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications/shop");
+        self.get(&path).await.unwrap()["status"].clone()
+    }
+}
+
+fn map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  k: {value:?}\n")
+}
+
+/// The next event for which `pick` answers.
+async fn next<T>(events: &mut mpsc::UnboundedReceiver<Event>, pick: impl Fn(&Event) -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if let Some(found) = pick(&event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap()
+}
+
+fn totals(report: &Report) -> (u64, u64, u64) {
+    let totals = report.totals();
+    (totals.add, totals.change, totals.delete)
+}
+
+fn applied(event: &Event) -> Option<(u64, u64, u64)> {
+    if let Event::Applied(report) = event { Some(totals(report)) } else { None }
+}
+
+fn drift(event: &Event) -> Option<Report> {
+    if let Event::Drift(report) = event { Some(report.clone()) } else { None }
+}
+
+fn failed(event: &Event) -> Option<Vec<String>> {
+    if let Event::Failed { errors, .. } = event { Some(errors.clone()) } else { None }
+}
+
+fn done(event: &Event) -> Option<Summary> {
+    if let Event::Done(summary) = event { Some(summary.clone()) } else { None }
+}
+
+#[tokio::test]
+async fn an_apply_is_whole_or_nothing_and_names_lines() {
+    let rig = Rig::new().await;
+    let options = Options { application: "shop".into(), prune: true, force: true, ..Options::default() };
+    let good = map("a", "1");
+    let lost = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, namespace: none}\n";
+    let typed = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: {x: 1}}\nfoo: 1\n";
+    let error = rig.apply(&[("a.yaml", &good), ("b.yaml", lost), ("c.yaml", typed)], &options).await.unwrap_err();
+    let lines = error.lines();
+    assert!(
+        lines.iter().any(|line| line.starts_with("b.yaml:3:") && line.contains("\"none\" does not exist")),
+        "{lines:?}"
+    );
+    assert!(lines.iter().any(|line| line.starts_with("c.yaml:") && line.contains("ConfigMap default/c")), "{lines:?}");
+    assert!(rig.map("a").await.is_none(), "nothing was applied");
+
+    let outcome = rig.apply(&[("a.yaml", &good)], &options).await.unwrap();
+    assert_eq!(totals(&outcome.report), (1, 0, 0));
+    let stored = rig.map("a").await.unwrap();
+    assert_eq!(stored["metadata"]["labels"][LABEL], "shop");
+    assert_eq!(outcome.inventory[0].uid, stored["metadata"]["uid"].as_str().unwrap());
+    let again = rig.apply(&[("a.yaml", &good)], &options).await.unwrap();
+    assert!(again.report.is_empty());
+}
+
+#[tokio::test]
+async fn pruning_spares_what_others_made_again_and_what_others_own() {
+    let rig = Rig::new().await;
+    let options = Options { application: "shop".into(), prune: true, force: true, ..Options::default() };
+    let (a, b, c) = (map("a", "1"), map("b", "1"), map("c", "1"));
+    let first = rig.apply(&[("a.yaml", &a), ("b.yaml", &b), ("c.yaml", &c)], &options).await.unwrap();
+    let path = "/api/v1/namespaces/default/configmaps";
+    raw::request(&rig.client, Method::DELETE, &format!("{path}/b"), None).await.unwrap();
+    rig.create(path, &json!({"metadata": {"name": "b"}})).await;
+    let later = Options { inventory: first.inventory.clone(), ..options.clone() };
+    let second = rig.apply(&[("a.yaml", &a)], &later).await.unwrap();
+    assert_eq!(totals(&second.report), (0, 0, 1));
+    assert!(second.report.warnings[0].contains("ConfigMap default/b was made again"), "{:?}", second.report.warnings);
+    assert!(rig.map("b").await.is_some() && rig.map("c").await.is_none());
+    assert_eq!(second.inventory.len(), 1);
+
+    let other = Options { taken: vec![(first.inventory[0].clone(), "other".into())], ..options };
+    let error = rig.apply(&[("a.yaml", &a)], &other).await.unwrap_err().to_string();
+    assert!(error.starts_with("a.yaml:1:1: ConfigMap default/a belongs to application \"other\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_is_followed() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(temp.path().join(name), text).unwrap();
+    write("a.yaml", &map("a", "1"));
+    write("b.yaml", &map("b", "1"));
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    assert_eq!(next(&mut events, applied).await, (2, 0, 0));
+    assert_eq!(next(&mut events, done).await.failed, []);
+
+    write("a.yaml", &map("a", "2"));
+    assert_eq!(next(&mut events, applied).await, (0, 1, 0));
+    fs::remove_file(temp.path().join("b.yaml")).unwrap();
+    assert_eq!(next(&mut events, applied).await, (0, 0, 1));
+    assert!(rig.map("b").await.is_none());
+
+    // What others change is set right, also while the source is broken.
+    rig.patch("/api/v1/namespaces/default/configmaps/a", json!({"data": {"k": "drift"}})).await;
+    let report = next(&mut events, drift).await;
+    assert_eq!(report.objects[0].fields.len(), 1);
+    write("broken.yaml", "a: [\n");
+    let errors = next(&mut events, failed).await;
+    assert!(errors[0].contains("broken.yaml:1:4: not valid YAML"), "{errors:?}");
+    rig.patch("/api/v1/namespaces/default/configmaps/a", json!({"data": {"k": "again"}})).await;
+    next(&mut events, drift).await;
+    assert_eq!(rig.map("a").await.unwrap()["data"]["k"], "2");
+
+    // An emptied source prunes nothing until that is confirmed.
+    fs::remove_file(temp.path().join("a.yaml")).unwrap();
+    fs::remove_file(temp.path().join("broken.yaml")).unwrap();
+    let is_guard =
+        |event: &Event| matches!(event, Event::Warning(text) if text.contains("confirm-prune")).then_some(());
+    next(&mut events, is_guard).await;
+    assert!(rig.map("a").await.is_some());
+    let text = "the inventory keeps what was held back";
+    assert_eq!(rig.status().await["inventory"].as_array().unwrap().len(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_repository_is_followed_and_readiness_awaited() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    git(temp.path(), &["init", "-q"]);
+    commit(temp.path(), "deploy/a.yaml", &map("a", "1"));
+    let source = format!("git+{}#main:deploy", temp.path().display());
+    let mut events = rig.start(&source).await;
+    assert_eq!(next(&mut events, applied).await, (1, 0, 0));
+    next(&mut events, done).await;
+    commit(temp.path(), "deploy/claim.yaml", CLAIM);
+    assert_eq!(next(&mut events, applied).await, (1, 0, 0));
+    let waiting = |event: &Event| match event {
+        Event::Progress(objects) => objects.first().map(|progress| progress.message.clone()),
+        _ => None,
+    };
+    assert_eq!(next(&mut events, waiting).await, "pending");
+    let path = "/api/v1/namespaces/default/persistentvolumeclaims/c/status";
+    rig.patch(path, json!({"status": {"phase": "Bound"}})).await;
+    let summary = next(&mut events, done).await;
+    assert_eq!((summary.ready, summary.failed), (1, vec![]));
+    assert_eq!(summary.revision, git(temp.path(), &["rev-parse", "HEAD"]));
+}
+
+const CLAIM: &str = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: c}\n\
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let settings = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"];
+    let output =
+        std::process::Command::new("git").args(settings).args(arguments).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn commit(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    git(directory, &["add", "."]);
+    git(directory, &["commit", "-qm", "change"]);
+}
