@@ -11,6 +11,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A file or directory that changed within this time may be in the middle of a save: an editor
+/// truncates before it writes, and what is read then looks like manifests that were removed.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Sources that never settle are read all the same.
+const SETTLE_TRIES: usize = 20;
 
 pub struct DirSource {
     root: PathBuf,
@@ -23,15 +30,29 @@ impl DirSource {
     }
 }
 
-#[async_trait]
-impl Source for DirSource {
-    async fn fetch(&self) -> Result<Snapshot, SourceError> {
+impl DirSource {
+    async fn read(&self) -> Result<(Snapshot, SystemTime), SourceError> {
         let (root, recursive) = (self.root.clone(), self.recursive);
-        let read = tokio::task::spawn_blocking(move || read(&root, recursive)).await;
+        let read = tokio::task::spawn_blocking(move || read_with_time(&root, recursive)).await;
         read.unwrap_or_else(|join| {
             let cause = Arc::new(io::Error::other(join.to_string()));
             Err(SourceError::Read { path: self.root.clone(), cause })
         })
+    }
+}
+
+#[async_trait]
+impl Source for DirSource {
+    async fn fetch(&self) -> Result<Snapshot, SourceError> {
+        for _ in 0..SETTLE_TRIES {
+            let (snapshot, changed) = self.read().await?;
+            // A clock that was set back makes files from the future: those are not being written.
+            if changed.elapsed().map_or(true, |age| age >= SETTLE) {
+                return Ok(snapshot);
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+        Ok(self.read().await?.0)
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
@@ -45,6 +66,11 @@ impl Source for DirSource {
 
 /// Reads the manifests under `root`; a file is read whatever its name.
 pub fn read(root: &Path, recursive: bool) -> Result<Snapshot, SourceError> {
+    Ok(read_with_time(root, recursive)?.0)
+}
+
+/// Also: when the newest of the files and directories changed.
+fn read_with_time(root: &Path, recursive: bool) -> Result<(Snapshot, SystemTime), SourceError> {
     let fail = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => SourceError::Missing(root.to_path_buf()),
         _ => SourceError::Read { path: root.to_path_buf(), cause: Arc::new(cause) },
@@ -58,7 +84,8 @@ pub fn read(root: &Path, recursive: bool) -> Result<Snapshot, SourceError> {
     } else {
         reader.file(root)?;
     }
-    Ok(Snapshot::new(root.display().to_string(), reader.files, reader.rejected))
+    let snapshot = Snapshot::new(root.display().to_string(), reader.files, reader.rejected);
+    Ok((snapshot, reader.newest))
 }
 
 struct Reader<'a> {
@@ -69,6 +96,7 @@ struct Reader<'a> {
     files: Vec<File>,
     rejected: Vec<RenderError>,
     bytes: u64,
+    newest: SystemTime,
 }
 
 impl Default for Reader<'_> {
@@ -81,6 +109,7 @@ impl Default for Reader<'_> {
             files: Vec::new(),
             rejected: Vec::new(),
             bytes: 0,
+            newest: SystemTime::UNIX_EPOCH,
         }
     }
 }
@@ -90,6 +119,7 @@ impl Reader<'_> {
         let fail = |cause| SourceError::Read { path: directory.to_path_buf(), cause: Arc::new(cause) };
         let mut entries: Vec<_> = fs::read_dir(directory).map_err(fail)?.collect::<Result<_, _>>().map_err(fail)?;
         entries.sort_by_key(fs::DirEntry::file_name);
+        self.note_time(directory);
         for entry in entries {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -128,8 +158,16 @@ impl Reader<'_> {
         if wanted { self.file(path) } else { Ok(()) }
     }
 
+    fn note_time(&mut self, path: &Path) {
+        let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+        self.newest = self.newest.max(modified.unwrap_or(SystemTime::UNIX_EPOCH));
+    }
+
     fn file(&mut self, path: &Path) -> Result<(), SourceError> {
-        match read_regular(path) {
+        let content = read_regular(path);
+        // After reading: a save that began meanwhile must show.
+        self.note_time(path);
+        match content {
             Ok(Content::Bytes(bytes)) => {
                 self.bytes += bytes.len() as u64;
                 if self.bytes > MAX_TOTAL_BYTES {
@@ -233,6 +271,19 @@ mod tests {
         assert_eq!(first, read(temp.path(), true).unwrap().revision);
         fs::write(temp.path().join("a.yaml"), "a: 2").unwrap();
         assert_ne!(first, read(temp.path(), true).unwrap().revision);
+    }
+
+    #[tokio::test]
+    async fn a_save_in_progress_is_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a.yaml");
+        fs::write(&path, "").unwrap();
+        let source = DirSource::new(temp.path().to_path_buf(), true);
+        let (snapshot, ()) = tokio::join!(source.fetch(), async {
+            tokio::time::sleep(SETTLE / 5).await;
+            fs::write(&path, "a: 1").unwrap();
+        });
+        assert_eq!(snapshot.unwrap().files[0].bytes, "a: 1");
     }
 
     #[test]

@@ -126,9 +126,10 @@ impl Task {
         let waited = wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await;
         let Waiting { totals, .. } = std::mem::take(&mut self.waiting);
         let revision = self.status.revision.clone();
-        self.ready_condition(&waited).await;
-        let (ready, failed, elapsed) = (waited.ready, waited.failed, since.elapsed());
+        // Told before anything is awaited: a wake-up may end this wait at any such point.
+        let (ready, failed, elapsed) = (waited.ready, waited.failed.clone(), since.elapsed());
         self.tell(Event::Done(Summary { revision, totals, ready, failed, elapsed }));
+        self.ready_condition(&waited).await;
     }
 
     /// One look at the source. False: try again soon.
