@@ -5,7 +5,6 @@ use super::{Writer, convert};
 use crate::api::error::ApiError;
 use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::{self, Body, Decoded, Encoding, FieldValidation};
-use crate::api::schema::defaults;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -56,7 +55,7 @@ pub fn value(bytes: &[u8]) -> Result<Value, ApiError> {
 
 /// The schema's defaults, then the kind's.
 pub fn default(resource: &Resource, object: &mut Value) {
-    defaults::apply(&resource.schema, object);
+    crate::api::schema::defaults::apply(&resource.schema, object);
     resource.rules.default(object);
 }
 
