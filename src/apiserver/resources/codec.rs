@@ -1,12 +1,12 @@
 //! Bodies to objects: the schema's decoding, defaults, ownership of fields.
 
-use super::update::Part;
 use super::{Writer, convert};
 use crate::api::error::ApiError;
 use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::{self, Body, Decoded, Encoding, FieldValidation};
+use crate::apiserver::patch::{apply, managed};
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// A body and how to read it.
 #[derive(Debug, Clone)]
@@ -60,26 +60,31 @@ pub fn default(resource: &Resource, object: &mut Value) {
 }
 
 /// Records in managedFields who owns what a write changes.
-pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresource: &str) -> Result<(), ApiError> {
-    let _ = (writer, old, new, subresource);
-    Ok(())
+pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresource: &str) {
+    let version = writer.at.resource.api_version();
+    let owner = managed::Writer {
+        manager: &writer.options.field_manager,
+        api_version: &version,
+        subresource,
+        now: writer.server.clock.now_seconds(),
+    };
+    managed::update(old, new, &writer.at.resource.schema, &owner);
 }
 
-/// The live object with an apply's intent merged in.
-pub fn merge_intent(writer: &Writer<'_>, live: &Value, intent: &Value, part: Part) -> Result<Value, ApiError> {
-    let _ = (writer, part);
-    let mut merged = live.clone();
-    merge(&mut merged, intent);
-    Ok(merged)
-}
-
-fn merge(live: &mut Value, intent: &Value) {
-    match (live, intent) {
-        (Value::Object(live), Value::Object(intent)) => {
-            for (name, value) in intent {
-                merge(live.entry(name.clone()).or_insert_with(|| Value::Object(Map::new())), value);
-            }
-        }
-        (live, intent) => *live = intent.clone(),
-    }
+/// The live object (`None`: a new one) with an apply's intent merged in and its owner recorded.
+pub fn merge_intent(
+    writer: &Writer<'_>,
+    live: Option<&Value>,
+    intent: &Value,
+    subresource: &str,
+) -> Result<Value, ApiError> {
+    let (schema, force) = (&writer.at.resource.schema, writer.options.force);
+    let version = writer.at.resource.api_version();
+    let owner = managed::Writer {
+        manager: &writer.options.field_manager,
+        api_version: &version,
+        subresource,
+        now: writer.server.clock.now_seconds(),
+    };
+    apply::apply(live, intent, schema, &owner, force)
 }

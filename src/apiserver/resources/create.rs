@@ -1,7 +1,6 @@
 //! POST: a new object from a decoded body.
 
 use super::object::{Packed, metadata};
-use super::update::Part;
 use super::{At, Effect, Prepared, Writer, codec, meta};
 use crate::api::error::ApiError;
 use crate::api::kinds::metadata::validate_metadata;
@@ -14,7 +13,16 @@ const NAME_TRIES: usize = 8;
 impl<'a> Writer<'a> {
     /// Prepares the creation of `object` (decoded, not defaulted). The name comes from the object;
     /// `at.name` may hold the one of the URL (PUT and apply create too).
-    pub fn create(&self, mut object: Value) -> Result<Prepared, ApiError> {
+    pub fn create(&self, object: Value) -> Result<Prepared, ApiError> {
+        self.make(object, true)
+    }
+
+    /// Prepares the creation of an object by server-side apply, which has recorded its owner.
+    pub fn create_applied(&self, object: Value) -> Result<Prepared, ApiError> {
+        self.make(object, false)
+    }
+
+    fn make(&self, mut object: Value, track: bool) -> Result<Prepared, ApiError> {
         meta::identify(self.at, &mut object)?;
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -35,17 +43,16 @@ impl<'a> Writer<'a> {
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), &name, &errors));
         }
-        here.track(None, &mut object, Part::Main)?;
+        // An intent that owns nothing (a bare namespace) leaves no entry: without one, the next apply
+        // would take the object for one from before the first apply, and write.
+        if track || object["metadata"]["managedFields"].is_null() {
+            codec::track(&here, None, &mut object, "");
+        }
         admitted.warnings.extend(at.resource.rules.warnings(&object));
         let mut prepared = Prepared::new(key, Effect::Create(Packed::new(at.resource, &object)));
         prepared.preconditions = admitted.preconditions;
         prepared.warnings = admitted.warnings;
         Ok(prepared)
-    }
-
-    /// Prepares the creation of an object by server-side apply: the intent is the object.
-    pub fn create_applied(&self, intent: Value) -> Result<Prepared, ApiError> {
-        self.create(intent)
     }
 
     /// The object's name: the URL's, its own, or a generated one that is free.

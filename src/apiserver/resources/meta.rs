@@ -43,6 +43,14 @@ pub fn identify(at: At<'_>, object: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Takes out of an intent what only the server sets.
+pub fn clear_server_fields(object: &mut Value) {
+    let fields = metadata(object);
+    for name in ["resourceVersion", "uid", "creationTimestamp", "generation", "deletionTimestamp", "selfLink"] {
+        fields.remove(name);
+    }
+}
+
 pub fn name_required(at: At<'_>) -> ApiError {
     let error = FieldError::required("metadata.name", "name or generateName is required");
     ApiError::invalid(at.target(), "", &[error])

@@ -5,26 +5,9 @@ use super::update::{Part, check_identity};
 use super::{Prepared, Writer, codec, convert, meta};
 use crate::api::error::{ApiError, FieldError, Target};
 use crate::api::kinds::scale;
+use crate::api::schema::Schema;
+use crate::apiserver::patch::{PatchType, apply_patch};
 use serde_json::Value;
-
-/// Kinds of patch, by media type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PatchType {
-    Json,
-    Merge,
-    Strategic,
-}
-
-impl PatchType {
-    pub fn of(media: &str) -> Option<Self> {
-        match media {
-            "application/json-patch+json" => Some(Self::Json),
-            "application/merge-patch+json" => Some(Self::Merge),
-            "application/strategic-merge-patch+json" => Some(Self::Strategic),
-            _ => None,
-        }
-    }
-}
 
 impl Writer<'_> {
     /// Prepares a patch of the object or its status; `text` is the patch as sent, for errors.
@@ -32,7 +15,7 @@ impl Writer<'_> {
         let at = self.at;
         let before = at.get(self.view)?;
         let old = parse(&before);
-        let patched = apply_patch(kind, &convert::shown(at.resource, &old), patch, self)?;
+        let patched = apply_patch(kind, &convert::shown(at.resource, &old), patch, &at.resource.schema)?;
         meta::keep_identity(at, &patched)?;
         let decoded =
             codec::conform(at.resource, patched, self.options.field_validation).map_err(|error| unfit(&error, text))?;
@@ -45,18 +28,27 @@ impl Writer<'_> {
     }
 
     /// Prepares server-side apply of `intent` (decoded, as sent).
-    pub fn apply(&self, intent: Value, part: Part) -> Result<Prepared, ApiError> {
+    pub fn apply(&self, mut intent: Value, part: Part) -> Result<Prepared, ApiError> {
         let at = self.at;
         if intent["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
         match self.view.get(&at.key()) {
             None if part != Part::Main => Err(ApiError::not_found(at.target(), at.name)),
-            None => self.create_applied(intent),
+            None => {
+                meta::identify(at, &mut intent)?;
+                self.create_applied(codec::merge_intent(self, None, &intent, part.name())?)
+            }
             Some(before) => {
                 let old = parse(&before);
                 check_identity(at, &old, &intent)?;
-                let mut new = codec::merge_intent(self, &old, &intent, part)?;
+                meta::identify(at, &mut intent)?;
+                meta::clear_server_fields(&mut intent);
+                if let (Part::Main, true, Some(fields)) = (part, at.resource.rules.has_status(), intent.as_object_mut())
+                {
+                    fields.remove("status");
+                }
+                let mut new = codec::merge_intent(self, Some(&old), &intent, part.name())?;
                 codec::default(at.resource, &mut new);
                 self.replace(before, &old, new, part, false)
             }
@@ -81,23 +73,8 @@ impl Writer<'_> {
     pub fn patch_scale(&self, kind: PatchType, patch: &Value) -> Result<Prepared, ApiError> {
         let before = self.at.get(self.view)?;
         let shown = scale::of(&parse(&before));
-        self.update_scale(&apply_patch(kind, &shown, patch, self)?)
+        self.update_scale(&apply_patch(kind, &shown, patch, &Schema::default())?)
     }
-}
-
-fn apply_patch(kind: PatchType, current: &Value, patch: &Value, _writer: &Writer<'_>) -> Result<Value, ApiError> {
-    let mut patched = current.clone();
-    match kind {
-        PatchType::Json => {
-            let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(&mut patched, &operations).map_err(|_| {
-                ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
-            })?;
-        }
-        PatchType::Merge | PatchType::Strategic => json_patch::merge(&mut patched, patch),
-    }
-    Ok(patched)
 }
 
 /// A patch whose result does not fit the schema is an invalid patch.

@@ -77,7 +77,7 @@ impl Writer<'_> {
             admitted = admission::update(self, &mut new, old)?;
         }
         if track {
-            self.track(Some(old), &mut new, part)?;
+            codec::track(self, Some(old), &mut new, part.name());
         }
         if same(&new, old) {
             let mut prepared = Prepared::new(at.key(), Effect::Unchanged(before));
@@ -106,11 +106,6 @@ impl Writer<'_> {
         prepared.preconditions = admitted.preconditions;
         prepared.warnings = admitted.warnings;
         Ok(prepared)
-    }
-
-    /// Records in managedFields who owns what this write changes.
-    pub fn track(&self, old: Option<&Value>, new: &mut Value, part: Part) -> Result<(), ApiError> {
-        codec::track(self, old, new, part.name())
     }
 }
 

@@ -160,7 +160,7 @@ async fn a_change_set_is_all_or_nothing() {
     assert_eq!(done["status"]["results"][0]["after"], stored);
     assert_eq!(done["status"]["revision"].to_string(), stored["metadata"]["resourceVersion"].as_str().unwrap());
     let (_, again) = rig.post(path, set(json!([map("a"), namespace, web]), false)).await;
-    assert_eq!(actions(&again), ["unchanged", "unchanged", "unchanged"]);
+    assert_eq!(actions(&again), ["unchanged", "unchanged", "unchanged"], "{again}");
     let id = json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "new", "name": "a"});
     let prune = json!({"spec": {"fieldManager": "selkie", "objects": [web], "deletions": [id]}});
     let (_, pruned) = rig.post(path, prune).await;
