@@ -1,5 +1,7 @@
 //! The metrics registry: what the server counts, rendered in Prometheus' text format.
 
+pub mod logging;
+
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;

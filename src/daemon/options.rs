@@ -1,8 +1,10 @@
 //! What a cluster is started with, parsed from flags once and checked in one place.
 
+use crate::gitops::sync::{Reporter, reporter::Silent};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How much of a cluster to start.
@@ -17,7 +19,7 @@ pub enum Mode {
 }
 
 /// Everything [`super::Cluster::start`] needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     pub data_dir: PathBuf,
     pub mode: Mode,
@@ -27,6 +29,9 @@ pub struct Options {
     pub no_hosts: bool,
     /// Simulated hosts, for trying things at scale.
     pub hollow_hosts: usize,
+    /// Applications to declare, and who listens to their syncs.
+    pub apps: Vec<App>,
+    pub reporter: Arc<dyn Reporter>,
     pub timing: Timing,
 }
 
@@ -39,6 +44,8 @@ impl Options {
             hosts: Vec::new(),
             no_hosts: false,
             hollow_hosts: 0,
+            apps: Vec::new(),
+            reporter: Arc::new(Silent),
             timing: Timing::default(),
         }
     }
@@ -88,7 +95,7 @@ impl FromStr for Host {
     type Err = OptionError;
 
     fn from_str(given: &str) -> Result<Self, OptionError> {
-        let (name, url) = name_and_value(given, "NAME=URL, e.g. h1=tcp://10.0.0.5:8080")?;
+        let (name, url) = name_and_value(given, "NAME=URL, e.g. h1=tcp://10.0.0.5:8080", true)?;
         let path = url.strip_prefix("unix://").is_some_and(|path| path.starts_with('/'));
         let address = url.strip_prefix("tcp://").is_some_and(|rest| {
             rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
@@ -107,19 +114,21 @@ impl FromStr for App {
         let (name, source) = name_and_value(
             given,
             "NAME=SOURCE, e.g. hello=examples/hello or hello=https://host/repo.git#main:deploy/",
+            false,
         )?;
         Ok(Self { name, source })
     }
 }
 
-fn name_and_value(given: &str, expected: &'static str) -> Result<(String, String), OptionError> {
+/// `dots`: Node names may have several parts.
+fn name_and_value(given: &str, expected: &'static str, dots: bool) -> Result<(String, String), OptionError> {
     let (name, value) = given
         .split_once('=')
         .filter(|(name, value)| !name.is_empty() && !value.is_empty())
         .ok_or_else(|| OptionError::Shape { given: given.into(), expected })?;
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = name.len() <= 63
-        && name.chars().all(|c| letter(c) || c == '-')
+        && name.chars().all(|c| letter(c) || c == '-' || dots && c == '.')
         && name.starts_with(letter)
         && name.ends_with(letter);
     if !fits {

@@ -1,5 +1,6 @@
 //! The data directory: where each thing lives, and who holds it.
 
+use super::options::Host;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -52,6 +53,22 @@ impl Paths {
     /// The identity containers carry, so that two clusters may share a host.
     pub fn cluster_id(&self) -> PathBuf {
         self.0.join("cluster-id")
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.0.join("hosts")
+    }
+
+    /// Keeps which hosts there are, for verbs that look at containers.
+    pub fn write_hosts(&self, hosts: &[Host]) -> io::Result<()> {
+        let lines: String = hosts.iter().map(|host| format!("{}={}\n", host.name, host.url)).collect();
+        write_private(&self.hosts(), lines.as_bytes())
+    }
+
+    /// The hosts that the last cluster on this directory had; `None` before the first.
+    pub fn read_hosts(&self) -> Option<Vec<Host>> {
+        let text = fs::read_to_string(self.hosts()).ok()?;
+        Some(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
     fn lock_file(&self) -> PathBuf {

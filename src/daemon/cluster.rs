@@ -1,0 +1,193 @@
+//! A whole cluster in this process: start in order, run, stop in order.
+
+use super::apps::{self, AppError};
+use super::bootstrap::{self, BootstrapError};
+use super::options::{Mode, Options};
+use super::paths::{Lock, LockError, Paths};
+use super::supervise::Supervisor;
+use super::{credentials, hosts};
+use crate::api::registry::Registry;
+use crate::apiserver::auth::pki::{Pki, PkiError};
+use crate::apiserver::{self, ApiServer, Config, Tokens, User};
+use crate::base::clock::Clock;
+use crate::base::ids::Ids;
+use crate::client::{self, Context};
+use crate::gitops::sync::engine::{self, Settings};
+use crate::kubelet::Kubelets;
+use crate::kubelet::runtime::RuntimeError;
+use crate::kubelet::streams::HostStreams;
+use crate::store::memory::Memory;
+use crate::store::redb::{OpenError, Redb};
+use crate::store::{Store, history};
+use crate::{controllers, scheduler};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long the parts may take to stop; a supervisor of ours gives 5 s for everything.
+const PARTS_STOP: Duration = Duration::from_secs(3);
+/// Watches and ranges can go back this far.
+const HISTORY: Duration = Duration::from_secs(300);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("cannot listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot use the data directory")]
+    Data(#[from] io::Error),
+    #[error("cannot open the store")]
+    Store(#[from] OpenError),
+    #[error("cannot set up certificates")]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error("cannot use this machine's Podman")]
+    Podman(#[from] RuntimeError),
+    #[error(transparent)]
+    Apps(#[from] AppError),
+}
+
+/// A running cluster. Dropping it without [`Cluster::shutdown`] is a crash, which it survives.
+pub struct Cluster {
+    paths: Paths,
+    client: kube::Client,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+    serving: CancellationToken,
+    supervisor: Supervisor,
+    address: Option<SocketAddr>,
+    context: Context,
+    _lock: Option<Lock>,
+}
+
+impl Cluster {
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        client::install_crypto();
+        let paths = Paths::new(options.data_dir.clone());
+        let daemon = options.mode == Mode::Daemon;
+        // A look at a directory that does not exist must not make it.
+        let in_memory = options.mode == Mode::ReadOnly && !paths.store().exists();
+        let lock = if in_memory { None } else { Some(paths.lock(daemon)?) };
+        let listener = if daemon { Some(listen(options.listen).await?) } else { None };
+        let ids = Ids::random();
+        let registry = Arc::new(Registry::builtin());
+        let store: Arc<dyn Store> = if in_memory { Memory::new() } else { open(&paths, &registry).await? };
+        let streams = Arc::new(HostStreams::default());
+        let mut config = Config::new(store.clone(), registry.clone());
+        config.ids = ids.clone();
+        config.streams = streams.clone();
+        let pki = match &listener {
+            Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
+            None => None,
+        };
+        if let Some(pki) = &pki {
+            config.tokens = Tokens::new([(pki.token.clone(), User::master("selkie-admin"))]);
+        }
+        let api = ApiServer::new(config);
+        let shutdown = CancellationToken::new();
+        let client = client::in_process(&api, User::master("system:selkie"));
+        bootstrap::apply(&client).await?;
+
+        let mut cluster = Self {
+            context: Context::new(client.clone(), Clock::System, ids.clone(), shutdown.child_token()),
+            supervisor: Supervisor::new(shutdown.clone()),
+            serving: CancellationToken::new(),
+            paths,
+            client,
+            store,
+            shutdown,
+            address: None,
+            _lock: lock,
+        };
+        if options.mode != Mode::ReadOnly {
+            cluster.start_parts(&options, &streams, &ids, registry).await?;
+        }
+        if let (Some(listener), Some(pki)) = (listener, pki) {
+            cluster.serve(api, listener, pki)?;
+        }
+        Ok(cluster)
+    }
+
+    async fn start_parts(
+        &mut self,
+        options: &Options,
+        streams: &Arc<HostStreams>,
+        ids: &Ids,
+        registry: Arc<Registry>,
+    ) -> Result<(), StartError> {
+        let id = credentials::cluster_id(&self.paths, ids)?;
+        let connected = hosts::connect(options, &self.paths, &id).await?;
+        let kubelets = Kubelets::new(self.context.clone(), streams.clone());
+        for host in connected {
+            let (kubelets, node, runtime) = (kubelets.clone(), host.node, host.runtime);
+            let label = node.name.clone();
+            self.supervisor.keep("kubelet", label, move || {
+                let (kubelets, node, runtime) = (kubelets.clone(), node.clone(), runtime.clone());
+                async move { kubelets.run(node, runtime).await }
+            });
+        }
+        let context = self.context.clone();
+        self.supervisor.keep("controllers", String::new(), move || controllers::run(context.clone()));
+        let context = self.context.clone();
+        self.supervisor.keep("scheduler", String::new(), move || scheduler::run(context.clone()));
+        let store = self.store.clone();
+        self.supervisor.keep("compaction", String::new(), move || history::keep(store.clone(), HISTORY));
+        if options.mode == Mode::Daemon {
+            apps::declare(&self.client, &options.apps).await?;
+            let settings = Settings::new(self.paths.repositories(), registry, options.reporter.clone());
+            let context = self.context.clone();
+            self.supervisor.keep("gitops", String::new(), move || engine::run(context.clone(), settings.clone()));
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, api: Arc<ApiServer>, listener: TcpListener, pki: Pki) -> Result<(), StartError> {
+        let address = listener.local_addr()?;
+        credentials::write_kubeconfig(&self.paths, address, &pki)?;
+        self.address = Some(address);
+        let serving = self.serving.clone();
+        tokio::spawn(async move { api.serve(listener, pki.tls, serving.cancelled_owned()).await });
+        Ok(())
+    }
+
+    /// A client with every right, without the network.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Where the API is served, in daemon mode.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Stops everything, containers excepted: no new requests, then no decisions, then the store.
+    pub async fn shutdown(self) {
+        self.serving.cancel();
+        self.shutdown.cancel();
+        self.supervisor.finish(PARTS_STOP).await;
+        self.store.close().await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+async fn open(paths: &Paths, registry: &Arc<Registry>) -> Result<Arc<dyn Store>, StartError> {
+    let (path, extract) = (paths.store(), apiserver::extract(registry.clone()));
+    let opened = tokio::task::spawn_blocking(move || Redb::open(path, extract)).await;
+    Ok(opened.map_err(|panic| io::Error::other(panic.to_string()))??)
+}
