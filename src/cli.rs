@@ -1,9 +1,103 @@
-//! The command line: one file per verb.
+//! The command line: one file per verb, settings, output. Nothing below knows that a person looks.
 
+mod actual;
+mod apply;
+mod completion;
+mod connection;
+mod delete;
+mod diff;
+mod error;
+mod exec;
+mod get;
+mod hosts;
+mod kubeconfig;
+mod logs;
+mod manifests;
 pub mod output;
+mod plan;
+mod resources;
+mod settings;
+mod status;
+mod up;
+mod wait;
 
+pub use error::CliError;
+pub use settings::Global;
+
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+const ABOUT: &str = "Run containers on plain machines from git";
+
+const AFTER_HELP: &str = "\
+Every flag is also a variable (SELKIE_DATA_DIR for --data-dir) and a key of the configuration file
+(dataDir); a flag wins over the variable, the variable over the file.
+
+Verbs that speak to a cluster find it by --kubeconfig or KUBECONFIG, else by --data-dir. apply, plan,
+diff, get and status need no daemon: without one they open the data directory themselves.
+
+Examples:
+  selkie up --app hello=examples/hello       start the daemon and watch a directory
+  selkie plan -f examples/hello              show what would change
+  selkie apply -f examples/hello             change it, and wait until it is ready
+  kubectl --kubeconfig <(selkie kubeconfig) get pods";
+
+#[derive(Parser)]
+#[command(name = "selkie", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Up(up::Up),
+    Apply(apply::Apply),
+    Plan(plan::Plan),
+    Diff(diff::Diff),
+    Status(status::StatusArgs),
+    Get(get::Get),
+    Logs(logs::Logs),
+    Exec(exec::Exec),
+    Delete(delete::Delete),
+    Wait(wait::Wait),
+    Kubeconfig(kubeconfig::Kubeconfig),
+    Completion(completion::Completion),
+    Version(completion::Version),
+}
+
+/// Parses the command line and runs the verb; every error ends here, once, on stderr.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match settings::parse() {
+        Ok(cli) => cli,
+        Err(error) => return error.report(),
+    };
+    let global = cli.global;
+    global.color.apply();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CliError::new(format!("cannot start the async runtime: {error}")).report(),
+    };
+    let result = runtime.block_on(async move {
+        match cli.verb {
+            Verb::Up(verb) => verb.run(global).await,
+            Verb::Apply(verb) => verb.run(global).await,
+            Verb::Plan(verb) => verb.run(global).await,
+            Verb::Diff(verb) => verb.run(global).await,
+            Verb::Status(verb) => verb.run(global).await,
+            Verb::Get(verb) => verb.run(global).await,
+            Verb::Logs(verb) => verb.run(global).await,
+            Verb::Exec(verb) => verb.run(global).await,
+            Verb::Delete(verb) => verb.run(global).await,
+            Verb::Wait(verb) => verb.run(global).await,
+            Verb::Kubeconfig(verb) => verb.run(global).await,
+            Verb::Completion(verb) => verb.run(),
+            Verb::Version(verb) => verb.run(),
+        }
+    });
+    // Blocking reads (stdin, notify) must not keep the process alive.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| error.report())
 }

@@ -32,5 +32,10 @@ pub fn report(report: &Report, format: Format) -> String {
     }
 }
 
+/// Any value as YAML.
+pub fn yaml(value: &serde_json::Value) -> String {
+    serde_yaml::to_string(value).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests;

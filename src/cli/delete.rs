@@ -1,0 +1,123 @@
+//! `selkie delete`: objects by name or selector, or those of manifests.
+
+use super::connection::Connection;
+use super::manifests::{self, Manifests};
+use super::resources;
+use super::{CliError, Global};
+use crate::api::registry::Registry;
+use clap::Args;
+use kube::api::{DeleteParams, DynamicObject, ListParams};
+use kube::{Api, ResourceExt};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Delete objects, and wait until they are gone
+#[derive(Args)]
+pub struct Delete {
+    /// TYPE NAME... or TYPE/NAME...
+    #[arg(value_name = "TYPE/NAME", required_unless_present = "filename")]
+    what: Vec<String>,
+    /// Delete the objects of these manifests
+    #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "what")]
+    filename: Vec<String>,
+    /// Namespace of the objects
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Label selector instead of names
+    #[arg(short = 'l', long)]
+    selector: Option<String>,
+    /// Wait until the objects are gone
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    wait: bool,
+    /// How long to wait, in seconds
+    #[arg(long, default_value_t = 60)]
+    timeout: u64,
+    /// Seconds given to containers to stop [default: what each pod says]
+    #[arg(long)]
+    grace_period: Option<u32>,
+    /// Do not fail when an object is already gone
+    #[arg(long)]
+    ignore_not_found: bool,
+}
+
+impl Delete {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        let connection = Connection::to_server(&global).await?;
+        let known = resources::discover(&connection.client).await?;
+        let mut targets: Vec<(Api<DynamicObject>, String, String)> = Vec::new();
+        if !self.filename.is_empty() {
+            let manifests = Manifests::new(self.filename.clone(), true, self.namespace.clone());
+            let rendered = manifests.read(&global, &Registry::builtin()).await?;
+            for object in manifests::ids(&rendered)?.into_iter().rev() {
+                let resource = known
+                    .iter()
+                    .find(|resource| resource.api.api_version == object.api_version && resource.api.kind == object.kind)
+                    .ok_or_else(|| {
+                        CliError::new(format!("the server has no kind {} in {}", object.kind, object.api_version))
+                    })?;
+                let label = format!("{}/{}", resource.api.plural, object.name);
+                targets.push((resource.api(&connection.client, Some(&object.namespace)), object.name, label));
+            }
+        } else {
+            for asked in resources::parse(&known, &self.what)? {
+                let api = asked.resource.api(&connection.client, Some(&self.namespace));
+                let plural = &asked.resource.api.plural;
+                match (&asked.name, &self.selector) {
+                    (Some(name), _) => targets.push((api, name.clone(), format!("{plural}/{name}"))),
+                    (None, Some(selector)) => {
+                        for object in api.list_metadata(&ListParams::default().labels(selector)).await? {
+                            let name = object.name_any();
+                            targets.push((api.clone(), name.clone(), format!("{plural}/{name}")));
+                        }
+                    }
+                    (None, None) => {
+                        return Err(CliError::new("name the objects to delete, or select them with -l").code(2));
+                    }
+                }
+            }
+        }
+        self.delete(targets).await
+    }
+
+    async fn delete(&self, targets: Vec<(Api<DynamicObject>, String, String)>) -> Result<ExitCode, CliError> {
+        let mut parameters = DeleteParams::background();
+        parameters.grace_period_seconds = self.grace_period;
+        let mut waiting = Vec::new();
+        for (api, name, label) in targets {
+            match api.delete(&name, &parameters).await {
+                Ok(answer) => {
+                    println!("{label} deleted");
+                    let uid = answer.left().and_then(|object| object.uid());
+                    waiting.push((api, name, label, uid));
+                }
+                Err(kube::Error::Api(status))
+                    if status.code == 404 && (self.ignore_not_found || !self.filename.is_empty()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !self.wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.timeout);
+        for (api, name, label, uid) in waiting {
+            // A poll, not a watch: the object is nearly always gone at the first look.
+            while let Some(found) = api.get_metadata_opt(&name).await? {
+                if uid.is_some() && found.uid() != uid {
+                    break;
+                }
+                if tokio::time::Instant::now() > deadline {
+                    let held = found.finalizers().join(", ");
+                    let why = if held.is_empty() {
+                        "its containers may still be stopping".to_string()
+                    } else {
+                        format!("held by the finalizers {held}")
+                    };
+                    return Err(CliError::new(format!("{label} is still there after {} s: {why}", self.timeout))
+                        .hint("wait longer with --timeout"));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

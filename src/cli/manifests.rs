@@ -1,0 +1,91 @@
+//! `-f`: files, directories, git sources and standard input become objects with their places.
+
+use super::{CliError, Global};
+use crate::api::changeset::ObjectId;
+use crate::api::registry::Registry;
+use crate::gitops::render::{Rendered, render};
+use crate::gitops::sources::{File, Location, Snapshot, SourceError, open};
+use crate::gitops::sync::SyncError;
+use clap::Args;
+use std::io::Read;
+
+#[derive(Args, Clone)]
+pub struct Manifests {
+    /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
+    #[arg(short, long, required = true, value_name = "FILE|DIR|-")]
+    filename: Vec<String>,
+    /// Look into subdirectories too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+}
+
+impl Manifests {
+    pub fn new(filename: Vec<String>, recursive: bool, namespace: String) -> Self {
+        Self { filename, recursive, namespace }
+    }
+
+    /// Reads and renders everything. Errors of single files are in the result, all of them.
+    pub async fn read(&self, global: &Global, registry: &Registry) -> Result<Rendered, CliError> {
+        let mut files = Vec::new();
+        let mut rejected = Vec::new();
+        for name in &self.filename {
+            let snapshot = if name == "-" { stdin()? } else { self.fetch(global, name).await? };
+            files.extend(snapshot.files);
+            rejected.extend(snapshot.rejected);
+            for warning in snapshot.warnings {
+                eprintln!("warning: {warning}");
+            }
+        }
+        let rendered = render(&Snapshot::new(self.filename.join(", "), files, rejected), registry, &self.namespace);
+        if rendered.objects.is_empty() && rendered.errors.is_empty() {
+            return Err(CliError::new(format!("no manifests in {}", self.filename.join(", ")))
+                .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
+        }
+        Ok(rendered)
+    }
+
+    async fn fetch(&self, global: &Global, name: &str) -> Result<Snapshot, CliError> {
+        let failed = |error: SourceError| CliError::new(CliError::chain(&error));
+        let location = Location::parse(name).map_err(failed)?;
+        let repositories = crate::daemon::paths::Paths::new(global.data_dir()?).repositories();
+        open(&location, &repositories, self.recursive).fetch().await.map_err(failed)
+    }
+}
+
+fn stdin() -> Result<Snapshot, CliError> {
+    let limit = crate::gitops::sources::MAX_TOTAL_BYTES;
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| CliError::new(format!("standard input: {error}")))?;
+    if bytes.len() as u64 > limit {
+        return Err(CliError::new(format!("standard input is larger than {} MiB", limit >> 20)));
+    }
+    Ok(Snapshot::new("standard input", vec![File { path: "<stdin>".into(), bytes: bytes.into() }], Vec::new()))
+}
+
+/// The identities of what was read, for verbs that only name objects. Errors end the verb.
+pub fn ids(rendered: &Rendered) -> Result<Vec<ObjectId>, CliError> {
+    if !rendered.errors.is_empty() {
+        return Err(refused(&SyncError::Manifests(rendered.errors.clone())));
+    }
+    Ok(rendered.objects.iter().map(|manifest| manifest.id.clone()).collect())
+}
+
+/// Every error on a line of its own; nothing was applied.
+pub fn refused(error: &SyncError) -> CliError {
+    match error {
+        SyncError::Manifests(errors) => {
+            let count = if errors.len() == 1 { "1 error".to_string() } else { format!("{} errors", errors.len()) };
+            CliError::new(format!(
+                "{count}, nothing was changed\n{}",
+                error.lines().iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+            ))
+        }
+        other => CliError::new(CliError::chain(other)),
+    }
+}

@@ -1,0 +1,211 @@
+//! `selkie status`: applications, workloads and hosts at a glance.
+
+use super::connection::Connection;
+use super::get::align;
+use super::{CliError, Global};
+use crate::client::raw;
+use crate::daemon::Mode;
+use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::sources::short;
+use clap::{Args, ValueEnum};
+use http::Method;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Show applications, workloads and hosts at a glance
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Yaml,
+}
+
+/// Workloads worth a line each.
+const WORKLOADS: [(&str, &str, &str); 5] = [
+    ("/apis/apps/v1/deployments", "apps/v1", "Deployment"),
+    ("/apis/apps/v1/statefulsets", "apps/v1", "StatefulSet"),
+    ("/apis/apps/v1/daemonsets", "apps/v1", "DaemonSet"),
+    ("/apis/batch/v1/jobs", "batch/v1", "Job"),
+    ("/apis/apps/v1/replicasets", "apps/v1", "ReplicaSet"),
+];
+
+impl StatusArgs {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
+        let overview = overview(&connection.client).await;
+        let daemon = connection.cluster.is_none();
+        connection.close().await;
+        let overview = overview?;
+        match self.output {
+            Format::Json => println!("{}", serde_json::to_string_pretty(&overview)?),
+            Format::Yaml => print!("{}", super::output::yaml(&overview)),
+            Format::Text => {
+                print_text(&overview);
+                if !daemon {
+                    eprintln!("No daemon runs: this is what the data directory says. Start one with `selkie up`.");
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn items(client: &kube::Client, path: &str) -> Result<Vec<Value>, CliError> {
+    let bytes = match raw::request(client, Method::GET, path, None).await {
+        Ok(bytes) => bytes,
+        // A server without this kind has none of it.
+        Err(error) if raw::is_not_found(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut list: Value = serde_json::from_slice(&bytes)?;
+    Ok(match list.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    })
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+async fn overview(client: &kube::Client) -> Result<Value, CliError> {
+    let applications: Vec<Value> =
+        items(client, "/apis/selkie.dev/v1alpha1/applications").await?.iter().map(application).collect();
+    let mut workloads = Vec::new();
+    for (path, api_version, kind) in WORKLOADS {
+        for mut object in items(client, path).await? {
+            object["apiVersion"] = json!(api_version);
+            object["kind"] = json!(kind);
+            // ReplicaSets of a Deployment are told by it.
+            if kind != "ReplicaSet" || object.pointer("/metadata/ownerReferences").is_none() {
+                workloads.push(workload(&object));
+            }
+        }
+    }
+    let pods = items(client, "/api/v1/pods").await?;
+    let hosts: Vec<Value> = items(client, "/api/v1/nodes").await?.iter().map(|node| host(node, &pods)).collect();
+    let waiting: Vec<Value> = pods
+        .iter()
+        .filter(|pod| text(pod, "/spec/nodeName").is_empty())
+        .map(|pod| json!({"namespace": text(pod, "/metadata/namespace"), "name": text(pod, "/metadata/name"), "reason": unscheduled(pod)}))
+        .collect();
+    Ok(json!({"applications": applications, "workloads": workloads, "hosts": hosts, "unscheduled": waiting}))
+}
+
+fn application(object: &Value) -> Value {
+    let condition = condition(object, "Ready");
+    let source = ["/spec/source/path", "/spec/source/repoURL"]
+        .iter()
+        .map(|pointer| text(object, pointer))
+        .find(|text| !text.is_empty());
+    json!({
+        "name": text(object, "/metadata/name"),
+        "source": source.unwrap_or_default(),
+        "revision": short(text(object, "/status/revision")),
+        "objects": object.pointer("/status/inventory").and_then(Value::as_array).map_or(0, Vec::len),
+        "status": match condition.map(|one| text(one, "/status")) { Some("True") => "Ready", Some("False") => "Failed", _ => "Syncing" },
+        "message": condition.map(|one| text(one, "/message")).unwrap_or_default(),
+    })
+}
+
+fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    object.pointer("/status/conditions")?.as_array()?.iter().find(|one| one["type"] == name)
+}
+
+fn workload(object: &Value) -> Value {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let (ready, wanted) = match text(object, "/kind") {
+        "Job" => {
+            (number("/status/succeeded"), object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1))
+        }
+        "DaemonSet" => (number("/status/numberReady"), number("/status/desiredNumberScheduled")),
+        _ => (number("/status/readyReplicas"), number("/spec/replicas")),
+    };
+    let (state, message) = match readiness::of(object) {
+        Readiness::Ready => ("Ready", String::new()),
+        Readiness::Progressing(why) => ("Progressing", why),
+        Readiness::Failed(why) => ("Failed", why),
+    };
+    json!({
+        "kind": text(object, "/kind"), "namespace": text(object, "/metadata/namespace"), "name": text(object, "/metadata/name"),
+        "ready": ready, "wanted": wanted, "status": state, "message": message,
+    })
+}
+
+fn host(node: &Value, pods: &[Value]) -> Value {
+    let name = text(node, "/metadata/name");
+    let ready = condition(node, "Ready");
+    let mine = pods.iter().filter(|pod| {
+        text(pod, "/spec/nodeName") == name && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+    });
+    json!({
+        "name": name,
+        "status": match ready.map(|one| text(one, "/status")) { Some("True") => "Ready", Some("False") => "NotReady", _ => "Unknown" },
+        "schedulable": node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true),
+        "pods": mine.count(),
+        "cpu": text(node, "/status/allocatable/cpu"),
+        "memory": text(node, "/status/allocatable/memory"),
+        "runtime": text(node, "/status/nodeInfo/containerRuntimeVersion"),
+        "message": ready.filter(|one| text(one, "/status") != "True").map(|one| text(one, "/message")).unwrap_or_default(),
+    })
+}
+
+fn unscheduled(pod: &Value) -> String {
+    condition(pod, "PodScheduled")
+        .map(|one| text(one, "/message"))
+        .filter(|message| !message.is_empty())
+        .unwrap_or("waiting for the scheduler")
+        .to_string()
+}
+
+fn print_text(overview: &Value) {
+    let section = |key: &str, header: &[&str], row: &dyn Fn(&Value) -> Vec<String>| {
+        let entries = overview[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        if entries.is_empty() {
+            return;
+        }
+        let mut rows = vec![header.iter().map(|name| (*name).to_string()).collect::<Vec<_>>()];
+        rows.extend(entries.iter().map(row));
+        anstream::print!("{}\n", align(&rows));
+    };
+    let cell = |object: &Value, key: &str| match &object[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    section("applications", &["APPLICATION", "STATUS", "REVISION", "OBJECTS", "SOURCE", "MESSAGE"], &|one| {
+        ["name", "status", "revision", "objects", "source", "message"].iter().map(|key| cell(one, key)).collect()
+    });
+    section("workloads", &["WORKLOAD", "NAMESPACE", "READY", "STATUS", "MESSAGE"], &|one| {
+        let name = format!("{}/{}", cell(one, "kind").to_lowercase(), cell(one, "name"));
+        vec![
+            name,
+            cell(one, "namespace"),
+            format!("{}/{}", one["ready"], one["wanted"]),
+            cell(one, "status"),
+            cell(one, "message"),
+        ]
+    });
+    section("hosts", &["HOST", "STATUS", "PODS", "CPU", "MEMORY", "RUNTIME", "MESSAGE"], &|one| {
+        let cordoned = if one["schedulable"] == false { ",SchedulingDisabled" } else { "" };
+        let status = format!("{}{cordoned}", cell(one, "status"));
+        vec![
+            cell(one, "name"),
+            status,
+            cell(one, "pods"),
+            cell(one, "cpu"),
+            cell(one, "memory"),
+            cell(one, "runtime"),
+            cell(one, "message"),
+        ]
+    });
+    section("unscheduled", &["WAITING POD", "NAMESPACE", "WHY"], &|one| {
+        vec![cell(one, "name"), cell(one, "namespace"), cell(one, "reason")]
+    });
+}
