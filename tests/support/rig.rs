@@ -59,6 +59,11 @@ impl Rig {
         std::fs::read(archive).expect("the archive").into()
     }
 
+    /// Makes the image available under another name.
+    pub async fn load(&self, reference: &str) {
+        self.cli(&["tag", IMAGE, reference]);
+    }
+
     pub async fn podman(&self, cluster: &str) -> Podman {
         Podman::connect(&self.url, cluster).await.expect("a connection")
     }

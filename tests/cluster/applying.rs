@@ -1,0 +1,132 @@
+//! One-shots: plan, apply, diff, status, get, logs, exec, wait, delete, with and without a daemon.
+
+use crate::daemon::{selkie, text};
+use crate::setting::{Folder, Setting, edit};
+
+fn guestbook(folder: &Folder, port: &str) -> String {
+    let replaced = format!(":{port}/");
+    let listen = format!("\"{port}\"");
+    let number = format!(": {port}");
+    let path = folder.example("guestbook", &[(":8091/", &replaced), ("\"8091\"", &listen), (": 8091", &number)]);
+    path.display().to_string()
+}
+
+#[test]
+fn a_two_tier_application_is_planned_applied_changed_and_deleted() {
+    let folder = Folder::new();
+    let example = guestbook(&folder, "18091");
+    let setting = Setting::start(folder, &[]);
+    let daemon = &setting.daemon;
+
+    let plan = daemon.selkie(&["plan", "-f", &example]);
+    assert!(
+        plan.contains("+ ") && plan.contains("Plan: 8 to add, 0 to change, 0 to delete; 0 pods to restart."),
+        "{plan}"
+    );
+    assert!(
+        !plan.contains("example-only-token") && !plan.contains("ZXhhbXBsZS1vbmx5"),
+        "the Secret is not shown:\n{plan}"
+    );
+    assert_eq!(daemon.try_selkie(&["diff", "-f", &example]).status.code(), Some(1));
+
+    daemon.selkie(&["apply", "-f", &example]);
+    setting.wait_rolled_out("guestbook", "web", 2);
+    setting.wait_rolled_out("guestbook", "store", 1);
+    let pod = daemon.value(&["pods", "-n", "guestbook", "-l", "app=web"], "{.items[0].metadata.name}");
+    let page = daemon.selkie(&[
+        "exec",
+        "-n",
+        "guestbook",
+        &pod,
+        "--",
+        "wget",
+        "-q",
+        "-O",
+        "-",
+        "http://127.0.0.1:8080/cgi-bin/guestbook",
+    ]);
+    assert!(page.contains("The guestbook") && page.contains("The first entry"), "{page}");
+    assert_eq!(
+        daemon.try_selkie(&["exec", "-n", "guestbook", &pod, "--", "sh", "-c", "exit 7"]).status.code(),
+        Some(7)
+    );
+    let again = daemon.selkie(&["plan", "-f", &example]);
+    assert!(again.contains("Plan: 0 to add, 0 to change, 0 to delete; 0 pods to restart."), "{again}");
+    let diff = daemon.try_selkie(&["diff", "-f", &example]);
+    assert_eq!(
+        diff.status.code(),
+        Some(0),
+        "{}{}",
+        String::from_utf8_lossy(&diff.stdout),
+        String::from_utf8_lossy(&diff.stderr)
+    );
+    let status = daemon.selkie(&["status"]);
+    assert!(status.contains("guestbook") && status.contains("web") && status.contains("one"), "{status}");
+    let got = daemon.selkie(&["get", "deploy,pods", "-n", "guestbook"]);
+    assert!(got.contains("deployment/web") && got.contains("2/2"), "{got}");
+
+    // A rolling update never has fewer than two ready pods.
+    edit(
+        std::path::Path::new(&example).join("web.yaml").as_path(),
+        "replicas: 2\n",
+        "replicas: 2\n  minReadySeconds: 1\n",
+    );
+    edit(
+        std::path::Path::new(&example).join("web.yaml").as_path(),
+        "timeoutSeconds: 3\n          readinessProbe",
+        "timeoutSeconds: 4\n          readinessProbe",
+    );
+    let plan = daemon.selkie(&["plan", "-f", &example]);
+    assert!(
+        plan.contains("~ ") && plan.contains("Plan: 0 to add, 1 to change, 0 to delete; 2 pods to restart."),
+        "{plan}"
+    );
+    daemon.selkie(&["apply", "-f", &example, "--wait=false"]);
+    let mut fewest = u32::MAX;
+    daemon.wait_for("the update is done", || {
+        let value = daemon.value(&["deploy", "web", "-n", "guestbook"], "{.metadata.generation} {.status.observedGeneration} {.status.readyReplicas} {.status.updatedReplicas} {.status.replicas}");
+        let fields: Vec<u32> = value.split(' ').map(|field| field.parse().unwrap_or(0)).collect();
+        fewest = fewest.min(fields.get(2).copied().unwrap_or(0));
+        matches!(fields.as_slice(), [generation, observed, 2, 2, 2] if generation == observed)
+    });
+    assert!(fewest >= 2, "there were only {fewest} ready pods at one time");
+
+    daemon.selkie(&["delete", "-f", &example]);
+    daemon.wait_for("every container is gone", || setting.folder.containers("{{.ID}}").is_empty());
+    assert!(!daemon.try_kubectl(&["get", "namespace", "guestbook"]).status.success());
+}
+
+#[test]
+fn a_one_shot_needs_no_daemon_and_a_later_daemon_adopts_it() {
+    let folder = Folder::new();
+    let example = guestbook(&folder, "18092");
+    let host = folder.host();
+    let plan = text("plan", &selkie(&folder.data(), &["plan", "-f", &example]));
+    assert!(plan.contains("Plan: 8 to add"), "{plan}");
+    assert!(!folder.data().join("store.redb").exists(), "a plan leaves nothing behind");
+
+    text("apply", &selkie(&folder.data(), &["apply", "-f", &example, "--host", &host]));
+    let running = folder.containers("{{.ID}}");
+    assert_eq!(running.len(), 3, "{running:?}");
+    let listed = text("get", &selkie(&folder.data(), &["get", "deploy", "-n", "guestbook"]));
+    assert!(listed.contains("2/2"), "{listed}");
+
+    let setting = Setting::start(folder, &[]);
+    setting.wait_rolled_out("guestbook", "web", 2);
+    assert_eq!(setting.folder.containers("{{.ID}}"), running, "the daemon adopts what runs");
+}
+
+#[test]
+fn logs_wait_and_kubectl_work_on_a_job() {
+    let setting = Setting::start(Folder::new(), &[]);
+    let manifest = setting.folder.path().join("job.yaml");
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: count\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n        - name: count\n          image: localhost/selkie-demo:1\n          command: [sh, -c, 'for i in 1 2 3; do echo line $i; done']\n";
+    std::fs::write(&manifest, job).unwrap();
+    let file = manifest.display().to_string();
+    setting.daemon.selkie(&["apply", "-f", &file]);
+    setting.daemon.kubectl(&["wait", "--for=condition=complete", "job/count", "--timeout=60s"]);
+    assert_eq!(setting.daemon.selkie(&["logs", "job/count"]), "line 1\nline 2\nline 3\n");
+    assert_eq!(setting.daemon.kubectl(&["logs", "job/count", "--tail=1"]), "line 3\n");
+    setting.daemon.kubectl(&["delete", "job", "count"]);
+    setting.daemon.wait_for("its pods go with it", || setting.daemon.value(&["pods"], "{.items}") == "[]");
+}

@@ -1,0 +1,183 @@
+//! A real `selkie up` in a directory of its own, and kubectl pointed at it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+pub const SELKIE: &str = env!("CARGO_BIN_EXE_selkie");
+/// Long enough for a loaded machine; a passing test never waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon that is killed, and whose containers are removed, when it goes out of scope.
+pub struct Daemon {
+    child: Child,
+    pub data: PathBuf,
+    args: Vec<String>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Daemon {
+    /// Starts `selkie up` on an own data directory and port with `args` and waits until it is ready.
+    pub fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let data = folder.path().join("data");
+        let mut daemon = Self::start_in(&data, args);
+        daemon._folder = Some(folder);
+        daemon
+    }
+
+    /// The same on a data directory that outlives the daemon.
+    pub fn start_in(data: &Path, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_string()).collect();
+        let child = spawn(data, &args);
+        let mut daemon = Self { child, data: data.into(), args, _folder: None };
+        daemon.wait_ready();
+        daemon
+    }
+
+    fn wait_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the daemon's state") {
+                panic!("the daemon ended with {status}:\n{}", self.log());
+            }
+            let ready = self.kubeconfig().exists() && self.try_kubectl(&["get", "--raw", "/readyz"]).status.success();
+            if ready {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the daemon is not ready:\n{}", self.log());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data.join("kubeconfig")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the daemon printed so far, both streams.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_path(&self.data)).unwrap_or_default()
+    }
+
+    /// `kill -9`, at whatever line it is.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM; returns how long the daemon took to end, and fails if it did not end well.
+    pub fn stop(&mut self) -> Duration {
+        let begun = Instant::now();
+        run("kill", &["-TERM", &self.pid().to_string()]);
+        let status = self.child.wait().expect("the daemon's end");
+        assert!(status.success(), "the daemon ended with {status}:\n{}", self.log());
+        begun.elapsed()
+    }
+
+    /// The same daemon again, after `kill` or `stop`.
+    pub fn restart(&mut self) {
+        let _ = std::fs::remove_file(self.kubeconfig());
+        self.child = spawn(&self.data, &self.args);
+        self.wait_ready();
+    }
+
+    pub fn try_kubectl(&self, args: &[&str]) -> Output {
+        Command::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .arg(format!("--cache-dir={}", self.data.join("kubectl-cache").display()))
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .expect("kubectl on the PATH")
+    }
+
+    /// kubectl's standard output; fails the test when kubectl fails.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        text(&format!("kubectl {args:?}"), &self.try_kubectl(args))
+    }
+
+    pub fn try_selkie(&self, args: &[&str]) -> Output {
+        selkie(&self.data, args)
+    }
+
+    /// selkie's standard output; fails the test when selkie fails.
+    pub fn selkie(&self, args: &[&str]) -> String {
+        text(&format!("selkie {args:?}"), &self.try_selkie(args))
+    }
+
+    /// One value by JSONPath, empty when there is none.
+    pub fn value(&self, what: &[&str], path: &str) -> String {
+        let output = format!("jsonpath={path}");
+        let mut args = vec!["get"];
+        args.extend(what);
+        args.extend(["-o", &output]);
+        String::from_utf8_lossy(&self.try_kubectl(&args).stdout).trim().to_string()
+    }
+
+    /// Looks again until `condition` holds.
+    pub fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        wait_until(what, || self.log(), &mut condition);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's output:\n{}", self.log());
+        }
+    }
+}
+
+/// Runs `selkie` on a data directory, without the user's own settings.
+pub fn selkie(data: &Path, args: &[&str]) -> Output {
+    clean(Command::new(SELKIE).args(args), data).stdin(Stdio::null()).output().expect("selkie runs")
+}
+
+fn clean<'a>(command: &'a mut Command, data: &Path) -> &'a mut Command {
+    command.env("SELKIE_DATA_DIR", data).env("SELKIE_CONFIG", "/dev/null").env_remove("KUBECONFIG").env("NO_COLOR", "1")
+}
+
+fn log_path(data: &Path) -> PathBuf {
+    data.with_extension("log")
+}
+
+fn spawn(data: &Path, args: &[String]) -> Child {
+    std::fs::create_dir_all(data).expect("a data directory");
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(data)).expect("a log file");
+    let errors = log.try_clone().expect("a log file");
+    let mut command = Command::new(SELKIE);
+    command.args(["up", "--listen", "127.0.0.1:0", "--log", "info"]).args(args);
+    clean(&mut command, data).stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("selkie starts")
+}
+
+/// Looks again until `condition` holds; `context` is shown when it never does.
+pub fn wait_until(what: &str, context: impl Fn() -> String, condition: &mut dyn FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never came true: {what}\n{}", context());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// A command's standard output; fails the test when it fails.
+pub fn run<S: AsRef<OsStr> + std::fmt::Debug>(program: &str, args: &[S]) -> String {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    text(&format!("{program} {args:?}"), &output)
+}
+
+pub fn text(what: &str, output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{what} ended with {}:\n{out}{err}", output.status);
+    out.into_owned()
+}
