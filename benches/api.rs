@@ -1,0 +1,185 @@
+//! The API server over TLS with keep-alive: creates, gets, lists, the chain from a Deployment to
+//! bound pods, memory. Each beside a bare HTTPS server that answers the same bytes from memory, and,
+//! for creates, beside writing and syncing the same bytes to a file.
+//!
+//!   cargo bench --bench api
+
+#[path = "support/bare.rs"]
+mod bare;
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/https.rs"]
+mod https;
+
+use bytes::Bytes;
+use daemon::Daemon;
+use http::Method;
+use https::{Connection, Outcome, Target, load};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+const TIME: Duration = Duration::from_secs(3);
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn main() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let bare = bare::Server::start().await;
+    let base = Target::at(bare.address, &bare.ca);
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let target = Target::of(&daemon.kubeconfig());
+    let mut one = target.connect().await;
+    println!("{:42} {:>12} {:>10} {:>10}   beside", "", "selkie", "p50", "p99");
+    println!("{:42} {:>9} ms", "cold start to serving", daemon.cold_start.as_millis());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    println!("{:42} {:>9.1} MB", "memory, idle control plane", daemon.memory());
+
+    let synced = fsync_loop(&daemon, &config_map("sync", 0));
+    for connections in [1, 16] {
+        let outcome = load(&target, connections, TIME, move |client, n| {
+            (
+                Method::POST,
+                "/api/v1/namespaces/default/configmaps".into(),
+                config_map(&format!("c{connections}-{client}"), n),
+            )
+        })
+        .await;
+        let ratio = outcome.per_second / synced;
+        print(
+            &format!("durable creates, {connections} connections"),
+            &outcome,
+            &format!("write+fsync {synced:.0}/s, ratio {ratio:.2}"),
+        );
+    }
+
+    create_pods(&mut one, 1000).await;
+    let pod = one.send(Method::GET, &format!("{PODS}/pod-7"), Bytes::new()).await;
+    let list = one.send(Method::GET, PODS, Bytes::new()).await;
+    bare.set("/get", pod);
+    bare.set("/list", list.clone());
+    let best = load(&base, 16, TIME, |_, _| (Method::GET, "/get".into(), Bytes::new())).await;
+    let outcome = load(&target, 16, TIME, |client, n| {
+        (Method::GET, format!("{PODS}/pod-{}", (client * 61 + n) % 1000), Bytes::new())
+    })
+    .await;
+    print("gets, 16 connections", &outcome, &beside(&best, &outcome));
+    let best = load(&base, 8, TIME, |_, _| (Method::GET, "/list".into(), Bytes::new())).await;
+    let outcome = load(&target, 8, TIME, |_, _| (Method::GET, PODS.into(), Bytes::new())).await;
+    print(
+        &format!("lists of 1,000 pods ({:.1} MB), 8 connections", list.len() as f64 / 1e6),
+        &outcome,
+        &beside(&best, &outcome),
+    );
+
+    let count = config_maps(&mut one, 27_000).await;
+    println!("{:42} {:>9.1} MB", format!("memory, 1,000 pods + {count} ConfigMaps"), daemon.memory());
+    drop(daemon);
+    chain().await;
+}
+
+fn print(what: &str, outcome: &Outcome, beside: &str) {
+    let ms = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
+    println!("{what:42} {:>10.0}/s {:>10} {:>10}   {beside}", outcome.per_second, ms(outcome.p50), ms(outcome.p99));
+}
+
+fn beside(best: &Outcome, outcome: &Outcome) -> String {
+    format!("bare HTTPS {:.0}/s, ratio {:.2}", best.per_second, outcome.per_second / best.per_second)
+}
+
+fn config_map(prefix: &str, n: usize) -> Bytes {
+    let data = "x".repeat(700);
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{prefix}-{n}")}, "data": {"key": data}});
+    Bytes::from(object.to_string())
+}
+
+/// Writes and syncs the same bytes, one after the other: what one client can at most get from this disk.
+fn fsync_loop(daemon: &Daemon, body: &[u8]) -> f64 {
+    let mut file = std::fs::File::create(daemon.folder.path().join("sync")).expect("a file");
+    let begun = Instant::now();
+    let mut count = 0;
+    while begun.elapsed() < Duration::from_secs(1) {
+        file.write_all(body).and_then(|()| file.sync_data()).expect("a write");
+        count += 1;
+    }
+    f64::from(count) / begun.elapsed().as_secs_f64()
+}
+
+fn pod_spec() -> Value {
+    let probe = json!({"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 5});
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": "registry.example.com/team/service:v1.2.3", "args": ["--listen=:8080", "--level=info"],
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "env": [{"name": "A", "value": "1"}, {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+            "livenessProbe": probe, "readinessProbe": probe,
+            "volumeMounts": [{"name": "config", "mountPath": "/etc/service"}],
+        })
+    };
+    json!({"containers": [container("service"), container("sidecar")], "volumes": [{"name": "config", "configMap": {"name": "service"}}]})
+}
+
+async fn create_pods(connection: &mut Connection, count: usize) {
+    for n in 0..count {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{n}"), "labels": {"app": "service"}}, "spec": pod_spec()});
+        connection.send(Method::POST, PODS, Bytes::from(pod.to_string())).await;
+    }
+}
+
+/// Fills up to `wanted` ConfigMaps, those of the create benchmark included.
+async fn config_maps(connection: &mut Connection, wanted: usize) -> usize {
+    let path = "/api/v1/namespaces/default/configmaps";
+    let list: Value = serde_json::from_slice(&connection.send(Method::GET, path, Bytes::new()).await).expect("JSON");
+    let present = list["items"].as_array().map_or(0, Vec::len);
+    for n in present..wanted {
+        connection.send(Method::POST, path, config_map("fill", n)).await;
+    }
+    present.max(wanted)
+}
+
+/// A Deployment of 1,000 replicas over 100 simulated hosts, until every pod is bound.
+async fn chain() {
+    let daemon = Daemon::start(&["--hollow-hosts", "100"]);
+    let target = Target::of(&daemon.kubeconfig());
+    let mut one = target.connect().await;
+    while count(&mut one, "/api/v1/nodes", |node| ready(node)).await < 100 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let template = json!({"metadata": {"labels": {"app": "chain"}}, "spec": pod_spec()});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "chain"},
+        "spec": {"replicas": 1000, "selector": {"matchLabels": {"app": "chain"}}, "template": template},
+    });
+    let begun = Instant::now();
+    one.send(Method::POST, "/apis/apps/v1/namespaces/default/deployments", Bytes::from(deployment.to_string())).await;
+    let bound = "/api/v1/namespaces/default/pods?fieldSelector=spec.nodeName!=&limit=1000";
+    while count(&mut one, bound, |_| true).await < 1000 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the pods are not bound");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{:42} {:>10.0}/s {:>7.0} ms total",
+        "chain: 1,000 replicas on 100 hosts, bound",
+        1000.0 / seconds,
+        seconds * 1e3
+    );
+    println!("{:42} {:>9.1} MB", "memory, with these", daemon.memory());
+}
+
+fn ready(node: &Value) -> bool {
+    node.pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+async fn count(connection: &mut Connection, path: &str, wanted: impl Fn(&Value) -> bool) -> usize {
+    let list: Value = serde_json::from_slice(&connection.send(Method::GET, path, Bytes::new()).await).expect("JSON");
+    list["items"].as_array().map_or(0, |items| items.iter().filter(|item| wanted(item)).count())
+}
