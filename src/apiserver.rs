@@ -56,6 +56,11 @@ impl Config {
             metrics: Metrics::default(),
         }
     }
+
+    /// Over an empty store in memory with all built-in kinds: for simulations and tests.
+    pub fn in_memory(clock: Clock, ids: Ids) -> Self {
+        Self { clock, ids, ..Self::new(crate::store::memory::Memory::new(), Arc::new(Registry::builtin())) }
+    }
 }
 
 /// The API server. Shared by every connection and in-process client.
