@@ -1,0 +1,160 @@
+//! The kubelet on a real Podman: what a pod's containers really do.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/rig.rs"]
+mod rig;
+
+use cluster::{Cluster, NODE, is_ready};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use rig::{IMAGE, Rig, container, pod, sandbox};
+use selkie::apiserver::{ExecOptions, LogOptions};
+use selkie::base::clock::Clock;
+use selkie::kubelet::runtime::ContainerRuntime;
+use selkie::kubelet::runtime::podman::Podman;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+async fn cluster(runtime: Podman) -> (Cluster, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::with(Arc::new(runtime), Clock::System, directory.path().into(), false).await;
+    (cluster, directory)
+}
+
+fn script(script: &str, more: Value) -> Value {
+    let mut container =
+        json!({"name": "c", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", script]});
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"terminationGracePeriodSeconds": 5, "containers": [container]})
+}
+
+const FOREVER: &str = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done";
+
+fn first(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+async fn exec(cluster: &Cluster, pod: &Value, command: &[&str]) -> (String, i32) {
+    let command = command.iter().map(|word| word.to_string()).collect();
+    let options = ExecOptions { container: "c".into(), command, stdout: true, stderr: true, ..ExecOptions::default() };
+    let mut session = cluster.streams().exec(NODE, pod, options).await.unwrap();
+    let mut text = Vec::new();
+    while let Some(piece) = session.output.recv().await {
+        let (selkie::apiserver::ExecOutput::Stdout(bytes) | selkie::apiserver::ExecOutput::Stderr(bytes)) = piece;
+        text.extend_from_slice(&bytes);
+    }
+    (String::from_utf8(text).unwrap(), session.exit.await.unwrap().unwrap())
+}
+
+async fn put_map(cluster: &Cluster, value: &str) {
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());
+    let map = json!({"metadata": {"name": "cm"}, "data": {"a": value}});
+    if maps.get_opt("cm").await.unwrap().is_none() {
+        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    } else {
+        maps.patch("cm", &PatchParams::default(), &Patch::Merge(map)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn runs_answers_adopts_and_ends() {
+    let rig = Rig::shared().await;
+    let (mut cluster, _directory) = cluster(rig.podman("kubelet-life").await).await;
+    put_map(&cluster, "one").await;
+    let mut spec = script(
+        &format!("echo hello $ME; httpd -p 8080 -h /etc; {FOREVER}"),
+        json!({"env": [{"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "volumeMounts": [{"name": "cm", "mountPath": "/cm"}],
+            "readinessProbe": {"httpGet": {"path": "/passwd", "port": 8080}, "periodSeconds": 1}}),
+    );
+    spec["volumes"] = json!([{"name": "cm", "configMap": {"name": "cm"}}]);
+    cluster.run("web", spec).await;
+    let pod = cluster.until("web", is_ready).await;
+    assert_eq!(exec(&cluster, &pod, &["cat", "/cm/a"]).await, ("one".into(), 0));
+    assert_eq!(exec(&cluster, &pod, &["sh", "-c", "exit 7"]).await.1, 7);
+    let options = LogOptions { container: "c".into(), ..LogOptions::default() };
+    let lines = cluster.streams().logs(NODE, &pod, options).await.unwrap();
+    let log: Vec<_> = lines.map(|line| line.unwrap()).collect().await;
+    assert_eq!(log.concat(), b"hello web\n");
+
+    put_map(&cluster, "two").await;
+    let begun = std::time::Instant::now();
+    while exec(&cluster, &pod, &["cat", "/cm/a"]).await.0 != "two" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the change does not arrive");
+    }
+
+    cluster.stop().await;
+    cluster.start(Arc::new(rig.podman("kubelet-life").await), false);
+    tokio::time::timeout(Duration::from_secs(3), cluster.until("web", |pod| !is_ready(pod))).await.unwrap_err();
+    let adopted = cluster.get("web").await.unwrap();
+    assert_eq!(first(&adopted)["containerID"], first(&pod)["containerID"], "a restart adopts what runs");
+
+    let begun = std::time::Instant::now();
+    cluster.delete("web").await;
+    cluster.until_gone("web").await;
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(rig.podman("kubelet-life").await.list().await.unwrap().sandboxes.is_empty());
+}
+
+#[tokio::test]
+async fn crashes_memory_and_liveness() {
+    let rig = Rig::shared().await;
+    let (cluster, _directory) = cluster(rig.podman("kubelet-trouble").await).await;
+    cluster.run("crash", script("echo last >/dev/termination-log; exit 3", json!({}))).await;
+    cluster
+        .run(
+            "sick",
+            script(
+                FOREVER,
+                json!({"livenessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 2}}),
+            ),
+        )
+        .await;
+    let crash = cluster.until("crash", |pod| first(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff").await;
+    assert_eq!(first(&crash)["lastState"]["terminated"]["exitCode"], 3);
+    assert_eq!(first(&crash)["lastState"]["terminated"]["message"], "last\n");
+    cluster.until("sick", |pod| first(pod)["restartCount"].as_i64() >= Some(1)).await;
+    cluster.until_event("sick", "Killing: Container c failed liveness probe, will be restarted").await;
+    if rig.podman("kubelet-trouble").await.info().await.unwrap().resource_limits {
+        let eat = script("sleep 1; tail /dev/zero", json!({"resources": {"limits": {"memory": "16Mi"}}}));
+        cluster.run("hungry", eat).await;
+        cluster.until("hungry", |pod| first(pod)["lastState"]["terminated"]["reason"] == "OOMKilled").await;
+    }
+}
+
+#[tokio::test]
+async fn removes_what_no_pod_owns_and_repairs_what_was_removed() {
+    let rig = Rig::shared().await;
+    let podman = rig.podman("kubelet-repair").await;
+    let orphan = pod("orphan");
+    let made = podman.ensure_sandbox(&sandbox(&orphan)).await.unwrap();
+    podman.create_container(&made.id, &container(&orphan, "main", "sleep 100")).await.unwrap();
+    let (cluster, _directory) = cluster(podman).await;
+    cluster.run("web", script(FOREVER, json!({}))).await;
+    let before = cluster.until("web", is_ready).await;
+    let left = rig.podman("kubelet-repair").await.list().await.unwrap();
+    assert!(left.sandboxes.iter().all(|s| s.pod.name != "orphan"));
+    let id = first(&before)["containerID"].as_str().unwrap().trim_start_matches("podman://").to_string();
+    rig.cli(&["rm", "--force", "--time", "0", &id]);
+    let after =
+        cluster.until("web", |pod| is_ready(pod) && first(pod)["containerID"] != first(&before)["containerID"]).await;
+    assert_eq!(first(&after)["restartCount"], 1);
+}
+
+#[tokio::test]
+async fn files_reach_a_host_across_the_network() {
+    let rig = Rig::shared().await;
+    let service = rig.serve_tcp().await;
+    let (cluster, _directory) = cluster(Podman::connect(&service.url, "kubelet-remote").await.unwrap()).await;
+    put_map(&cluster, "far").await;
+    let mut spec = script(FOREVER, json!({"volumeMounts": [{"name": "cm", "mountPath": "/cm"}]}));
+    spec["volumes"] = json!([{"name": "cm", "configMap": {"name": "cm"}}]);
+    cluster.run("web", spec).await;
+    let pod = cluster.until("web", is_ready).await;
+    assert_eq!(exec(&cluster, &pod, &["cat", "/cm/a"]).await, ("far".into(), 0));
+}
