@@ -8,22 +8,45 @@
 pub mod claim;
 pub mod deployment;
 pub mod freshness;
+pub mod garbage_collector;
 pub mod job;
+pub mod namespace;
+pub mod objects;
 pub mod pods;
 pub mod replicaset;
+#[cfg(test)]
+mod rig;
+pub mod service_account;
 pub mod write;
 
 use crate::client::{Context, WorkQueue, queue};
 use std::future::Future;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Reconciles at work at once, per controller.
 const WORKERS: usize = 4;
 
+/// What differs between clusters, and between tests and real life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// A node that says nothing for this long is taken for unreachable.
+    pub node_monitor_grace: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { node_monitor_grace: Duration::from_secs(40) }
+    }
+}
+
 /// Runs all controllers; returns when `ctx.shutdown` is cancelled and work under way is finished.
-pub async fn run(ctx: Context) {
+pub async fn run(ctx: Context, _timing: Timing) {
     let mut running = JoinSet::new();
+    running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
+    running.spawn(namespace::run(ctx.clone(), WORKERS));
+    running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
     running.spawn(job::run(ctx.clone(), WORKERS));

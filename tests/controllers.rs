@@ -11,7 +11,7 @@ use selkie::api::registry::Registry;
 use selkie::apiserver::{ApiServer, Config, User};
 use selkie::base::{clock::Clock, ids::Ids};
 use selkie::client::{Context, in_process};
-use selkie::controllers::{deployment, job, pods, run};
+use selkie::controllers::{Timing, deployment, job, pods, run};
 use selkie::store::memory::Memory;
 use serde_json::{Value, from_value, json};
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Rig {
         let ctx = Context::new(client.clone(), clock, Ids::seeded(2), CancellationToken::new());
         let namespace: Namespace = from_value(json!({"metadata": {"name": "default"}})).unwrap();
         Api::all(client).create(&PostParams::default(), &namespace).await.unwrap();
-        Self { running: tokio::spawn(run(ctx.clone())), ctx }
+        Self { running: tokio::spawn(run(ctx.clone(), Timing::default())), ctx }
     }
 
     fn api<K>(&self) -> Api<K>

@@ -5,7 +5,7 @@
 //! immutable; `metadata.managedFields` is dropped to save memory.
 
 mod cache;
-mod lines;
+pub mod lines;
 mod reflect;
 
 pub use cache::ObjectKey;

@@ -132,7 +132,8 @@ impl Cluster {
             });
         }
         let context = self.context.clone();
-        self.supervisor.keep("controllers", String::new(), move || controllers::run(context.clone()));
+        let timing = controllers::Timing { node_monitor_grace: options.timing.node_monitor_grace };
+        self.supervisor.keep("controllers", String::new(), move || controllers::run(context.clone(), timing));
         let context = self.context.clone();
         self.supervisor.keep("scheduler", String::new(), move || scheduler::run(context.clone()));
         let store = self.store.clone();

@@ -2,7 +2,7 @@
 
 /// The start of a line whose end has not arrived yet.
 #[derive(Default)]
-pub(super) struct Lines {
+pub struct Lines {
     pending: Vec<u8>,
 }
 

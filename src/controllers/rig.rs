@@ -1,0 +1,102 @@
+//! Controllers against a real API server over a store in memory, under virtual time.
+#![allow(clippy::unwrap_used)]
+
+use crate::apiserver::{ApiServer, Config, User};
+use crate::base::{clock::Clock, ids::Ids};
+use crate::client::{self, Context, raw};
+use http::Method;
+use serde_json::{Value, json};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long, in virtual time, a condition may take.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// A cluster without kubelets. Ends what it spawned when it is dropped.
+pub struct Rig {
+    pub ctx: Context,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.ctx.shutdown.cancel();
+    }
+}
+
+impl Rig {
+    /// With the namespace `default`. The runtime's clock must be paused.
+    pub async fn new() -> Self {
+        let clock = Clock::virtual_from("2024-01-01T00:00:00Z".parse().unwrap());
+        let server = ApiServer::new(Config::in_memory(clock.clone(), Ids::seeded(1)));
+        let rig = Self { ctx: context(&server, clock) };
+        rig.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await;
+        rig
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+
+    /// The response's body; a refusal fails the test.
+    async fn send(&self, method: Method, path: &str, media: &str, body: Value) -> Value {
+        let body = (!body.is_null()).then(|| (media, body.to_string().into()));
+        match raw::request(&self.ctx.client, method.clone(), path, body).await {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            Err(error) => panic!("{method} {path}: {error}"),
+        }
+    }
+
+    /// Null if there is no such object.
+    pub async fn get(&self, path: &str) -> Value {
+        match raw::request(&self.ctx.client, Method::GET, path, None).await {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            Err(error) if raw::is_not_found(&error) => Value::Null,
+            Err(error) => panic!("GET {path}: {error}"),
+        }
+    }
+
+    pub async fn items(&self, path: &str) -> Vec<Value> {
+        self.get(path).await["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        self.send(Method::POST, path, "application/json", body).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Value {
+        self.send(Method::PUT, path, "application/json", body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Value {
+        self.send(Method::DELETE, path, "", Value::Null).await
+    }
+
+    /// Writes the status of an object, whatever its revision.
+    pub async fn status(&self, path: &str, status: Value) {
+        let mut object = self.get(path).await;
+        object["status"] = status;
+        object["metadata"]["resourceVersion"] = Value::Null;
+        self.put(&format!("{path}/status"), object).await;
+    }
+
+    /// Waits until what is at `path` (null if nothing) is as expected.
+    pub async fn until(&self, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Value::Null;
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < end {
+            seen = self.get(path).await;
+            if expected(&seen) {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{path} never got there: {seen:#}");
+    }
+}
+
+fn context(server: &Arc<ApiServer>, clock: Clock) -> Context {
+    let client = client::in_process(server, User::master("test"));
+    Context::new(client, clock, Ids::seeded(2), CancellationToken::new())
+}
