@@ -5,6 +5,7 @@ use super::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, 
 use crate::base::wake::Wake;
 use crate::gitops::render::{Origin, RenderError};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
@@ -22,11 +23,14 @@ const SETTLE_TRIES: usize = 20;
 pub struct DirSource {
     root: PathBuf,
     recursive: bool,
+    /// The revision handed out last. Another one must be read twice: times alone do not tell, since
+    /// a file's new size may show before its new time does.
+    last: Mutex<Option<String>>,
 }
 
 impl DirSource {
     pub fn new(root: PathBuf, recursive: bool) -> Self {
-        Self { root, recursive }
+        Self { root, recursive, last: Mutex::default() }
     }
 }
 
@@ -44,12 +48,17 @@ impl DirSource {
 #[async_trait]
 impl Source for DirSource {
     async fn fetch(&self) -> Result<Snapshot, SourceError> {
+        let mut previous = self.last.lock().clone();
         for _ in 0..SETTLE_TRIES {
             let (snapshot, changed) = self.read().await?;
-            // A clock that was set back makes files from the future: those are not being written.
-            if changed.elapsed().map_or(true, |age| age >= SETTLE) {
+            // The file system's clock may run a little ahead of ours. Far ahead, ours was set back.
+            let age = changed.elapsed().unwrap_or_else(|ahead| ahead.duration());
+            let seen_twice = previous.as_ref().is_none_or(|revision| *revision == snapshot.revision);
+            if seen_twice && age >= SETTLE {
+                *self.last.lock() = Some(snapshot.revision.clone());
                 return Ok(snapshot);
             }
+            previous = Some(snapshot.revision);
             tokio::time::sleep(SETTLE).await;
         }
         Ok(self.read().await?.0)
