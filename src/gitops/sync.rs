@@ -124,7 +124,7 @@ async fn run(
     dry_run: bool,
 ) -> Result<Outcome, SyncError> {
     if !rendered.errors.is_empty() {
-        return Err(SyncError::Manifests(rendered.errors.clone()));
+        return Err(SyncError::Manifests(all_errors(client, rendered, options).await));
     }
     refuse_taken(rendered, options)?;
     let desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
@@ -162,6 +162,22 @@ async fn run(
     }
     let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
     Ok(Outcome { report, inventory, revision: status.revision, held })
+}
+
+/// The errors of files that cannot be read, and what the API server says of the rest, so that a
+/// source is mended in one go.
+async fn all_errors(client: &kube::Client, rendered: &Rendered, options: &Options) -> Vec<RenderError> {
+    let mut errors = rendered.errors.clone();
+    let request = changeset::request(rendered, options, &[], true);
+    // Without an answer the errors of the files are enough to go on with.
+    if let Ok(status) = changeset::post(client, &request).await {
+        let mut refused = refusal::errors(&status.results, rendered);
+        // The namespace may well be in one of the files that cannot be read.
+        refused.retain(|error| !refusal::is_missing_namespace(error));
+        errors.extend(refused);
+        errors.sort();
+    }
+    errors
 }
 
 /// The first few names, and how many more.

@@ -64,10 +64,10 @@ impl Keeper {
         let node = self.host.node.name.clone();
         let info = match tokio::time::timeout(ANSWER, self.host.runtime.info()).await {
             Ok(Ok(info)) => info,
-            Ok(Err(error)) => return self.lost(&error),
+            Ok(Err(error)) => return self.lost(&error).await,
             Err(_) => {
-                return self
-                    .lost(&RuntimeError::Timeout { what: "asking the host for its state".into(), after: ANSWER });
+                let error = RuntimeError::Timeout { what: "asking the host for its state".into(), after: ANSWER };
+                return self.lost(&error).await;
             }
         };
         if std::mem::take(&mut self.silent) {
@@ -85,15 +85,33 @@ impl Keeper {
         true
     }
 
-    fn lost(&mut self, error: &RuntimeError) -> bool {
+    async fn lost(&mut self, error: &RuntimeError) -> bool {
+        let node = self.host.node.name.clone();
         if !std::mem::replace(&mut self.silent, true) {
-            warn!(
-                node = self.host.node.name,
-                error = error.chain(),
-                "the host does not answer; its lease is left to expire"
-            );
+            warn!(node, error = error.chain(), "the host does not answer; its lease is left to expire");
+        }
+        // A host that never answered has no Node yet that could say so.
+        if self.nodes.get("", &node).is_none()
+            && let Err(error) = self.register_silent(&node, &error.chain()).await
+        {
+            warn!(node, %error, "cannot report that the host does not answer");
         }
         false
+    }
+
+    async fn register_silent(&self, name: &str, why: &str) -> Result<(), kube::Error> {
+        let api: Api<Node> = Api::all(self.host.ctx.client.clone());
+        match api.create(&PostParams::default(), &object::node(&self.host.node, Default::default())).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            outcome => outcome.map(drop)?,
+        }
+        let now = self.host.ctx.clock.now_seconds().to_string();
+        let ready = json!({
+            "type": "Ready", "status": "False", "reason": "KubeletNotReady", "lastTransitionTime": now,
+            "message": format!("container runtime is down: {why}"),
+        });
+        let status = json!({"status": {"conditions": [ready]}});
+        api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await.map(drop)
     }
 
     async fn refresh_images(&mut self) {

@@ -75,7 +75,7 @@ fn huge_files_and_escaping_links_are_refused() {
 #[test]
 fn all_errors_are_shown_not_only_the_first() {
     let daemon = Daemon::start(&["--no-hosts"]);
-    let two = "apiVersion: v1\nkind: Gadget\nmetadata:\n  name: x\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\nbogus: 1\n";
+    let two = "apiVersion: v1\nkind: Gadget\nmetadata:\n  name: x\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: other\nbogus: 1\n";
     let message = refused(&daemon, "two.yaml", two);
     assert!(message.contains("Gadget") && message.contains("bogus"), "{message}");
 }

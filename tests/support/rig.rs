@@ -9,7 +9,7 @@ use selkie::kubelet::runtime::{
 use std::{
     path::PathBuf,
     process::Command,
-    sync::{Arc, Weak, atomic::AtomicU32, atomic::Ordering},
+    sync::{Arc, OnceLock, Weak, atomic::AtomicU32, atomic::Ordering},
 };
 use tokio::sync::Mutex;
 
@@ -23,6 +23,7 @@ pub struct Rig {
     pub directory: PathBuf,
     arguments: Vec<String>,
     service: i32,
+    demo: OnceLock<()>,
 }
 
 impl Rig {
@@ -46,7 +47,7 @@ impl Rig {
         let url = spawn_service(&options).await.expect("a Podman service");
         let socket = url.trim_start_matches("unix://");
         let service = tokio::net::UnixStream::connect(socket).await.expect("its socket").peer_cred().expect("its pid");
-        let rig = Self { service: service.pid().expect("its pid"), url, directory, arguments };
+        let rig = Self { service: service.pid().expect("its pid"), url, directory, arguments, demo: OnceLock::new() };
         rig.podman("loader").await.load_image(rig.image()).await.expect("an image");
         rig
     }
@@ -59,9 +60,20 @@ impl Rig {
         std::fs::read(archive).expect("the archive").into()
     }
 
-    /// Makes the image available under another name.
-    pub async fn load(&self, reference: &str) {
-        self.cli(&["tag", IMAGE, reference]);
+    /// Makes sure that the examples' image is in this storage, under its usual name.
+    pub fn demo_image(&self) {
+        self.demo.get_or_init(|| self.build_demo_image());
+    }
+
+    fn build_demo_image(&self) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/image/build");
+        let podman = format!("podman {}", self.arguments.join(" "));
+        let built = Command::new(script)
+            .env("PODMAN", podman)
+            .env("CONTAINERS_CONF", self.directory.join("service/containers.conf"))
+            .output()
+            .expect("examples/image/build runs");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     }
 
     pub async fn podman(&self, cluster: &str) -> Podman {

@@ -6,8 +6,6 @@ use crate::rig::Rig;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub const DEMO_IMAGE: &str = "localhost/selkie-demo:1";
-
 /// Dropped in the order of the fields: the daemon first, then what it ran.
 pub struct Setting {
     pub daemon: Daemon,
@@ -23,11 +21,8 @@ pub struct Folder {
 impl Folder {
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let rig = runtime.block_on(async {
-            let rig = Rig::shared().await;
-            rig.load(DEMO_IMAGE).await;
-            rig
-        });
+        let rig = runtime.block_on(async { Rig::shared().await });
+        rig.demo_image();
         Self { rig, directory: tempfile::tempdir().expect("a temporary directory") }
     }
 

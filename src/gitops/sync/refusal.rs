@@ -3,6 +3,13 @@
 use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult};
 use crate::gitops::render::{Manifest, Origin, RenderError, Rendered, describe};
 
+const NAMESPACE_HINT: &str = "add a Namespace manifest to the source, or create it";
+
+/// Whether the error is that an object's namespace does not exist.
+pub(super) fn is_missing_namespace(error: &RenderError) -> bool {
+    error.hint == NAMESPACE_HINT
+}
+
 /// An error for each thing wrong with each refused object.
 pub(super) fn errors(results: &[ChangeResult], rendered: &Rendered) -> Vec<RenderError> {
     let mut errors = Vec::new();
@@ -28,8 +35,7 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
     };
     if let Some(namespace) = missing_namespace(&error.message) {
         let what = format!("namespace {namespace:?} does not exist");
-        let hint = "add a Namespace manifest to the source, or create it";
-        return vec![at("metadata.namespace", &what).hint(hint)];
+        return vec![at("metadata.namespace", &what).hint(NAMESPACE_HINT)];
     }
     let unknown = unknown_fields(&error.message);
     if !unknown.is_empty() {
@@ -37,7 +43,8 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
     }
     let located: Vec<_> = error.causes.iter().filter(|cause| !cause.field.is_empty()).collect();
     if located.is_empty() {
-        return vec![at(field_in(&error.message).unwrap_or_default(), &error.message)];
+        let path = field_in(&error.message).or_else(|| go_field(&error.message));
+        return vec![at(path.unwrap_or_default(), &error.message)];
     }
     let of_cause = |cause: &&crate::api::error::Cause| {
         let found = at(&cause.field, &format!("{}: {}", cause.field, cause.message));
@@ -74,6 +81,13 @@ fn field_in(message: &str) -> Option<&str> {
         let top = path.split(['.', '[']).next().unwrap_or_default();
         matches!(top, "spec" | "metadata" | "data" | "stringData" | "type" | "rules" | "subsets").then_some(path)
     })
+}
+
+/// The path in `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.
+fn go_field(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("Go struct field ")?;
+    // In front of the path stands the type that holds the field.
+    rest.split(' ').next()?.split_once('.').map(|(_, path)| path)
 }
 
 #[cfg(test)]
@@ -126,5 +140,11 @@ mod tests {
             "web.yaml:7:3"
         );
         assert_eq!(show("no", &[]), ["web.yaml:1:1: Deployment shop/web: no"]);
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_line() {
+        let message = "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
+        assert!(show(message, &[])[0].starts_with("web.yaml:7:3: "), "{:?}", show(message, &[]));
     }
 }
