@@ -43,10 +43,9 @@ impl Apply {
             .map_err(|error| CliError::new(format!("--log: {error}")).code(2))?;
         let registry = Registry::builtin();
         let rendered = self.manifests.read(&global, &registry).await?;
-        // Before a cluster is started for nothing.
-        manifests::ids(&rendered)?;
         let dry_run = self.dry_run == "server";
-        let mode = if dry_run { Mode::ReadOnly } else { Mode::OneShot };
+        // Nothing will be applied of a source with errors: no hosts are needed to say so.
+        let mode = if dry_run || !rendered.errors.is_empty() { Mode::ReadOnly } else { Mode::OneShot };
         let mut hosts = Ok(());
         let connection = Connection::to_any(&global, mode, |options| hosts = self.hosts.set(options)).await?;
         let result = match hosts {

@@ -20,6 +20,7 @@ use crate::store::memory::Memory;
 use crate::store::redb::{OpenError, Redb};
 use crate::store::{Store, history};
 use crate::{controllers, scheduler};
+use futures::FutureExt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,11 +105,12 @@ impl Cluster {
             address: None,
             _lock: lock,
         };
-        if options.mode != Mode::ReadOnly {
-            cluster.start_parts(&options, &streams, &ids, registry).await?;
-        }
+        // The API answers while slow hosts are still being connected.
         if let (Some(listener), Some(pki)) = (listener, pki) {
             cluster.serve(api, listener, pki)?;
+        }
+        if options.mode != Mode::ReadOnly {
+            cluster.start_parts(&options, &streams, &ids, registry).await?;
         }
         Ok(cluster)
     }
@@ -122,6 +124,7 @@ impl Cluster {
     ) -> Result<(), StartError> {
         let id = credentials::cluster_id(&self.paths, ids)?;
         let connected = hosts::connect(options, &self.paths, &id).await?;
+        let names: Vec<String> = connected.iter().map(|host| host.node.name.clone()).collect();
         let kubelets = Kubelets::new(self.context.clone(), streams.clone());
         for host in connected {
             let (kubelets, node, runtime) = (kubelets.clone(), host.node, host.runtime);
@@ -136,13 +139,24 @@ impl Cluster {
         self.supervisor.keep("controllers", String::new(), move || controllers::run(context.clone(), timing));
         let context = self.context.clone();
         self.supervisor.keep("scheduler", String::new(), move || scheduler::run(context.clone()));
-        let store = self.store.clone();
-        self.supervisor.keep("compaction", String::new(), move || history::keep(store.clone(), HISTORY));
+        let (store, shutdown) = (self.store.clone(), self.shutdown.clone());
+        self.supervisor.keep("compaction", String::new(), move || {
+            let kept = shutdown.clone().run_until_cancelled_owned(history::keep(store.clone(), HISTORY));
+            kept.map(drop)
+        });
         if options.mode == Mode::Daemon {
             apps::declare(&self.client, &options.apps).await?;
             let settings = Settings::new(self.paths.repositories(), registry, options.reporter.clone());
             let context = self.context.clone();
-            self.supervisor.keep("gitops", String::new(), move || engine::run(context.clone(), settings.clone()));
+            self.supervisor.keep("gitops", String::new(), move || {
+                let (context, settings, names) = (context.clone(), settings.clone(), names.clone());
+                async move {
+                    hosts::wait_ready(&context, &names).await;
+                    engine::run(context, settings).await;
+                }
+            });
+        } else {
+            hosts::wait_ready(&self.context, &names).await;
         }
         Ok(())
     }

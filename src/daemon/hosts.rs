@@ -3,13 +3,16 @@
 use super::options::{Host, Options};
 use super::paths::Paths;
 use crate::base::clock::Clock;
+use crate::client::Context;
 use crate::kubelet::NodeConfig;
 use crate::kubelet::runtime::podman::{Podman, ServiceOptions, local_socket, spawn_service};
 use crate::kubelet::runtime::{
     ContainerRuntime, RuntimeError,
     hollow::{Hollow, HollowOptions},
 };
+use k8s_openapi::api::core::v1::Node;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A host with its runtime.
 pub struct Connected {
@@ -56,6 +59,33 @@ async fn wanted(options: &Options, paths: &Paths) -> Result<Vec<Host>, RuntimeEr
         None => spawn_service(&ServiceOptions { directory: paths.podman(), arguments: Vec::new() }).await?,
     };
     Ok(vec![Host { name: hostname(), url }])
+}
+
+/// How long the first applications wait for hosts: pods that find none wait longer, for the
+/// scheduler's back-off.
+const FIRST_HOSTS: Duration = Duration::from_secs(3);
+
+/// Waits until the Nodes of `names` are ready, or for so long that some host must be away.
+pub async fn wait_ready(context: &Context, names: &[String]) {
+    let nodes = context.informers.of::<Node>();
+    nodes.synced().await;
+    let is_ready = |name: &String| nodes.get("", name).is_some_and(|node| is_schedulable(&node));
+    let all = async {
+        while !names.iter().all(is_ready) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Hosts that are away are shown by their Nodes; nothing more is to be said here.
+    let _ = tokio::time::timeout(FIRST_HOSTS, all).await;
+}
+
+/// Ready, and the node controller has taken the taint of new Nodes away.
+fn is_schedulable(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready =
+        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    ready && !taints.into_iter().flatten().any(|taint| taint.key == "node.kubernetes.io/not-ready")
 }
 
 /// Where a host that is reached over the network is: other hosts reach it there too.
