@@ -7,6 +7,7 @@
 
 pub mod claim;
 pub mod deployment;
+pub mod endpointslice;
 pub mod freshness;
 pub mod garbage_collector;
 pub mod job;
@@ -45,6 +46,7 @@ impl Default for Timing {
 pub async fn run(ctx: Context, _timing: Timing) {
     let mut running = JoinSet::new();
     running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
+    running.spawn(endpointslice::run(ctx.clone(), WORKERS));
     running.spawn(namespace::run(ctx.clone(), WORKERS));
     running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));

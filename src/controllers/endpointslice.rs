@@ -1,0 +1,243 @@
+//! Tells where each service's pods are: EndpointSlices, and Endpoints for clients that know no slices.
+//!
+//! Slices are owned by their service and go with it; an Endpoints object has no owner and is removed here.
+
+pub mod desired;
+pub mod slices;
+
+use super::freshness::Freshness;
+use super::{pods, write};
+use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, raw, run_workers};
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pods change in bursts; a look after this long sees many at once.
+const GATHER: Duration = Duration::from_millis(10);
+const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const ENDPOINTS_MANAGER: &str = "endpoint-controller";
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what} of service {service} could not be written")]
+struct SyncError {
+    what: &'static str,
+    service: ObjectKey,
+    source: kube::Error,
+}
+
+struct Controller {
+    client: kube::Client,
+    services: Informer<Service>,
+    pods: Informer<Pod>,
+    slices: Informer<EndpointSlice>,
+    endpoints: Informer<Endpoints>,
+    freshness: Freshness,
+}
+
+/// Runs until shutdown.
+pub async fn run(ctx: Context, workers: usize) {
+    let queue = WorkQueue::new();
+    let controller = Arc::new(Controller {
+        client: ctx.client.clone(),
+        services: ctx.informers.of(),
+        pods: ctx.informers.of(),
+        slices: ctx.informers.of(),
+        endpoints: ctx.informers.of(),
+        freshness: Freshness::default(),
+    });
+    controller.subscribe(&queue);
+    controller.services.synced().await;
+    controller.pods.synced().await;
+    controller.slices.synced().await;
+    controller.endpoints.synced().await;
+    let work = run_workers(queue.clone(), workers, move |key| {
+        let controller = controller.clone();
+        async move { controller.sync(&key).await }
+    });
+    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+}
+
+impl Controller {
+    fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
+        let to = queue.clone();
+        self.services.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+        let (to, services) = (queue.clone(), self.services.clone());
+        self.pods.subscribe(Box::new(move |change| {
+            if let Change::Updated { old, new } = change {
+                if !matters(old, new) {
+                    return;
+                }
+                selecting(&services, old).for_each(|key| to.add_after(key, GATHER));
+            }
+            selecting(&services, change.object()).for_each(|key| to.add_after(key, GATHER));
+        }));
+        let to = queue.clone();
+        self.slices.subscribe(Box::new(move |change| {
+            let slice = change.object();
+            if let Some(service) = service_of(slice) {
+                to.add_after(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service), GATHER);
+            }
+        }));
+        let to = queue.clone();
+        self.endpoints.subscribe(Box::new(move |change| to.add_after(ObjectKey::of(&**change.object()), GATHER)));
+    }
+
+    async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
+        let fresh = self.freshness.caught_up(key, &self.slices).await;
+        if !fresh {
+            return Ok(Some(Duration::ZERO));
+        }
+        let failed = |what| move |source| SyncError { what, service: key.clone(), source };
+        let known = self.endpoints.get(&key.namespace, &key.name);
+        let Some(service) = self.services.get(&key.namespace, &key.name) else {
+            self.freshness.forget(key);
+            if let Some(endpoints) = known.filter(|endpoints| is_managed(endpoints)) {
+                write::delete(&self.client, &*endpoints).await.map_err(failed("the Endpoints"))?;
+            }
+            return Ok(None);
+        };
+        if !desired::selects(&service) || service.metadata.deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        let pods = self.pods.list_namespace(&key.namespace);
+        let slices = self.slices.list_namespace(&key.namespace);
+        let own: Vec<_> = slices.into_iter().filter(|slice| service_of(slice) == Some(&*key.name)).collect();
+        let plan = slices::plan(&service, desired::groups(&service, &pods), &own);
+        self.act(key, plan).await.map_err(failed("an EndpointSlice"))?;
+        self.write_endpoints(key, &service, &pods, known).await.map_err(failed("the Endpoints"))?;
+        Ok(None)
+    }
+
+    async fn act(&self, key: &ObjectKey, plan: slices::Plan) -> Result<(), kube::Error> {
+        for (old, new) in plan.update {
+            let change = json!({
+                "metadata": {
+                    "labels": label_change(old.metadata.labels.as_ref(), &new),
+                    "ownerReferences": new.metadata.owner_references,
+                },
+                "endpoints": new.endpoints,
+                "ports": new.ports,
+            });
+            let written = write::patch(&self.client, &*old, "", change).await?;
+            self.freshness.wrote(key, written.revision());
+        }
+        for slice in plan.create {
+            let body = write::body(&slice)?;
+            match write::create::<EndpointSlice>(&self.client, Some(&key.namespace), body).await {
+                Ok(written) => self.freshness.wrote(key, written.revision()),
+                Err(error) if is_leaving(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        for slice in plan.delete {
+            write::delete(&self.client, &*slice).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_endpoints(
+        &self,
+        key: &ObjectKey,
+        service: &Service,
+        pods: &[Arc<Pod>],
+        known: Option<Arc<Endpoints>>,
+    ) -> Result<(), kube::Error> {
+        let (subsets, truncated) = desired::subsets(service, pods);
+        let mut labels = slices::labels(service);
+        labels.insert(ENDPOINTS_MANAGED_BY.into(), ENDPOINTS_MANAGER.into());
+        let over = truncated.then_some("truncated");
+        let Some(known) = known else {
+            let body = json!({
+                "apiVersion": "v1",
+                "kind": "Endpoints",
+                "metadata": { "name": &*key.name, "labels": labels, "annotations": { OVER_CAPACITY: over } },
+                "subsets": subsets,
+            });
+            let body = stripped(body).to_string().into();
+            return match write::create::<Endpoints>(&self.client, Some(&key.namespace), body).await {
+                // Our own, which the cache does not show yet: its arrival wakes us.
+                Err(error) if raw::is_conflict(&error) || is_leaving(&error) => Ok(()),
+                outcome => outcome.map(drop),
+            };
+        };
+        let annotations = known.metadata.annotations.as_ref();
+        let said = annotations.and_then(|annotations| annotations.get(OVER_CAPACITY)).map(String::as_str);
+        let same = known.subsets.as_deref().unwrap_or_default() == subsets.as_slice()
+            && known.metadata.labels.as_ref() == Some(&labels)
+            && said == over;
+        if same {
+            return Ok(());
+        }
+        let old = known.metadata.labels.as_ref();
+        let gone = old.into_iter().flatten().filter(|(name, _)| !labels.contains_key(*name));
+        let mut change: serde_json::Map<String, Value> = gone.map(|(name, _)| (name.clone(), Value::Null)).collect();
+        change.extend(labels.iter().map(|(name, value)| (name.clone(), json!(value))));
+        let change =
+            json!({ "metadata": { "labels": change, "annotations": { OVER_CAPACITY: over } }, "subsets": subsets });
+        match write::patch(&self.client, &*known, "", change).await {
+            // The newer state wakes us again.
+            Err(error) if raw::is_conflict(&error) || raw::is_not_found(&error) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+}
+
+/// The merge patch of labels that leaves no others.
+fn label_change(old: Option<&std::collections::BTreeMap<String, String>>, new: &EndpointSlice) -> Value {
+    let wanted = new.metadata.labels.clone().unwrap_or_default();
+    let gone = old.into_iter().flatten().filter(|(name, _)| !wanted.contains_key(*name));
+    let mut change: serde_json::Map<String, Value> = gone.map(|(name, _)| (name.clone(), Value::Null)).collect();
+    change.extend(wanted.iter().map(|(name, value)| (name.clone(), json!(value))));
+    Value::Object(change)
+}
+
+/// Without the annotation that says nothing.
+fn stripped(mut body: Value) -> Value {
+    if body["metadata"]["annotations"][OVER_CAPACITY].is_null()
+        && let Some(metadata) = body["metadata"].as_object_mut()
+    {
+        metadata.remove("annotations");
+    }
+    body
+}
+
+/// The namespace is gone or going.
+fn is_leaving(error: &kube::Error) -> bool {
+    matches!(raw::code(error), Some(403 | 404))
+}
+
+fn is_managed(endpoints: &Endpoints) -> bool {
+    let labels = endpoints.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(ENDPOINTS_MANAGED_BY)).is_some_and(|manager| manager == ENDPOINTS_MANAGER)
+}
+
+/// The service a slice of ours belongs to.
+fn service_of(slice: &EndpointSlice) -> Option<&str> {
+    let labels = slice.metadata.labels.as_ref()?;
+    (labels.get(slices::MANAGED_BY)? == slices::MANAGER).then(|| labels.get(slices::SERVICE_NAME))?.map(String::as_str)
+}
+
+/// The services whose selector the pod fits.
+fn selecting<'a>(services: &'a Informer<Service>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
+    let all = services.list_namespace(pod.metadata.namespace.as_deref().unwrap_or_default());
+    let fitting = all.into_iter().filter(|service| desired::matches(service, pod.metadata.labels.as_ref()));
+    fitting.map(|service| ObjectKey::of(&*service))
+}
+
+/// Whether a service's endpoints may change with the pod.
+fn matters(old: &Pod, new: &Pod) -> bool {
+    let ip = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+    pods::is_ready(old) != pods::is_ready(new)
+        || pods::is_terminating(old) != pods::is_terminating(new)
+        || pods::is_finished(old) != pods::is_finished(new)
+        || pods::node(old) != pods::node(new)
+        || ip(old) != ip(new)
+        || old.metadata.labels != new.metadata.labels
+        || old.metadata.uid != new.metadata.uid
+}
+
+#[cfg(test)]
+mod tests;
