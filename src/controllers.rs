@@ -12,6 +12,7 @@ pub mod freshness;
 pub mod garbage_collector;
 pub mod job;
 pub mod namespace;
+pub mod node_lifecycle;
 pub mod objects;
 pub mod pods;
 pub mod replicaset;
@@ -43,11 +44,12 @@ impl Default for Timing {
 }
 
 /// Runs all controllers; returns when `ctx.shutdown` is cancelled and work under way is finished.
-pub async fn run(ctx: Context, _timing: Timing) {
+pub async fn run(ctx: Context, timing: Timing) {
     let mut running = JoinSet::new();
     running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
     running.spawn(endpointslice::run(ctx.clone(), WORKERS));
     running.spawn(namespace::run(ctx.clone(), WORKERS));
+    running.spawn(node_lifecycle::run(ctx.clone(), timing, WORKERS));
     running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
