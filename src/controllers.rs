@@ -14,6 +14,7 @@ pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod objects;
+pub mod pod_gc;
 pub mod pods;
 pub mod replicaset;
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub async fn run(ctx: Context, timing: Timing) {
     running.spawn(endpointslice::run(ctx.clone(), WORKERS));
     running.spawn(namespace::run(ctx.clone(), WORKERS));
     running.spawn(node_lifecycle::run(ctx.clone(), timing, WORKERS));
+    running.spawn(pod_gc::run(ctx.clone()));
     running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));

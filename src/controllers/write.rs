@@ -74,12 +74,24 @@ pub async fn patch<K: Kind>(
 /// Deletes exactly this object (by uid); dependants follow in the background. An object that is
 /// gone, or another by now, is no error.
 pub async fn delete<K: Kind>(client: &kube::Client, object: &K) -> Result<(), kube::Error> {
-    let options = json!({
+    delete_within(client, object, None).await
+}
+
+/// As [`delete`], without the grace that a kubelet would give: for pods that no kubelet has any more.
+pub async fn delete_now<K: Kind>(client: &kube::Client, object: &K) -> Result<(), kube::Error> {
+    delete_within(client, object, Some(0)).await
+}
+
+async fn delete_within<K: Kind>(client: &kube::Client, object: &K, grace: Option<u32>) -> Result<(), kube::Error> {
+    let mut options = json!({
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": { "uid": object.meta().uid },
         "propagationPolicy": "Background",
     });
+    if let Some(seconds) = grace {
+        options["gracePeriodSeconds"] = json!(seconds);
+    }
     match raw::request(client, Method::DELETE, &path(object), Some((JSON, options.to_string().into()))).await {
         Err(error) if raw::is_not_found(&error) || raw::is_conflict(&error) => Ok(()),
         outcome => outcome.map(drop),
