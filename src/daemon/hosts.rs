@@ -30,6 +30,8 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
     for host in hosts {
         let runtime: Arc<dyn ContainerRuntime> = Arc::new(Podman::new(&host.url, cluster)?);
         let mut node = NodeConfig::named(&host.name, paths.node(&host.name));
+        // A heartbeat may be late or lost without the host being so.
+        node.heartbeat = node.heartbeat.min(options.timing.node_monitor_grace / 4);
         if let Some(address) = remote_address(&host.url) {
             node.addresses = vec![address];
         }
