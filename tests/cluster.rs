@@ -2,6 +2,8 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/hosts.rs"]
+mod hosts;
 #[path = "support/rig.rs"]
 mod rig;
 #[path = "support/setting.rs"]
@@ -17,5 +19,7 @@ mod crashes;
 mod git;
 #[path = "cluster/settings.rs"]
 mod settings;
+#[path = "cluster/hosts.rs"]
+mod several_hosts;
 #[path = "cluster/watching.rs"]
 mod watching;
