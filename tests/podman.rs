@@ -1,8 +1,12 @@
 //! The Podman runtime against a real Podman: what a kubelet relies on.
 #![allow(clippy::unwrap_used)]
 
+#[path = "podman/registry.rs"]
+mod registry;
 #[path = "support/rig.rs"]
 mod rig;
+#[path = "podman/streams.rs"]
+mod streams;
 
 use bytes::Bytes;
 use futures::StreamExt;

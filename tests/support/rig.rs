@@ -38,7 +38,8 @@ impl Rig {
         rig
     }
 
-    async fn start() -> Self {
+    /// One with storage of its own. Starting one takes a second: share where nothing forbids it.
+    pub async fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("selkie-test-").tempdir().expect("a directory").keep();
         let path = |name: &str| directory.join(name).display().to_string();
         let arguments: Vec<String> =
@@ -82,11 +83,19 @@ impl Rig {
 
     /// A second service on the same storage, across the (loopback) network.
     pub async fn serve_tcp(&self) -> TcpService {
+        self.serve_configured("infra_image = \"\"").await
+    }
+
+    /// Like [`serve_tcp`](Self::serve_tcp), with another line about the infra image in its containers.conf.
+    pub async fn serve_configured(&self, infra_image: &str) -> TcpService {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port");
         let url = format!("tcp://{free}");
+        let settings = std::fs::read_to_string(self.directory.join("service/containers.conf")).expect("settings");
+        let configured = self.directory.join(format!("containers-{}.conf", free.port()));
+        std::fs::write(&configured, settings.replace("infra_image = \"\"", infra_image)).expect("settings");
         let mut command = Command::new("podman");
         command.args(&self.arguments).args(["system", "service", "--time=0", &url]);
-        command.env("CONTAINERS_CONF", self.directory.join("service/containers.conf"));
+        command.env("CONTAINERS_CONF", &configured);
         let process = command.stderr(std::process::Stdio::null()).spawn().expect("podman runs");
         let service = TcpService { url, process };
         let begun = std::time::Instant::now();

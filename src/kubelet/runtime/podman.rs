@@ -4,8 +4,9 @@
 //! name for the pod's life, whatever its containers do; Podman builds the infra image itself, from
 //! the catatonit on the host, so no registry is needed.
 //!
-//! All calls go through our own thin [`http::Client`]. What differs between Podman 4.3 and 5.x is
-//! known to three files only: `fault.rs` (words), `wire.rs` (answers), `generate.rs` (requests).
+//! Simple questions go through the podman-api crate (`library.rs`), all that it does not do right
+//! through our own thin [`http::Client`]. What differs between Podman 4.3 and 5.x is known to three
+//! files only: `fault.rs` (words), `wire.rs` (answers), `generate.rs` (requests).
 
 mod containers;
 mod exec;
@@ -14,21 +15,29 @@ mod fault;
 mod generate;
 pub mod http;
 mod images;
+mod infra;
+mod library;
 mod lines;
 mod logs;
 mod oom;
 mod sandbox;
 pub mod service;
 mod stats;
+mod volumes;
 mod wire;
 
 use super::*;
 use generate::Surroundings;
 use http::{Client, Endpoint, QUICK, segment};
+use library::Library;
 use oom::OomWatch;
 use parking_lot::Mutex;
 use serde_json::json;
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 use tokio::sync::OnceCell;
 
 pub use service::{ServiceOptions, local_socket, spawn_service};
@@ -36,12 +45,15 @@ pub use service::{ServiceOptions, local_socket, spawn_service};
 /// One Podman service, as one cluster sees it.
 pub struct Podman {
     client: Client,
+    library: Library,
     cluster: String,
     /// Asked once: none of it changes while the service runs.
     around: OnceCell<Arc<Around>>,
     /// Addresses by infra container id and start: asking costs a call per sandbox.
     addresses: Mutex<HashMap<(String, i64), Vec<IpAddr>>>,
     oom: OomWatch,
+    /// Pods here need an infra image of ours.
+    infra_missing: AtomicBool,
 }
 
 /// What is known about the host after the first call.
@@ -55,12 +67,15 @@ impl Podman {
     /// A runtime for `cluster` on the service at `url` (`unix:///path` or `tcp://host:port`).
     /// Does not connect yet: a host that is down today may be up tomorrow.
     pub fn new(url: &str, cluster: &str) -> Result<Self> {
+        let client = Client::new(url)?;
         Ok(Self {
-            client: Client::new(url)?,
+            library: Library::new(client.endpoint().clone(), url.to_owned()),
+            client,
             cluster: cluster.to_owned(),
             around: OnceCell::new(),
             addresses: Mutex::default(),
             oom: OomWatch::default(),
+            infra_missing: AtomicBool::new(false),
         })
     }
 
@@ -80,7 +95,7 @@ impl Podman {
     }
 
     async fn facts(&self) -> Result<facts::Info> {
-        let info: facts::Info = self.client.get("info", "host").fetch().await?;
+        let info = self.library.info().await?;
         info.check(self.client.url())?;
         Ok(info)
     }
@@ -88,7 +103,7 @@ impl Podman {
     async fn around(&self) -> Result<Arc<Around>> {
         let ask = || async {
             let info = self.facts().await?;
-            let (swap, hostname) = (info.host.swap_total > 0, info.host.hostname.clone());
+            let (swap, hostname) = (info.swap > 0, info.hostname.clone());
             let host = info.describe(self.on_this_machine());
             let surroundings = Surroundings {
                 cluster: self.cluster.clone(),
@@ -107,34 +122,6 @@ impl Podman {
         let mut wanted = vec![format!("{}={}", labels::CLUSTER, self.cluster)];
         wanted.extend(label.map(|(key, value)| format!("{key}={value}")));
         json!({ "label": wanted }).to_string()
-    }
-
-    async fn volume_list(&self, pod_uid: Option<&str>) -> Result<Vec<VolumeSpec>> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Listed {
-            #[serde(default)]
-            labels: Option<std::collections::BTreeMap<String, String>>,
-            #[serde(default)]
-            options: Option<std::collections::BTreeMap<String, String>>,
-        }
-        let call = self.client.get("volumes/json", "volumes");
-        let filter = self.filter(pod_uid.map(|uid| (labels::POD_UID, uid)));
-        let listed: Option<Vec<Listed>> = call.query("filters", filter).fetch().await?;
-        let of = |volume: Listed| {
-            let labels = volume.labels?;
-            // Podman 4.3 matches any of the labels asked for, not all of them.
-            let ours = labels.get(labels::CLUSTER) == Some(&self.cluster)
-                && pod_uid.is_none_or(|uid| labels.get(labels::POD_UID).is_some_and(|found| found == uid));
-            let tmpfs = volume.options.unwrap_or_default().get("type").is_some_and(|kind| kind == "tmpfs");
-            ours.then_some(())?;
-            Some(VolumeSpec {
-                name: labels.get(generate::VOLUME_NAME)?.clone(),
-                pod_uid: labels.get(labels::POD_UID).cloned().unwrap_or_default(),
-                tmpfs: tmpfs.then_some(None),
-            })
-        };
-        Ok(listed.unwrap_or_default().into_iter().filter_map(of).collect())
     }
 }
 
@@ -205,11 +192,11 @@ impl ContainerRuntime for Podman {
     }
 
     async fn image(&self, name: &str) -> Result<Option<ImageInfo>> {
-        self.find_image(name).await
+        self.library.image(name).await
     }
 
     async fn images(&self) -> Result<Vec<ImageInfo>> {
-        self.list_images().await
+        self.library.images().await
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {
@@ -241,23 +228,15 @@ impl ContainerRuntime for Podman {
     }
 
     async fn ensure_volume(&self, volume: &VolumeSpec) -> Result<()> {
-        let body = generate::named_volume(volume, &self.cluster);
-        match self.client.post("volumes/create", format!("volume {}", volume.name)).json(&body)?.send().await {
-            Err(RuntimeError::AlreadyExists { .. }) => Ok(()),
-            other => other,
-        }
+        self.make_volume(volume).await
     }
 
     async fn volumes(&self, pod_uid: Option<&str>) -> Result<Vec<VolumeSpec>> {
-        self.volume_list(pod_uid).await
+        self.list_volumes(pod_uid).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
-        let path = format!("volumes/{}", segment(&generate::volume_name(&self.cluster, name)));
-        match self.client.delete(path, format!("volume {name}")).send().await {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other,
-        }
+        self.delete_volume(name).await
     }
 
     async fn write_files(&self, container: &str, path: &str, tar: Bytes) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Limits go through `resource_limits` only: the flat fields came and went between versions.
 
+use super::library::Volume;
 use crate::kubelet::runtime::{
     ContainerSpec, Mount, MountSource, Propagation, Resources, SandboxSpec, Seccomp, SecurityContext, VolumeSpec,
     labels,
@@ -279,16 +280,15 @@ fn security(context: &SecurityContext, set: &mut impl FnMut(&str, Value)) {
     }
 }
 
-/// The body of `volumes/create`.
-pub fn named_volume(spec: &VolumeSpec, cluster: &str) -> Value {
-    let labels = json!({labels::CLUSTER: cluster, labels::POD_UID: spec.pod_uid, VOLUME_NAME: spec.name});
-    let mut body =
-        json!({"Name": volume_name(cluster, &spec.name), "Driver": "local", "Label": labels, "Labels": labels});
-    if let Some(size) = spec.tmpfs {
+/// The labels and options of a volume.
+pub fn named_volume(spec: &VolumeSpec, cluster: &str) -> Volume {
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let labels = pairs(&[(labels::CLUSTER, cluster), (labels::POD_UID, &spec.pod_uid), (VOLUME_NAME, &spec.name)]);
+    let options = spec.tmpfs.map(|size| {
         let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-        body["Options"] = json!({"type": "tmpfs", "device": "tmpfs", "o": format!("mode=1777{size}")});
-    }
-    body
+        pairs(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", &format!("mode=1777{size}"))])
+    });
+    Volume { labels, options: options.unwrap_or_default() }
 }
 
 /// Linux's number of a signal given by name (with or without `SIG`) or number.

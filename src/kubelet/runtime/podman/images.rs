@@ -4,7 +4,6 @@ use super::{
     Podman, fault,
     http::{SLOW, segment},
     lines,
-    wire::{InspectedImage, ListedImage},
 };
 use crate::kubelet::runtime::{ImageInfo, ProgressSender, RegistryAuth, Result, RuntimeError};
 use base64::{Engine, engine::general_purpose::URL_SAFE};
@@ -31,20 +30,6 @@ struct PullLine {
 }
 
 impl Podman {
-    pub(super) async fn find_image(&self, name: &str) -> Result<Option<ImageInfo>> {
-        let call = self.client.get(format!("images/{}/json", segment(name)), name);
-        match call.fetch::<InspectedImage>().await {
-            Ok(image) => Ok(Some(image.into())),
-            Err(RuntimeError::NotFound { .. } | RuntimeError::ImageNotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) async fn list_images(&self) -> Result<Vec<ImageInfo>> {
-        let images: Vec<ListedImage> = self.client.get("images/json", "images").fetch().await?;
-        Ok(images.into_iter().map(ImageInfo::from).collect())
-    }
-
     pub(super) async fn delete_image(&self, image: &str) -> Result<()> {
         match self.client.delete(format!("images/{}", segment(image)), image).deadline(SLOW).send().await {
             Err(RuntimeError::NotFound { .. } | RuntimeError::ImageNotFound { .. }) => Ok(()),
@@ -106,7 +91,7 @@ impl Podman {
         if id.is_empty() {
             return Err(fault::pull_failed(image, "Podman ended the pull without an image"));
         }
-        self.find_image(&id).await?.ok_or_else(|| fault::pull_failed(image, "the pulled image is gone again"))
+        self.library.image(&id).await?.ok_or_else(|| fault::pull_failed(image, "the pulled image is gone again"))
     }
 }
 

@@ -4,8 +4,9 @@
 use super::{
     Podman,
     containers::Made,
-    generate,
+    generate::{self, Surroundings},
     http::{SLOW, segment},
+    infra,
     wire::Listed,
 };
 use crate::kubelet::runtime::{
@@ -14,7 +15,7 @@ use crate::kubelet::runtime::{
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::atomic::Ordering};
 
 /// How many inspections of a listing are under way at once.
 const PARALLEL: usize = 8;
@@ -35,18 +36,15 @@ struct ListedPod {
 impl Podman {
     pub(super) async fn make_sandbox(&self, spec: &SandboxSpec) -> Result<Sandbox> {
         let around = self.around().await?;
-        let body = generate::sandbox(spec, &around.surroundings);
         let object = format!("sandbox of pod {}/{}", spec.pod.namespace, spec.pod.name);
-        let create =
-            || async { self.client.post("pods/create", &object).json(&body)?.deadline(SLOW).fetch::<Made>().await };
-        let made = match create().await {
+        let made = match self.create_sandbox(spec, &around.surroundings, &object).await {
             Err(RuntimeError::AlreadyExists { .. }) => {
                 let name = generate::sandbox_name(spec);
                 if let Some(sandbox) = self.adopt(&name, spec).await? {
                     return Ok(sandbox);
                 }
                 self.delete_sandbox(&name).await?;
-                create().await?
+                self.create_sandbox(spec, &around.surroundings, &object).await?
             }
             made => made?,
         };
@@ -58,6 +56,22 @@ impl Podman {
                 Err(named(error, &object))
             }
         }
+    }
+
+    async fn create_sandbox(&self, spec: &SandboxSpec, around: &Surroundings, object: &str) -> Result<Made> {
+        let mut body = generate::sandbox(spec, around);
+        if !self.infra_missing.load(Ordering::Relaxed) {
+            match self.client.post("pods/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await {
+                Err(error) if infra::is_missing(&error) => {
+                    tracing::warn!(host = self.url(), %error, "the configured infra image cannot be had; using a local one");
+                }
+                made => return made,
+            }
+        }
+        infra::set(&mut body, &self.local_infra().await?);
+        let made = self.client.post("pods/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await?;
+        self.infra_missing.store(true, Ordering::Relaxed);
+        Ok(made)
     }
 
     /// Starts the infra container and reads the addresses it got.

@@ -2,8 +2,7 @@
 //! spell differently. Pure: JSON in, our types out.
 
 use crate::kubelet::runtime::{
-    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, ImageConfig, ImageInfo, PodIdentity,
-    RuntimeEvent, labels,
+    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, RuntimeEvent, labels,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -230,78 +229,6 @@ impl Inspected {
     }
 }
 
-/// One element of `GET images/json`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListedImage {
-    pub id: String,
-    #[serde(default, deserialize_with = "nullable")]
-    pub repo_tags: Vec<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub repo_digests: Vec<String>,
-    #[serde(default)]
-    pub size: u64,
-}
-
-/// `GET images/{name}/json`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct InspectedImage {
-    #[serde(flatten)]
-    pub listed: ListedImage,
-    #[serde(default, deserialize_with = "nullable")]
-    pub config: InspectedImageConfig,
-    #[serde(default)]
-    pub user: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct InspectedImageConfig {
-    #[serde(default)]
-    user: String,
-    #[serde(default, deserialize_with = "nullable")]
-    entrypoint: Vec<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    cmd: Vec<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    env: Vec<String>,
-    #[serde(default)]
-    working_dir: String,
-    #[serde(default)]
-    stop_signal: String,
-    #[serde(default, deserialize_with = "nullable")]
-    volumes: BTreeMap<String, serde::de::IgnoredAny>,
-}
-
-impl From<ListedImage> for ImageInfo {
-    fn from(image: ListedImage) -> Self {
-        Self {
-            id: image.id.trim_start_matches("sha256:").to_owned(),
-            tags: image.repo_tags,
-            digests: image.repo_digests,
-            size: image.size,
-            config: ImageConfig::default(),
-        }
-    }
-}
-
-impl From<InspectedImage> for ImageInfo {
-    fn from(image: InspectedImage) -> Self {
-        let InspectedImage { listed, config, user } = image;
-        let config = ImageConfig {
-            user: if config.user.is_empty() { user } else { config.user },
-            entrypoint: config.entrypoint,
-            cmd: config.cmd,
-            env: config.env,
-            working_dir: config.working_dir,
-            stop_signal: config.stop_signal,
-            volumes: config.volumes.into_keys().collect(),
-        };
-        Self { config, ..Self::from(listed) }
-    }
-}
-
 /// One line of `GET events`.
 #[derive(Debug, Deserialize)]
 pub struct Event {
@@ -382,15 +309,6 @@ mod tests {
         assert!(matches!(found.state(), ContainerState::Running { pid: 15551, .. }));
         let addresses = found.network_settings.unwrap().addresses();
         assert_eq!(addresses, ["10.88.0.3".parse::<IpAddr>().unwrap()]);
-    }
-
-    #[test]
-    fn an_image_of_4_3_1() {
-        let image: InspectedImage = serde_json::from_str(include_str!("recorded/image-4.3.1.json")).unwrap();
-        let info = ImageInfo::from(image);
-        assert_eq!((info.id.len(), info.size), (64, 2_141_304));
-        assert_eq!((info.config.cmd, info.config.user.as_str()), (vec!["sh".to_owned()], ""));
-        assert_eq!(info.tags, ["localhost/selkie-test:1"]);
     }
 
     #[test]
