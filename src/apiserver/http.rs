@@ -14,6 +14,7 @@ mod respond;
 mod reviews;
 mod serve;
 mod service;
+mod streams;
 mod verbs;
 mod watch;
 mod write;

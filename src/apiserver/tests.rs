@@ -3,6 +3,7 @@
 
 mod changes;
 mod objects;
+mod streams;
 
 use super::*;
 use crate::store::memory::Memory;
@@ -18,7 +19,13 @@ pub struct Rig {
 impl Rig {
     /// With the namespace `default`.
     pub async fn new() -> Self {
-        let config = Config { ids: Ids::seeded(1), ..Config::new(Memory::new(), Arc::new(Registry::builtin())) };
+        Self::with(Arc::new(NoStreams)).await
+    }
+
+    /// With the namespace `default`, over scripted kubelets.
+    pub async fn with(streams: Arc<dyn PodStreams>) -> Self {
+        let config =
+            Config { ids: Ids::seeded(1), streams, ..Config::new(Memory::new(), Arc::new(Registry::builtin())) };
         let rig = Self { server: ApiServer::new(config) };
         rig.post("/api/v1/namespaces", serde_json::json!({"metadata": {"name": "default"}})).await;
         rig

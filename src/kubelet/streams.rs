@@ -53,28 +53,41 @@ async fn lives(runtime: &dyn ContainerRuntime, pod: &Value, container: &str) -> 
 fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
     let list = |name: &str| pod["status"][name].as_array().map(Vec::as_slice).unwrap_or_default();
     let all = list("containerStatuses").iter().chain(list("initContainerStatuses"));
+    let all = all.chain(list("ephemeralContainerStatuses"));
     all.into_iter().find(|status| status["name"] == container)
 }
 
-/// The life whose log is wanted.
+/// The life whose log is wanted. The texts are those of Kubernetes' kubelet.
 fn choose(pod: &Value, options: &LogOptions, lives: &[ContainerStatus]) -> Result<String, ApiError> {
     let (name, container) = (text(pod, "name"), &options.container);
-    let last = status(pod, container).and_then(|s| s["lastState"]["terminated"]["containerID"].as_str());
+    let refuse = |what: String| Err(ApiError::bad_request(what));
+    let status = status(pod, container);
     if options.previous {
+        let last = status.and_then(|s| s["lastState"]["terminated"]["containerID"].as_str());
         let reported = last.and_then(|id| id.strip_prefix("podman://"));
-        let found = reported.and_then(|id| lives.iter().find(|life| life.id == id)).or(lives.get(1));
-        let missing = || format!("previous terminated container {container:?} in pod {name:?} not found");
-        return found.map(|life| life.id.clone()).ok_or_else(|| ApiError::bad_request(missing()));
-    }
-    let begun = lives.iter().find(|life| life.state != runtime::ContainerState::Created);
-    begun.map(|life| life.id.clone()).ok_or_else(|| {
-        let reason = status(pod, container).and_then(|s| s["state"]["waiting"]["reason"].as_str());
-        let why = match reason.unwrap_or("ContainerCreating") {
-            "ErrImagePull" | "ImagePullBackOff" => "trying and failing to pull image",
-            "ErrImageNeverPull" => "image can't be pulled",
-            reason => reason,
+        return match reported.and_then(|id| lives.iter().find(|life| life.id == id)).or(lives.get(1)) {
+            Some(life) => Ok(life.id.clone()),
+            None => refuse(format!("previous terminated container {container:?} in pod {name:?} not found")),
         };
-        ApiError::bad_request(format!("container {container:?} in pod {name:?} is waiting to start: {why}"))
+    }
+    if let Some(life) = lives.iter().find(|life| life.state != runtime::ContainerState::Created) {
+        return Ok(life.id.clone());
+    }
+    let state = status.map(|status| &status["state"]).unwrap_or(&Value::Null);
+    if state["terminated"].is_object() {
+        return refuse(format!("container {container:?} in pod {name:?} is terminated"));
+    }
+    refuse(match state["waiting"]["reason"].as_str() {
+        Some("ErrImagePull") => {
+            format!("container {container:?} in pod {name:?} is waiting to start: image can't be pulled")
+        }
+        Some("ImagePullBackOff") => {
+            format!("container {container:?} in pod {name:?} is waiting to start: trying and failing to pull image")
+        }
+        reason => {
+            let reason = reason.unwrap_or("ContainerCreating");
+            format!("container {container:?} in pod {name:?} is waiting to start: {reason}")
+        }
     })
 }
 
@@ -120,10 +133,16 @@ fn hand_over(session: runtime::ExecSession) -> ExecSession {
     let (exit, exits) = oneshot::channel();
     let mut from = session.output;
     tokio::spawn(async move {
-        while let Some(piece) = from.recv().await {
+        loop {
+            let piece = tokio::select! {
+                piece = from.recv() => piece,
+                // Nobody listens any more; a silent command must not hold its connection.
+                () = output.closed() => return,
+            };
             let piece = match piece {
-                runtime::ExecOutput::Stdout(bytes) => apiserver::ExecOutput::Stdout(bytes),
-                runtime::ExecOutput::Stderr(bytes) => apiserver::ExecOutput::Stderr(bytes),
+                Some(runtime::ExecOutput::Stdout(bytes)) => apiserver::ExecOutput::Stdout(bytes),
+                Some(runtime::ExecOutput::Stderr(bytes)) => apiserver::ExecOutput::Stderr(bytes),
+                None => break,
             };
             if output.send(piece).await.is_err() {
                 return;

@@ -133,6 +133,10 @@ impl Ask<'_> {
                 let record = at.get(&self.server.view())?;
                 self.object(StatusCode::OK, &record.value)
             }
+            "log" => {
+                self.allowed("get")?;
+                self.log().await
+            }
             sub => {
                 self.allowed("get")?;
                 let record = at.get(&self.server.view())?;

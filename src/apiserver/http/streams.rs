@@ -1,0 +1,78 @@
+//! Logs, exec and attach: which container is meant, and on which node it runs. The checks and texts
+//! are those of Kubernetes' pod registry; the bytes come from [`crate::apiserver::PodStreams`].
+
+mod logs;
+
+use super::verbs::Ask;
+use crate::api::error::ApiError;
+use crate::apiserver::resources::object::parse;
+use serde_json::Value;
+
+impl Ask<'_> {
+    /// The pod that the path names.
+    fn pod(&self) -> Result<Value, ApiError> {
+        Ok(parse(&*self.at().get(&self.server.view())?))
+    }
+}
+
+/// The node that a pod is bound to.
+fn node(pod: &Value) -> Option<&str> {
+    pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty())
+}
+
+fn names<'a>(pod: &'a Value, field: &str) -> Vec<&'a str> {
+    pod["spec"][field].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str()).collect()
+}
+
+/// The container asked for, or the only one.
+fn container(pod: &Value, asked: Option<&str>) -> Result<String, ApiError> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let ordinary = names(pod, "containers");
+    let init = names(pod, "initContainers");
+    match (asked, ordinary.as_slice()) {
+        (Some(asked), _) => {
+            let known = ordinary.contains(&asked)
+                || init.contains(&asked)
+                || names(pod, "ephemeralContainers").contains(&asked);
+            let unknown = || ApiError::bad_request(format!("container {asked} is not valid for pod {name}"));
+            if known { Ok(asked.to_string()) } else { Err(unknown()) }
+        }
+        (None, [only]) => Ok((*only).to_string()),
+        (None, several) => {
+            let mut message = format!("a container name must be specified for pod {name}");
+            if !several.is_empty() {
+                message += &format!(", choose one of: [{}]", several.join(" "));
+            }
+            if !init.is_empty() {
+                message += &format!(" or one of the init containers: [{}]", init.join(" "));
+            }
+            Err(ApiError::bad_request(message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_only_container_needs_no_name() {
+        let pod = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "a"}]}});
+        assert_eq!(container(&pod, None).unwrap(), "a");
+        let error = container(&pod, Some("nope")).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (400, "container nope is not valid for pod x"));
+    }
+
+    #[test]
+    fn several_containers_are_listed() {
+        let mut pod = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        let message = "a container name must be specified for pod x, choose one of: [a b]";
+        assert_eq!(container(&pod, None).unwrap_err().message, message);
+        pod["spec"]["initContainers"] = json!([{"name": "i"}]);
+        let message = format!("{message} or one of the init containers: [i]");
+        assert_eq!(container(&pod, None).unwrap_err().message, message);
+        assert_eq!(container(&pod, Some("i")).unwrap(), "i");
+    }
+}
