@@ -1,14 +1,25 @@
 //! The server as a tower service inside the process: no TCP, no TLS, no copy of bodies.
 
 use super::body::Body;
+use super::respond::{self, Style};
+use crate::api::error::ApiError;
 use crate::apiserver::{ApiServer, User};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use http::header::UPGRADE;
 use http::{Request, Response};
+use http_body_util::{BodyDataStream, BodyExt};
+use hyper::service::service_fn;
+use hyper::{client, server};
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::Service;
+
+/// Bytes in flight each way over an upgraded connection.
+const PIPE: usize = 128 * 1024;
 
 /// Requests of one user. Give it to `kube::Client::new`.
 #[derive(Clone)]
@@ -39,6 +50,35 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Self { server, user } = self.clone();
+        if request.headers().contains_key(UPGRADE) {
+            return Box::pin(async move { Ok(over_pipe(server, user, request).await) });
+        }
         Box::pin(async move { Ok(server.handle(&user, request).await) })
+    }
+}
+
+/// Only a connection can be taken over, so an upgrade gets one of its own.
+async fn over_pipe<B>(server: Arc<ApiServer>, user: Arc<User>, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (near, far) = tokio::io::duplex(PIPE);
+    let service = service_fn(move |request| {
+        let (server, user) = (server.clone(), user.clone());
+        async move { Ok::<_, Infallible>(server.handle(&user, request).await) }
+    });
+    tokio::spawn(server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).with_upgrades());
+    let exchange = async {
+        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(near)).await?;
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request.map(BodyExt::boxed_unsync)).await
+    };
+    match exchange.await {
+        Ok(response) => response.map(|body| {
+            let pieces = BodyDataStream::new(body).filter_map(|piece| std::future::ready(piece.ok()));
+            Body::Stream(pieces.boxed())
+        }),
+        Err(error) => respond::error(&ApiError::internal(error), Style::default()),
     }
 }

@@ -2,17 +2,81 @@
 //! are those of Kubernetes' pod registry; the bytes come from [`crate::apiserver::PodStreams`].
 
 mod logs;
+mod session;
+mod websocket;
 
+use super::body::Body;
 use super::verbs::Ask;
 use crate::api::error::ApiError;
+use crate::apiserver::ExecOptions;
 use crate::apiserver::resources::object::parse;
+use http::Response;
 use serde_json::Value;
+use session::Request;
+use websocket::Handshake;
 
 impl Ask<'_> {
     /// The pod that the path names.
     fn pod(&self) -> Result<Value, ApiError> {
         Ok(parse(&*self.at().get(&self.server.view())?))
     }
+
+    /// `exec` and `attach`: everything that can be refused is refused before the connection becomes a
+    /// WebSocket; what the kubelet says afterwards travels on the error channel.
+    pub(super) fn connect(&self) -> Result<Response<Body>, ApiError> {
+        let pod = self.pod()?;
+        let what = self.path.subresource;
+        let attach = match what {
+            "portforward" => return Err(no_port_forward()),
+            other => other == "attach",
+        };
+        let options = self.exec_options(&pod, attach)?;
+        let Some(node) = node(&pod).map(str::to_string) else {
+            return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", self.path.name)));
+        };
+        let handshake = Handshake::read(self.parts, what)?;
+        let response = handshake.response();
+        let request = Request { options: options.clone(), attach, closes: handshake.protocol == Some(websocket::V5) };
+        let streams = self.server.streams.clone();
+        tokio::spawn(async move {
+            let open = async {
+                match attach {
+                    true => streams.attach(&node, &pod, options).await,
+                    false => streams.exec(&node, &pod, options).await,
+                }
+            };
+            match handshake.upgrade.await {
+                Ok(upgraded) => session::run(upgraded, request, open).await,
+                Err(error) => tracing::debug!(%error, "a client left before its session began"),
+            }
+        });
+        Ok(response)
+    }
+
+    fn exec_options(&self, pod: &Value, attach: bool) -> Result<ExecOptions, ApiError> {
+        let flag = |name| self.query.flag(name);
+        let options = ExecOptions {
+            container: container(pod, self.query.get("container"))?,
+            command: if attach { Vec::new() } else { self.query.all("command") },
+            stdin: flag("stdin"),
+            stdout: flag("stdout"),
+            // A terminal has one stream.
+            stderr: flag("stderr") && !flag("tty"),
+            tty: flag("tty"),
+        };
+        if !attach && options.command.is_empty() {
+            return Err(ApiError::bad_request("you must specify at least one command for the container"));
+        }
+        if !(options.stdin || options.stdout || options.stderr) {
+            return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
+        }
+        Ok(options)
+    }
+}
+
+fn no_port_forward() -> ApiError {
+    let message = "port-forward is not supported yet: reach the pod at its IP from its host, or through a Service";
+    ApiError::new(501, "NotImplemented", message)
 }
 
 /// The node that a pod is bound to.

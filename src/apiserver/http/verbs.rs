@@ -137,6 +137,10 @@ impl Ask<'_> {
                 self.allowed("get")?;
                 self.log().await
             }
+            "exec" | "attach" | "portforward" => {
+                self.allowed("get")?;
+                self.connect()
+            }
             sub => {
                 self.allowed("get")?;
                 let record = at.get(&self.server.view())?;

@@ -30,6 +30,10 @@ impl Ask<'_> {
             (Method::POST, false, "") => self.create(body).await,
             (Method::POST, true, "binding") => self.bind(body).await,
             (Method::POST, true, "eviction") => self.evict(body).await,
+            (Method::POST, true, "exec" | "attach" | "portforward") => {
+                self.allowed("create")?;
+                self.connect()
+            }
             (Method::PUT, true, "scale") => self.put_scale(body).await,
             (Method::PUT, true, _) => self.put(body).await,
             (Method::PATCH, true, _) => self.patch(body).await,

@@ -1,5 +1,6 @@
 //! Logs, exec and attach over a scripted kubelet.
 
+mod exec;
 mod logs;
 mod script;
 

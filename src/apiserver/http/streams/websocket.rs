@@ -1,0 +1,102 @@
+//! The WebSocket handshake of exec and attach: which subprotocol, and the 101.
+
+use super::super::body::Body;
+use crate::api::error::ApiError;
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Lets the client end one channel, and so its input.
+pub const V5: &str = "v5.channel.k8s.io";
+const PROTOCOLS: [&str; 2] = [V5, "v4.channel.k8s.io"];
+
+/// A handshake that will succeed.
+pub struct Handshake {
+    /// Resolves once the response is out.
+    pub upgrade: OnUpgrade,
+    /// `None` when the client offered none; spoken as v4.
+    pub protocol: Option<&'static str>,
+    accept: String,
+}
+
+impl Handshake {
+    pub fn read(parts: &Parts, what: &str) -> Result<Self, ApiError> {
+        let headers = &parts.headers;
+        let wanted = tokens(headers, &UPGRADE);
+        if wanted.iter().any(|name| name.to_ascii_lowercase().starts_with("spdy/")) {
+            return Err(no_spdy(what));
+        }
+        if !wanted.iter().any(|name| name.eq_ignore_ascii_case("websocket")) {
+            return Err(ApiError::bad_request("Upgrade request required"));
+        }
+        if tokens(headers, &SEC_WEBSOCKET_VERSION) != ["13"] {
+            return Err(ApiError::bad_request("the WebSocket version must be 13"));
+        }
+        let key = headers.get(SEC_WEBSOCKET_KEY);
+        let key = key.ok_or_else(|| ApiError::bad_request("the WebSocket handshake lacks its key"))?;
+        let upgrade = parts.extensions.get::<OnUpgrade>().cloned();
+        let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded"))?;
+        let protocol = choose(&tokens(headers, &SEC_WEBSOCKET_PROTOCOL))?;
+        Ok(Self { upgrade, protocol, accept: derive_accept_key(key.as_bytes()) })
+    }
+
+    pub fn response(&self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        if let Ok(accept) = HeaderValue::from_str(&self.accept) {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        if let Some(protocol) = self.protocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        }
+        response
+    }
+}
+
+fn no_spdy(what: &str) -> ApiError {
+    let message = format!(
+        "{what} over SPDY/3.1 is not supported: use a client that speaks WebSockets (kubectl 1.31 or newer, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true)"
+    );
+    ApiError::new(501, "NotImplemented", message)
+}
+
+/// A header's values, whether in one line or in several.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty()).collect()
+}
+
+/// The first of the client's protocols that this server speaks.
+fn choose(offered: &[&str]) -> Result<Option<&'static str>, ApiError> {
+    let known = |name: &&str| PROTOCOLS.into_iter().find(|protocol| protocol == name);
+    match offered.iter().find_map(known) {
+        None if !offered.is_empty() => Err(ApiError::bad_request(format!(
+            "requested protocol(s) are not supported: [{}]; supports [{}]",
+            offered.join(" "),
+            PROTOCOLS.join(" ")
+        ))),
+        found => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_clients_order_decides() {
+        assert_eq!(choose(&[]).unwrap(), None);
+        assert_eq!(choose(&["v4.channel.k8s.io", V5]).unwrap(), Some("v4.channel.k8s.io"));
+        assert_eq!(choose(&["v9.channel.k8s.io", V5]).unwrap(), Some(V5));
+        assert_eq!(choose(&["chat"]).unwrap_err().code, 400);
+    }
+}
