@@ -17,7 +17,7 @@ pub mod update;
 pub mod view;
 pub mod watch;
 
-use super::{ApiServer, User};
+use super::ApiServer;
 use crate::api::error::{ApiError, Target};
 use crate::api::registry::Resource;
 use crate::api::schema::decode::FieldValidation;
@@ -81,7 +81,6 @@ pub struct WriteOptions {
 pub struct Writer<'a> {
     pub server: &'a ApiServer,
     pub view: &'a dyn View,
-    pub user: &'a User,
     pub at: At<'a>,
     pub options: &'a WriteOptions,
 }

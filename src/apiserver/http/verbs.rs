@@ -73,7 +73,7 @@ impl ApiServer {
                 return Err(ApiError::method_not_allowed());
             }
             let body = body::read(body, CHANGESET_LIMIT).await?;
-            return self.changeset(user, &parts, &body).await;
+            return self.changeset(&parts, &body).await;
         }
         let Some(resource) = self.registry.resource(path.group, path.version, path.resource) else {
             let known = self.registry.resources().iter().any(|r| r.group == path.group && r.version == path.version);

@@ -7,6 +7,7 @@ use super::verbs::Ask;
 use crate::api::changeset::ChangeSet;
 use crate::api::error::{ApiError, Details};
 use crate::api::schema::decode::{Encoding, FieldValidation};
+use crate::apiserver::ApiServer;
 use crate::apiserver::patch::PatchType;
 use crate::apiserver::resources::codec::{self, Payload};
 use crate::apiserver::resources::delete::{self, DeleteOptions};
@@ -14,7 +15,6 @@ use crate::apiserver::resources::object::parse;
 use crate::apiserver::resources::update::Part;
 use crate::apiserver::resources::view::View;
 use crate::apiserver::resources::{At, Done, Prepared, WriteOptions, Writer};
-use crate::apiserver::{ApiServer, User};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -52,7 +52,7 @@ impl Ask<'_> {
     ) -> Result<Done, ApiError> {
         let addresses = self.resource.plural == "services" && self.resource.group.is_empty();
         let _lock = if addresses { Some(self.server.allocation.lock().await) } else { None };
-        let prepare = |view: &dyn View| prepare(&Writer { server: self.server, view, user: self.user, at, options });
+        let prepare = |view: &dyn View| prepare(&Writer { server: self.server, view, at, options });
         self.server.perform(at, options.dry_run, prepare).await
     }
 
@@ -210,12 +210,7 @@ fn done() -> Value {
 
 impl ApiServer {
     /// POST of a change set: answered with its status, also when objects in it failed.
-    pub(super) async fn changeset(
-        self: &Arc<Self>,
-        user: &User,
-        parts: &Parts,
-        body: &[u8],
-    ) -> Result<Response<Body>, ApiError> {
+    pub(super) async fn changeset(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Response<Body>, ApiError> {
         let unreadable = |why: String| ApiError::bad_request(format!("the change set is not readable: {why}"));
         let mut set: ChangeSet = match negotiate::encoding(negotiate::content_type(&parts.headers))? {
             Encoding::Json => serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))?,
@@ -224,7 +219,7 @@ impl ApiServer {
         if set.spec.field_manager.is_empty() {
             return Err(ApiError::bad_request("the change set names no fieldManager"));
         }
-        set.status = self.change(user, &set.spec).await?;
+        set.status = self.change(&set.spec).await?;
         // The client knows what it sent.
         set.spec.objects.clear();
         set.spec.deletions.clear();

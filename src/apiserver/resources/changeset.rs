@@ -10,7 +10,7 @@ use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult, ChangeSetSp
 use crate::api::error::ApiError;
 use crate::api::registry::Resource;
 use crate::api::schema::decode::FieldValidation;
-use crate::apiserver::{ApiServer, User};
+use crate::apiserver::ApiServer;
 use crate::store::{Committed, Precondition, StoreError, Txn};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -37,7 +37,7 @@ impl Draft {
 
 impl ApiServer {
     /// Applies a change set; what is wrong with single objects is in the status.
-    pub async fn change(&self, user: &User, spec: &ChangeSetSpec) -> Result<ChangeSetStatus, ApiError> {
+    pub async fn change(&self, spec: &ChangeSetSpec) -> Result<ChangeSetStatus, ApiError> {
         // New services need addresses that no other writer takes meanwhile.
         let _lock = self.allocation.lock().await;
         for _ in 0..TRIES {
@@ -45,7 +45,7 @@ impl ApiServer {
             if spec.expected_revision != 0 && base != spec.expected_revision {
                 return Err(moved_on(spec.expected_revision, base));
             }
-            let draft = self.draft(user, spec);
+            let draft = self.draft(spec);
             if draft.failed() || spec.dry_run || draft.txn.writes.is_empty() {
                 let applied = !draft.failed();
                 return Ok(ChangeSetStatus { applied, revision: base, results: draft.results });
@@ -66,7 +66,7 @@ impl ApiServer {
         Err(ApiError::new(409, "Conflict", "the objects of the change set keep being modified by others; try again"))
     }
 
-    fn draft(&self, user: &User, spec: &ChangeSetSpec) -> Draft {
+    fn draft(&self, spec: &ChangeSetSpec) -> Draft {
         let base = self.view();
         let mut overlay = Overlay::new(&base);
         let count = spec.objects.len() + spec.deletions.len();
@@ -86,11 +86,11 @@ impl ApiServer {
         };
         for index in order {
             let id = identify(&spec.objects[index]);
-            let prepared = self.prepare_apply(user, &overlay, &options, &id, &spec.objects[index], &mut seen);
+            let prepared = self.prepare_apply(&overlay, &options, &id, &spec.objects[index], &mut seen);
             draft.add(index, id, prepared, &mut overlay);
         }
         for (offset, id) in spec.deletions.iter().enumerate() {
-            let prepared = self.prepare_removal(user, &overlay, &options, id, &mut seen);
+            let prepared = self.prepare_removal(&overlay, &options, id, &mut seen);
             match prepared {
                 Err(error) if error.code == 404 => {
                     draft.results[spec.objects.len() + offset] =
@@ -104,7 +104,6 @@ impl ApiServer {
 
     fn prepare_apply(
         &self,
-        user: &User,
         overlay: &Overlay<'_>,
         options: &WriteOptions,
         id: &ObjectId,
@@ -115,7 +114,7 @@ impl ApiServer {
         let at = place(&resource, id)?;
         claim(at, seen)?;
         let decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
-        let writer = Writer { server: self, view: overlay, user, at, options };
+        let writer = Writer { server: self, view: overlay, at, options };
         let mut prepared = writer.apply(decoded.object, Part::Main)?;
         prepared.warnings.extend(decoded.warnings);
         Ok(prepared)
@@ -123,7 +122,6 @@ impl ApiServer {
 
     fn prepare_removal(
         &self,
-        user: &User,
         overlay: &Overlay<'_>,
         options: &WriteOptions,
         id: &ObjectId,
@@ -137,7 +135,7 @@ impl ApiServer {
             propagation: Some("Background".into()),
             ..DeleteOptions::default()
         };
-        Writer { server: self, view: overlay, user, at, options }.delete(&delete)
+        Writer { server: self, view: overlay, at, options }.delete(&delete)
     }
 
     fn find(&self, id: &ObjectId) -> Result<Arc<Resource>, ApiError> {

@@ -2,9 +2,7 @@
 
 use super::At;
 use super::delete::options_target;
-use super::view::View;
 use crate::api::error::{ApiError, Cause, Details, FieldError};
-use crate::api::meta::Envelope;
 use crate::apiserver::ApiServer;
 use crate::apiserver::resources::select::Selection;
 use crate::store::{Record, Revision, StoreError};
@@ -227,10 +225,4 @@ fn too_large(wanted: Revision, current: Revision) -> ApiError {
         retry_after_seconds: 1,
         ..Details::default()
     })
-}
-
-/// Everything of a collection that a selection takes, as a view shows it.
-pub fn select(view: &dyn View, at: At<'_>, wanted: impl Fn(&Envelope) -> bool) -> Vec<Arc<Record>> {
-    let records = view.scan(&prefix(at));
-    records.into_iter().filter(|record| wanted(&record.envelope)).collect()
 }
