@@ -2,7 +2,7 @@
 //! bound pods, memory. Each beside a bare HTTPS server that answers the same bytes from memory, and,
 //! for creates, beside writing and syncing the same bytes to a file.
 //!
-//!   cargo bench --bench api
+//!   cargo bench --bench api [-- requests|memory|chain]
 
 #[path = "support/bare.rs"]
 mod bare;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 const TIME: Duration = Duration::from_secs(3);
 const PODS: &str = "/api/v1/namespaces/default/pods";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -30,24 +31,32 @@ fn main() {
 }
 
 async fn run() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|one| one == part);
+    println!("{:42} {:>12} {:>10} {:>10}   beside", "", "selkie", "p50", "p99");
+    if wants("requests") {
+        requests().await;
+    }
+    if wants("memory") {
+        memory().await;
+    }
+    if wants("chain") {
+        chain().await;
+    }
+}
+
+/// Creates, gets and lists, one kind of load after the other.
+async fn requests() {
     let bare = bare::Server::start().await;
     let base = Target::at(bare.address, &bare.ca);
     let daemon = Daemon::start(&["--no-hosts"]);
     let target = Target::of(&daemon.kubeconfig());
     let mut one = target.connect().await;
-    println!("{:42} {:>12} {:>10} {:>10}   beside", "", "selkie", "p50", "p99");
     println!("{:42} {:>9} ms", "cold start to serving", daemon.cold_start.as_millis());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("{:42} {:>9.1} MB", "memory, idle control plane", daemon.memory());
-
     let synced = fsync_loop(&daemon, &config_map("sync", 0));
     for connections in [1, 16] {
         let outcome = load(&target, connections, TIME, move |client, n| {
-            (
-                Method::POST,
-                "/api/v1/namespaces/default/configmaps".into(),
-                config_map(&format!("c{connections}-{client}"), n),
-            )
+            (Method::POST, CONFIG_MAPS.into(), config_map(&format!("c{connections}-{client}"), n))
         })
         .await;
         let ratio = outcome.per_second / synced;
@@ -76,11 +85,29 @@ async fn run() {
         &outcome,
         &beside(&best, &outcome),
     );
+}
 
-    let count = config_maps(&mut one, 27_000).await;
-    println!("{:42} {:>9.1} MB", format!("memory, 1,000 pods + {count} ConfigMaps"), daemon.memory());
-    drop(daemon);
-    chain().await;
+/// What a fresh daemon takes, and what it takes with a medium cluster's objects.
+async fn memory() {
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let target = Target::of(&daemon.kubeconfig());
+    let mut one = target.connect().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    println!("{:42} {:>9.1} MB", "memory, idle control plane", daemon.memory());
+    create_pods(&mut one, 1000).await;
+    let clients = (0..16).map(|client| {
+        let target = target.clone();
+        tokio::spawn(async move {
+            let mut connection = target.connect().await;
+            for n in (0..27_000).filter(|n| n % 16 == client) {
+                connection.send(Method::POST, CONFIG_MAPS, config_map("fill", n)).await;
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("a client");
+    }
+    println!("{:42} {:>9.1} MB", "memory, 1,000 pods + 27,000 ConfigMaps", daemon.memory());
 }
 
 fn print(what: &str, outcome: &Outcome, beside: &str) {
@@ -122,7 +149,7 @@ fn pod_spec() -> Value {
             "volumeMounts": [{"name": "config", "mountPath": "/etc/service"}],
         })
     };
-    json!({"containers": [container("service"), container("sidecar")], "volumes": [{"name": "config", "configMap": {"name": "service"}}]})
+    json!({"containers": [container("service")], "volumes": [{"name": "config", "configMap": {"name": "service"}}]})
 }
 
 async fn create_pods(connection: &mut Connection, count: usize) {
@@ -130,17 +157,6 @@ async fn create_pods(connection: &mut Connection, count: usize) {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{n}"), "labels": {"app": "service"}}, "spec": pod_spec()});
         connection.send(Method::POST, PODS, Bytes::from(pod.to_string())).await;
     }
-}
-
-/// Fills up to `wanted` ConfigMaps, those of the create benchmark included.
-async fn config_maps(connection: &mut Connection, wanted: usize) -> usize {
-    let path = "/api/v1/namespaces/default/configmaps";
-    let list: Value = serde_json::from_slice(&connection.send(Method::GET, path, Bytes::new()).await).expect("JSON");
-    let present = list["items"].as_array().map_or(0, Vec::len);
-    for n in present..wanted {
-        connection.send(Method::POST, path, config_map("fill", n)).await;
-    }
-    present.max(wanted)
 }
 
 /// A Deployment of 1,000 replicas over 100 simulated hosts, until every pod is bound.
@@ -156,13 +172,18 @@ async fn chain() {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "chain"},
         "spec": {"replicas": 1000, "selector": {"matchLabels": {"app": "chain"}}, "template": template},
     });
+    // A watch tells of each pod once: looking again and again would measure the looking.
+    let mut watch = target.connect().await;
+    let mut bound = watch.stream(&format!("{PODS}?watch=true&fieldSelector=spec.nodeName!=")).await;
     let begun = Instant::now();
     one.send(Method::POST, "/apis/apps/v1/namespaces/default/deployments", Bytes::from(deployment.to_string())).await;
-    let bound = "/api/v1/namespaces/default/pods?fieldSelector=spec.nodeName!=&limit=1000";
-    while count(&mut one, bound, |_| true).await < 1000 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "the pods are not bound");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let all = async {
+        let mut count = 0;
+        while count < 1000 {
+            count += bound.lines().await.iter().filter(|line| line.starts_with(b"{\"type\":\"ADDED\"")).count();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), all).await.expect("the pods are bound");
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{:42} {:>10.0}/s {:>7.0} ms total",

@@ -65,6 +65,21 @@ pub struct Connection {
 impl Connection {
     /// Sends one request and reads the whole answer; panics unless it is a success.
     pub async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Bytes {
+        let response = self.open(method, path, body).await;
+        let status = response.status();
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        assert!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&body));
+        body
+    }
+
+    /// Opens an answer that goes on, such as a watch.
+    pub async fn stream(&mut self, path: &str) -> Lines {
+        let response = self.open(Method::GET, path, Bytes::new()).await;
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        Lines { body: response.into_body(), rest: Vec::new() }
+    }
+
+    async fn open(&mut self, method: Method, path: &str, body: Bytes) -> http::Response<hyper::body::Incoming> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -75,11 +90,25 @@ impl Connection {
             .body(Full::new(body))
             .expect("a request");
         self.sender.ready().await.expect("an open connection");
-        let response = self.sender.send_request(request).await.expect("an answer");
-        let status = response.status();
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        assert!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&body));
-        body
+        self.sender.send_request(request).await.expect("an answer")
+    }
+}
+
+/// The lines of an answer as they come.
+pub struct Lines {
+    body: hyper::body::Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next complete lines.
+    pub async fn lines(&mut self) -> Vec<Vec<u8>> {
+        let frame = self.body.frame().await.expect("the stream goes on").expect("a frame");
+        self.rest.extend_from_slice(frame.data_ref().expect("data"));
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let rest = self.rest.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.rest, rest);
+        whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
     }
 }
 
