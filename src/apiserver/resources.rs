@@ -2,6 +2,7 @@
 //! [`Prepared`] write; [`ApiServer::perform`] commits it and, where another writer came first,
 //! prepares again: the error a client then sees is the one the newer state gives.
 
+pub mod budgets;
 pub mod changeset;
 pub mod codec;
 pub mod convert;

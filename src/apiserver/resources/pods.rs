@@ -1,13 +1,10 @@
 //! What only pods have: binding to a node, eviction.
 
 use super::delete::DeleteOptions;
-use super::object::{Packed, metadata, parse};
-use super::{At, Effect, Prepared, Writer};
-use crate::api::error::{ApiError, Cause, Details, FieldError};
-use crate::api::selector::LabelSelector;
-use crate::store::{Precondition, Record, Write};
+use super::object::{Packed, parse};
+use super::{At, Effect, Prepared, Writer, budgets};
+use crate::api::error::{ApiError, FieldError};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 impl Writer<'_> {
     /// Prepares assigning the pod to the node that a Binding names.
@@ -86,9 +83,9 @@ impl Writer<'_> {
         if disposable || record.envelope.deletion_timestamp.is_some() {
             return Ok(prepared);
         }
-        match self.budgets(&record)?.as_slice() {
+        match budgets::of(self, &record)?.as_slice() {
             [] => {}
-            [budget] => self.take_from(budget, &mut prepared)?,
+            [budget] => budgets::take(self, budget, &mut prepared)?,
             _ => {
                 return Err(ApiError::internal(
                     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
@@ -97,51 +94,6 @@ impl Writer<'_> {
         }
         Ok(prepared)
     }
-
-    fn budgets(&self, pod: &Record) -> Result<Vec<Arc<Record>>, ApiError> {
-        let prefix = format!("/poddisruptionbudgets.policy/{}/", self.at.namespace);
-        let mut found = Vec::new();
-        for record in self.view.scan(&prefix) {
-            let selector =
-                LabelSelector::from_object(&parse(&record)["spec"]["selector"]).map_err(ApiError::internal)?;
-            if selector.matches(&pod.envelope.labels) {
-                found.push(record);
-            }
-        }
-        Ok(found)
-    }
-
-    /// One disruption less is allowed; 429 when none is.
-    fn take_from(&self, record: &Arc<Record>, prepared: &mut Prepared) -> Result<(), ApiError> {
-        let mut budget = parse(record);
-        let allowed = budget["status"]["disruptionsAllowed"].as_i64().unwrap_or_default();
-        if allowed <= 0 {
-            return Err(refused(record, &budget));
-        }
-        budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
-        budget["status"]["disruptedPods"][self.at.name] = self.server.clock.now_seconds().to_string().into();
-        metadata(&mut budget).remove("resourceVersion");
-        let (value, splice) = super::object::serialize(&budget, true);
-        let key = record.key.clone();
-        prepared.preconditions.push(Precondition::ModifiedAt { key: key.clone(), revision: record.modified });
-        prepared.also.push(Write::Put { key, value, splice, envelope: record.envelope.clone() });
-        Ok(())
-    }
-}
-
-fn refused(record: &Record, budget: &Value) -> ApiError {
-    let status = |name: &str| budget["status"][name].as_i64().unwrap_or_default();
-    let name = &record.envelope.name;
-    let message = format!(
-        "The disruption budget {name} needs {} healthy pods and has {} currently",
-        status("desiredHealthy"),
-        status("currentHealthy")
-    );
-    let text = "Cannot evict pod as it would violate the pod's disruption budget.";
-    ApiError::new(429, "TooManyRequests", text).with_details(Details {
-        causes: vec![Cause { reason: "DisruptionBudget".into(), message, field: String::new() }],
-        ..Details::default()
-    })
 }
 
 fn conflict(at: At<'_>, why: String) -> ApiError {
