@@ -90,6 +90,11 @@ impl Resource {
     }
 }
 
+/// Reads JSON or YAML without a schema; the error says what is wrong with it.
+pub fn untyped(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes).or_else(|_| yaml::read(bytes).map_err(|why| why.to_string()))
+}
+
 /// Reads a body. `kind` and `apiVersion` may be missing and are filled in.
 pub fn decode(table: &Table, expected: &Expected<'_>, body: &Body<'_>) -> Result<Decoded, ApiError> {
     match body.encoding {

@@ -5,7 +5,7 @@ use super::negotiate;
 use super::respond;
 use super::verbs::Ask;
 use crate::api::changeset::ChangeSet;
-use crate::api::error::{ApiError, Details};
+use crate::api::error::{ApiError, Details, FieldError};
 use crate::api::schema::decode::{Encoding, FieldValidation};
 use crate::apiserver::ApiServer;
 use crate::apiserver::patch::PatchType;
@@ -117,6 +117,10 @@ impl Ask<'_> {
             let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
             ApiError::new(415, "UnsupportedMediaType", message).with_details(Details::default())
         })?;
+        if self.query.get("force").is_some() {
+            let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+            return Err(ApiError::invalid(delete::options_target("PatchOptions"), "", &[error]));
+        }
         let patch = codec::value(&body)?;
         if self.path.subresource == "scale" {
             let done = self.perform(self.at(), &options, |writer| writer.patch_scale(kind, &patch)).await?;
@@ -130,7 +134,7 @@ impl Ask<'_> {
 
     async fn apply(&self, body: Bytes, options: &WriteOptions) -> Result<Response<Body>, ApiError> {
         if self.query.get("fieldManager").is_none() {
-            let error = crate::api::error::FieldError::required("fieldManager", "is required for apply patch");
+            let error = FieldError::required("fieldManager", "is required for apply patch");
             return Err(ApiError::invalid(delete::options_target("PatchOptions"), "", &[error]));
         }
         let part = self.part()?;

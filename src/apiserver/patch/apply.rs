@@ -79,7 +79,9 @@ fn owned(own: Option<Entry>, fields: FieldSet, writer: &Writer<'_>) -> Entry {
     }
 }
 
-fn check_intent(intent: &Value, schema: &Schema) -> Result<(), ApiError> {
+/// 400 for an intent with managedFields, 500 for fields the schema does not know and for list
+/// elements given twice.
+pub fn check_intent(intent: &Value, schema: &Schema) -> Result<(), ApiError> {
     if !intent["metadata"]["managedFields"].is_null() {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }

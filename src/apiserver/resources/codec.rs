@@ -29,8 +29,23 @@ pub fn decode(registry: &Registry, resource: &Resource, payload: &Payload) -> Re
     Ok(decoded)
 }
 
-/// Reads the intent of a server-side apply. It must say what it is.
+/// Reads the intent of a server-side apply. It must say what it is, and every field must be known:
+/// one that is dropped silently would be applied never and owned by nobody.
 pub fn decode_intent(registry: &Registry, resource: &Resource, payload: &Payload) -> Result<Decoded, ApiError> {
+    let sent =
+        decode::untyped(&payload.bytes).map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
+    let text = |name: &str| sent[name].as_str().unwrap_or_default();
+    let (found, expected) = (text("apiVersion"), resource.api_version());
+    if found != expected {
+        return Err(ApiError::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {found}, expected: {expected}"
+        )));
+    }
+    if text("kind") != resource.kind {
+        let (group, version, kind) = (&resource.group, &resource.version, text("kind"));
+        return Err(ApiError::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
+    }
+    apply::check_intent(&sent, &resource.schema)?;
     decode(registry, resource, payload)
 }
 
@@ -44,13 +59,9 @@ pub fn conform(resource: &Resource, object: Value, validation: FieldValidation) 
     decode::conform(&resource.expected(), object, validation)
 }
 
-/// Reads JSON or YAML without a schema: patches.
+/// Reads JSON without a schema: patches other than server-side apply.
 pub fn value(bytes: &[u8]) -> Result<Value, ApiError> {
-    let unreadable = |error: String| ApiError::bad_request(format!("error decoding patch: {error}"));
-    match serde_json::from_slice(bytes) {
-        Ok(value) => Ok(value),
-        Err(_) => serde_saphyr::from_slice(bytes).map_err(|error| unreadable(error.to_string())),
-    }
+    serde_json::from_slice(bytes).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
 }
 
 /// The schema's defaults, then the kind's.
