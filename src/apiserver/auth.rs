@@ -1,7 +1,8 @@
 //! Who is asking, and may they: bearer tokens and in-process users.
 //!
-//! Authorization knows two rules: members of `system:masters` may everything, everybody may read
-//! the public documents. Role bindings are stored and served but not evaluated.
+//! Authorization knows three rules: members of `system:masters` may everything, everybody who is
+//! known may discover the API and ask about themselves, strangers may read the public documents.
+//! Role bindings are stored and served but not evaluated.
 
 pub mod pki;
 
@@ -13,6 +14,9 @@ use std::sync::Arc;
 /// The group that may everything.
 pub const MASTERS: &str = "system:masters";
 const AUTHENTICATED: &str = "system:authenticated";
+const SELF_REVIEWS: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
+/// What everybody who is known may read, and all below it.
+pub const DOCUMENTS: [&str; 7] = ["/api", "/apis", "/healthz", "/livez", "/openapi", "/readyz", "/version"];
 
 /// The identity behind a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +66,25 @@ impl Tokens {
     }
 }
 
+/// Whom a request acts as: its user, or whoever its `Impersonate-*` headers name, which only masters may.
+pub fn acting(user: Arc<User>, headers: &http::HeaderMap) -> Result<Arc<User>, ApiError> {
+    let all = |name: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.map(str::to_string).collect::<Vec<_>>()
+    };
+    let (name, mut groups) = (all("Impersonate-User").pop().unwrap_or_default(), all("Impersonate-Group"));
+    if name.is_empty() {
+        let asked = !groups.is_empty() || headers.contains_key("Impersonate-Uid");
+        let why = "requested groups or uid without impersonating a user: set the Impersonate-User header too";
+        return if asked { Err(ApiError::bad_request(why)) } else { Ok(user) };
+    }
+    authorize(&user, &Attributes { verb: "impersonate", resource: "users", name: &name, ..Attributes::default() })?;
+    if name != "system:anonymous" && !groups.iter().any(|group| group == AUTHENTICATED) {
+        groups.push(AUTHENTICATED.into());
+    }
+    Ok(Arc::new(User { name, uid: all("Impersonate-Uid").pop().unwrap_or_default(), groups }))
+}
+
 fn digest(token: &str) -> [u8; 32] {
     use sha2::Digest;
     sha2::Sha256::digest(token.as_bytes()).into()
@@ -86,7 +109,17 @@ pub struct Attributes<'a> {
 
 /// Whether `user` may; the error is the 403 to answer.
 pub fn authorize(user: &User, asked: &Attributes<'_>) -> Result<(), ApiError> {
-    if user.is_master() { Ok(()) } else { Err(forbidden(user, asked)) }
+    let known = user.groups.iter().any(|group| group == AUTHENTICATED);
+    if user.is_master() || known && is_basic(asked) { Ok(()) } else { Err(forbidden(user, asked)) }
+}
+
+/// What Kubernetes' roles `system:basic-user` and `system:discovery` grant.
+fn is_basic(asked: &Attributes<'_>) -> bool {
+    if !asked.resource.is_empty() {
+        return asked.verb == "create" && SELF_REVIEWS.contains(&asked.resource);
+    }
+    let below = |root: &str| asked.path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    asked.verb == "get" && DOCUMENTS.iter().any(|root| below(root))
 }
 
 /// Whether a path is readable without a token.
@@ -147,5 +180,16 @@ mod tests {
             "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
         );
         assert!(authorize(&User::master("root"), &asked).is_ok());
+    }
+
+    #[test]
+    fn who_is_known_may_discover_and_ask_about_themselves() {
+        let get = |path| Attributes { verb: "get", path, ..Attributes::default() };
+        let review = Attributes { verb: "create", resource: "selfsubjectreviews", ..Attributes::default() };
+        assert!(authorize(&User::plain("alice"), &get("/apis/apps/v1")).is_ok());
+        assert!(authorize(&User::plain("alice"), &get("/metrics")).is_err());
+        assert!(authorize(&User::plain("alice"), &get("/apisix")).is_err());
+        assert!(authorize(&User::plain("alice"), &review).is_ok());
+        assert!(authorize(&User::anonymous(), &review).is_err());
     }
 }

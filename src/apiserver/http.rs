@@ -66,7 +66,10 @@ impl ApiServer {
     {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         match self.tokens.authenticate(header) {
-            Ok(Some(user)) => self.handle(&user, request).await,
+            Ok(Some(user)) => match auth::acting(user, request.headers()) {
+                Ok(user) => self.handle(&user, request).await,
+                Err(error) => respond::error(&error, Style::default()),
+            },
             Ok(None) if auth::is_public(&path::parse(request.uri().path())) => {
                 self.handle(&User::anonymous(), request).await
             }

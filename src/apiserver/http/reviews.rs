@@ -60,7 +60,7 @@ fn decide(user: &User, spec: &Value) -> Value {
 }
 
 fn rules(user: &User) -> Value {
-    let public = json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version"]});
+    let public = json!({"verbs": ["get"], "nonResourceURLs": auth::DOCUMENTS});
     let all = json!(["*"]);
     match user.is_master() {
         true => json!({
