@@ -81,7 +81,7 @@ impl Form {
     }
 
     fn row(&self, resource: &Resource, object: Value) -> Value {
-        let mut row = json!({"cells": resource.rules.row(&object, self.now)});
+        let mut row = json!({"cells": resource.rules.row(&convert::stored(resource, &object), self.now)});
         match self.include {
             Include::Metadata => row["object"] = partial(&object),
             Include::Object => row["object"] = object,

@@ -42,6 +42,16 @@ pub fn shown<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
     Cow::Owned(object)
 }
 
+/// An object in the form of `resource`'s API in the form that is stored.
+pub fn stored<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
+    if !applies(resource) {
+        return Cow::Borrowed(object);
+    }
+    let mut object = object.clone();
+    incoming(resource, &mut object);
+    Cow::Owned(object)
+}
+
 /// Stored bytes in the form of `resource`'s API.
 pub fn outgoing(resource: &Resource, value: &Bytes) -> Bytes {
     if !applies(resource) {
