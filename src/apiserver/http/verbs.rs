@@ -82,6 +82,7 @@ impl ApiServer {
                 false => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
             };
         };
+        check_scope(&resource, path, &parts.method)?;
         let ask = Ask {
             server: self,
             user,
@@ -98,6 +99,17 @@ impl ApiServer {
         let body = body::read(body, BODY_LIMIT).await?;
         ask.write(body).await
     }
+}
+
+/// Objects live in a namespace or in none; across namespaces there is only reading.
+fn check_scope(resource: &Resource, path: &ResourcePath<'_>, method: &Method) -> Result<(), ApiError> {
+    if resource.namespaced != path.namespace.is_empty() {
+        return Ok(());
+    }
+    if !resource.namespaced || !path.name.is_empty() {
+        return Err(ApiError::no_such_resource());
+    }
+    if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(ApiError::method_not_allowed()) }
 }
 
 impl Ask<'_> {
