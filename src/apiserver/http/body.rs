@@ -4,7 +4,7 @@ use crate::api::error::{ApiError, Details};
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// How long a client may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// So much beyond the limit is read and dropped: a client that is still sending when the connection
+/// closes never sees the answer.
+const DISCARD: usize = 16 * 1024 * 1024;
 /// Lists are sent in pieces of about this size, made one at a time.
 const PIECE: usize = 128 * 1024;
 
@@ -103,16 +106,39 @@ where
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    if body.size_hint().lower() > limit as u64 {
+    if body.size_hint().lower() > (limit + DISCARD) as u64 {
         return Err(too_large(limit));
     }
-    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large(limit)),
+    match tokio::time::timeout(BODY_DEADLINE, collect(body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(too_large(limit)),
         Ok(Err(error)) => Err(ApiError::bad_request(format!("the request's body could not be read: {error}"))),
         Err(_) => Err(ApiError::new(408, "Timeout", "the request's body did not arrive in time")),
     }
+}
+
+/// The whole body; `None` if it is larger than `limit`.
+async fn collect<B>(body: B, limit: usize) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = std::pin::pin!(body);
+    let (mut pieces, mut total) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Into::into)?.into_data() else { continue };
+        total += data.len();
+        if total > limit + DISCARD {
+            break;
+        }
+        if total <= limit {
+            pieces.push(data);
+        }
+    }
+    if total > limit {
+        return Ok(None);
+    }
+    Ok(Some(if pieces.len() == 1 { pieces.swap_remove(0) } else { pieces.concat().into() }))
 }
 
 fn too_large(limit: usize) -> ApiError {
