@@ -7,7 +7,7 @@ use crate::apiserver::{ApiServer, User};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::UPGRADE;
+use http::header::{HeaderValue, UPGRADE, USER_AGENT};
 use http::{Request, Response};
 use http_body_util::{BodyDataStream, BodyExt};
 use hyper::service::service_fn;
@@ -48,8 +48,12 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Self { server, user } = self.clone();
+        // What it writes is recorded under its name; clients inside the process send no agent.
+        if let (false, Ok(name)) = (request.headers().contains_key(USER_AGENT), HeaderValue::from_str(&user.name)) {
+            request.headers_mut().insert(USER_AGENT, name);
+        }
         if request.headers().contains_key(UPGRADE) {
             return Box::pin(async move { Ok(over_pipe(server, user, request).await) });
         }

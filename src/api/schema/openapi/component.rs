@@ -109,7 +109,9 @@ impl<'a> Components<'a> {
             component["properties"] = properties.into();
         }
         let own: Vec<&str> = shape.required.iter().map(|field| &**field).collect();
-        let required = if own.is_empty() { self.docs.required(name) } else { own };
+        let mut required = if own.is_empty() { self.docs.required(name) } else { own };
+        // k8s-openapi's types cannot do without it; the API can.
+        required.retain(|field| *field != "metadata");
         if !required.is_empty() {
             component["required"] = required.into();
         }
