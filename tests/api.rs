@@ -1,6 +1,11 @@
 //! The API server as real clients meet it: kubectl over TLS against the memory store.
 #![allow(clippy::unwrap_used)]
 
+#[path = "api/raw.rs"]
+mod raw;
+#[path = "api/workloads.rs"]
+mod workloads;
+
 use selkie::api::registry::Registry;
 use selkie::apiserver::auth::pki::Pki;
 use selkie::apiserver::{ApiServer, Config, Tokens, User};
@@ -16,6 +21,7 @@ struct Server {
     directory: tempfile::TempDir,
     address: String,
     token: String,
+    api: Arc<ApiServer>,
     stop: CancellationToken,
 }
 
@@ -40,8 +46,8 @@ impl Server {
         let address = format!("https://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let api = ApiServer::new(config);
-        tokio::spawn(api.serve(listener, pki.tls, stop.clone().cancelled_owned()));
-        let server = Self { directory, address, token: pki.token, stop };
+        tokio::spawn(api.clone().serve(listener, pki.tls, stop.clone().cancelled_owned()));
+        let server = Self { directory, address, token: pki.token, api, stop };
         server.ok(&["create", "namespace", "default"], "");
         server
     }

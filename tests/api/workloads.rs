@@ -1,0 +1,67 @@
+//! What kubectl says about pods, budgets, events and concurrent writers.
+
+use crate::{Server, WEB};
+
+const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"NAME","labels":{"app":"web"}},
+    "spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}}"#;
+const READY: &str = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_are_counted_when_pods_are_evicted() {
+    let server = Server::start().await;
+    for name in ["a", "b"] {
+        server.ok(&["create", "-f", "-"], &POD.replace("NAME", name));
+        server.ok(&["patch", "pod", name, "--subresource=status", "--type=merge", "-p", READY], "");
+    }
+    server.ok(&["create", "pdb", "p", "--selector=app=web", "--min-available=1"], "");
+    let evict = |name: &str| {
+        let path = format!("/api/v1/namespaces/default/pods/{name}/eviction");
+        let body = format!(r#"{{"apiVersion":"policy/v1","kind":"Eviction","metadata":{{"name":"{name}"}}}}"#);
+        server.kubectl(&["create", "--raw", &path, "-f", "-"], &body)
+    };
+    assert!(evict("a").ok);
+    let refused = evict("b").text;
+    assert!(refused.contains("Cannot evict pod as it would violate the pod's disruption budget."), "{refused}");
+    server.says(&["get", "pod", "b"], "", "Running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_event_apis_print_the_same() {
+    let server = Server::start().await;
+    let event = r#"{"apiVersion":"v1","kind":"Event","metadata":{"name":"e","namespace":"default"},"reason":"BackOff","type":"Warning",
+        "message":"again","involvedObject":{"kind":"Pod","name":"web","namespace":"default"},"lastTimestamp":"2026-01-01T00:00:00Z"}"#;
+    server.ok(&["create", "-f", "-"], event);
+    for api in ["events.v1.", "events.events.k8s.io"] {
+        let text = server.ok(&["get", api, "--no-headers"], "");
+        assert!(text.contains("pod/web") && text.trim_end().ends_with("again"), "{api}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_reports_what_an_apply_does_not_know() {
+    let server = Server::start().await;
+    let wrong = WEB.replace("replicas: 2", "replicas: 2\n  bogus: 1");
+    server.fails(&["apply", "--server-side", "-f", "-"], &wrong, ".spec.bogus: field not declared in schema");
+    let text = server.ok(&["explain", "deployment"], "");
+    assert!(!text.contains("metadata\t<ObjectMeta> -required-"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_apply_the_same_object_at_once() {
+    let server = Server::start().await;
+    std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..6)
+            .map(|n| {
+                let text = WEB.replace("replicas: 2", &format!("replicas: {n}"));
+                let server = &server;
+                scope.spawn(move || server.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &text))
+            })
+            .collect();
+        for attempt in tries {
+            let output = attempt.join().unwrap();
+            assert!(output.ok, "{}", output.text);
+        }
+    });
+    let managers = "jsonpath={.metadata.managedFields[*].manager}";
+    assert_eq!(server.ok(&["get", "deploy", "web", "-o", managers], ""), "kubectl");
+}
