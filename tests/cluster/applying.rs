@@ -4,10 +4,10 @@ use crate::daemon::{selkie, text};
 use crate::setting::{Folder, Setting, edit};
 
 fn guestbook(folder: &Folder, port: &str) -> String {
-    let replaced = format!(":{port}/");
+    let reached = format!("HOST\" {port}");
     let listen = format!("\"{port}\"");
     let number = format!(": {port}");
-    let path = folder.example("guestbook", &[(":8091/", &replaced), ("\"8091\"", &listen), (": 8091", &number)]);
+    let path = folder.example("guestbook", &[("HOST\" 8091", &reached), ("\"8091\"", &listen), (": 8091", &number)]);
     path.display().to_string()
 }
 
@@ -33,18 +33,8 @@ fn a_two_tier_application_is_planned_applied_changed_and_deleted() {
     setting.wait_rolled_out("guestbook", "web", 2);
     setting.wait_rolled_out("guestbook", "store", 1);
     let pod = daemon.value(&["pods", "-n", "guestbook", "-l", "app=web"], "{.items[0].metadata.name}");
-    let page = daemon.selkie(&[
-        "exec",
-        "-n",
-        "guestbook",
-        &pod,
-        "--",
-        "wget",
-        "-q",
-        "-O",
-        "-",
-        "http://127.0.0.1:8080/cgi-bin/guestbook",
-    ]);
+    let get = "printf 'GET /cgi-bin/guestbook HTTP/1.0\\r\\n\\r\\n' | nc -w 2 127.0.0.1 8080";
+    let page = daemon.selkie(&["exec", "-n", "guestbook", &pod, "--", "sh", "-c", get]);
     assert!(page.contains("The guestbook") && page.contains("The first entry"), "{page}");
     assert_eq!(
         daemon.try_selkie(&["exec", "-n", "guestbook", &pod, "--", "sh", "-c", "exit 7"]).status.code(),

@@ -84,7 +84,8 @@ fn summary_line(head: &str, summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
     let revision = short(&summary.revision);
     if summary.failed.is_empty() {
-        return format!("{head}{} {revision} is ready after {seconds:.1} s.\n", paint(ADD, "done:"));
+        let what = if revision.is_empty() { String::new() } else { format!("{revision} is ") };
+        return format!("{head}{} {what}ready after {seconds:.1} s.\n", paint(ADD, "done:"));
     }
     let mut text = String::new();
     for progress in &summary.failed {
