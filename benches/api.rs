@@ -164,7 +164,7 @@ async fn chain() {
     let daemon = Daemon::start(&["--hollow-hosts", "100"]);
     let target = Target::of(&daemon.kubeconfig());
     let mut one = target.connect().await;
-    while count(&mut one, "/api/v1/nodes", |node| ready(node)).await < 100 {
+    while count(&mut one, "/api/v1/nodes", ready).await < 100 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let template = json!({"metadata": {"labels": {"app": "chain"}}, "spec": pod_spec()});

@@ -10,6 +10,9 @@ use serde_yaml::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// What the configuration file says: each key with its values.
+type Values = BTreeMap<String, Vec<String>>;
+
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// Configuration file [default: ~/.config/selkie/config.yaml, for root /etc/selkie/config.yaml]
@@ -90,7 +93,7 @@ pub fn parse() -> Result<Cli, CliError> {
 }
 
 /// The file named by `--config` or `SELKIE_CONFIG` (which must exist), else the default one if it does.
-fn config_file(args: &[std::ffi::OsString]) -> Result<Option<(PathBuf, BTreeMap<String, Vec<String>>)>, CliError> {
+fn config_file(args: &[std::ffi::OsString]) -> Result<Option<(PathBuf, Values)>, CliError> {
     let named = args.iter().enumerate().find_map(|(at, arg)| {
         let arg = arg.to_str()?;
         if arg == "--config" {
@@ -109,7 +112,7 @@ fn config_file(args: &[std::ffi::OsString]) -> Result<Option<(PathBuf, BTreeMap<
     }
 }
 
-fn read_config(path: &Path, text: &str) -> Result<BTreeMap<String, Vec<String>>, CliError> {
+fn read_config(path: &Path, text: &str) -> Result<Values, CliError> {
     let wrong = |what: String| CliError::new(format!("{}: {what}", path.display()));
     let values: BTreeMap<String, Value> = if text.trim().is_empty() {
         BTreeMap::new()
@@ -174,7 +177,7 @@ fn flag_names(command: &Command) -> Vec<String> {
     names
 }
 
-fn with_defaults(command: Command, values: &BTreeMap<String, Vec<String>>) -> Command {
+fn with_defaults(command: Command, values: &Values) -> Command {
     let set =
         |arg: clap::Arg| match arg.get_long().filter(|_| settable(&arg)).and_then(|long| values.get(&camel_case(long)))
         {

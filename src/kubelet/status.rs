@@ -82,7 +82,7 @@ pub fn phase(spec: &PodSpec, init: &[ContainerStatus], main: &[ContainerStatus],
         let status = init.iter().find(|s| s.name == container.name);
         let role = Role::of_init(container);
         match status.and_then(|s| s.state.as_ref()) {
-            _ if role == Role::Sidecar => pending_init += usize::from(!status.is_some_and(|s| s.started == Some(true))),
+            _ if role == Role::Sidecar => pending_init += usize::from(status.is_none_or(|s| s.started != Some(true))),
             Some(state) if state.terminated.as_ref().is_some_and(|t| t.exit_code == 0) => {}
             Some(state) if state.terminated.is_some() => failed_init += 1,
             Some(state) if state.waiting.is_some() && terminated_badly(status) => failed_init += 1,

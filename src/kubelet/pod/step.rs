@@ -137,7 +137,7 @@ fn missing<'a>(view: &View<'a>, role: Role, container: &Container, hash: &str) -
             (Some(sandbox), Some(finished)) => finished.0.as_second() < sandbox.created.as_second(),
             _ => false,
         };
-        if !restarts(view, role, ended.exit_code) && !(role == Role::Init && before_sandbox) {
+        if !(restarts(view, role, ended.exit_code) || role == Role::Init && before_sandbox) {
             return Step::Done { code: ended.exit_code };
         }
     } else if reported.is_some() && !restarts(view, role, VANISHED) {

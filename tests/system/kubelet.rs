@@ -1,17 +1,11 @@
 //! The kubelet on a real Podman: what a pod's containers really do.
-#![allow(clippy::unwrap_used)]
 
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/rig.rs"]
-mod rig;
-
-use cluster::{Cluster, NODE, is_ready};
+use crate::control_plane::{Cluster, NODE, is_ready};
+use crate::rig::{IMAGE, Rig, container, pod, sandbox};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use rig::{IMAGE, Rig, container, pod, sandbox};
 use selkie::apiserver::{ExecOptions, LogOptions};
 use selkie::base::clock::Clock;
 use selkie::kubelet::runtime::ContainerRuntime;

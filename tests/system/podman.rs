@@ -1,16 +1,13 @@
 //! The Podman runtime against a real Podman: what a kubelet relies on.
-#![allow(clippy::unwrap_used)]
 
 #[path = "podman/registry.rs"]
 mod registry;
-#[path = "support/rig.rs"]
-mod rig;
 #[path = "podman/streams.rs"]
 mod streams;
 
+use crate::rig::{Rig, container, pod, sandbox};
 use bytes::Bytes;
 use futures::StreamExt;
-use rig::{Rig, container, pod, sandbox};
 use selkie::kubelet::runtime::{
     podman::{Podman, http},
     *,
@@ -232,7 +229,7 @@ async fn pulls_say_why_they_fail() {
     assert!(message.contains("connection refused"), "{message}");
     assert_eq!(reason("Not A Name").await.0, PullFailure::InvalidName);
     assert_eq!(podman.image("localhost/nope:1").await.unwrap(), None);
-    let image = podman.image(rig::IMAGE).await.unwrap().unwrap();
+    let image = podman.image(crate::rig::IMAGE).await.unwrap().unwrap();
     assert_eq!((image.config.cmd, image.config.env), (vec!["sh".to_owned()], vec!["PATH=/bin".to_owned()]));
     assert!(podman.images().await.unwrap().iter().any(|found| found.id == image.id));
 
@@ -415,8 +412,7 @@ async fn what_the_trait_costs_over_raw_calls() {
         let body = json!({"name": name, "infra_name": format!("{name}-infra"), "labels": {"io.selkie.cluster": "raw"}});
         client.post("pods/create", "pod").json(&body).unwrap().send().await.unwrap();
         client.post(format!("containers/{name}-infra/start"), "infra").send().await.unwrap();
-        let body =
-            json!({"name": format!("{name}-main"), "pod": name, "image": rig::IMAGE, "command": ["sleep", "600"]});
+        let body = json!({"name": format!("{name}-main"), "pod": name, "image": crate::rig::IMAGE, "command": ["sleep", "600"]});
         client.post("containers/create", "container").json(&body).unwrap().send().await.unwrap();
         client.post(format!("containers/{name}-main/start"), "container").send().await.unwrap();
         raw += begun.elapsed();

@@ -1,10 +1,6 @@
 //! The kubelet on a pretended host, with the clock paused: whole lives of pods in no time.
-#![allow(clippy::unwrap_used)]
 
-#[path = "support/cluster.rs"]
-mod cluster;
-
-use cluster::{Cluster, condition, is_ready};
+use crate::control_plane::{Cluster, condition, is_ready};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::Api;
@@ -17,7 +13,7 @@ use std::sync::Arc;
 
 async fn hollow() -> (Cluster, Hollow) {
     let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
-    let host = Hollow::new(HollowOptions::named(cluster::NODE, clock.clone()));
+    let host = Hollow::new(HollowOptions::named(crate::control_plane::NODE, clock.clone()));
     let cluster = Cluster::with(Arc::new(host.clone()), clock, "/nonexistent".into(), true).await;
     (cluster, host)
 }
@@ -37,7 +33,7 @@ async fn a_pod_runs_and_ends_gracefully() {
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
     cluster.until_event("web", "Started: Started container web").await;
     let missing = LogOptions { container: "web".into(), previous: true, ..LogOptions::default() };
-    let error = cluster.streams().logs(cluster::NODE, &pod, missing).await.err().unwrap();
+    let error = cluster.streams().logs(crate::control_plane::NODE, &pod, missing).await.err().unwrap();
     assert_eq!(error.message, "previous terminated container \"web\" in pod \"web\" not found");
     cluster.delete("web").await;
     cluster.until_gone("web").await;
@@ -51,14 +47,14 @@ async fn the_node_registers_and_its_lease_is_renewed() {
     cluster.run("web", json!({"containers": [{"name": "web", "image": "web:1"}]})).await;
     cluster.until("web", is_ready).await;
     let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let node = serde_json::to_value(nodes.get(cluster::NODE).await.unwrap()).unwrap();
-    assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], cluster::NODE);
+    let node = serde_json::to_value(nodes.get(crate::control_plane::NODE).await.unwrap()).unwrap();
+    assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], crate::control_plane::NODE);
     assert_eq!(node["status"]["capacity"]["cpu"], "8");
     assert_eq!(condition(&node, "Ready"), "True");
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "kube-node-lease");
-    let first = leases.get(cluster::NODE).await.unwrap().spec.unwrap().renew_time;
+    let first = leases.get(crate::control_plane::NODE).await.unwrap().spec.unwrap().renew_time;
     tokio::time::sleep(std::time::Duration::from_secs(25)).await;
-    assert!(leases.get(cluster::NODE).await.unwrap().spec.unwrap().renew_time > first);
+    assert!(leases.get(crate::control_plane::NODE).await.unwrap().spec.unwrap().renew_time > first);
 }
 
 #[tokio::test(start_paused = true)]

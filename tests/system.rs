@@ -1,0 +1,36 @@
+//! The whole of selkie as its users meet it: the real binary, real Podman, real git, real kubectl;
+//! and below it the kubelet and the Podman runtime by themselves. One binary, so that all share one
+//! Podman.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/cluster.rs"]
+mod control_plane;
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/hosts.rs"]
+mod hosts;
+#[path = "support/rig.rs"]
+mod rig;
+#[path = "support/setting.rs"]
+mod setting;
+
+#[path = "system/cluster/applying.rs"]
+mod applying;
+#[path = "system/cluster/bad_input.rs"]
+mod bad_input;
+#[path = "system/cluster/crashes.rs"]
+mod crashes;
+#[path = "system/cluster/git.rs"]
+mod git;
+#[path = "system/kubelet.rs"]
+mod kubelet;
+#[path = "system/kubelet_hollow.rs"]
+mod kubelet_hollow;
+#[path = "system/podman.rs"]
+mod podman;
+#[path = "system/cluster/settings.rs"]
+mod settings;
+#[path = "system/cluster/hosts.rs"]
+mod several_hosts;
+#[path = "system/cluster/watching.rs"]
+mod watching;
