@@ -1,6 +1,7 @@
 //! What this process knows about a pod that neither the API nor the runtime holds.
 
 use crate::base::backoff::Backoff;
+use crate::kubelet::runtime::Exit;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,6 +79,9 @@ pub struct LifeFacts {
     pub ready: Option<bool>,
     /// What the container left in its termination message file.
     pub message: Option<String>,
+    /// It was made, but its process could not be run. Podman shows such a life as one that was never
+    /// started; forgotten, it is tried once more.
+    pub failed_start: Option<Exit>,
 }
 
 /// An order to stop a container.

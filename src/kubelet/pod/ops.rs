@@ -51,11 +51,22 @@ pub struct Failed {
     pub reason: &'static str,
     pub message: String,
     pub backoff: Backoff,
+    /// The life whose process could not be run: it counts as one that ended.
+    pub life: Option<String>,
 }
 
 impl Failed {
     pub fn new(reason: &'static str, message: impl Into<String>, backoff: Backoff) -> Self {
-        Self { reason, message: message.into(), backoff }
+        Self { reason, message: message.into(), backoff, life: None }
+    }
+
+    /// What others may put right at any moment is tried again soon, what was refused is not.
+    pub fn of(reason: &'static str, message: impl Into<String>, error: &RuntimeError) -> Self {
+        let away = matches!(
+            error,
+            RuntimeError::Unreachable { .. } | RuntimeError::NotFound { .. } | RuntimeError::PortInUse { .. }
+        );
+        Self::new(reason, message, if away { facts::QUICK } else { facts::SLOW })
     }
 }
 
@@ -130,7 +141,7 @@ async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
         Err(error) => {
             let message = format!("Failed to create pod sandbox: {}", error.chain());
             job.event("Warning", "FailedCreatePodSandBox", message.clone());
-            Err(Failed::new("FailedCreatePodSandBox", message, facts::SLOW))
+            Err(Failed::of("FailedCreatePodSandBox", message, &error))
         }
     }
 }

@@ -137,12 +137,23 @@ fn run(view: &View, plan: &mut Plan) {
     if !view.sandbox.is_some_and(|s| s.ready) {
         match view.facts.sandbox.as_ref().filter(|trouble| trouble.retry_at > view.now) {
             Some(trouble) => plan.wake_at(trouble.retry_at),
+            // A new sandbox replaces the old one with everything that is being made in it.
+            None if !view.busy.is_empty() => {}
             None => plan.actions.push(Action::EnsureSandbox),
         }
         return;
     }
     if initialized(view, plan) {
+        // As in Kubernetes a postStart hook holds up the containers after its own; otherwise they may
+        // start at the same time, which nobody can tell from one soon after the other.
+        let mut held = false;
         for (container, step) in mains {
+            let (starts, busy) = (matches!(step, Step::Start { .. }), step == Step::Busy);
+            if held && starts {
+                continue;
+            }
+            let hook = container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some());
+            held |= hook && (starts || busy);
             take(view, plan, container, step);
         }
     }

@@ -71,7 +71,7 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
     let id = match host.runtime.create_container(&sandbox.id, &made).await {
         Ok(id) => id,
         Err(RuntimeError::AlreadyExists { .. }) => existing(job, &made.identity).await?,
-        Err(error) => return Err(Some(Failed::new("CreateContainerError", error.chain(), SLOW))),
+        Err(error) => return Err(Some(Failed::of("CreateContainerError", error.chain(), &error))),
     };
     host.events.record(involved, "Normal", "Created", format!("Created container: {}", container.name));
     fill_remote(job, &container.name, &id, &facts, &sources).await.map_err(config_error)?;
@@ -145,9 +145,10 @@ pub async fn fill_remote(
 async fn run(job: &Job, container: &Container, id: String) -> Made {
     let runtime = &job.host.runtime;
     if let Err(error) = runtime.start(&id).await {
-        // What never ran tells nothing that the message does not; a new one is made next time.
-        let _ = runtime.remove(&id).await;
-        return Err(Some(Failed::new("RunContainerError", error.chain(), SLOW)));
+        let failed = Failed::of("RunContainerError", error.chain(), &error);
+        // Only what was refused has failed; after silence it may run, and the next look tells.
+        let refused = !matches!(error, RuntimeError::Unreachable { .. } | RuntimeError::Timeout { .. });
+        return Err(Some(Failed { life: refused.then_some(id), ..failed }));
     }
     let started = format!("Started container {}", container.name);
     job.host.events.record(job.involved(&container.name), "Normal", "Started", started);

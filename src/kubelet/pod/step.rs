@@ -1,6 +1,7 @@
 //! What is next for one container of a pod that may run. Pure.
 
 use crate::base::backoff::Backoff;
+use crate::kubelet::pod::facts::SHOWN;
 use crate::kubelet::pod::{Role, View, container_hash};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit};
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +15,8 @@ const CRASH_LOOP: Backoff = Backoff { base: Duration::from_secs(10), max: Durati
 const RESET: SignedDuration = SignedDuration::from_mins(10);
 /// The exit code of a container that vanished.
 pub const VANISHED: i32 = 137;
+/// The exit code of a container whose process could not be run, as containerd gives it.
+pub const CANNOT_START: i32 = 128;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
@@ -93,6 +96,12 @@ fn exited<'a>(
     let attempt = life.identity.restart_count + 1;
     if changed {
         return Step::Start { attempt, streak: 0, made: None };
+    }
+    if exit.started.is_none()
+        && let Some(shown) = exit.finished.saturating_add(SHOWN).ok().filter(|shown| *shown > view.now)
+    {
+        let message = exit.message.clone().unwrap_or_default();
+        return Step::Wait { until: shown, reason: "RunContainerError", message };
     }
     let ran = exit.started.map_or(SignedDuration::ZERO, |started| exit.finished.duration_since(started));
     let streak = if ran >= RESET { 0 } else { streak_of(life) };

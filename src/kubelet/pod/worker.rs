@@ -3,14 +3,15 @@
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
-use crate::kubelet::pod::ops::{self, Job, Outcome};
+use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Plan, plan};
 use crate::kubelet::pod::start::{self, Life};
+use crate::kubelet::pod::step::CANNOT_START;
 use crate::kubelet::pod::{Role, View, all_containers, container_hash, identity, spec};
 use crate::kubelet::probes::{Kind, Probers, Report};
-use crate::kubelet::runtime::{ContainerState, ContainerStatus, Listing, PodIdentity, Sandbox};
+use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
 use crate::kubelet::{status, volumes};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -80,11 +81,13 @@ impl Worker {
             self.look().await;
             let plan = self.plan();
             self.tell(&plan);
-            self.report(&plan).await;
+            let status = self.status(&plan);
             self.probe();
             let wake = plan.wake;
+            // Writing the report takes as long as a disk does; what is to be done need not wait for it.
             plan.actions.into_iter().for_each(|action| self.begin(action));
             self.refresh();
+            self.report(&status).await;
             self.wait(wake).await;
         }
     }
@@ -108,6 +111,7 @@ impl Worker {
     fn set_listing(&mut self, listing: Listing) {
         self.sandbox = listing.sandboxes.into_iter().max_by_key(|s| (s.ready, s.created));
         self.lives = listing.containers;
+        self.lives.iter_mut().for_each(|life| count_failed_start(&self.facts, life));
         self.facts.retain_lives(|id| self.lives.iter().any(|life| life.id == id));
     }
 
@@ -148,10 +152,13 @@ impl Worker {
 
     async fn inspect(&mut self, id: &str) {
         match self.host.runtime.inspect(id).await {
-            Ok(life) => match self.lives.iter_mut().find(|known| known.id == id) {
-                Some(known) => *known = life,
-                None => self.lives.push(life),
-            },
+            Ok(mut life) => {
+                count_failed_start(&self.facts, &mut life);
+                match self.lives.iter_mut().find(|known| known.id == id) {
+                    Some(known) => *known = life,
+                    None => self.lives.push(life),
+                }
+            }
             Err(error) if error.is_not_found() => {
                 self.lives.retain(|life| life.id != id);
                 let lives = &self.lives;
@@ -238,13 +245,15 @@ impl Worker {
         plan(&self.view(&self.busy()))
     }
 
-    async fn report(&mut self, plan: &Plan) {
+    fn status(&self, plan: &Plan) -> PodStatus {
+        status::pod_status(&self.view(&self.busy()), plan, &self.host.addresses())
+    }
+
+    async fn report(&mut self, status: &PodStatus) {
         if self.gone {
             return;
         }
-        let busy = self.busy();
-        let new = status::pod_status(&self.view(&busy), plan, &self.host.addresses());
-        let Some(patch) = status::patch::patch(&self.pod, &new) else { return };
+        let Some(patch) = status::patch::patch(&self.pod, status) else { return };
         let api = self.host.api_pods(&self.identity.namespace);
         match api.patch_status(&self.identity.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(pod) => {
@@ -393,7 +402,16 @@ impl Worker {
             Outcome::Started { container, result: Err(failed) } => {
                 let hash =
                     all_containers(spec(&self.pod)).find(|(_, c)| c.name == container).map(|(_, c)| container_hash(c));
-                if let Some(failed) = failed {
+                if let Some(Failed { life: Some(id), message, .. }) = failed {
+                    let exit = Exit {
+                        code: CANNOT_START,
+                        started: None,
+                        finished: now,
+                        oom_killed: false,
+                        message: Some(message),
+                    };
+                    self.facts.container_mut(&container).lives.entry(id).or_default().failed_start = Some(exit);
+                } else if let Some(failed) = failed {
                     let facts = self.facts.container_mut(&container);
                     let (before, hash) = (facts.trouble.take(), hash.unwrap_or_default());
                     let trouble =
@@ -435,6 +453,15 @@ impl Worker {
 async fn sleep(timer: Option<Duration>) {
     if let Some(wait) = timer {
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// A life whose process could not be run has ended, whatever Podman calls it.
+fn count_failed_start(facts: &Facts, life: &mut ContainerStatus) {
+    if life.state == ContainerState::Created
+        && let Some(exit) = facts.life(&life.identity.container, &life.id).failed_start
+    {
+        life.state = ContainerState::Exited(exit);
     }
 }
 

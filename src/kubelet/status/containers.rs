@@ -162,7 +162,7 @@ fn terminated_life(view: &View, life: &Life) -> Option<ContainerState> {
         LifeState::Exited(exit) => ContainerStateTerminated {
             exit_code: exit.code,
             reason: Some(exit_reason(exit).into()),
-            message: facts.message.or_else(|| exit.message.clone()).filter(|m| !m.is_empty()),
+            message: facts.message.filter(|m| !m.is_empty()).or_else(|| exit.message.clone()),
             started_at: exit.started.map(|at| Time(whole_seconds(at))),
             finished_at: Some(Time(whole_seconds(exit.finished))),
             container_id,
@@ -184,7 +184,7 @@ fn exit_reason(exit: &Exit) -> &'static str {
     match exit {
         Exit { oom_killed: true, .. } => "OOMKilled",
         Exit { code: 0, .. } => "Completed",
-        Exit { started: None, .. } => "ContainerCannotRun",
+        Exit { started: None, .. } => "StartError",
         _ => "Error",
     }
 }

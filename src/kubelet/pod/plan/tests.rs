@@ -288,6 +288,41 @@ fn a_doomed_container_is_stopped_and_started_again() {
 }
 
 #[test]
+fn a_life_that_could_not_be_started_counts() {
+    let mut world = World::new(web());
+    world.step();
+    world.step();
+    let exit = Exit {
+        code: 128,
+        started: None,
+        finished: at(world.now),
+        oom_killed: false,
+        message: Some("no such file".into()),
+    };
+    world.containers[0].state = ContainerState::Exited(exit);
+    assert_eq!(world.step().waiting["web"], ("RunContainerError", "no such file".to_string()));
+    world.now += 4;
+    assert!(matches!(&world.step().actions[..], [Action::Start { attempt: 1, streak: 1, .. }]));
+}
+
+#[test]
+fn a_hook_holds_up_the_containers_after_its_own() {
+    let hook = json!({"postStart": {"sleep": {"seconds": 1}}});
+    let mut world = World::new(json!({"containers": [{"name": "a", "image": "i"},
+        {"name": "b", "image": "i", "lifecycle": hook}, {"name": "c", "image": "i"}]}));
+    world.step();
+    let starts = |plan: Plan| -> Vec<String> {
+        let name = |action| if let Action::Start { container, .. } = action { Some(container) } else { None };
+        plan.actions.into_iter().filter_map(name).collect()
+    };
+    assert_eq!(starts(world.step()), ["a", "b"]);
+    world.busy.insert("b".into());
+    assert_eq!(starts(world.plan()), [""; 0]);
+    world.busy.clear();
+    assert_eq!(starts(world.step()), ["c"]);
+}
+
+#[test]
 fn a_removed_container_comes_back_with_the_next_count() {
     let mut world = World::new(web());
     world.step();
