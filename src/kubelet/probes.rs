@@ -8,7 +8,7 @@ pub mod reach;
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::runtime::ContainerStatus;
-use check::Target;
+use check::{Miss, Target};
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Probe};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -130,9 +130,15 @@ async fn run(kind: Kind, probe: Probe, subject: Subject) {
     let mut tally = Tally::new(&probe);
     loop {
         let outcome = check::check(&probe, &subject, timeout).await;
-        if let Err(message) = &outcome {
-            let text = format!("{} probe failed: {message}", kind.title());
-            subject.host.events.record(subject.involved.clone(), "Warning", "Unhealthy", text);
+        let unhealthy = |text| subject.host.events.record(subject.involved.clone(), "Warning", "Unhealthy", text);
+        match &outcome {
+            Ok(()) => {}
+            Err(Miss::Failed(message)) => unhealthy(format!("{} probe failed: {message}", kind.title())),
+            Err(Miss::Unknown(message)) => {
+                unhealthy(format!("{} probe errored and resulted in unknown state: {message}", kind.title()));
+                tokio::time::sleep(period).await;
+                continue;
+            }
         }
         if let Some(passed) = tally.add(outcome.is_ok()) {
             let (container, id) = (subject.container.name.clone(), subject.life.id.clone());

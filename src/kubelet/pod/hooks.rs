@@ -12,7 +12,7 @@ pub async fn run(hook: &LifecycleHandler, subject: &Subject, limit: Duration) ->
         return Ok(());
     }
     if let Some(exec) = &hook.exec {
-        return check::exec_check(exec, subject, limit).await;
+        return check::exec_check(exec, subject, limit).await.map_err(check::Miss::text);
     }
     if subject.host.node.simulated {
         return Ok(());

@@ -16,7 +16,30 @@ pub struct Target {
 /// Output of a command that an event quotes at most.
 const QUOTED: usize = 1024;
 
-pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Result<(), String> {
+/// Why a check did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The container answered wrongly, too late or not at all.
+    Failed(String),
+    /// It could not be asked, which tells nothing about it: the runtime is away, the command missing.
+    Unknown(String),
+}
+
+impl From<String> for Miss {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
+impl Miss {
+    pub fn text(self) -> String {
+        match self {
+            Self::Failed(text) | Self::Unknown(text) => text,
+        }
+    }
+}
+
+pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Result<(), Miss> {
     if let Some(exec) = &probe.exec {
         return exec_check(exec, subject, timeout).await;
     }
@@ -24,28 +47,29 @@ pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Resul
         return Ok(());
     }
     if let Some(get) = &probe.http_get {
-        return http_get(get, subject, timeout).await.map(drop);
+        return Ok(http_get(get, subject, timeout).await.map(drop)?);
     }
     if let Some(tcp) = &probe.tcp_socket {
-        return tcp_check(tcp, subject, timeout).await;
+        return Ok(tcp_check(tcp, subject, timeout).await?);
     }
-    Err("this kind of probe is not supported; use exec, httpGet or tcpSocket".into())
+    Err(Miss::Unknown("this kind of probe is not supported; use exec, httpGet or tcpSocket".into()))
 }
 
 /// Runs a command in the container; its output explains a failure.
-pub async fn exec_check(exec: &ExecAction, subject: &Subject, timeout: Duration) -> Result<(), String> {
+pub async fn exec_check(exec: &ExecAction, subject: &Subject, timeout: Duration) -> Result<(), Miss> {
     let command = exec.command.clone().unwrap_or_default();
     let done = tokio::time::timeout(timeout, subject.host.runtime.exec_sync(&subject.life.id, &command, timeout)).await;
     match done {
         Ok(Ok(result)) if result.exit_code == 0 => Ok(()),
         Ok(Ok(result)) => {
             let output = [result.stdout, result.stderr].concat();
-            Err(String::from_utf8_lossy(&output[..output.len().min(QUOTED)]).into_owned())
+            Err(Miss::Failed(String::from_utf8_lossy(&output[..output.len().min(QUOTED)]).into_owned()))
         }
         Ok(Err(crate::kubelet::runtime::RuntimeError::Timeout { .. })) | Err(_) => {
-            Err(format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs()))
+            let text = format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs());
+            Err(Miss::Failed(text))
         }
-        Ok(Err(error)) => Err(error.chain()),
+        Ok(Err(error)) => Err(Miss::Unknown(error.chain())),
     }
 }
 

@@ -125,12 +125,25 @@ impl Podman {
             }
             let lost = |_| RuntimeError::NotFound { object: format!("exec session in {container}") };
             let exit_code = session.exit.await.map_err(lost)??;
-            Ok(ExecResult { exit_code, stdout: stdout.into(), stderr: stderr.into() })
+            let result = ExecResult { exit_code, stdout: stdout.into(), stderr: stderr.into() };
+            match not_run(&result) {
+                Some(message) => Err(RuntimeError::Invalid { object: format!("exec in {container}"), message }),
+                None => Ok(result),
+            }
         };
         let expired =
             || RuntimeError::Timeout { what: format!("exec of {:?} in {container}", command.join(" ")), after };
         timeout(after, work).await.unwrap_or_else(|_| Err(expired()))
     }
+}
+
+/// Podman's words where the command could not be run at all: they come as its output, with the
+/// shell's codes for that.
+fn not_run(result: &ExecResult) -> Option<String> {
+    let output = [result.stderr.as_slice(), result.stdout.as_slice()].concat();
+    let text = String::from_utf8_lossy(&output);
+    let refused = text.contains("OCI runtime attempted to invoke a command") || text.contains("OCI permission denied");
+    (matches!(result.exit_code, 125..=127) && refused).then(|| text.trim().to_owned())
 }
 
 impl Subject {
