@@ -74,11 +74,19 @@ impl Podman {
     }
 
     pub(super) async fn start_container(&self, container: &str) -> Result<()> {
+        let local = self.around().await.ok().filter(|around| around.local);
+        if let Some(around) = &local
+            && self.oom.expects(container)
+        {
+            // Its cgroup exists, its process waits: watched from now on, no kill is missed however
+            // soon it comes.
+            let call = self.client.post(format!("containers/{}/init", segment(container)), container);
+            call.deadline(SLOW).send().await?;
+            self.watch_oom(container, around.cgroup_version).await;
+        }
         let call = self.client.post(format!("containers/{}/start", segment(container)), container);
         call.deadline(SLOW).send().await?;
-        if let Ok(around) = self.around().await
-            && around.local
-        {
+        if let Some(around) = &local {
             self.watch_oom(container, around.cgroup_version).await;
         }
         Ok(())

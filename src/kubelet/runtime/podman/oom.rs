@@ -47,6 +47,11 @@ impl OomWatch {
         self.containers.lock().insert(id.to_owned(), watched);
     }
 
+    /// Whether that container was made with a memory limit and is not watched yet.
+    pub fn expects(&self, id: &str) -> bool {
+        self.containers.lock().get(id).is_some_and(|watched| matches!(watched, Watched::Expected))
+    }
+
     /// Whether nothing is left to be done for that container.
     pub fn knows(&self, id: &str) -> bool {
         self.containers.lock().get(id).is_some_and(|watched| !matches!(watched, Watched::Expected))
