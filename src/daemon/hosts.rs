@@ -23,12 +23,16 @@ pub struct Connected {
 /// The hosts that `options` asks for. Hosts that do not answer now are kept: they may come up later.
 pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<Vec<Connected>, RuntimeError> {
     let mut connected = Vec::new();
-    let hosts = wanted(options, paths).await?;
+    let (hosts, own_service) = wanted(options, paths).await?;
     if let Err(error) = paths.write_hosts(&hosts) {
         tracing::warn!("the list of hosts could not be kept, `selkie diff` will not look at containers: {error}");
     }
     for host in hosts {
-        let runtime: Arc<dyn ContainerRuntime> = Arc::new(Podman::new(&host.url, cluster)?);
+        let podman = Podman::new(&host.url, cluster)?;
+        let runtime: Arc<dyn ContainerRuntime> = Arc::new(match &own_service {
+            Some(service) => podman.kept_alive(service.clone()),
+            None => podman,
+        });
         let mut node = NodeConfig::named(&host.name, paths.node(&host.name));
         // A heartbeat may be late or lost without the host being so.
         node.heartbeat = node.heartbeat.min(options.timing.node_monitor_grace / 4);
@@ -48,19 +52,23 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
     Ok(connected)
 }
 
-async fn wanted(options: &Options, paths: &Paths) -> Result<Vec<Host>, RuntimeError> {
+/// Also how to start the Podman service of the only host, where that is a service of ours.
+async fn wanted(options: &Options, paths: &Paths) -> Result<(Vec<Host>, Option<ServiceOptions>), RuntimeError> {
     if options.no_hosts || !options.hosts.is_empty() {
-        return Ok(options.hosts.clone());
+        return Ok((options.hosts.clone(), None));
     }
     // Simulated hosts instead of real ones, unless real ones are named.
     if options.hollow_hosts > 0 {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
-    let url = match local_socket().await {
-        Some(url) => url,
-        None => spawn_service(&ServiceOptions { directory: paths.podman(), arguments: Vec::new() }).await?,
+    let (url, service) = match local_socket().await {
+        Some(url) => (url, None),
+        None => {
+            let service = ServiceOptions { directory: paths.podman(), arguments: Vec::new() };
+            (spawn_service(&service).await?, Some(service))
+        }
     };
-    Ok(vec![Host { name: hostname(), url }])
+    Ok((vec![Host { name: hostname(), url }], service))
 }
 
 /// How long the first applications wait for hosts: pods that find none wait longer, for the

@@ -54,6 +54,8 @@ pub struct Podman {
     oom: OomWatch,
     /// Pods here need an infra image of ours.
     infra_missing: AtomicBool,
+    /// How to start the service anew, if it is ours.
+    service: Option<ServiceOptions>,
 }
 
 /// What is known about the host after the first call.
@@ -76,7 +78,14 @@ impl Podman {
             addresses: Mutex::default(),
             oom: OomWatch::default(),
             infra_missing: AtomicBool::new(false),
+            service: None,
         })
+    }
+
+    /// The service is one of ours: it is started again when it has died.
+    pub fn kept_alive(mut self, service: ServiceOptions) -> Self {
+        self.service = Some(service);
+        self
     }
 
     /// Like [`new`](Self::new), and makes sure that the service answers and is one we can speak to.
@@ -146,7 +155,15 @@ impl ContainerRuntime for Podman {
     async fn events(&self) -> Result<BoxStream<'static, Result<RuntimeEvent>>> {
         let filters = json!({"type": ["container"], "label": [format!("{}={}", labels::CLUSTER, self.cluster)]});
         let call = self.client.get("events", "events").query("stream", true).query("filters", filters);
-        self.follow_events(call.deadline(QUICK)).await
+        match (self.follow_events(call.clone().deadline(QUICK)).await, &self.service) {
+            // Whoever lost contact comes here first.
+            (Err(RuntimeError::Unreachable { .. }), Some(service)) => {
+                tracing::warn!(url = self.url(), "the Podman service is gone; starting it again");
+                spawn_service(service).await?;
+                self.follow_events(call.deadline(QUICK)).await
+            }
+            (followed, _) => followed,
+        }
     }
 
     async fn ensure_sandbox(&self, spec: &SandboxSpec) -> Result<Sandbox> {

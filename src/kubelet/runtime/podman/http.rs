@@ -134,6 +134,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// One request under construction.
 #[must_use]
+#[derive(Clone)]
 pub struct Call<'a> {
     client: &'a Client,
     method: Method,
