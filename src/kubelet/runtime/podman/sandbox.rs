@@ -115,6 +115,9 @@ impl Podman {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
+        if infra.config.labels.get(labels::CLUSTER) != Some(&self.cluster) {
+            return Err(RuntimeError::AlreadyExists { object: format!("a sandbox {name} of another cluster") });
+        }
         match infra.state() {
             ContainerState::Running { .. } => self.opened(&pod.id, &infra.id).await.map(Some),
             ContainerState::Created => self.open(&pod.id, spec).await.map(Some),
