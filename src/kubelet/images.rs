@@ -86,7 +86,12 @@ pub async fn ensure(
 
 fn failure(name: &str, error: &RuntimeError, events: &EventRecorder, involved: &ObjectReference) -> ImageError {
     let text = error.chain();
-    if let RuntimeError::PullFailed { reason: PullFailure::InvalidName, message, .. } = error {
+    let invalid = match error {
+        RuntimeError::PullFailed { reason: PullFailure::InvalidName, message, .. } => Some(message),
+        RuntimeError::Invalid { message, .. } if message.contains("invalid reference format") => Some(message),
+        _ => None,
+    };
+    if let Some(message) = invalid {
         let message =
             format!("Failed to apply default image tag {name:?}: couldn't parse image name {name:?}: {message}");
         events.record(involved.clone(), "Warning", "InspectFailed", message.clone());
