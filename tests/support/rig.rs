@@ -21,7 +21,8 @@ static PODS: AtomicU32 = AtomicU32::new(0);
 pub struct Rig {
     pub url: String,
     pub directory: PathBuf,
-    arguments: Vec<String>,
+    /// Options of the podman command that lead to this storage.
+    pub arguments: Vec<String>,
     service: i32,
     demo: OnceLock<()>,
 }

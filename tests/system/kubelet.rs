@@ -1,9 +1,20 @@
 //! The kubelet on a real Podman: what a pod's containers really do.
 
+#[path = "kubelet/endings.rs"]
+mod endings;
+#[path = "kubelet/probes.rs"]
+mod probes;
+#[path = "kubelet/recovery.rs"]
+mod recovery;
+#[path = "kubelet/rights.rs"]
+mod rights;
+#[path = "kubelet/volumes.rs"]
+mod volumes;
+
 use crate::control_plane::{Cluster, NODE, is_ready};
 use crate::rig::{IMAGE, Rig, container, pod, sandbox};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use selkie::apiserver::{ExecOptions, LogOptions};
@@ -45,14 +56,40 @@ async fn exec(cluster: &Cluster, pod: &Value, command: &[&str]) -> (String, i32)
     (String::from_utf8(text).unwrap(), session.exit.await.unwrap().unwrap())
 }
 
-async fn put_map(cluster: &Cluster, value: &str) {
-    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());
-    let map = json!({"metadata": {"name": "cm"}, "data": {"a": value}});
-    if maps.get_opt("cm").await.unwrap().is_none() {
-        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
-    } else {
-        maps.patch("cm", &PatchParams::default(), &Patch::Merge(map)).await.unwrap();
+async fn log(cluster: &Cluster, pod: &Value, container: &str) -> String {
+    let options = LogOptions { container: container.into(), ..LogOptions::default() };
+    let lines = cluster.streams().logs(NODE, pod, options).await.unwrap();
+    let lines: Vec<_> = lines.map(|line| line.unwrap()).collect().await;
+    String::from_utf8(lines.concat()).unwrap()
+}
+
+/// Makes a ConfigMap or Secret, or replaces its data.
+async fn put(cluster: &Cluster, plural: &str, object: Value) {
+    let name = object["metadata"]["name"].as_str().unwrap().to_string();
+    match plural {
+        "configmaps" => put_one::<ConfigMap>(cluster, &name, object).await,
+        _ => put_one::<Secret>(cluster, &name, object).await,
     }
+}
+
+async fn put_one<K>(cluster: &Cluster, name: &str, object: Value)
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + serde::de::DeserializeOwned
+        + serde::Serialize
+        + Clone
+        + std::fmt::Debug,
+{
+    let api: Api<K> = Api::default_namespaced(cluster.client.clone());
+    if api.get_opt(name).await.unwrap().is_none() {
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    } else {
+        api.patch(name, &PatchParams::default(), &Patch::Merge(object)).await.unwrap();
+    }
+}
+
+async fn put_map(cluster: &Cluster, value: &str) {
+    put(cluster, "configmaps", json!({"metadata": {"name": "cm"}, "data": {"a": value}})).await;
 }
 
 #[tokio::test]
@@ -71,10 +108,7 @@ async fn runs_answers_adopts_and_ends() {
     let pod = cluster.until("web", is_ready).await;
     assert_eq!(exec(&cluster, &pod, &["cat", "/cm/a"]).await, ("one".into(), 0));
     assert_eq!(exec(&cluster, &pod, &["sh", "-c", "exit 7"]).await.1, 7);
-    let options = LogOptions { container: "c".into(), ..LogOptions::default() };
-    let lines = cluster.streams().logs(NODE, &pod, options).await.unwrap();
-    let log: Vec<_> = lines.map(|line| line.unwrap()).collect().await;
-    assert_eq!(log.concat(), b"hello web\n");
+    assert_eq!(log(&cluster, &pod, "c").await, "hello web\n");
 
     put_map(&cluster, "two").await;
     let begun = std::time::Instant::now();
@@ -115,7 +149,7 @@ async fn crashes_memory_and_liveness() {
     cluster.until("sick", |pod| first(pod)["restartCount"].as_i64() >= Some(1)).await;
     cluster.until_event("sick", "Killing: Container c failed liveness probe, will be restarted").await;
     if rig.podman("kubelet-trouble").await.info().await.unwrap().resource_limits {
-        let eat = script("sleep 1; tail /dev/zero", json!({"resources": {"limits": {"memory": "16Mi"}}}));
+        let eat = script("tail /dev/zero", json!({"resources": {"limits": {"memory": "16Mi"}}}));
         cluster.run("hungry", eat).await;
         cluster.until("hungry", |pod| first(pod)["lastState"]["terminated"]["reason"] == "OOMKilled").await;
     }
