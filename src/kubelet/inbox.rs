@@ -33,6 +33,12 @@ impl Inbox {
         self.wake.ring();
     }
 
+    /// Keeps what could not be dealt with for the next look, without causing one: that would be a loop
+    /// as fast as a dead host refuses.
+    pub fn keep(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.news.lock());
+    }
+
     pub fn take(&self) -> News {
         std::mem::take(&mut self.news.lock())
     }

@@ -123,7 +123,7 @@ impl Worker {
                 Ok(listing) => self.set_listing(listing),
                 Err(error) => {
                     debug!(pod = self.identity.name, error = error.chain(), "cannot list a pod's containers");
-                    self.inbox.post(|news| news.relist = true);
+                    self.inbox.keep(|news| news.relist = true);
                     self.retry = true;
                 }
             }
@@ -166,7 +166,7 @@ impl Worker {
             }
             Err(error) => {
                 debug!(pod = self.identity.name, error = error.chain(), "cannot inspect a container");
-                self.inbox.post(|news| {
+                self.inbox.keep(|news| {
                     news.stale.insert(id.to_string());
                 });
                 self.retry = true;

@@ -11,12 +11,12 @@ async fn startup_holds_the_others_back_and_readiness_follows() {
     let rig = Rig::shared().await;
     let (cluster, _directory) = cluster(rig.podman("kubelet-probes").await).await;
     let more = json!({"ports": [{"name": "web", "containerPort": 8080}],
-        "startupProbe": {"exec": {"command": ["test", "-e", "/tmp/up"]}, "periodSeconds": 1, "failureThreshold": 30},
-        "livenessProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1, "failureThreshold": 1},
+        "startupProbe": {"exec": {"command": ["test", "-e", "/tmp/up"]}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30},
+        "livenessProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 2},
         "readinessProbe": {"exec": {"command": ["sh", "-c", "test -e /tmp/ready || { echo not yet; false; }"]},
-            "periodSeconds": 1, "failureThreshold": 1}});
+            "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1}});
     cluster.run("web", script(&format!("sleep 2; httpd -p 8080; touch /tmp/up; {FOREVER}"), more)).await;
-    let odd = json!({"livenessProbe": {"exec": {"command": ["/no/such/command"]}, "periodSeconds": 1, "failureThreshold": 1}});
+    let odd = json!({"livenessProbe": {"exec": {"command": ["/no/such/command"]}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1}});
     cluster.run("odd", script(FOREVER, odd)).await;
     let never = json!({"startupProbe": {"tcpSocket": {"port": 81}, "periodSeconds": 1, "failureThreshold": 2}});
     cluster.run("never", script(FOREVER, never)).await;
