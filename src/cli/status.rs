@@ -100,7 +100,7 @@ async fn overview(client: &kube::Client) -> Result<Value, CliError> {
 }
 
 fn application(object: &Value) -> Value {
-    let condition = condition(object, "Ready");
+    let (status, message) = application_status(object);
     let source = ["/spec/source/path", "/spec/source/repoURL"]
         .iter()
         .map(|pointer| text(object, pointer))
@@ -110,9 +110,23 @@ fn application(object: &Value) -> Value {
         "source": source.unwrap_or_default(),
         "revision": short(text(object, "/status/revision")),
         "objects": object.pointer("/status/inventory").and_then(Value::as_array).map_or(0, Vec::len),
-        "status": match condition.map(|one| text(one, "/status")) { Some("True") => "Ready", Some("False") => "Failed", _ => "Syncing" },
-        "message": condition.map(|one| text(one, "/message")).unwrap_or_default(),
+        "status": status,
+        "message": message,
     })
+}
+
+/// A source that is refused comes before how its last good revision is doing.
+fn application_status(object: &Value) -> (&'static str, &str) {
+    let of =
+        |name| condition(object, name).map(|one| (text(one, "/status"), text(one, "/reason"), text(one, "/message")));
+    match (of("Synced"), of("Ready")) {
+        (Some(("False", "Suspended", why)), _) => ("Suspended", why),
+        (Some(("False", _, why)), _) => ("Failed", why),
+        (_, Some(("True", _, why))) => ("Ready", why),
+        (_, Some(("False", "Progressing", why))) => ("Syncing", why),
+        (_, Some(("False", _, why))) => ("Failed", why),
+        _ => ("Syncing", ""),
+    }
 }
 
 fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
