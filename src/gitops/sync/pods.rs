@@ -24,7 +24,11 @@ pub(super) async fn failing(client: &kube::Client, workload: &Value, told: &mut 
         if pod.pointer("/metadata/deletionTimestamp").is_some() {
             continue;
         }
-        for trouble in troubles(&pod) {
+        let mut troubles = troubles(&pod);
+        if troubles.is_empty() && is_stuck(&pod) {
+            troubles.extend(warning(client, &pod).await);
+        }
+        for trouble in troubles {
             if !told.insert((text("/metadata/uid"), trouble.container.clone(), trouble.reason.clone())) {
                 continue;
             }
@@ -49,6 +53,27 @@ async fn pods_of(client: &kube::Client, workload: &Value) -> Vec<Value> {
     let list: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
     items.into_iter().map(typed).collect()
+}
+
+/// On a host, but without what its containers run in: no status says why, only events do.
+fn is_stuck(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = conditions.into_iter().flatten();
+    pod.pointer("/spec/nodeName").is_some()
+        && conditions.any(|one| one["type"] == "PodReadyToStartContainers" && one["status"] == "False")
+}
+
+/// The last warning about a pod as a whole.
+async fn warning(client: &kube::Client, pod: &Value) -> Option<Trouble> {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let metadata = &pod["metadata"];
+    let events = path("v1", "events", &text(metadata, "namespace"), "");
+    let path = format!("{events}?fieldSelector=type%3DWarning%2CinvolvedObject.uid%3D{}", text(metadata, "uid"));
+    let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
+    let list: Value = serde_json::from_slice(&bytes).ok()?;
+    let last = list["items"].as_array()?.iter().max_by_key(|event| text(event, "lastTimestamp"))?;
+    let (reason, message) = (text(last, "reason"), text(last, "message"));
+    Some(Trouble { container: String::new(), reason, message, ended: false })
 }
 
 /// Items of a list carry no kind.
