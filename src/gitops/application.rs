@@ -180,6 +180,11 @@ impl ApplicationStatus {
             None => self.conditions.push(fresh),
         }
     }
+
+    /// Whether all of the last revision was seen ready.
+    pub fn is_ready(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 mod status;
 
 use super::engine::Shared;
-use super::reporter::{Event, Summary};
+use super::reporter::{Event, Silent, Summary};
 use super::{Options, Outcome, SyncError, apply_once, wait};
 use crate::api::changeset::ObjectId;
 use crate::base::wake::Wake;
@@ -55,12 +55,25 @@ struct Waiting {
     since: Option<Instant>,
     memory: wait::Memory,
     totals: Totals,
+    /// It was told already that they are not: only that they are ready is worth a word now.
+    told: bool,
+}
+
+impl Waiting {
+    /// What an earlier daemon waited for, or found to have failed.
+    fn resumed(status: &ApplicationStatus) -> Self {
+        if status.revision.is_empty() || status.is_ready() {
+            return Self::default();
+        }
+        Self { objects: status.inventory.clone(), since: Some(Instant::now()), ..Self::default() }
+    }
 }
 
 pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
     let Some(application) = shared.applications.get(crate::gitops::application::NAMESPACE, &name) else { return };
     let status = application.status.clone();
     shared.drift.cover(&status.inventory);
+    let waiting = Waiting::resumed(&status);
     let mut task = Task {
         shared,
         name,
@@ -71,7 +84,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
         told: Vec::new(),
         told_failure: None,
         failures: 0,
-        waiting: Waiting::default(),
+        waiting,
     };
     loop {
         let Some(application) = task.application() else { return };
@@ -121,14 +134,20 @@ impl Task {
             kinds: &*settings.kinds,
             limit,
             application: &self.name,
-            reporter: &*settings.reporter,
+            reporter: if self.waiting.told { &Silent } else { &*settings.reporter },
         };
         let waited = wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await;
-        let Waiting { totals, .. } = std::mem::take(&mut self.waiting);
+        let Waiting { objects, totals, told, .. } = std::mem::take(&mut self.waiting);
         let revision = self.status.revision.clone();
         // Told before anything is awaited: a wake-up may end this wait at any such point.
         let (ready, failed, elapsed) = (waited.ready, waited.failed.clone(), since.elapsed());
-        self.tell(Event::Done(Summary { revision, totals, ready, failed, elapsed }));
+        if !failed.is_empty() {
+            // They may come right by themselves, as when an image arrives late.
+            self.waiting = Waiting { objects, since: Some(Instant::now()), told: true, ..Waiting::default() };
+        }
+        if !told || failed.is_empty() {
+            self.tell(Event::Done(Summary { revision, totals, ready, failed, elapsed }));
+        }
         self.ready_condition(&waited).await;
     }
 
@@ -262,6 +281,9 @@ impl Task {
         }
         let inventory = &outcome.inventory;
         waiting.objects.retain(|id| inventory.iter().any(|kept| same_object(kept, id)));
+        if std::mem::take(&mut waiting.told) {
+            waiting.since = None;
+        }
         waiting.since = Some(waiting.since.unwrap_or_else(Instant::now));
         let new = outcome.report.totals();
         waiting.totals.add += new.add;

@@ -263,3 +263,27 @@ fn commit(directory: &Path, name: &str, text: &str) {
     git(directory, &["add", "."]);
     git(directory, &["commit", "-qm", "change"]);
 }
+
+#[tokio::test]
+async fn what_an_earlier_daemon_waited_for_becomes_ready() {
+    let rig = Rig::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    fs::write(directory.path().join("web.json"), deployment.to_string()).unwrap();
+    let mut events = rig.start(directory.path().to_str().unwrap()).await;
+    next(&mut events, |event| matches!(event, Event::Progress(_)).then_some(())).await;
+    rig.stop.cancel();
+
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop.clone());
+    tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+    next(&mut events, |event| matches!(event, Event::Progress(_)).then_some(())).await;
+    let status = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1});
+    rig.patch("/apis/apps/v1/namespaces/default/deployments/web/status", json!({"status": status})).await;
+    let summary = next(&mut events, done).await;
+    assert_eq!((summary.ready, summary.failed.len()), (1, 0));
+    stop.cancel();
+}
