@@ -40,7 +40,7 @@ Examples:
   selkie up --app hello=examples/hello       start the daemon and watch a directory
   selkie plan -f examples/hello              show what would change
   selkie apply -f examples/hello             change it, and wait until it is ready
-  selkie kubeconfig > selkie.kubeconfig && kubectl --kubeconfig selkie.kubeconfig get pods";
+  kubectl --kubeconfig /var/lib/selkie/kubeconfig get pods";
 
 #[derive(Parser)]
 #[command(name = "selkie", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
