@@ -20,9 +20,11 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
-const RECONNECT: Backoff = Backoff { base: Duration::from_millis(250), max: Duration::from_secs(30) };
+/// With the client's limit for connecting, a host that is back is noticed within about ten seconds.
+const RECONNECT: Backoff = Backoff { base: Duration::from_millis(250), max: Duration::from_secs(5) };
 /// Lists everything even if no event was missed.
 const REPAIR: Duration = Duration::from_secs(300);
 
@@ -37,6 +39,7 @@ pub struct Host {
     info: RwLock<HostInfo>,
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
+    returned: Notify,
 }
 
 impl Host {
@@ -49,8 +52,13 @@ impl Host {
         let events = ctx.events.component("kubelet", Some(&node.name));
         let pods = ctx.informers.of::<Pod>();
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
-        let (info, workers) = Default::default();
-        Arc::new(Self { ctx, node, runtime, events, pods, interests, info, addresses, workers })
+        let (info, workers, returned) = Default::default();
+        Arc::new(Self { ctx, node, runtime, events, pods, interests, info, addresses, workers, returned })
+    }
+
+    /// Waits until the host answers after it did not.
+    pub async fn returned(&self) {
+        self.returned.notified().await;
     }
 
     /// What the host said of itself last.
@@ -211,6 +219,7 @@ pub async fn run(host: Arc<Host>, route: Arc<Route>) {
             Some(Ok((events, listing))) => {
                 if failures > 0 {
                     info!(node = host.node.name, "the host answers again");
+                    host.returned.notify_one();
                 }
                 failures = 0;
                 host.distribute(listing).await;

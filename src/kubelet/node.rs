@@ -49,6 +49,7 @@ pub async fn run(host: Arc<Host>, first: tokio::sync::oneshot::Sender<()>) {
         tokio::select! {
             () = host.ctx.shutdown.cancelled() => return,
             _ = beat.tick() => {}
+            () = host.returned() => {}
         }
         if keeper.beat().await
             && let Some(first) = first.take()

@@ -11,6 +11,7 @@ use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Write, path::PathBuf, time::Duration};
 use tokio::{
@@ -117,6 +118,7 @@ impl Client {
                 Endpoint::Tcp(address) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
+                    keep_alive(&stream)?;
                     Box::new(stream)
                 }
             })
@@ -127,6 +129,16 @@ impl Client {
             Err(_) => Err(self.unreachable(format!("no connection within {CONNECT:?}"))),
         }
     }
+}
+
+/// A host that loses power says no goodbye, and who only reads, as from an event stream, would wait
+/// for ever. Asks after five silent seconds; three unanswered questions end the connection.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(5))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    Ok(())
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
