@@ -1,4 +1,5 @@
-//! Several hosts under one daemon: pods spread over them, and a reboot of one concerns no other.
+//! Several hosts under one daemon: pods spread over them, a reboot of one concerns no other, the pods of
+//! a lost one move, and it is welcome when it is back.
 
 use crate::daemon::Daemon;
 use crate::hosts::{Hosts, IMAGE};
@@ -6,7 +7,14 @@ use std::collections::BTreeMap;
 
 const OURS: &[&str] = &["ps", "--filter", "label=io.selkie.container.name=main", "--format", "{{.ID}}"];
 
+const NODES: [&str; 3] = ["h1", "h2", "h3"];
+const TAINTS: [&str; 2] = ["unreachable", "not-ready"];
+
+/// Six pods that leave a lost host after two seconds.
 fn manifest() -> String {
+    let leave = TAINTS.map(|taint| {
+        format!("{{key: node.kubernetes.io/{taint}, operator: Exists, effect: NoExecute, tolerationSeconds: 2}}")
+    });
     format!(
         r#"apiVersion: apps/v1
 kind: Deployment
@@ -18,12 +26,14 @@ spec:
     metadata: {{labels: {{app: web}}}}
     spec:
       terminationGracePeriodSeconds: 1
+      tolerations: [{}]
       containers:
       - name: main
         image: {IMAGE}
         imagePullPolicy: IfNotPresent
         command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
-"#
+"#,
+        leave.join(", ")
     )
 }
 
@@ -43,29 +53,65 @@ fn ready(daemon: &Daemon, node: &str) -> String {
     daemon.value(&["node", node], "{.status.conditions[?(@.type==\"Ready\")].status}")
 }
 
-#[test]
-fn pods_spread_over_hosts_and_one_reboots_alone() {
-    let Some(hosts) = Hosts::up(3) else { return };
+/// A daemon with six pods, two on each of the hosts.
+fn daemon_with_pods(hosts: &Hosts, more: &[&str]) -> Daemon {
     let flags = hosts.flags();
-    let arguments: Vec<&str> = flags.iter().flat_map(|flag| ["--host", flag.as_str()]).collect();
-    let daemon = Daemon::start(&arguments);
+    let flags = flags.iter().flat_map(|flag| ["--host", flag.as_str()]);
+    let daemon = Daemon::start(&flags.chain(more.iter().copied()).collect::<Vec<_>>());
     let file = daemon.data.join("web.yaml");
     std::fs::write(&file, manifest()).expect("the manifest");
-    for node in ["h1", "h2", "h3"] {
+    for node in NODES {
         daemon.wait_for("the nodes are ready", || ready(&daemon, node) == "True");
     }
     daemon.kubectl(&["apply", "-f", file.to_str().expect("a path")]);
-    let even = BTreeMap::from(["h1", "h2", "h3"].map(|node| (node.to_owned(), 2)));
-    daemon.wait_for("two pods on each host", || spread(&daemon) == even);
+    daemon.wait_for("two pods on each host", || spread(&daemon) == even());
+    daemon
+}
+
+fn even() -> BTreeMap<String, usize> {
+    NODES.iter().map(|node| ((*node).to_owned(), 2)).collect()
+}
+
+#[test]
+fn pods_spread_over_hosts_and_one_reboots_alone() {
+    let Some(hosts) = Hosts::up(3) else { return };
+    let daemon = daemon_with_pods(&hosts, &[]);
     let others = [hosts.podman(1, OURS), hosts.podman(3, OURS)];
     let lost = hosts.podman(2, OURS);
     assert_eq!((lost.len(), others[0].len(), others[1].len()), (2, 2, 2));
     let status = daemon.selkie(&["status"]);
-    assert!(["h1", "h2", "h3"].iter().all(|host| status.contains(host)), "{status}");
+    assert!(NODES.iter().all(|host| status.contains(host)), "{status}");
 
     hosts.stop(2);
     hosts.start(2);
-    daemon.wait_for("the daemon notices", || daemon.log().contains("the host answers again"));
-    assert!(hosts.podman(2, OURS).len() <= lost.len(), "nothing runs twice");
+    daemon.wait_for("two containers run on it again", || hosts.podman(2, OURS).len() == lost.len());
+    daemon.wait_for("two pods on each host again", || spread(&daemon) == even());
+    assert_eq!(hosts.podman(2, OURS).len(), lost.len(), "nothing runs twice");
     assert_eq!([hosts.podman(1, OURS), hosts.podman(3, OURS)], others, "the other hosts were not disturbed");
+}
+
+#[test]
+fn pods_of_a_lost_host_move_and_it_is_welcome_back() {
+    let Some(hosts) = Hosts::up(3) else { return };
+    let daemon = daemon_with_pods(&hosts, &["--node-monitor-grace", "4"]);
+
+    hosts.stop(2);
+    daemon.wait_for("h2 is not ready", || !["True", ""].contains(&ready(&daemon, "h2").as_str()));
+    let status = daemon.selkie(&["status"]);
+    assert!(status.lines().any(|line| line.contains("h2") && line.contains("Unknown")), "{status}");
+    daemon.wait_for("its pods are replaced", || {
+        let counts = spread(&daemon);
+        let on = |node| counts.get(node).copied().unwrap_or_default();
+        on("h1") + on("h3") == 6
+    });
+    let before = [hosts.podman(1, OURS), hosts.podman(3, OURS)];
+    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 6, "{before:?}");
+
+    hosts.start(2);
+    daemon.wait_for("h2 is ready again", || ready(&daemon, "h2") == "True");
+    daemon.wait_for("h2 is rid of what was moved", || {
+        let pods = daemon.value(&["pods", "-l", "app=web"], "{.items[*].metadata.name}");
+        hosts.podman(2, &["ps", "--all", "--quiet"]).is_empty() && pods.split_whitespace().count() == 6
+    });
+    assert_eq!([hosts.podman(1, OURS), hosts.podman(3, OURS)], before, "nobody else was disturbed");
 }
