@@ -198,15 +198,13 @@ impl Worker {
     fn look_at_api(&mut self) {
         let seen = self.host.pods.get(&self.identity.namespace, &self.identity.name);
         match seen.filter(|pod| pod.metadata.uid.as_deref() == Some(&self.identity.uid)) {
-            Some(pod) => {
-                if version(&pod) >= version(&self.pod) {
-                    self.stale_volumes |= pod.metadata.labels != self.pod.metadata.labels
-                        || pod.metadata.annotations != self.pod.metadata.annotations;
-                    self.pod = pod;
-                }
+            Some(pod) if version(&pod) >= version(&self.pod) => {
+                self.stale_volumes |= pod.metadata.labels != self.pod.metadata.labels
+                    || pod.metadata.annotations != self.pod.metadata.annotations;
+                self.pod = pod;
             }
             None if self.host.pods.is_synced() => self.bury(),
-            None => {}
+            Some(_) | None => {}
         }
         if self.pod.metadata.deletion_timestamp.is_some() {
             self.busy.values().for_each(CancellationToken::cancel);
