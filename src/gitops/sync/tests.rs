@@ -12,7 +12,6 @@ use crate::client::{Context, in_process, raw};
 use crate::gitops::application::{ApplicationSource, LABEL, NAMESPACE};
 use crate::gitops::render::render;
 use crate::gitops::sources::Snapshot;
-use crate::store::memory::Memory;
 use http::Method;
 use serde_json::{Value, json};
 use std::fs;
@@ -47,7 +46,8 @@ impl Reporter for Listener {
 impl Rig {
     async fn new() -> Self {
         let registry = Arc::new(Registry::builtin());
-        let server = ApiServer::new(Config::new(Memory::new(), registry.clone()));
+        let config = Config { registry: registry.clone(), ..Config::in_memory(Clock::System, Ids::random()) };
+        let server = ApiServer::new(config);
         let rig = Self { client: in_process(&server, User::master("test")), registry, stop: CancellationToken::new() };
         for name in ["default", NAMESPACE] {
             rig.create("/api/v1/namespaces", &json!({"metadata": {"name": name}})).await;

@@ -60,13 +60,9 @@ fn a_directory_becomes_containers_and_stays_what_it_says() {
     for file in ["web.yaml", "page.yaml"] {
         std::fs::remove_file(example.join(file)).unwrap();
     }
-    setting.daemon.wait_for("the guard speaks", || {
-        setting
-            .daemon
-            .value(&["applications.selkie.dev", "hello", "-n", "selkie-system"], "{.status.conditions}")
-            .to_lowercase()
-            .contains("prune")
-    });
+    setting
+        .daemon
+        .wait_for("the guard speaks", || setting.daemon.log().contains("the source is empty, it had 2 objects"));
     assert_eq!(setting.folder.containers("{{.ID}}").len(), 1, "nothing is pruned");
 
     let took = setting.daemon.stop();
