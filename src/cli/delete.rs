@@ -80,7 +80,8 @@ impl Delete {
     }
 
     async fn delete(&self, targets: Vec<(Api<DynamicObject>, String, String)>) -> Result<ExitCode, CliError> {
-        let mut parameters = DeleteParams::background();
+        // Foreground, so that waiting for an object means waiting for its pods and their containers.
+        let mut parameters = DeleteParams::foreground();
         parameters.grace_period_seconds = self.grace_period;
         let mut waiting = Vec::new();
         for (api, name, label) in targets {
