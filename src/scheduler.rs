@@ -12,7 +12,7 @@ pub mod scores;
 mod shell;
 pub mod snapshot;
 
-pub use shell::run;
+pub use shell::{Observer, run, run_observed};
 
 /// The name pods select this scheduler by.
 pub const NAME: &str = "default-scheduler";

@@ -5,6 +5,7 @@ use super::scores;
 use super::snapshot::{HostState, Snapshot};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What the scheduler says of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +44,8 @@ fn enough(hosts: usize) -> usize {
     (hosts * percentage / 100).max(LEAST)
 }
 
-/// Decides for one pod. `start` rotates where the search begins, `tie` breaks ties among the best
-/// hosts: it gets their number and answers an index below it.
-pub fn decide(pod: &Pod, snapshot: &Snapshot, start: usize, tie: impl FnOnce(usize) -> usize) -> Verdict {
+/// Decides for one pod. `start` rotates where the search begins.
+pub fn decide(pod: &Pod, snapshot: &Snapshot, start: usize) -> Verdict {
     let mut rejections = BTreeMap::new();
     let Some(wanted) = Wanted::of(pod) else { return Verdict::Unschedulable { rejections } };
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
@@ -70,10 +70,43 @@ pub fn decide(pod: &Pod, snapshot: &Snapshot, start: usize, tie: impl FnOnce(usi
     }
     let totals = scores::totals(&wanted, &feasible);
     let best = totals.iter().copied().max().unwrap_or(0);
-    let winners: Vec<&HostState> =
-        feasible.iter().zip(&totals).filter(|(_, total)| **total == best).map(|(host, _)| *host).collect();
-    let host = winners[tie(winners.len()).min(winners.len() - 1)].name.clone();
+    let winners = feasible.iter().zip(&totals).filter(|(_, total)| **total == best).map(|(host, _)| &host.name);
+    let host = winners.max_by_key(|name| (preference(pod, name), *name)).cloned().unwrap_or_default();
     Verdict::Bind { host, feasible: feasible.len(), looked_at }
+}
+
+/// Breaks ties between equally good hosts. Kubernetes draws lots; here the pods of one controller
+/// always prefer the same host, so that a plan can say which one it will be.
+fn preference(pod: &Pod, host: &str) -> u64 {
+    let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let name = owner.map(|owner| owner.name.as_str()).or(pod.metadata.name.as_deref());
+    let mut hasher = DefaultHasher::new();
+    (pod.metadata.namespace.as_deref(), name, host).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What the filters and scores say of one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub host: String,
+    /// The total of the scores; `None` when a filter said no.
+    pub score: Option<i64>,
+    pub rejections: Vec<Rejection>,
+}
+
+/// Every host as the cycle sees it, by name: for those who ask why.
+pub fn explain(pod: &Pod, snapshot: &Snapshot) -> Vec<Judged> {
+    let Some(wanted) = Wanted::of(pod) else { return Vec::new() };
+    let judge =
+        |host: &HostState| Judged { host: host.name.clone(), score: None, rejections: filters::check(&wanted, host) };
+    let mut judged: Vec<Judged> = snapshot.hosts().map(judge).collect();
+    let feasible: Vec<&HostState> =
+        snapshot.hosts().zip(&judged).filter(|(_, one)| one.rejections.is_empty()).map(|(host, _)| host).collect();
+    let totals = scores::totals(&wanted, &feasible);
+    let fitting = judged.iter_mut().filter(|one| one.rejections.is_empty());
+    fitting.zip(totals).for_each(|(one, total)| one.score = Some(total));
+    judged.sort_by(|a, b| a.host.cmp(&b.host));
+    judged
 }
 
 #[cfg(test)]
@@ -114,7 +147,7 @@ mod tests {
             node("h3", "8", json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]})),
             node("h4", "1", json!({})),
         ]);
-        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &snapshot, 0, |_| 0) else {
+        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &snapshot, 0) else {
             panic!("it does not fit")
         };
         assert_eq!(
@@ -131,7 +164,7 @@ mod tests {
         let mut hosts = Vec::new();
         for uid in ["a", "b", "c"] {
             let pod = pod(uid, "100m", json!({}));
-            let Verdict::Bind { host, .. } = decide(&pod, &snapshot, 0, |_| 0) else { panic!("it fits") };
+            let Verdict::Bind { host, .. } = decide(&pod, &snapshot, 0) else { panic!("it fits") };
             snapshot.place(uid, &host, Placed::of(&pod));
             hosts.push(host);
         }
@@ -149,10 +182,10 @@ mod tests {
             pod
         };
         let first = with_port("a");
-        let Verdict::Bind { host, .. } = decide(&first, &snapshot, 0, |_| 0) else { panic!("it fits") };
+        let Verdict::Bind { host, .. } = decide(&first, &snapshot, 0) else { panic!("it fits") };
         assert_eq!(host, "h2");
         snapshot.place("a", &host, Placed::of(&first));
-        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &snapshot, 0, |_| 0) else {
+        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &snapshot, 0) else {
             panic!("the port is taken")
         };
         assert_eq!(
@@ -168,7 +201,7 @@ mod tests {
             for (at, cpu) in cpus.iter().enumerate() {
                 let uid = format!("p{at}");
                 let pod = pod(&uid, &format!("{}m", cpu * 100), json!({}));
-                if let Verdict::Bind { host, .. } = decide(&pod, &snapshot, start, |n| at % n) {
+                if let Verdict::Bind { host, .. } = decide(&pod, &snapshot, start) {
                     snapshot.place(&uid, &host, Placed::of(&pod));
                 }
             }

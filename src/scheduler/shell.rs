@@ -25,8 +25,16 @@ enum News {
     Bound(String, Arc<Pod>, u32, Option<kube::Error>),
 }
 
+/// Told of every decision, with the hosts as they were before it.
+pub type Observer = Arc<dyn Fn(&Pod, &Snapshot, &Verdict) + Send + Sync>;
+
 /// Schedules until shutdown.
 pub async fn run(ctx: Context) {
+    run_observed(ctx, Arc::new(|_, _, _| ())).await;
+}
+
+/// As [`run`], for someone who wants to know why.
+pub async fn run_observed(ctx: Context, observer: Observer) {
     let (sender, news) = mpsc::unbounded_channel();
     let (pods, nodes) = (ctx.informers.of::<Pod>(), ctx.informers.of::<Node>());
     // Nodes first, so that the first pods do not find an empty cluster.
@@ -40,6 +48,7 @@ pub async fn run(ctx: Context) {
     let mut scheduler = Scheduler {
         ctx: ctx.clone(),
         events,
+        observer,
         queue: Queue::default(),
         snapshot: Snapshot::default(),
         binding: HashMap::new(),
@@ -53,6 +62,7 @@ pub async fn run(ctx: Context) {
 struct Scheduler {
     ctx: Context,
     events: EventRecorder,
+    observer: Observer,
     queue: Queue,
     snapshot: Snapshot,
     /// Pods decided but not yet bound as far as the API has shown: uid -> host.
@@ -146,8 +156,8 @@ impl Scheduler {
 
     async fn schedule_one(&mut self) {
         let Some((uid, pod, attempts)) = self.queue.pop() else { return };
-        let ids = self.ctx.ids.clone();
-        let decided = cycle::decide(&pod, &self.snapshot, self.start, |count| ids.below(count));
+        let decided = cycle::decide(&pod, &self.snapshot, self.start);
+        (self.observer)(&pod, &self.snapshot, &decided);
         match decided {
             Verdict::Bind { host, looked_at, .. } => {
                 self.start = self.start.wrapping_add(looked_at) % self.snapshot.hosts().count().max(1);
