@@ -33,7 +33,7 @@ pub mod status;
 pub mod streams;
 pub mod volumes;
 
-use crate::client::Context;
+use crate::client::{Context, ObjectKey};
 use host::Host;
 use interests::Interests;
 use k8s_openapi::api::core::v1::Pod;
@@ -108,6 +108,29 @@ impl Kubelets {
         tokio::join!(node::run(host.clone(), answered), pods);
         self.streams.remove(&name);
         self.routes.close(&name);
+    }
+}
+
+impl Kubelets {
+    /// Runs the pods of a host that was at rest until shutdown: what is there is as the API says, a
+    /// pod gets its worker when it changes, and the Node is not touched. For simulations that begin
+    /// in the middle. `prepare` makes the host when the first of its pods changes.
+    pub async fn attend(&self, config: NodeConfig, prepare: impl FnOnce() -> Arc<dyn ContainerRuntime>) {
+        let route = self.routes.open(&config.name);
+        if self.ctx.shutdown.run_until_cancelled(route.wait()).await.is_none() {
+            return;
+        }
+        route.ring();
+        let runtime = prepare();
+        let info = runtime.info().await.unwrap_or_default();
+        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone());
+        host.set_info(info);
+        host::attend(host, route).await;
+    }
+
+    /// Asks the kubelet of `node` for a look at a pod that did not change.
+    pub fn look(&self, node: &str, pod: ObjectKey) {
+        self.routes.open(node).post(pod);
     }
 }
 

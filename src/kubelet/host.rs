@@ -27,6 +27,7 @@ use tracing::{info, warn};
 const RECONNECT: Backoff = Backoff { base: Duration::from_millis(250), max: Duration::from_secs(5) };
 /// Lists everything even if no event was missed.
 const REPAIR: Duration = Duration::from_secs(300);
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What the workers of a host share.
 pub struct Host {
@@ -106,7 +107,13 @@ impl Host {
         workers.insert(uid.clone(), inbox.clone());
         let (host, mailbox, pod) = (self.clone(), inbox.clone(), pod.clone());
         tokio::spawn(async move {
-            worker::run(host.clone(), mailbox, pod, listing.unwrap_or_default()).await;
+            let listing = match listing {
+                Some(listing) => listing,
+                // Asking costs nothing there, and what ran before the simulation began was never listed.
+                None if host.node.simulated => host.runtime.list_pod(&uid).await.unwrap_or_default(),
+                None => Listing::default(),
+            };
+            worker::run(host.clone(), mailbox, pod, listing).await;
             host.workers.lock().remove(&uid);
         });
     }
@@ -223,7 +230,7 @@ pub async fn run(host: Arc<Host>, route: Arc<Route>) {
                 }
                 failures = 0;
                 host.distribute(listing).await;
-                follow(&host, &route, events).await;
+                follow(&host, &route, events, REPAIR).await;
             }
             Some(Err(error)) => {
                 failures += 1;
@@ -239,9 +246,18 @@ pub async fn run(host: Arc<Host>, route: Arc<Route>) {
     }
 }
 
+/// Runs the host's pods from the first change of each on; what does not change has no worker.
+pub async fn attend(host: Arc<Host>, route: Arc<Route>) {
+    if let Ok(events) = host.runtime.events().await {
+        follow(&host, &route, events, NEVER).await;
+    }
+}
+
+type Events = BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
+
 /// Until the event stream ends.
-async fn follow(host: &Arc<Host>, route: &Route, mut events: BoxStream<'static, Result<RuntimeEvent, RuntimeError>>) {
-    let mut repair = tokio::time::interval_at(tokio::time::Instant::now() + REPAIR, REPAIR);
+async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Duration) {
+    let mut repair = tokio::time::interval_at(tokio::time::Instant::now() + repair, repair);
     loop {
         tokio::select! {
             () = host.ctx.shutdown.cancelled() => return,

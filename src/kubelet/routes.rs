@@ -15,8 +15,14 @@ pub struct Route {
 }
 
 impl Route {
-    fn post(&self, key: ObjectKey) {
+    /// The pod needs a look.
+    pub fn post(&self, key: ObjectKey) {
         self.changed.lock().insert((key.namespace, key.name));
+        self.wake.ring();
+    }
+
+    /// Makes the next wait return at once.
+    pub fn ring(&self) {
         self.wake.ring();
     }
 

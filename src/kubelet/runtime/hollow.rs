@@ -4,6 +4,7 @@
 //! its images do is told in [`behaviour`]; nothing here is random, and nothing takes time except the
 //! latencies in [`HollowOptions`].
 
+mod adopt;
 pub mod behaviour;
 mod host;
 
@@ -11,7 +12,7 @@ use super::*;
 use crate::base::clock::Clock;
 use behaviour::Behaviour;
 use futures::{StreamExt, stream};
-use host::{HollowContainer, Host, id_number, image_id};
+use host::{HollowContainer, Host, image_id};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{
@@ -82,9 +83,18 @@ impl Hollow {
         Self(Arc::new(Shared { options, host: Mutex::new(host), changed: Notify::new() }))
     }
 
+    /// The images that are there now.
+    pub fn image_names(&self) -> Vec<Arc<str>> {
+        self.0.host.lock().images.iter().cloned().collect()
+    }
+
     /// Ends a running container as if its process had ended by itself: a scenario's crash.
     pub fn crash(&self, container: &str, exit_code: i32) {
-        self.0.end(id_number(container), exit_code, false);
+        self.0.end(self.number(container), exit_code, false);
+    }
+
+    fn number(&self, id: &str) -> u64 {
+        self.0.host.lock().find(id)
     }
 
     fn now(&self) -> Timestamp {
@@ -154,7 +164,8 @@ impl ContainerRuntime for Hollow {
     }
 
     async fn inspect(&self, container: &str) -> Result<ContainerStatus> {
-        let found = self.0.host.lock().describe_container(id_number(container));
+        let host = self.0.host.lock();
+        let found = host.describe_container(host.find(container));
         found.ok_or_else(|| RuntimeError::NotFound { object: format!("container {container}") })
     }
 
@@ -184,7 +195,8 @@ impl ContainerRuntime for Hollow {
 
     async fn remove_sandbox(&self, sandbox: &str) -> Result<()> {
         let now = self.now();
-        self.0.host.lock().remove_sandbox(id_number(sandbox), now);
+        let id = self.number(sandbox);
+        self.0.host.lock().remove_sandbox(id, now);
         self.0.changed.notify_waiters();
         Ok(())
     }
@@ -194,9 +206,10 @@ impl ContainerRuntime for Hollow {
         let mut host = self.0.host.lock();
         let known = host.images.iter().find(|name| ***name == *spec.image || image_id(name) == spec.image);
         let image = known.cloned().ok_or_else(|| RuntimeError::ImageNotFound { image: spec.image.clone() })?;
+        let sandbox = host.find(sandbox);
         let id = host.add_container(HollowContainer {
             identity: spec.identity.clone(),
-            sandbox: id_number(sandbox),
+            sandbox,
             behaviour: Behaviour::of(&image, &spec.annotations),
             image,
             created: now,
@@ -210,7 +223,7 @@ impl ContainerRuntime for Hollow {
 
     async fn start(&self, container: &str) -> Result<()> {
         take(self.0.options.start_latency).await;
-        let (now, id) = (self.now(), id_number(container));
+        let (now, id) = (self.now(), self.number(container));
         let mut host = self.0.host.lock();
         let found = host.container(container)?;
         if found.state.is_running() {
@@ -232,7 +245,8 @@ impl ContainerRuntime for Hollow {
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<Exit> {
-        let (id, behaviour) = (id_number(container), self.0.host.lock().container(container)?.behaviour);
+        let behaviour = self.0.host.lock().container(container)?.behaviour;
+        let id = self.number(container);
         let (patience, code) = if behaviour.ignores_term {
             (grace, KILLED)
         } else {
@@ -250,8 +264,8 @@ impl ContainerRuntime for Hollow {
     async fn kill(&self, container: &str, signal: &str) -> Result<()> {
         let ignores = self.0.host.lock().container(container)?.behaviour.ignores_term;
         match signal.trim_start_matches("SIG") {
-            "KILL" | "9" => self.0.end(id_number(container), KILLED, false),
-            "TERM" | "INT" | "15" | "2" if !ignores => self.0.end(id_number(container), TERMINATED, false),
+            "KILL" | "9" => self.0.end(self.number(container), KILLED, false),
+            "TERM" | "INT" | "15" | "2" if !ignores => self.0.end(self.number(container), TERMINATED, false),
             _ => {}
         }
         Ok(())
@@ -271,7 +285,8 @@ impl ContainerRuntime for Hollow {
 
     async fn remove(&self, container: &str) -> Result<()> {
         let now = self.now();
-        self.0.host.lock().remove_container(id_number(container), now);
+        let id = self.number(container);
+        self.0.host.lock().remove_container(id, now);
         self.0.changed.notify_waiters();
         Ok(())
     }

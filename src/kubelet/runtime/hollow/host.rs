@@ -49,6 +49,9 @@ pub struct Host {
     pub images: BTreeSet<Arc<str>>,
     pub volumes: BTreeMap<String, VolumeSpec>,
     pub listeners: Vec<mpsc::UnboundedSender<RuntimeEvent>>,
+    /// Ids that were given elsewhere, to what was adopted.
+    foreign: HashMap<Box<str>, u64>,
+    foreign_names: HashMap<u64, Box<str>>,
 }
 
 /// Ids look like Podman's: 64 hex digits.
@@ -56,15 +59,25 @@ fn id_text(id: u64) -> String {
     format!("{id:064x}")
 }
 
-/// Finds the number in an id; an id of another form was never given out.
-pub fn id_number(id: &str) -> u64 {
-    u64::from_str_radix(id, 16).unwrap_or(0)
-}
-
 impl Host {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Finds the number of an id; an id of another form was never given out.
+    pub fn find(&self, id: &str) -> u64 {
+        self.foreign.get(id).copied().or_else(|| u64::from_str_radix(id, 16).ok()).unwrap_or(0)
+    }
+
+    fn text(&self, id: u64) -> String {
+        self.foreign_names.get(&id).map_or_else(|| id_text(id), |name| name.to_string())
+    }
+
+    /// Gives a container the id it has elsewhere.
+    pub fn name(&mut self, id: u64, foreign: &str) {
+        self.foreign.insert(foreign.into(), id);
+        self.foreign_names.insert(id, foreign.into());
     }
 
     pub fn sandbox_of(&self, pod_uid: &str) -> Option<u64> {
@@ -142,7 +155,8 @@ impl Host {
     }
 
     pub fn container(&mut self, id: &str) -> Result<&mut HollowContainer> {
-        let found = self.containers.get_mut(&id_number(id));
+        let number = self.find(id);
+        let found = self.containers.get_mut(&number);
         found.ok_or_else(|| RuntimeError::NotFound { object: format!("container {id}") })
     }
 
@@ -162,7 +176,7 @@ impl Host {
             (_, Some(sandbox)) => (sandbox.pod.clone(), None),
             _ => return,
         };
-        let event = RuntimeEvent { time, kind, id: id_text(id), pod, container };
+        let event = RuntimeEvent { time, kind, id: self.text(id), pod, container };
         self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
     }
 
@@ -186,7 +200,7 @@ impl Host {
         let mut labels = BTreeMap::new();
         found.identity.write(&mut labels);
         Some(ContainerStatus {
-            id: id_text(id),
+            id: self.text(id),
             identity: found.identity.clone(),
             sandbox: id_text(found.sandbox),
             image: found.image.to_string(),
