@@ -132,6 +132,12 @@ impl Registry {
         *rows = rows.iter().filter(|row| row.group != group || row.plural != plural).cloned().collect();
     }
 
+    /// A registry that begins with the rows of this one and goes its own way.
+    pub fn fork(&self) -> Self {
+        let rows = RwLock::new(self.resources());
+        Self { table: self.table.clone(), bodies: self.bodies.clone(), rows, openapi: RwLock::default() }
+    }
+
     /// The OpenAPI documents of the present rows.
     pub fn openapi(&self) -> Arc<OpenApi> {
         let rows = self.resources();
