@@ -15,6 +15,7 @@
 //! its own. Known limits are said where they are met: [`probes::reach`], [`volumes::remote`].
 
 pub mod container;
+pub mod drift;
 pub mod env;
 pub mod fields;
 pub mod host;
@@ -34,6 +35,7 @@ pub mod streams;
 pub mod volumes;
 
 use crate::client::{Context, ObjectKey};
+use drift::DriftObserver;
 use host::Host;
 use interests::Interests;
 use k8s_openapi::api::core::v1::Pod;
@@ -83,13 +85,15 @@ pub struct Kubelets {
     routes: Arc<Routes>,
     interests: Arc<Interests>,
     streams: Arc<HostStreams>,
+    observer: Arc<dyn DriftObserver>,
 }
 
 impl Kubelets {
-    /// `streams` is what the API server was given. Must be called within a tokio runtime.
-    pub fn new(ctx: Context, streams: Arc<HostStreams>) -> Arc<Self> {
+    /// `streams` is what the API server was given; `observer` hears of containers that others took
+    /// away. Must be called within a tokio runtime.
+    pub fn new(ctx: Context, streams: Arc<HostStreams>, observer: Arc<dyn DriftObserver>) -> Arc<Self> {
         let routes = Routes::subscribe(&ctx.informers.of::<Pod>());
-        Arc::new(Self { ctx, routes, interests: Arc::default(), streams })
+        Arc::new(Self { ctx, routes, interests: Arc::default(), streams, observer })
     }
 
     /// Runs the kubelet of one host until shutdown. Containers stay as they are then.
@@ -97,7 +101,7 @@ impl Kubelets {
         let name = config.name.clone();
         let route = self.routes.open(&name);
         self.streams.add(&name, runtime.clone());
-        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone());
+        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone(), self.observer.clone());
         let (answered, first) = tokio::sync::oneshot::channel();
         // Capacity and locality of the host are known before its first pod starts.
         let pods = async {
@@ -123,7 +127,7 @@ impl Kubelets {
         route.ring();
         let runtime = prepare();
         let info = runtime.info().await.unwrap_or_default();
-        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone());
+        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone(), self.observer.clone());
         host.set_info(info);
         host::attend(host, route).await;
     }
@@ -136,5 +140,5 @@ impl Kubelets {
 
 /// One kubelet by itself, without logs and exec for an API server.
 pub async fn run(ctx: Context, config: NodeConfig, runtime: Arc<dyn ContainerRuntime>) {
-    Kubelets::new(ctx, Arc::default()).run(config, runtime).await;
+    Kubelets::new(ctx, Arc::default(), drift::unobserved()).run(config, runtime).await;
 }

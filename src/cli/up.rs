@@ -37,7 +37,9 @@ impl Up {
         self.hosts.set(&mut options)?;
         options.timing = Timing { node_monitor_grace: Duration::from_secs(self.node_monitor_grace.max(1)) };
         options.apps = parse_all::<App>("--app", &self.app)?;
-        options.reporter = Arc::new(Printer::stdout());
+        let printer = Arc::new(Printer::stdout());
+        options.reporter = printer.clone();
+        options.observer = printer;
 
         // Before anything starts, so that an early signal is not lost.
         let mut terminate = signal(SignalKind::terminate())?;

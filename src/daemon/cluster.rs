@@ -125,7 +125,7 @@ impl Cluster {
         let id = credentials::cluster_id(&self.paths, ids)?;
         let connected = hosts::connect(options, &self.paths, &id).await?;
         let names: Vec<String> = connected.iter().map(|host| host.node.name.clone()).collect();
-        let kubelets = Kubelets::new(self.context.clone(), streams.clone());
+        let kubelets = Kubelets::new(self.context.clone(), streams.clone(), options.observer.clone());
         for host in connected {
             let (kubelets, node, runtime) = (kubelets.clone(), host.node, host.runtime);
             let label = node.name.clone();

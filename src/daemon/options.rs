@@ -1,6 +1,7 @@
 //! What a cluster is started with, parsed from flags once and checked in one place.
 
 use crate::gitops::sync::{Reporter, reporter::Silent};
+use crate::kubelet::drift::{DriftObserver, unobserved};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -32,6 +33,8 @@ pub struct Options {
     /// Applications to declare, and who listens to their syncs.
     pub apps: Vec<App>,
     pub reporter: Arc<dyn Reporter>,
+    /// Hears of containers that others took away.
+    pub observer: Arc<dyn DriftObserver>,
     pub timing: Timing,
 }
 
@@ -46,6 +49,7 @@ impl Options {
             hollow_hosts: 0,
             apps: Vec::new(),
             reporter: Arc::new(Silent),
+            observer: unobserved(),
             timing: Timing::default(),
         }
     }

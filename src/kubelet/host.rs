@@ -4,12 +4,13 @@
 use crate::base::backoff::Backoff;
 use crate::client::{Context, EventRecorder, Informer, ObjectKey};
 use crate::kubelet::NodeConfig;
+use crate::kubelet::drift::{Drift, DriftObserver, What};
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::worker;
 use crate::kubelet::resources::Amounts;
 use crate::kubelet::routes::Route;
-use crate::kubelet::runtime::{ContainerRuntime, HostInfo, Listing, RuntimeError, RuntimeEvent};
+use crate::kubelet::runtime::{ContainerRuntime, ContainerStatus, HostInfo, Listing, RuntimeError, RuntimeEvent};
 use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::volumes::PodDir;
 use futures::StreamExt;
@@ -41,6 +42,7 @@ pub struct Host {
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
     returned: Notify,
+    observer: Arc<dyn DriftObserver>,
 }
 
 impl Host {
@@ -49,17 +51,29 @@ impl Host {
         node: NodeConfig,
         runtime: Arc<dyn ContainerRuntime>,
         interests: Arc<Interests>,
+        observer: Arc<dyn DriftObserver>,
     ) -> Arc<Self> {
         let events = ctx.events.component("kubelet", Some(&node.name));
         let pods = ctx.informers.of::<Pod>();
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
         let (info, workers, returned) = Default::default();
-        Arc::new(Self { ctx, node, runtime, events, pods, interests, info, addresses, workers, returned })
+        Arc::new(Self { ctx, node, runtime, events, pods, interests, info, addresses, workers, returned, observer })
     }
 
     /// Waits until the host answers after it did not.
     pub async fn returned(&self) {
         self.returned.notified().await;
+    }
+
+    /// Tells that somebody else changed what runs here.
+    pub fn drifted(&self, what: What, life: &ContainerStatus) {
+        self.observer.drift(Drift {
+            what,
+            host: self.node.name.clone(),
+            pod: life.identity.pod.clone(),
+            container: life.identity.container.clone(),
+            id: life.id.clone(),
+        });
     }
 
     /// What the host said of itself last.
@@ -177,13 +191,14 @@ impl Host {
             namespace = identity.namespace,
             "removing containers of a pod that is gone"
         );
+        left.containers.iter().filter(|c| c.state.is_running()).for_each(|c| self.drifted(What::Extra, c));
         for container in left.containers.iter().filter(|c| left.sandboxes.iter().all(|s| s.id != c.sandbox)) {
             self.log_failure(self.runtime.remove(&container.id).await);
         }
         for sandbox in &left.sandboxes {
             self.log_failure(self.runtime.remove_sandbox(&sandbox.id).await);
         }
-        worker::remove_files(self, uid).await;
+        remove_files(self, uid).await;
     }
 
     fn log_failure(&self, outcome: Result<(), RuntimeError>) {
@@ -271,6 +286,25 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
                 Ok(listing) => host.distribute(listing).await,
                 Err(error) => return warn!(node = host.node.name, error = error.chain(), "cannot list the host's containers"),
             },
+        }
+    }
+}
+
+/// Removes the files and named volumes of a pod that is gone from the host.
+pub async fn remove_files(host: &Host, uid: &str) {
+    if let Some(dir) = host.pod_dir(uid) {
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir.root())).await;
+        if let Ok(Err(error)) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(uid, %error, "files of a removed pod are left behind");
+        }
+        return;
+    }
+    let volumes = host.runtime.volumes(Some(uid)).await.unwrap_or_default();
+    for volume in volumes {
+        if let Err(error) = host.runtime.remove_volume(&volume.name).await {
+            warn!(uid, error = error.chain(), "a volume of a removed pod is left behind");
         }
     }
 }

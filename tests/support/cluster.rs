@@ -55,7 +55,7 @@ impl Cluster {
         let stop = CancellationToken::new();
         let ctx = Context::new(self.client.clone(), self.clock.clone(), Ids::seeded(8), stop.clone());
         let node = NodeConfig { simulated, ..NodeConfig::named(NODE, self.directory.clone()) };
-        let kubelets = Kubelets::new(ctx, self.streams.clone());
+        let kubelets = Kubelets::new(ctx, self.streams.clone(), selkie::kubelet::drift::unobserved());
         let task = tokio::spawn(async move { kubelets.run(node, runtime).await });
         self.kubelet = Some((stop, task));
     }

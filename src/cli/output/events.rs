@@ -5,6 +5,7 @@ use super::plan::changes;
 use crate::gitops::render::describe;
 use crate::gitops::sources::short;
 use crate::gitops::sync::{Event, FailingPod, Progress, Reporter, Summary};
+use crate::kubelet::drift::{Drift, DriftObserver, What};
 use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -28,15 +29,41 @@ impl Printer {
     pub fn new(out: Box<dyn Write + Send>) -> Self {
         Self { out: Mutex::new(out) }
     }
-}
 
-impl Reporter for Printer {
-    fn event(&self, application: &str, event: Event) {
-        let text = text(application, &event);
+    fn print(&self, text: &str) {
         let mut out = self.out.lock();
         // Nobody may be reading any more; syncs go on.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
+}
+
+impl Reporter for Printer {
+    fn event(&self, application: &str, event: Event) {
+        self.print(&text(application, &event));
+    }
+}
+
+impl DriftObserver for Printer {
+    fn drift(&self, drift: Drift) {
+        self.print(&drift_text(&drift));
+    }
+}
+
+/// Drift of a host's containers, as it is printed.
+pub fn drift_text(drift: &Drift) -> String {
+    let (symbol, why) = match drift.what {
+        What::Missing => (paint(ADD, "+"), "was removed by somebody else; it is started again"),
+        What::Extra => (paint(DELETE, "-"), "belongs to no pod; it is removed"),
+    };
+    let (head, title) = (paint(STRONG, &drift.host), paint(WARNING, "drift"));
+    let Drift { pod, container, .. } = drift;
+    let id = drift.id.get(..12).unwrap_or(&drift.id);
+    format!(
+        "{head}: {title}, set right:\n  {symbol} Container {container} of Pod {}/{}  {}\n",
+        pod.namespace,
+        pod.name,
+        paint(FAINT, format!("{id} {why}"))
+    )
 }
 
 /// An event as it is printed; empty for events that need no line.

@@ -189,7 +189,7 @@ pub async fn remove(job: Job, container: String, id: String) -> Outcome {
 pub async fn remove_sandbox(job: Job, id: String) -> Outcome {
     let gone = removed(&job, job.host.runtime.remove_sandbox(&id).await).await;
     if gone {
-        super::worker::remove_files(&job.host, job.uid()).await;
+        crate::kubelet::host::remove_files(&job.host, job.uid()).await;
     }
     Outcome::SandboxRemoved { gone }
 }
@@ -212,7 +212,7 @@ async fn removed(job: &Job, outcome: Result<(), RuntimeError>) -> bool {
 
 /// Takes the pod out of the API. A namesake with another uid is left alone.
 pub async fn finish(job: Job) -> Outcome {
-    super::worker::remove_files(&job.host, job.uid()).await;
+    crate::kubelet::host::remove_files(&job.host, job.uid()).await;
     let identity = identity(&job.pod);
     let preconditions = Preconditions { uid: Some(identity.uid.clone()), resource_version: None };
     let params =

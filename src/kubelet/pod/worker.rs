@@ -1,5 +1,6 @@
 //! The task of one pod: look, decide, report, act, wait; until nothing of the pod is left.
 
+use crate::kubelet::drift::{What, taken_away};
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
@@ -110,7 +111,8 @@ impl Worker {
 
     fn set_listing(&mut self, listing: Listing) {
         self.sandbox = listing.sandboxes.into_iter().max_by_key(|s| (s.ready, s.created));
-        self.lives = listing.containers;
+        let before = std::mem::replace(&mut self.lives, listing.containers);
+        self.notice(&before);
         self.lives.iter_mut().for_each(|life| count_failed_start(&self.facts, life));
         self.facts.retain_lives(|id| self.lives.iter().any(|life| life.id == id));
     }
@@ -160,7 +162,9 @@ impl Worker {
                 }
             }
             Err(error) if error.is_not_found() => {
+                let before = self.lives.clone();
                 self.lives.retain(|life| life.id != id);
+                self.notice(&before);
                 let lives = &self.lives;
                 self.facts.retain_lives(|id| lives.iter().any(|life| life.id == id));
             }
@@ -171,6 +175,17 @@ impl Worker {
                 });
                 self.retry = true;
             }
+        }
+    }
+
+    /// Tells of what was there `before` and was taken away by somebody else.
+    fn notice(&self, before: &[ContainerStatus]) {
+        if self.busy.contains_key(WHOLE) {
+            return;
+        }
+        let ours = self.busy.keys().map(String::as_str).collect();
+        for life in taken_away(&self.pod, before, &self.lives, &ours, self.host.ctx.clock.now()) {
+            self.host.drifted(What::Missing, life);
         }
     }
 
@@ -465,23 +480,4 @@ fn count_failed_start(facts: &Facts, life: &mut ContainerStatus) {
 
 fn version(pod: &Pod) -> u64 {
     pod.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
-}
-
-/// Removes the files and named volumes of a pod that is gone from the host.
-pub async fn remove_files(host: &Host, uid: &str) {
-    if let Some(dir) = host.pod_dir(uid) {
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir.root())).await;
-        if let Ok(Err(error)) = removed
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            warn!(uid, %error, "files of a removed pod are left behind");
-        }
-        return;
-    }
-    let volumes = host.runtime.volumes(Some(uid)).await.unwrap_or_default();
-    for volume in volumes {
-        if let Err(error) = host.runtime.remove_volume(&volume.name).await {
-            warn!(uid, error = error.chain(), "a volume of a removed pod is left behind");
-        }
-    }
 }

@@ -39,6 +39,8 @@ fn a_directory_becomes_containers_and_stays_what_it_says() {
         let now = setting.folder.containers("{{.ID}}");
         now.len() == 3 && !now.contains(&victim)
     });
+    let drift = format!("{} was removed by somebody else", &victim[..12]);
+    setting.daemon.wait_for("the daemon says so", || setting.daemon.log().contains(&drift));
     setting.wait_rolled_out("default", "hello-worker", 2);
     setting.wait_rolled_out("default", "hello-web", 1);
 
