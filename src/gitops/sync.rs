@@ -9,6 +9,7 @@ pub mod wait;
 
 mod changeset;
 mod drift;
+mod owners;
 mod pods;
 mod refusal;
 mod task;
@@ -20,6 +21,7 @@ use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Prune, Report, inventory, prune};
 use crate::gitops::readiness;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
+use owners::Owners;
 
 /// Owns the fields that a sync sets.
 pub const FIELD_MANAGER: &str = "selkie";
@@ -123,8 +125,26 @@ async fn run(
     options: &Options,
     dry_run: bool,
 ) -> Result<Outcome, SyncError> {
+    // A one-shot leaves what Applications hold theirs.
+    let owned = if options.application.is_empty() { Owners::read(client).await? } else { Owners::default() };
+    let guarded = !dry_run && !options.force;
+    if guarded && owned.hold_any(rendered) {
+        let planned = commit(client, kinds, rendered, options, &owned, true).await?;
+        owned.refuse_changes(&planned.report, rendered)?;
+    }
+    commit(client, kinds, rendered, options, &owned, dry_run).await
+}
+
+async fn commit(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+    owned: &Owners,
+    dry_run: bool,
+) -> Result<Outcome, SyncError> {
     if !rendered.errors.is_empty() {
-        return Err(SyncError::Manifests(all_errors(client, rendered, options).await));
+        return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
     refuse_taken(rendered, options)?;
     let desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
@@ -135,7 +155,7 @@ async fn run(
         };
     let mut foreign = Vec::new();
     let status = loop {
-        let request = changeset::request(rendered, options, &deletions, dry_run);
+        let request = changeset::request(rendered, options, owned, &deletions, dry_run);
         let status = changeset::post(client, &request).await?;
         if status.applied {
             break status;
@@ -166,9 +186,9 @@ async fn run(
 
 /// The errors of files that cannot be read, and what the API server says of the rest, so that a
 /// source is mended in one go.
-async fn all_errors(client: &kube::Client, rendered: &Rendered, options: &Options) -> Vec<RenderError> {
+async fn all_errors(client: &kube::Client, rendered: &Rendered, options: &Options, owned: &Owners) -> Vec<RenderError> {
     let mut errors = rendered.errors.clone();
-    let request = changeset::request(rendered, options, &[], true);
+    let request = changeset::request(rendered, options, owned, &[], true);
     // Without an answer the errors of the files are enough to go on with.
     if let Ok(status) = changeset::post(client, &request).await {
         let mut refused = refusal::errors(&status.results, rendered);

@@ -1,5 +1,6 @@
 //! Building and posting change sets.
 
+use super::owners::Owners;
 use super::{FIELD_MANAGER, Options, SyncError};
 use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, ObjectId};
 use crate::client::raw;
@@ -10,8 +11,15 @@ use serde_json::{Map, Value};
 
 const PATH: &str = "/apis/selkie.dev/v1alpha1/changesets";
 
-pub(super) fn request(rendered: &Rendered, options: &Options, deletions: &[ObjectId], dry_run: bool) -> ChangeSet {
-    let objects = rendered.objects.iter().map(|manifest| labelled(&manifest.value, &options.application)).collect();
+pub(super) fn request(
+    rendered: &Rendered,
+    options: &Options,
+    owned: &Owners,
+    deletions: &[ObjectId],
+    dry_run: bool,
+) -> ChangeSet {
+    let application = |id: &ObjectId| owned.application(id).unwrap_or(&options.application);
+    let objects = rendered.objects.iter().map(|m| labelled(&m.value, application(&m.id))).collect();
     ChangeSet {
         api_version: "selkie.dev/v1alpha1".to_owned(),
         kind: "ChangeSet".to_owned(),

@@ -183,6 +183,23 @@ async fn pruning_spares_what_others_made_again_and_what_others_own() {
 }
 
 #[tokio::test]
+async fn a_one_shot_leaves_an_application_what_it_holds() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, done).await;
+
+    let same = rig.apply(&[("a.yaml", &map("a", "1"))], &Options::default()).await.unwrap();
+    assert!(same.report.is_empty(), "the label stays: {:?}", same.report);
+    let error = rig.apply(&[("a.yaml", &map("a", "2"))], &Options::default()).await.unwrap_err().to_string();
+    let expected = "a.yaml:1:1: ConfigMap default/a belongs to application \"shop\", which would set it back";
+    assert!(error.starts_with(expected), "{error}");
+    let forced = Options { force: true, ..Options::default() };
+    assert_eq!(totals(&rig.apply(&[("a.yaml", &map("a", "2"))], &forced).await.unwrap().report), (0, 1, 0));
+}
+
+#[tokio::test]
 async fn a_directory_is_followed() {
     let rig = Rig::new().await;
     let temp = tempfile::tempdir().unwrap();

@@ -1,0 +1,70 @@
+//! Objects that Applications hold, as a one-shot sees them: it leaves them theirs, and does not change
+//! what a sync would at once change back.
+
+use super::SyncError;
+use crate::api::changeset::ObjectId;
+use crate::gitops::application::{Application, NAMESPACE};
+use crate::gitops::plan::{Action, Report};
+use crate::gitops::render::{RenderError, Rendered, group};
+use kube::Api;
+use kube::api::ListParams;
+use std::collections::HashMap;
+
+/// An Application that holds an object.
+struct Owner {
+    application: String,
+    /// Syncs go on: they undo what others change.
+    active: bool,
+}
+
+/// What Applications hold, by identity; versions of a group are one.
+#[derive(Default)]
+pub(super) struct Owners(HashMap<Identity, Owner>);
+
+/// Group, kind, namespace, name.
+type Identity = (String, String, String, String);
+
+fn identity(id: &ObjectId) -> Identity {
+    (group(&id.api_version).to_owned(), id.kind.clone(), id.namespace.clone(), id.name.clone())
+}
+
+impl Owners {
+    pub async fn read(client: &kube::Client) -> Result<Self, SyncError> {
+        let api: Api<Application> = Api::namespaced(client.clone(), NAMESPACE);
+        let found = api.list(&ListParams::default()).await.map_err(|error| SyncError::Api(Box::new(error)))?;
+        let mut owners = HashMap::new();
+        for app in found.items {
+            let owner = || Owner { application: app.name().to_owned(), active: !app.spec.suspend };
+            owners.extend(app.status.inventory.iter().map(|id| (identity(id), owner())));
+        }
+        Ok(Self(owners))
+    }
+
+    /// The name of the Application that holds an object.
+    pub fn application(&self, id: &ObjectId) -> Option<&str> {
+        self.0.get(&identity(id)).map(|owner| owner.application.as_str())
+    }
+
+    pub fn hold_any(&self, rendered: &Rendered) -> bool {
+        rendered.objects.iter().any(|manifest| self.0.contains_key(&identity(&manifest.id)))
+    }
+
+    /// Refuses changes of what an active Application holds.
+    pub fn refuse_changes(&self, report: &Report, rendered: &Rendered) -> Result<(), SyncError> {
+        let changed = report.objects.iter().filter(|object| object.action != Action::Unchanged);
+        let errors: Vec<_> = changed
+            .filter_map(|object| {
+                let owner = self.0.get(&identity(&object.id)).filter(|owner| owner.active)?;
+                let manifest = rendered.find(&object.id)?;
+                let what = format!(
+                    "{} belongs to application {:?}, which would set it back",
+                    manifest.describe(),
+                    owner.application
+                );
+                let hint = "change the application's source, suspend it, or apply with --force-conflicts";
+                Some(RenderError::new(manifest.origin.clone(), what).hint(hint))
+            })
+            .collect();
+        if errors.is_empty() { Ok(()) } else { Err(SyncError::Manifests(errors)) }
+    }
+}
