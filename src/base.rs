@@ -1,6 +1,7 @@
-//! What everything else stands on: clock, ids, backoff, wake-ups. Knows nothing of Kubernetes.
+//! What everything else stands on: clock, ids, backoff, wake-ups, URLs as they may be shown. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
 pub mod ids;
+pub mod url;
 pub mod wake;

@@ -7,8 +7,14 @@
 mod control_plane;
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/git_https.rs"]
+mod git_https;
+#[path = "support/git_ssh.rs"]
+mod git_ssh;
 #[path = "support/hosts.rs"]
 mod hosts;
+#[path = "support/repository.rs"]
+mod repository;
 #[path = "support/rig.rs"]
 mod rig;
 #[path = "support/setting.rs"]

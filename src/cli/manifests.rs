@@ -4,7 +4,7 @@ use super::{CliError, Global};
 use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::gitops::render::{Rendered, render};
-use crate::gitops::sources::{File, Location, Snapshot, SourceError, open};
+use crate::gitops::sources::{Access, File, Location, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
 use clap::Args;
 use std::io::Read;
@@ -51,7 +51,7 @@ impl Manifests {
         let failed = |error: SourceError| CliError::new(CliError::chain(&error));
         let location = Location::parse(name).map_err(failed)?;
         let repositories = crate::daemon::paths::Paths::new(global.data_dir()?).repositories();
-        open(&location, &repositories, self.recursive).fetch().await.map_err(failed)
+        open(&location, &repositories, self.recursive, Access::default()).fetch().await.map_err(failed)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::get::align;
 use super::{CliError, Global};
+use crate::base::url::redact;
 use crate::client::raw;
 use crate::daemon::Mode;
 use crate::gitops::readiness::{self, Readiness};
@@ -107,7 +108,7 @@ fn application(object: &Value) -> Value {
         .find(|text| !text.is_empty());
     json!({
         "name": text(object, "/metadata/name"),
-        "source": source.unwrap_or_default(),
+        "source": redact(source.unwrap_or_default()),
         "revision": short(text(object, "/status/revision")),
         "objects": object.pointer("/status/inventory").and_then(Value::as_array).map_or(0, Vec::len),
         "status": status,

@@ -1,6 +1,7 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
 use crate::api::changeset::ObjectId;
+use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
 use crate::gitops::sources::location::GitLocation;
 use crate::gitops::sources::{Location, SourceError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,6 +15,13 @@ pub const NAMESPACE: &str = "selkie-system";
 pub const LABEL: &str = "selkie.dev/application";
 /// Annotation on an Application: a revision at which held-back pruning may happen.
 pub const CONFIRM_PRUNE: &str = "selkie.dev/confirm-prune";
+/// Annotation with the value `disabled`: on an object, no sync deletes it; on an Application, none
+/// of its objects is deleted with it.
+pub const PRUNE: &str = "selkie.dev/prune";
+/// Holds a deleted Application until its objects are gone.
+pub const FINALIZER: &str = "selkie.dev/prune";
+/// The finalizer by which `kubectl delete --cascade=orphan` says that dependents are to stay.
+const ORPHAN: &str = "orphan";
 /// How often a source is looked at without any sign of change.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -51,6 +59,12 @@ pub struct ApplicationSpec {
     /// A duration as Kubernetes writes it: `30s`, `5m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
+    /// Longest time that reading a repository may take, as `interval` is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Namespace of objects that name none. Default: `default`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
     /// Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
@@ -73,6 +87,15 @@ pub struct ApplicationSource {
     pub reference: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub directory: String,
+    /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+}
+
+/// A Secret in the Application's namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRef {
+    pub name: String,
 }
 
 impl ApplicationSource {
@@ -88,7 +111,7 @@ impl ApplicationSource {
                     _ => git.url,
                 };
                 let reference = git.reference.unwrap_or_default();
-                Self { path: String::new(), repo_url, reference, directory: git.path }
+                Self { repo_url, reference, directory: git.path, ..Self::default() }
             }
         })
     }
@@ -141,9 +164,50 @@ impl Application {
 
     /// How often to look, at least every second.
     pub fn interval(&self) -> Duration {
-        let given = self.spec.interval.as_deref().and_then(|text| text.parse::<jiff::SignedDuration>().ok());
-        let interval = given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(DEFAULT_INTERVAL);
-        interval.max(Duration::from_secs(1))
+        duration(self.spec.interval.as_deref(), DEFAULT_INTERVAL)
+    }
+
+    /// How long reading a repository may take, at least a second.
+    pub fn timeout(&self) -> Duration {
+        duration(self.spec.timeout.as_deref(), DEFAULT_TIMEOUT)
+    }
+
+    /// Where objects without a namespace go.
+    pub fn namespace(&self) -> &str {
+        if self.spec.namespace.is_empty() { "default" } else { &self.spec.namespace }
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    fn finalizers(&self) -> &[String] {
+        self.metadata.finalizers.as_deref().unwrap_or_default()
+    }
+
+    /// Deleted with the word that its objects are to stay.
+    pub fn is_orphaning(&self) -> bool {
+        self.is_deleted() && self.finalizers().iter().any(|name| name == ORPHAN)
+    }
+
+    /// Whether its deletion waits for us.
+    pub fn is_held(&self) -> bool {
+        self.finalizers().iter().any(|name| name == FINALIZER)
+    }
+
+    /// Why its objects outlive it, if they do.
+    pub fn keeps_objects(&self) -> Option<&'static str> {
+        let annotations = self.metadata.annotations.as_ref();
+        if annotations.is_some_and(|all| all.get(PRUNE).is_some_and(|value| value == "disabled")) {
+            return Some("it has the annotation selkie.dev/prune: disabled");
+        }
+        if !self.prunes() {
+            return Some("spec.prune is false");
+        }
+        if self.spec.suspend {
+            return Some("spec.suspend is set");
+        }
+        self.is_orphaning().then_some("it was deleted with --cascade=orphan")
     }
 
     pub fn prunes(&self) -> bool {
@@ -159,6 +223,13 @@ impl Application {
             given.len() >= 7 && (digits.starts_with(given.as_str()) || revision == given)
         })
     }
+}
+
+/// Reads `30s` or `5m`; at least a second.
+fn duration(text: Option<&str>, default: Duration) -> Duration {
+    let given = text.and_then(|text| text.parse::<jiff::SignedDuration>().ok());
+    let given = given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(default);
+    given.max(Duration::from_secs(1))
 }
 
 impl ApplicationStatus {
@@ -211,6 +282,23 @@ mod tests {
         assert!(application.confirms_prune("abcdef0123"));
         assert!(application.confirms_prune("sha256:abcdef0123"));
         assert!(!application.confirms_prune("bbcdef0123"));
+    }
+
+    #[test]
+    fn objects_outlive_an_application_only_when_that_is_said() {
+        let mut application = Application::default();
+        assert_eq!(application.keeps_objects(), None);
+        application.spec.prune = Some(false);
+        assert_eq!(application.keeps_objects(), Some("spec.prune is false"));
+        application.spec.prune = None;
+        application.metadata.annotations = Some([(PRUNE.to_owned(), "disabled".to_owned())].into());
+        assert!(application.keeps_objects().is_some_and(|why| why.contains("annotation")));
+        application.metadata.annotations = None;
+        application.metadata.finalizers = Some(vec![FINALIZER.to_owned(), ORPHAN.to_owned()]);
+        assert_eq!(application.keeps_objects(), None, "it is not deleted yet");
+        let now = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
+        application.metadata.deletion_timestamp = Some(now);
+        assert!(application.keeps_objects().is_some_and(|why| why.contains("orphan")));
     }
 
     #[test]

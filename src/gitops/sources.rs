@@ -8,6 +8,7 @@ pub mod git;
 pub mod location;
 pub mod watch;
 
+pub use git::credentials::{Access, Credentials};
 pub use location::Location;
 
 use crate::base::wake::Wake;
@@ -102,11 +103,11 @@ pub enum SourceError {
     #[error("{path}: the manifests are larger than {} MiB together", MAX_TOTAL_BYTES >> 20)]
     TooLarge { path: String },
     #[error("git {url}: {what}{}", hint_text(.hint))]
-    Git { url: String, what: String, hint: &'static str },
-    #[error("git {url}: no answer within {seconds} s; the last good commit stays in force")]
+    Git { url: String, what: String, hint: String },
+    #[error("git {url}: no whole answer within {seconds} s; the last good commit stays in force")]
     Timeout { url: String, seconds: u64 },
-    #[error("git {url}: an earlier fetch still hangs; waiting for it to end")]
-    Busy { url: String },
+    #[error("{0}")]
+    Access(String),
     #[error("cannot watch {path}: {cause}")]
     Watch { path: PathBuf, cause: String },
 }
@@ -128,11 +129,11 @@ pub trait Source: Send + Sync {
 }
 
 /// Opens a location. `repos` is the directory for mirrors of remote repositories. `recursive`
-/// matters to directories only.
-pub fn open(location: &Location, repos: &Path, recursive: bool) -> Arc<dyn Source> {
+/// matters to directories only, `access` to repositories.
+pub fn open(location: &Location, repos: &Path, recursive: bool, access: Access) -> Arc<dyn Source> {
     match location {
         Location::Directory(path) => Arc::new(dir::DirSource::new(path.clone(), recursive)),
-        Location::Git(git) => Arc::new(git::GitSource::new(git.clone(), repos)),
+        Location::Git(git) => Arc::new(git::GitSource::new(git.clone(), repos, access)),
     }
 }
 

@@ -17,11 +17,15 @@ mod task;
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
 
 use crate::api::changeset::{ChangeAction, ObjectId};
+use crate::client::raw;
+use crate::gitops::application::PRUNE;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Prune, Report, inventory, prune};
 use crate::gitops::readiness;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
+use http::Method;
 use owners::Owners;
+use serde_json::Value;
 
 /// Owns the fields that a sync sets.
 pub const FIELD_MANAGER: &str = "selkie";
@@ -153,6 +157,11 @@ async fn commit(
             Prune::Delete(ids) => (ids, Vec::new(), None),
             Prune::Hold { kept, why } => (Vec::new(), kept, Some(why)),
         };
+    let mut disabled = Vec::new();
+    for id in std::mem::take(&mut deletions) {
+        let annotated = live(client, kinds, &id).await.is_some_and(|object| is_kept(&object));
+        if annotated { disabled.push(id) } else { deletions.push(id) }
+    }
     let mut foreign = Vec::new();
     let status = loop {
         let request = changeset::request(rendered, options, owned, &deletions, dry_run);
@@ -173,6 +182,10 @@ async fn commit(
         let name = describe(id);
         report.warnings.push(format!("{name} was made again by someone else since the last sync: not deleting it"));
     }
+    for id in &disabled {
+        let name = describe(id);
+        report.warnings.push(format!("{name} left the source and stays: its annotation {PRUNE} says so"));
+    }
     if let Some(why) = held.filter(|why| *why != Held::Disabled) {
         report.warnings.push(format!("{why}: not deleting {}", names(&kept)));
     }
@@ -182,6 +195,19 @@ async fn commit(
     }
     let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
     Ok(Outcome { report, inventory, revision: status.revision, held })
+}
+
+/// An object as it is now; `None` while it is not there, or the server does not answer.
+async fn live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Option<Value> {
+    let plural = kinds.plural(&id.api_version, &id.kind)?;
+    let path = wait::path(&id.api_version, &plural, &id.namespace, &id.name);
+    let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Whether an object says that no sync may delete it.
+fn is_kept(object: &Value) -> bool {
+    object.pointer("/metadata/annotations").and_then(|all| all.get(PRUNE)).is_some_and(|value| value == "disabled")
 }
 
 /// The errors of files that cannot be read, and what the API server says of the rest, so that a

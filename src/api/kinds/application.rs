@@ -3,6 +3,7 @@
 use super::json::{ensure, put, text};
 use super::{Column, Kind, table};
 use crate::api::error::FieldError;
+use crate::base::url::redact;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -45,7 +46,15 @@ impl Kind for Application {
         let revision: String = text(object, &["status", "revision"]).chars().take(12).collect();
         let place = match (text(source, &["repoURL"]), text(source, &["ref"]), text(source, &["path"])) {
             ("", _, path) => path.to_string(),
-            (url, reference, path) => format!("{url}#{reference}:{path}"),
+            (url, reference, _) => {
+                let directory = text(source, &["directory"]);
+                let url = redact(url);
+                match (reference, directory) {
+                    ("", "") => url,
+                    (reference, "") => format!("{url}#{reference}"),
+                    (reference, directory) => format!("{url}#{reference}:{directory}"),
+                }
+            }
         };
         vec![
             table::name(object),

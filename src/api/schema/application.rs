@@ -9,8 +9,10 @@ const SOURCE: [(&str, Shape, &str); 4] = [
     ("ref", Shape::String, "Branch, tag or commit to follow. Default: the repository's HEAD."),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
 ];
-const SPEC: [(&str, Shape, &str); 4] = [
+const SPEC: [(&str, Shape, &str); 6] = [
     ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
+    ("timeout", Shape::Duration, "Longest time that reading a repository may take. Default: 60s."),
+    ("namespace", Shape::String, "Namespace of objects that name none. Default: default."),
     ("prune", Shape::Boolean, "Delete objects whose manifests are gone. Default: true."),
     ("suspend", Shape::Boolean, "Leave everything as it is until this is cleared."),
     ("force", Shape::Boolean, "Take over fields that another manager owns."),
@@ -18,7 +20,12 @@ const SPEC: [(&str, Shape, &str); 4] = [
 
 /// `selkie.dev/v1alpha1` Application; `metadata` is the schema of ObjectMeta.
 pub fn schema(metadata: SchemaRef) -> SchemaRef {
-    let source = object("ApplicationSource", "Where the manifests come from.", SOURCE.map(leaf).into());
+    let name = leaf(("name", Shape::String, "Name of the Secret."));
+    let secret = "Secret in the Application's namespace with what the repository asks for: username and password, or \
+                  bearerToken, and ca.crt for https; identity and known_hosts for ssh.";
+    let mut source: Vec<_> = SOURCE.map(leaf).into();
+    source.push(("secretRef", object("ApplicationSecretRef", secret, vec![name])));
+    let source = object("ApplicationSource", "Where the manifests come from.", source);
     let mut spec: Vec<_> = SPEC.map(leaf).into();
     spec.push(("source", source));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };

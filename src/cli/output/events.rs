@@ -87,8 +87,24 @@ pub fn text(application: &str, event: &Event) -> String {
         Event::Failing(pod) => failing(&head, pod),
         Event::Done(summary) => summary_line(&head, summary),
         Event::Failed { revision, errors } => failed(&head, revision, errors),
+        Event::Ending { objects } => format!("{head}deleted; deleting its {}\n", count(*objects, "object")),
+        Event::Ended { kept: Some(why), objects } => {
+            format!("{head}{} deleted; its {} left alone: {why}.\n", paint(ADD, "done:"), stays(*objects))
+        }
+        Event::Ended { objects: 0, .. } => format!("{head}{} deleted.\n", paint(ADD, "done:")),
+        Event::Ended { objects, .. } => {
+            format!("{head}{} deleted, and its {} with it.\n", paint(ADD, "done:"), count(*objects, "object"))
+        }
         Event::Warning(warning) => format!("{head}{} {warning}\n", paint(WARNING, "Warning:")),
     }
+}
+
+fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+fn stays(objects: usize) -> String {
+    format!("{} {}", count(objects, "object"), if objects == 1 { "is" } else { "are" })
 }
 
 fn waiting(head: &str, progress: &Progress) -> String {

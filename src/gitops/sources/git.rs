@@ -4,38 +4,39 @@
 //! A repository on this machine is read in place and watched. Of a remote one, a bare mirror with
 //! just the commits asked for is kept in the data directory.
 
+pub mod credentials;
+
 mod mirror;
 mod timeouts;
 mod tree;
+mod trust;
 
 use super::location::GitLocation;
 use super::watch::{self, Guard, Target};
-use super::{Snapshot, Source, SourceError};
+use super::{Access, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
 use async_trait::async_trait;
-use git2::{Commit, ErrorCode, ObjectType, Repository, RepositoryOpenFlags};
-use parking_lot::Mutex;
+use git2::{Commit, ErrorClass, ErrorCode, ObjectType, Repository, RepositoryOpenFlags};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// A fetch that takes longer has failed. Transfers are cut by [`mirror`] a little earlier.
-const FETCH_LIMIT: Duration = Duration::from_secs(120);
+use tokio::sync::Mutex;
 
 pub struct GitSource {
     location: GitLocation,
     mirror: PathBuf,
-    /// Held by the thread that fetches, also after we stopped waiting for it.
+    access: Access,
+    /// Held by the thread that fetches, also after we stopped waiting for it: a server that hangs
+    /// costs one thread, not one for each try.
     fetching: Arc<Mutex<()>>,
 }
 
 impl GitSource {
     /// `repos` is the directory that holds mirrors.
-    pub fn new(location: GitLocation, repos: &Path) -> Self {
+    pub fn new(location: GitLocation, repos: &Path, access: Access) -> Self {
         let digest = Sha256::digest(location.url.as_bytes());
         let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { location, mirror: repos.join(name), fetching: Arc::default() }
+        Self { location, mirror: repos.join(name), access, fetching: Arc::default() }
     }
 }
 
@@ -43,22 +44,26 @@ impl GitSource {
 impl Source for GitSource {
     async fn fetch(&self) -> Result<Snapshot, SourceError> {
         let (location, mirror, fetching) = (self.location.clone(), self.mirror.clone(), self.fetching.clone());
-        let url = self.location.describe();
-        let busy = SourceError::Busy { url: url.clone() };
-        let work = tokio::task::spawn_blocking(move || {
-            let Some(_alone) = fetching.try_lock() else { return Err(busy) };
-            read(&location, &mirror)
-        });
-        match tokio::time::timeout(FETCH_LIMIT, work).await {
+        let (url, access) = (self.location.describe(), self.access.clone());
+        let work = async move {
+            let alone = fetching.lock_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let result = read(&location, &mirror, &access);
+                drop(alone);
+                result
+            })
+            .await
+        };
+        match tokio::time::timeout(self.access.timeout, work).await {
             Ok(Ok(result)) => result,
-            Ok(Err(join)) => Err(SourceError::Git { url, what: join.to_string(), hint: "" }),
-            Err(_) => Err(SourceError::Timeout { url, seconds: FETCH_LIMIT.as_secs() }),
+            Ok(Err(join)) => Err(SourceError::Git { url, what: join.to_string(), hint: String::new() }),
+            Err(_) => Err(SourceError::Timeout { url, seconds: self.access.timeout.as_secs() }),
         }
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
         let Some(path) = self.location.local() else { return Ok(None) };
-        let repository = open_local(&path).map_err(|e| explain(&self.location, &e))?;
+        let repository = open_local(&path).map_err(|e| explain(&self.location, &self.access, &e))?;
         let common = repository.commondir().to_path_buf();
         let own = repository.path().to_path_buf();
         let mut targets = vec![
@@ -81,8 +86,8 @@ impl Source for GitSource {
     }
 }
 
-fn read(location: &GitLocation, mirror: &Path) -> Result<Snapshot, SourceError> {
-    let fail = |error: &git2::Error| explain(location, error);
+fn read(location: &GitLocation, mirror: &Path, access: &Access) -> Result<Snapshot, SourceError> {
+    let fail = |error: &git2::Error| explain(location, access, error);
     let local = location.local();
     let repository = match &local {
         Some(path) => open_local(path).map_err(|e| fail(&e))?,
@@ -93,7 +98,7 @@ fn read(location: &GitLocation, mirror: &Path) -> Result<Snapshot, SourceError> 
     };
     let commit = match local {
         Some(_) => resolve_local(&repository, location.reference.as_deref()).map_err(|e| fail(&e))?,
-        None => mirror::commit(&repository, location).map_err(|e| fail(&e))?,
+        None => mirror::commit(&repository, location, access).map_err(|e| fail(&e))?,
     };
     let tree = commit.tree().map_err(|e| fail(&e))?;
     let read = tree::read(&repository, &tree, &location.path).map_err(|e| match e {
@@ -101,7 +106,7 @@ fn read(location: &GitLocation, mirror: &Path) -> Result<Snapshot, SourceError> 
         tree::TreeError::NoPath => SourceError::Git {
             url: location.describe(),
             what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), location.path),
-            hint: "check the path after the colon",
+            hint: "check the path after the colon".to_owned(),
         },
         tree::TreeError::TooMany => SourceError::TooManyFiles { path: location.describe() },
         tree::TreeError::TooLarge => SourceError::TooLarge { path: location.describe() },
@@ -135,33 +140,42 @@ fn resolve_local<'a>(repository: &'a Repository, reference: Option<&str>) -> Res
     if is_hash(name) {
         return repository.revparse_single(name)?.peel(ObjectType::Commit)?.peel_to_commit();
     }
-    Err(git2::Error::new(
-        ErrorCode::NotFound,
-        git2::ErrorClass::Reference,
-        format!("no branch, tag or commit {name:?}"),
-    ))
+    Err(git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, format!("no branch, tag or commit {name:?}")))
 }
 
 fn is_hash(text: &str) -> bool {
     (7..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Says what went wrong with what to do about it. libgit2's texts never hold the URL's credentials,
-/// but may hold the URL: cut it out.
-fn explain(location: &GitLocation, error: &git2::Error) -> SourceError {
-    let what = error.message().replace(&location.url, &location.describe());
+/// Says what went wrong with what to do about it. libgit2's texts may hold the URL, and a server's
+/// anything: neither the URL's credentials nor the Secret's get through.
+fn explain(location: &GitLocation, access: &Access, error: &git2::Error) -> SourceError {
+    let what = error.message().trim().replace(&location.url, &location.describe());
+    let what = access.credentials.cut_out_of(&what);
     let hint = match (error.code(), error.class()) {
         (ErrorCode::Owner, _) => {
-            "the repository belongs to another user: git config --global --add safe.directory PATH"
+            "the repository belongs to another user: git config --global --add safe.directory PATH".to_owned()
         }
-        (ErrorCode::Auth, _) => "check the credentials: an ssh agent or key for ssh, user:token@ for https",
-        (ErrorCode::Certificate, git2::ErrorClass::Ssh) => "add the host to ~/.ssh/known_hosts: ssh-keyscan HOST",
-        (ErrorCode::UnbornBranch, _) => "the repository has no commit yet",
-        (ErrorCode::NotFound, git2::ErrorClass::Repository | git2::ErrorClass::Os) => "is there a git repository?",
-        (ErrorCode::NotFound, git2::ErrorClass::Reference) => "check the name after #",
-        _ => "",
+        (ErrorCode::Certificate, ErrorClass::Ssh) => trust::unknown_host(location),
+        (_, ErrorClass::Ssl) | (ErrorCode::Certificate, _) => {
+            "for a private CA, put its certificate as ca.crt into the Secret that spec.source.secretRef names, or name \
+             its file in SSL_CERT_FILE"
+                .to_owned()
+        }
+        (ErrorCode::Auth, _) => credentials_hint(location),
+        (_, ErrorClass::Http) if ["401", "403"].iter().any(|code| what.contains(code)) => credentials_hint(location),
+        (ErrorCode::UnbornBranch, _) => "the repository has no commit yet".to_owned(),
+        (ErrorCode::NotFound, ErrorClass::Repository | ErrorClass::Os) => "is there a git repository?".to_owned(),
+        (ErrorCode::NotFound, ErrorClass::Reference) => "check the name after #".to_owned(),
+        _ => String::new(),
     };
     SourceError::Git { url: location.describe(), what, hint }
+}
+
+fn credentials_hint(location: &GitLocation) -> String {
+    let keys = if location.url.starts_with("http") { "username and password, or bearerToken" } else { "identity" };
+    let ambient = if location.url.starts_with("http") { "" } else { ", an ssh agent, or a key in ~/.ssh" };
+    format!("check the credentials: {keys} in the Secret that spec.source.secretRef names{ambient}")
 }
 
 #[cfg(test)]

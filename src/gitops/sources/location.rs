@@ -11,6 +11,7 @@
 //! `#ref`, `#:path` and `#ref:path` are all allowed; without a ref the repository's HEAD is meant.
 
 use super::SourceError;
+use crate::base::url::redact;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +119,21 @@ impl GitLocation {
         }
     }
 
+    /// The host and, where the URL names one, the port of a repository elsewhere.
+    pub fn host(&self) -> Option<(&str, Option<u16>)> {
+        let Some((_, rest)) = self.url.split_once("://") else {
+            let (_, rest) = self.url.split_once('@').filter(|_| is_scp(&self.url))?;
+            return rest.split_once(':').map(|(host, _)| (host, None));
+        };
+        let authority = rest.split(['/', '#', '?']).next().unwrap_or(rest);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (host, port) = match host.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map(|(host, rest)| (host, rest.strip_prefix(':')))?,
+            None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+        };
+        if host.is_empty() { None } else { Some((host, port.and_then(|port| port.parse().ok()))) }
+    }
+
     /// `https://host/repo.git#main:deploy` without credentials.
     pub fn describe(&self) -> String {
         let mut text = redact(&self.url);
@@ -145,18 +161,6 @@ fn is_url(text: &str) -> bool {
 fn is_scp(text: &str) -> bool {
     let head = text.split('/').next().unwrap_or(text);
     head.split_once('@').is_some_and(|(user, rest)| !user.is_empty() && rest.contains(':')) && !text.contains("://")
-}
-
-/// Replaces credentials in a URL. A user name alone stays for ssh, where it is no secret.
-pub fn redact(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find(['/', '#', '?']).unwrap_or(rest.len());
-    let Some(at) = rest[..authority_end].rfind('@') else { return url.to_owned() };
-    let (user, host) = (&rest[..at], &rest[at + 1..]);
-    if scheme == "ssh" && !user.contains(':') {
-        return url.to_owned();
-    }
-    format!("{scheme}://***@{host}")
 }
 
 #[cfg(test)]
@@ -211,11 +215,22 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_found_in_every_spelling() {
+        let host = |url: &str| {
+            let location = GitLocation::new(url, "", "").unwrap();
+            location.host().map(|(host, port)| (host.to_owned(), port))
+        };
+        assert_eq!(host("https://u:p@h.example/r"), Some(("h.example".into(), None)));
+        assert_eq!(host("ssh://git@h:2222/r"), Some(("h".into(), Some(2222))));
+        assert_eq!(host("ssh://git@[::1]:22/r"), Some(("::1".into(), Some(22))));
+        assert_eq!(host("git@h:team/r"), Some(("h".into(), None)));
+        assert_eq!(host("/srv/r.git"), None);
+    }
+
+    #[test]
     fn credentials_are_never_shown() {
         let location = Location::parse("https://me:s3cret@host/repo#main:x").unwrap();
         assert_eq!(location.describe(), "https://***@host/repo#main:x");
-        assert_eq!(redact("https://token@host/repo"), "https://***@host/repo");
-        assert_eq!(redact("ssh://git@host/repo"), "ssh://git@host/repo");
         let error = Location::parse("https://me:s3cret@host/repo#-x").unwrap_err().to_string();
         assert!(!error.contains("s3cret"), "{error}");
     }

@@ -10,7 +10,7 @@ use crate::client::{Change, Context, Informer};
 use crate::gitops::application::Application;
 use crate::gitops::kinds::Kinds;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,9 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub applications: Informer<Application>,
     pub drift: DriftWatch,
+    /// Uids of Applications that were deleted with the word that their objects are to stay: the
+    /// garbage collector takes that word back before the task may have seen it.
+    pub orphaning: Arc<Mutex<HashSet<String>>>,
     /// Inventories as their tasks know them: ahead of what the informer shows.
     pub inventories: Mutex<BTreeMap<String, Vec<ObjectId>>>,
 }
@@ -62,14 +65,15 @@ pub async fn run(context: Context, settings: Settings) {
     let applications = context.informers.of::<Application>();
     let changed = Wake::default();
     let wakes: Arc<Mutex<HashMap<String, Wake>>> = Arc::default();
-    subscribe(&applications, &changed, &wakes);
+    let orphaning: Arc<Mutex<HashSet<String>>> = Arc::default();
+    subscribe(&applications, &changed, &wakes, &orphaning);
     applications.synced().await;
     let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), wakes.clone());
     let known = applications.list();
     let inventories = known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())).collect();
     let shutdown = context.shutdown.clone();
     let inventories = Mutex::new(inventories);
-    let shared = Arc::new(Shared { context, settings, applications, drift, inventories });
+    let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, inventories });
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
     loop {
         let wanted: Vec<_> = shared.applications.list().iter().map(|app| app.name().to_owned()).collect();
@@ -94,18 +98,32 @@ pub async fn run(context: Context, settings: Settings) {
     }
 }
 
-/// A new spec or annotation wakes the Application's task; status, which the task itself writes, does not.
-fn subscribe(applications: &Informer<Application>, changed: &Wake, wakes: &Arc<Mutex<HashMap<String, Wake>>>) {
-    let (changed, wakes) = (changed.clone(), wakes.clone());
+/// A new spec or annotation, or a deletion, wakes the Application's task; status, which the task
+/// itself writes, does not.
+fn subscribe(
+    applications: &Informer<Application>,
+    changed: &Wake,
+    wakes: &Arc<Mutex<HashMap<String, Wake>>>,
+    orphaning: &Arc<Mutex<HashSet<String>>>,
+) {
+    let (changed, wakes, orphaning) = (changed.clone(), wakes.clone(), orphaning.clone());
+    let uid = |app: &Application| app.metadata.uid.clone().unwrap_or_default();
     applications.subscribe(Box::new(move |change| match change {
         Change::Updated { old, new } => {
-            let meant = |app: &Application| (app.spec.clone(), app.metadata.annotations.clone());
+            if new.is_orphaning() {
+                orphaning.lock().insert(uid(new));
+            }
+            let meant = |app: &Application| (app.spec.clone(), app.metadata.annotations.clone(), app.is_deleted());
             if meant(old) != meant(new)
                 && let Some(wake) = wakes.lock().get(new.name())
             {
                 wake.ring();
             }
         }
-        Change::Added(_) | Change::Deleted(_) => changed.ring(),
+        Change::Added(_) => changed.ring(),
+        Change::Deleted(app) => {
+            orphaning.lock().remove(&uid(app));
+            changed.ring();
+        }
     }));
 }

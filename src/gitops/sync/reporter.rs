@@ -40,6 +40,15 @@ pub enum Event {
         errors: Vec<String>,
     },
     Warning(String),
+    /// The Application is deleted, and so many objects with it.
+    Ending {
+        objects: usize,
+    },
+    /// The Application is gone; its objects too, or why they were kept.
+    Ended {
+        objects: usize,
+        kept: Option<String>,
+    },
 }
 
 /// How far one object is.

@@ -3,6 +3,8 @@
 //! What went wrong is told once, not at every look. While a source is broken, the last good
 //! manifests stay in force, and drift from them is still set right.
 
+mod ending;
+mod source;
 mod status;
 
 use super::engine::Shared;
@@ -10,21 +12,18 @@ use super::reporter::{Event, Silent, Summary};
 use super::{Options, Outcome, SyncError, apply_once, wait};
 use crate::api::changeset::ObjectId;
 use crate::base::wake::Wake;
-use crate::gitops::application::{Application, ApplicationSource, ApplicationStatus};
+use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, Totals};
 use crate::gitops::render::{Rendered, render, same_object};
-use crate::gitops::sources::{self, Source, SourceError, watch::Guard};
+use crate::gitops::sources;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// Where objects without a namespace go.
-const NAMESPACE: &str = "default";
 
 struct Task {
     shared: Arc<Shared>,
     name: String,
     wake: Wake,
-    source: Option<Opened>,
+    source: Option<source::Opened>,
     /// The manifests in force.
     good: Option<Good>,
     status: ApplicationStatus,
@@ -34,17 +33,14 @@ struct Task {
     told_failure: Option<(String, Vec<String>)>,
     failures: u32,
     waiting: Waiting,
-}
-
-struct Opened {
-    spec: ApplicationSource,
-    source: Arc<dyn Source>,
-    /// `None` also where notification failed: then the interval has to do.
-    _guard: Option<Guard>,
+    /// What a deleted Application waits for, as told.
+    ending: Option<String>,
 }
 
 struct Good {
     revision: String,
+    /// Where objects without a namespace went.
+    namespace: String,
     rendered: Rendered,
 }
 
@@ -85,9 +81,16 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
         told_failure: None,
         failures: 0,
         waiting,
+        ending: None,
     };
     loop {
         let Some(application) = task.application() else { return };
+        if application.is_deleted() {
+            if task.end(&application).await {
+                return;
+            }
+            continue;
+        }
         if application.spec.suspend {
             task.suspended(&application).await;
             task.wake.wait().await;
@@ -153,8 +156,13 @@ impl Task {
 
     /// One look at the source. False: try again soon.
     async fn pass(&mut self, application: &Application) -> bool {
+        self.hold(application).await;
         let snapshot = match self.fetch(application).await {
-            Ok(snapshot) => snapshot,
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => {
+                self.wake.ring();
+                return true;
+            }
             Err(error) => {
                 self.failed("SourceFailed", "", vec![error.to_string()]).await;
                 self.repair(application, false).await;
@@ -164,17 +172,20 @@ impl Task {
         for warning in &snapshot.warnings {
             self.warn(warning);
         }
-        let known = self.good.as_ref().is_some_and(|good| good.revision == snapshot.revision);
+        let namespace = application.namespace();
+        let good = self.good.as_ref();
+        let known = good.is_some_and(|good| good.revision == snapshot.revision && good.namespace == namespace);
         if known {
             return self.repair(application, true).await;
         }
-        let rendered = render(&snapshot, &*self.shared.settings.kinds, NAMESPACE);
+        let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
         if self.status.attempted_revision != snapshot.revision {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
         match self.apply(application, &rendered, &snapshot.revision).await {
             Ok(outcome) => {
-                self.good = Some(Good { revision: snapshot.revision.clone(), rendered });
+                let (revision, namespace) = (snapshot.revision.clone(), namespace.to_owned());
+                self.good = Some(Good { revision, namespace, rendered });
                 self.applied(application, &snapshot.revision, outcome).await;
                 true
             }
@@ -183,29 +194,6 @@ impl Task {
                 self.repair(application, false).await;
                 !error.is_temporary()
             }
-        }
-    }
-
-    async fn fetch(&mut self, application: &Application) -> Result<sources::Snapshot, SourceError> {
-        let spec = &application.spec.source;
-        if self.source.as_ref().is_none_or(|opened| opened.spec != *spec) {
-            let source = sources::open(&spec.location()?, &self.shared.settings.repos, true);
-            let guard = source.watch(self.wake.clone()).unwrap_or_else(|error| {
-                tracing::debug!(application = self.name, %error, "no notification, the source is polled");
-                None
-            });
-            self.source = Some(Opened { spec: spec.clone(), source, _guard: guard });
-        }
-        match &self.source {
-            Some(opened) => {
-                let fetched = opened.source.fetch().await;
-                if fetched.is_err() {
-                    // Open and watch it anew: a directory that comes back is another directory.
-                    self.source = None;
-                }
-                fetched
-            }
-            None => Err(SourceError::Missing(spec.path.clone().into())),
         }
     }
 

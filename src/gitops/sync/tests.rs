@@ -304,3 +304,109 @@ async fn what_an_earlier_daemon_waited_for_becomes_ready() {
     assert_eq!((summary.ready, summary.failed.len()), (1, 0));
     stop.cancel();
 }
+
+/// Runs the controllers too: deletions that wait for dependents need the garbage collector.
+fn with_controllers(rig: &Rig) {
+    let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(9), rig.stop.clone());
+    tokio::spawn(crate::controllers::run(context, crate::controllers::Timing::default()));
+}
+
+async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap()
+}
+
+const SHOP: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications/shop";
+
+async fn delete(rig: &Rig, query: &str) {
+    raw::request(&rig.client, Method::DELETE, &format!("{SHOP}{query}"), None).await.unwrap();
+}
+
+fn ended(event: &Event) -> Option<(usize, Option<String>)> {
+    if let Event::Ended { objects, kept } = event { Some((*objects, kept.clone())) } else { None }
+}
+
+#[tokio::test]
+async fn a_deleted_application_takes_its_objects_with_it_but_those_that_are_to_stay() {
+    let rig = Rig::new().await;
+    with_controllers(&rig);
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
+    let kept = map("b", "1").replace("  name: b\n", "  name: b\n  annotations: {selkie.dev/prune: disabled}\n");
+    fs::write(temp.path().join("b.yaml"), kept).unwrap();
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    assert_eq!(next(&mut events, applied).await, (2, 0, 0));
+    let finalizers = rig.get(SHOP).await.unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers, json!(["selkie.dev/prune"]));
+
+    delete(&rig, "").await;
+    assert_eq!(next(&mut events, ended).await, (2, None));
+    until(async || rig.get(SHOP).await.is_none().then_some(())).await;
+    assert!(rig.map("a").await.is_none(), "pruned before the application went");
+    assert!(rig.map("b").await.is_some(), "kept by its annotation");
+}
+
+#[tokio::test]
+async fn an_application_deleted_as_an_orphan_leaves_its_objects() {
+    let rig = Rig::new().await;
+    with_controllers(&rig);
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, applied).await;
+    delete(&rig, "?propagationPolicy=Orphan").await;
+    let (objects, why) = next(&mut events, ended).await;
+    assert!(objects == 1 && why.as_ref().is_some_and(|why| why.contains("orphan")), "{objects} {why:?}");
+    until(async || rig.get(SHOP).await.is_none().then_some(())).await;
+    assert!(rig.map("a").await.is_some_and(|map| map["metadata"]["deletionTimestamp"].is_null()));
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_to_be_pruned_outlives_its_manifest() {
+    let rig = Rig::new().await;
+    let options = Options { application: "shop".into(), prune: true, force: true, ..Options::default() };
+    let b = map("b", "1").replace("  name: b\n", "  name: b\n  annotations: {selkie.dev/prune: disabled}\n");
+    let first = rig.apply(&[("a.yaml", &map("a", "1")), ("b.yaml", &b)], &options).await.unwrap();
+    let later = Options { inventory: first.inventory, ..options };
+    let second = rig.apply(&[("a.yaml", &map("a", "1"))], &later).await.unwrap();
+    assert!(second.report.is_empty(), "{:?}", second.report);
+    assert!(second.report.warnings[0].contains("ConfigMap default/b left the source and stays"));
+    assert!(rig.map("b").await.is_some() && second.inventory.len() == 1);
+}
+
+#[tokio::test]
+async fn objects_without_a_namespace_go_to_the_applications() {
+    let rig = Rig::new().await;
+    rig.create("/api/v1/namespaces", &json!({"metadata": {"name": "shop"}})).await;
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, applied).await;
+    assert!(rig.map("a").await.is_some());
+    rig.patch(SHOP, json!({"spec": {"namespace": "shop"}})).await;
+    assert_eq!(next(&mut events, applied).await, (1, 0, 1), "it moves");
+    assert!(rig.get("/api/v1/namespaces/shop/configmaps/a").await.is_some() && rig.map("a").await.is_none());
+}
+
+#[tokio::test]
+async fn a_missing_or_useless_secret_is_named() {
+    let rig = Rig::new().await;
+    let mut events = rig.start("https://git.invalid/shop.git").await;
+    rig.patch(SHOP, json!({"spec": {"source": {"secretRef": {"name": "login"}}}})).await;
+    let about = |text: &'static str| {
+        move |event: &Event| failed(event).filter(|errors| errors[0].contains(text)).map(|errors| errors[0].clone())
+    };
+    let missing = next(&mut events, about("does not exist")).await;
+    assert!(missing.contains("Secret selkie-system/login (spec.source.secretRef)"), "{missing}");
+    let secret = json!({"metadata": {"name": "login"}, "stringData": {"tls.key": "hush"}});
+    rig.create("/api/v1/namespaces/selkie-system/secrets", &secret).await;
+    let useless = next(&mut events, about("tls.key")).await;
+    assert!(!useless.contains("hush"), "{useless}");
+}

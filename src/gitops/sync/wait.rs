@@ -1,13 +1,12 @@
 //! Waiting until what was changed is ready.
 
+use super::live;
 use super::pods::{self, Told};
 use super::reporter::{Event, Progress, Reporter};
 use crate::api::changeset::ObjectId;
-use crate::client::raw;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::readiness::{self, Readiness};
 use crate::gitops::render::{group, version};
-use http::Method;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -92,7 +91,7 @@ impl Wait<'_> {
                 look.ready += 1;
                 continue;
             }
-            let object = get(self.client, self.kinds, id).await;
+            let object = live(self.client, self.kinds, id).await;
             match object.as_ref().map_or_else(|| Readiness::Progressing("not there".to_owned()), readiness::of) {
                 Readiness::Ready => look.ready += 1,
                 Readiness::Failed(message) => {
@@ -115,14 +114,6 @@ impl Wait<'_> {
             }
         }
     }
-}
-
-/// `None` while the object is not there, or the server does not answer.
-async fn get(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Option<Value> {
-    let plural = kinds.plural(&id.api_version, &id.kind)?;
-    let path = path(&id.api_version, &plural, &id.namespace, &id.name);
-    let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
-    serde_json::from_slice(&bytes).ok()
 }
 
 /// The URL path of an object; of a collection with an empty `name`; of all namespaces with an empty

@@ -1,15 +1,123 @@
-//! A watched git branch.
+//! Git repositories as sources: a local one, and real servers.
 
-use crate::daemon::run;
+#[path = "git/hanging.rs"]
+mod hanging;
+#[path = "git/https.rs"]
+mod https;
+#[path = "git/ssh.rs"]
+mod ssh;
+
+use crate::daemon::{Daemon, run};
+use crate::repository::git;
 use crate::setting::{Folder, Setting, edit};
-use std::path::Path;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-fn git(directory: &Path, args: &[&str]) -> String {
-    let at = directory.display().to_string();
-    let mut all = vec!["-C", &at, "-c", "user.name=Test", "-c", "user.email=test@example.com"];
-    all.extend(args);
-    run("git", &all)
+/// A daemon with the Application `app`, asked every second, whose ConfigMap `greeting` tells which
+/// commit is in force.
+struct Follower {
+    daemon: Daemon,
+}
+
+impl Follower {
+    /// `secret`: what `login`, the Application's Secret, holds; empty: it has none.
+    fn start(url: &str, secret: Value) -> Self {
+        let follower = Self { daemon: Daemon::start(&["--no-hosts"]) };
+        follower.application("app", url, "60s");
+        if secret.as_object().is_some_and(|values| !values.is_empty()) {
+            follower.secret(secret);
+        }
+        follower
+    }
+
+    fn apply(&self, object: &Value) {
+        let file = self.daemon.data.with_extension("object.json");
+        std::fs::write(&file, object.to_string()).unwrap();
+        self.daemon.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]);
+    }
+
+    fn application(&self, name: &str, url: &str, timeout: &str) {
+        self.apply(&json!({
+            "apiVersion": "selkie.dev/v1alpha1", "kind": "Application",
+            "metadata": {"name": name, "namespace": "selkie-system"},
+            "spec": {"source": {"repoURL": url}, "interval": "1s", "timeout": timeout},
+        }));
+    }
+
+    fn secret(&self, values: Value) {
+        let metadata = json!({"name": "login", "namespace": "selkie-system"});
+        // Replaced, not merged: what an earlier one held is gone.
+        let _ = self.daemon.try_kubectl(&["delete", "secret", "login", "-n", "selkie-system"]);
+        self.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}));
+        self.patch(json!({"spec": {"source": {"secretRef": {"name": "login"}}}}));
+    }
+
+    fn patch(&self, patch: Value) {
+        let patch = patch.to_string();
+        self.daemon.kubectl(&[
+            "patch",
+            "applications.selkie.dev",
+            "app",
+            "-n",
+            "selkie-system",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
+    }
+
+    fn status(&self, name: &str, path: &str) -> String {
+        self.daemon.value(&["applications.selkie.dev", name, "-n", "selkie-system"], path)
+    }
+
+    fn errors(&self) -> String {
+        self.status("app", "{.status.errors}")
+    }
+
+    fn greeting(&self) -> String {
+        self.daemon.value(&["configmap", "greeting"], "{.data.text}")
+    }
+
+    fn wait_greeting(&self, greeting: &str) {
+        self.daemon.wait_for(&format!("{greeting:?} is in force"), || self.greeting() == greeting);
+    }
+
+    fn wait_refused(&self, parts: &[&str]) {
+        self.wait_errors("app", parts);
+    }
+
+    fn wait_errors(&self, name: &str, parts: &[&str]) {
+        let what = format!("{name} is refused with {parts:?}");
+        self.daemon.wait_for(&what, || {
+            let errors = self.status(name, "{.status.errors}");
+            parts.iter().all(|part| errors.contains(part) || errors.contains(&part.replace('"', "\\\"")))
+        });
+    }
+
+    fn mirror(&self) -> PathBuf {
+        let mut mirrors = std::fs::read_dir(self.daemon.data.join("repos")).unwrap();
+        mirrors.next().unwrap().unwrap().path()
+    }
+
+    /// All that people get to see without asking for the Secret or the Application's own spec.
+    fn everything_shown(&self) -> String {
+        let seen = [
+            self.daemon.log(),
+            self.daemon.kubectl(&["get", "applications.selkie.dev", "-A", "-o", "wide"]),
+            self.status("app", "{.status}"),
+            self.daemon.kubectl(&["get", "events", "-A", "-o", "yaml"]),
+            self.daemon.selkie(&["status"]),
+            self.daemon.selkie(&["status", "-o", "json"]),
+        ];
+        seen.join("\n")
+    }
+}
+
+fn wait_for_revision(follower: &Follower, revision: &str) {
+    follower
+        .daemon
+        .wait_for("the status names the commit", || follower.status("app", "{.status.revision}") == revision);
 }
 
 #[test]

@@ -1,20 +1,40 @@
 //! The bare mirror of a remote repository: only the commits that were asked for, one deep where
 //! the transport can.
 
+use super::trust;
+use crate::gitops::sources::Access;
 use crate::gitops::sources::location::GitLocation;
 use git2::{
-    AutotagOption, Commit, Cred, CredentialType, Direction, ErrorClass, ErrorCode, FetchOptions, Oid, ProxyOptions,
-    Remote, RemoteCallbacks, Repository, RepositoryInitOptions,
+    AutotagOption, Commit, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, ProxyOptions, Remote,
+    RemoteCallbacks, RemoteRedirect, Repository, RepositoryInitOptions,
 };
+use std::cell::RefCell;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A transfer that takes longer is given up.
-const TRANSFER_LIMIT: Duration = Duration::from_secs(110);
 /// More than any repository of manifests has.
 const MAX_TRANSFER_BYTES: usize = 1 << 30;
 /// Where fetched commits are kept from being collected.
 const KEPT: &str = "refs/selkie/commit";
+/// Matches nothing: fetching it only asks which refs there are.
+const NOTHING: &str = "refs/selkie/nothing:refs/selkie/nothing";
+
+/// The other side of a fetch, and how to meet it.
+struct Peer<'a> {
+    location: &'a GitLocation,
+    access: &'a Access,
+    /// Why we did not trust it: libgit2 puts words of its own in the place of ours.
+    refusal: RefCell<Option<String>>,
+}
+
+impl Peer<'_> {
+    fn explained(&self, error: git2::Error) -> git2::Error {
+        match self.refusal.take() {
+            Some(refusal) => git2::Error::new(ErrorCode::Certificate, ErrorClass::Ssh, refusal),
+            None => error,
+        }
+    }
+}
 
 /// Opens the mirror, or makes it.
 pub(super) fn open(path: &Path) -> Result<Repository, git2::Error> {
@@ -29,7 +49,11 @@ pub(super) fn open(path: &Path) -> Result<Repository, git2::Error> {
 }
 
 /// The commit that the location means now, fetched if the mirror lacks it.
-pub(super) fn commit<'a>(repository: &'a Repository, location: &GitLocation) -> Result<Commit<'a>, git2::Error> {
+pub(super) fn commit<'a>(
+    repository: &'a Repository,
+    location: &GitLocation,
+    access: &Access,
+) -> Result<Commit<'a>, git2::Error> {
     let wanted = location.reference.as_deref();
     if let Some(full) = wanted.filter(|name| name.len() == 40)
         && let Ok(oid) = Oid::from_str(full)
@@ -38,16 +62,15 @@ pub(super) fn commit<'a>(repository: &'a Repository, location: &GitLocation) -> 
         return Ok(commit);
     }
     let mut remote = repository.remote_anonymous(&location.url)?;
-    let (name, oid) = {
-        let proxy = proxy();
-        let connection = remote.connect_auth(Direction::Fetch, Some(callbacks()), Some(proxy))?;
-        resolve(connection.list()?, wanted)?
-    };
+    let peer = Peer { location, access, refusal: RefCell::default() };
+    // Not `connect_auth`, which cannot send a bearer token.
+    remote.fetch(&[NOTHING], Some(&mut options(&peer)), None).map_err(|error| peer.explained(error))?;
+    let (name, oid) = resolve(remote.list()?, wanted)?;
     let commit_of = |oid: Oid| repository.find_object(oid, None).and_then(|object| object.peel_to_commit());
     if let Ok(commit) = commit_of(oid) {
         return Ok(commit);
     }
-    fetch(&mut remote, &name)?;
+    fetch(&mut remote, &name, &peer).map_err(|error| peer.explained(error))?;
     commit_of(oid)
 }
 
@@ -77,12 +100,10 @@ fn resolve(heads: &[git2::RemoteHead<'_>], wanted: Option<&str>) -> Result<(Stri
     Err(git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, what))
 }
 
-fn fetch(remote: &mut Remote<'_>, name: &str) -> Result<(), git2::Error> {
+fn fetch(remote: &mut Remote<'_>, name: &str, peer: &Peer<'_>) -> Result<(), git2::Error> {
     let refspec = format!("+{name}:{KEPT}");
     let attempt = |remote: &mut Remote<'_>, specs: &[String], depth: i32| {
-        let mut options = FetchOptions::new();
-        options.remote_callbacks(callbacks()).proxy_options(proxy()).download_tags(AutotagOption::None).depth(depth);
-        remote.fetch(specs, Some(&mut options), None)
+        remote.fetch(specs, Some(options(peer).depth(depth)), None)
     };
     let shallow = attempt(remote, std::slice::from_ref(&refspec), 1);
     match shallow {
@@ -107,28 +128,73 @@ fn proxy<'a>() -> ProxyOptions<'a> {
     options
 }
 
-fn callbacks<'a>() -> RemoteCallbacks<'a> {
+fn options<'a>(peer: &'a Peer<'_>) -> FetchOptions<'a> {
+    let mut options = FetchOptions::new();
+    options
+        .remote_callbacks(callbacks(peer))
+        .proxy_options(proxy())
+        .download_tags(AutotagOption::None)
+        .update_fetchhead(false);
+    if let Some(header) = peer.access.credentials.authorization() {
+        // A redirect would take the token to another server.
+        options.custom_headers(&[&header]).follow_redirects(RemoteRedirect::None);
+    }
+    options
+}
+
+fn callbacks<'a>(peer: &'a Peer<'_>) -> RemoteCallbacks<'a> {
     let mut callbacks = RemoteCallbacks::new();
     let mut tries = 0;
     // libgit2 asks again after each refusal, without end.
-    callbacks.credentials(move |_url, user, allowed| {
+    callbacks.credentials(move |url, user, allowed| {
         tries += 1;
-        credential(tries, user, allowed)
+        credential(peer, tries, url, user, allowed)
+    });
+    callbacks.certificate_check(move |certificate, host| {
+        trust::check(peer.location, peer.access, certificate, host).inspect_err(|error| {
+            peer.refusal.replace(Some(error.message().to_owned()));
+        })
     });
     let start = Instant::now();
     callbacks.transfer_progress(move |progress| {
-        start.elapsed() < TRANSFER_LIMIT && progress.received_bytes() < MAX_TRANSFER_BYTES
+        start.elapsed() < peer.access.timeout && progress.received_bytes() < MAX_TRANSFER_BYTES
     });
     callbacks
 }
 
-/// The agent first, then the usual key files; https credentials come with the URL itself.
-fn credential(tries: usize, user: Option<&str>, allowed: CredentialType) -> Result<Cred, git2::Error> {
-    let user = user.unwrap_or("git");
+/// What the Secret holds; without one what the machine has: the agent first, then the usual key
+/// files. https credentials may come with the URL itself, which libgit2 uses without asking.
+fn credential(
+    peer: &Peer<'_>,
+    tries: usize,
+    url: &str,
+    user: Option<&str>,
+    allowed: CredentialType,
+) -> Result<Cred, git2::Error> {
+    let own = &peer.access.credentials;
+    let refuse = |what: &str| Err(git2::Error::new(ErrorCode::Auth, ErrorClass::Net, what));
+    let user = user.filter(|user| !user.is_empty()).unwrap_or("git");
     if allowed.contains(CredentialType::USERNAME) {
         return Cred::username(user);
     }
-    if allowed.contains(CredentialType::SSH_KEY) {
+    if let Some((name, password)) = own.login().filter(|_| allowed.contains(CredentialType::USER_PASS_PLAINTEXT)) {
+        let elsewhere = GitLocation::new(url, "", "").is_ok_and(|asked| asked.host() != peer.location.host());
+        return match (tries, elsewhere) {
+            (_, true) => refuse("the server sends us to another host, which gets no credentials"),
+            (1, false) => Cred::userpass_plaintext(name, password),
+            _ => refuse("the server refuses the user name or password"),
+        };
+    }
+    if allowed.contains(CredentialType::SSH_MEMORY)
+        && let Some((identity, passphrase)) = own.identity()
+    {
+        return match tries {
+            // The user name may have been asked for before.
+            1 | 2 => Cred::ssh_key_from_memory(user, None, identity, passphrase),
+            _ => refuse("the server refuses the identity"),
+        };
+    }
+    if allowed.contains(CredentialType::SSH_KEY) && own.is_empty() {
         let keys = ["id_ed25519", "id_ecdsa", "id_rsa"];
         if tries == 1 && std::env::var_os("SSH_AUTH_SOCK").is_some() {
             return Cred::ssh_key_from_agent(user);
@@ -139,5 +205,5 @@ fn credential(tries: usize, user: Option<&str>, allowed: CredentialType) -> Resu
             return Cred::ssh_key(user, None, &path, None);
         }
     }
-    Err(git2::Error::new(ErrorCode::Auth, ErrorClass::Net, "the server asks for credentials that are not there"))
+    refuse("the server asks for credentials that are not there, or refuses those that are")
 }

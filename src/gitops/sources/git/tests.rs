@@ -4,6 +4,7 @@
 use super::*;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
@@ -38,7 +39,7 @@ fn repository() -> tempfile::TempDir {
 
 fn source(text: &str, repos: &Path) -> GitSource {
     match super::super::Location::parse(text).unwrap() {
-        super::super::Location::Git(location) => GitSource::new(location, repos),
+        super::super::Location::Git(location) => GitSource::new(location, repos, Access::default()),
         other => panic!("{other:?}"),
     }
 }
@@ -132,7 +133,9 @@ fn a_mirror_follows_its_remote() {
     let repos = tempfile::tempdir().unwrap();
     let location = GitLocation::new(temp.path().to_str().unwrap(), "main", "").unwrap();
     let repository = mirror::open(repos.path()).unwrap();
-    let id = |repository: &Repository| mirror::commit(repository, &location).map(|commit| commit.id().to_string());
+    let id = |repository: &Repository| {
+        mirror::commit(repository, &location, &Access::default()).map(|commit| commit.id().to_string())
+    };
     let first = git(temp.path(), &["rev-parse", "main"]);
     assert_eq!(id(&repository).unwrap(), first);
     git(temp.path(), &["commit", "-q", "--allow-empty", "-m", "two"]);
@@ -142,6 +145,10 @@ fn a_mirror_follows_its_remote() {
     assert_eq!(id(&reopened).unwrap(), second);
     let pinned = GitLocation::new(temp.path().to_str().unwrap(), &first, "").unwrap();
     fs::remove_dir_all(temp.path().join(".git")).unwrap();
-    assert_eq!(mirror::commit(&reopened, &pinned).unwrap().id().to_string(), first, "kept without the remote");
-    assert!(mirror::commit(&reopened, &location).is_err());
+    assert_eq!(
+        mirror::commit(&reopened, &pinned, &Access::default()).unwrap().id().to_string(),
+        first,
+        "kept without the remote"
+    );
+    assert!(mirror::commit(&reopened, &location, &Access::default()).is_err());
 }

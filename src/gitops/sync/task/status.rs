@@ -18,6 +18,13 @@ impl Task {
         self.save(&before).await;
     }
 
+    pub(super) async fn deleting(&mut self, message: &str) {
+        let before = self.status.clone();
+        let now = self.now();
+        self.status.set("Ready", false, "Deleting", message, &now);
+        self.save(&before).await;
+    }
+
     /// Nothing was applied. The same errors are told once.
     pub(super) async fn failed(&mut self, reason: &str, revision: &str, errors: Vec<String>) {
         let before = self.status.clone();

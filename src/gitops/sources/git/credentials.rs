@@ -1,0 +1,160 @@
+//! How a repository is reached: what the Secret that an Application names holds, and for how long
+//! to wait. The Secret's keys are those of Flux: `username` and `password`, or `bearerToken`, and
+//! `ca.crt` for https; `identity` (with `password` as its passphrase) and `known_hosts` for ssh.
+
+use k8s_openapi::api::core::v1::Secret;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fmt;
+use std::time::Duration;
+
+/// A fetch that takes longer has failed, unless the Application says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    pub credentials: Credentials,
+    /// The longest that a fetch may take.
+    pub timeout: Duration,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { credentials: Credentials::default(), timeout: DEFAULT_TIMEOUT }
+    }
+}
+
+/// Empty: what the machine has (an ssh agent, keys and known hosts in ~/.ssh, the system's CAs).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    username: String,
+    password: String,
+    bearer_token: String,
+    ca: Vec<CertificateDer<'static>>,
+    identity: String,
+    known_hosts: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "Credentials(none)" } else { "Credentials(hidden)" })
+    }
+}
+
+impl Credentials {
+    /// Reads a Secret; the error names the key that is wrong, never a value.
+    pub fn from_secret(secret: &Secret) -> Result<Self, String> {
+        let text = |key: &str| {
+            let value = secret.data.as_ref().and_then(|data| data.get(key));
+            let text = value.map(|value| String::from_utf8(value.0.clone())).transpose();
+            text.map(Option::unwrap_or_default).map_err(|_| format!("{key} is not text"))
+        };
+        let line = |key: &str| text(key).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        if !text("tls.key")?.is_empty() {
+            return Err("tls.key: client certificates are not supported; use a password or a token".to_owned());
+        }
+        let certificates = text("ca.crt")?;
+        let ca: Vec<_> = CertificateDer::pem_slice_iter(certificates.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| "ca.crt is not in PEM format".to_owned())?;
+        if ca.is_empty() && !certificates.trim().is_empty() {
+            return Err("ca.crt holds no certificate in PEM format".to_owned());
+        }
+        let found = Self {
+            username: line("username")?,
+            password: line("password")?,
+            bearer_token: line("bearerToken")?,
+            ca,
+            identity: text("identity")?,
+            known_hosts: text("known_hosts")?,
+        };
+        if !found.bearer_token.is_empty() && !found.username.is_empty() {
+            return Err("bearerToken and username cannot both be set".to_owned());
+        }
+        if found.bearer_token.contains(char::is_control) {
+            return Err("bearerToken is more than one line".to_owned());
+        }
+        if found.is_empty() {
+            return Err("it has none of the keys username, password, bearerToken, ca.crt, identity, known_hosts".into());
+        }
+        Ok(found)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// User name and password for https. Most servers take any user name with a token.
+    pub(super) fn login(&self) -> Option<(&str, &str)> {
+        let name = if self.username.is_empty() { "git" } else { &self.username };
+        let given = self.identity.is_empty() && !(self.username.is_empty() && self.password.is_empty());
+        given.then_some((name, &self.password))
+    }
+
+    /// The private key for ssh, and its passphrase.
+    pub(super) fn identity(&self) -> Option<(&str, Option<&str>)> {
+        let passphrase = Some(self.password.as_str()).filter(|password| !password.is_empty());
+        if self.identity.is_empty() { None } else { Some((&self.identity, passphrase)) }
+    }
+
+    /// The header that carries the bearer token.
+    pub(super) fn authorization(&self) -> Option<String> {
+        let token = &self.bearer_token;
+        if token.is_empty() { None } else { Some(format!("Authorization: Bearer {token}")) }
+    }
+
+    /// CAs to trust besides the system's.
+    pub(super) fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.ca
+    }
+
+    /// In the format of ssh's file. `None`: the file of the daemon's user counts.
+    pub(super) fn known_hosts(&self) -> Option<&str> {
+        Some(self.known_hosts.as_str()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// `text` without the secret values, should anyone have put them there.
+    pub(super) fn cut_out_of(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in [&self.password, &self.bearer_token] {
+            if secret.len() >= 4 {
+                text = text.replace(secret.as_str(), "***");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use k8s_openapi::ByteString;
+
+    fn secret(values: &[(&str, &str)]) -> Secret {
+        let data = values.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        Secret { data: Some(data.collect()), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_secret_is_read_and_never_shown() {
+        let read = Credentials::from_secret(&secret(&[("username", "me"), ("password", "s3cret\n")])).unwrap();
+        assert_eq!((read.login(), read.identity()), (Some(("me", "s3cret")), None));
+        assert_eq!(format!("{read:?}"), "Credentials(hidden)");
+        assert_eq!(read.cut_out_of("no s3cret here"), "no *** here");
+        let key = Credentials::from_secret(&secret(&[("identity", "KEY\n"), ("password", "words")])).unwrap();
+        assert_eq!((key.login(), key.identity()), (None, Some(("KEY\n", Some("words")))));
+        let token = Credentials::from_secret(&secret(&[("bearerToken", "t0ken")])).unwrap();
+        assert_eq!(token.authorization().unwrap(), "Authorization: Bearer t0ken");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_secret_is_named_without_its_values() {
+        let error = |values: &[(&str, &str)]| Credentials::from_secret(&secret(values)).unwrap_err();
+        assert!(error(&[]).contains("none of the keys"));
+        assert!(error(&[("ca.crt", "hush")]).starts_with("ca.crt holds no certificate"));
+        assert!(error(&[("tls.key", "hush")]).starts_with("tls.key"));
+        assert!(error(&[("bearerToken", "hush"), ("username", "x")]).contains("both"));
+        assert!(error(&[("bearerToken", "hush\nEvil: 1")]).contains("one line"));
+    }
+}

@@ -1,0 +1,125 @@
+//! The end of an Application: what it applied goes with it, unless that is to stay.
+//!
+//! A finalizer holds the Application until its objects, and with them their containers, are gone.
+
+use super::Task;
+use crate::api::changeset::ObjectId;
+use crate::client::raw;
+use crate::gitops::application::{Application, FINALIZER, NAMESPACE};
+use crate::gitops::render::describe;
+use crate::gitops::sync::wait::path;
+use crate::gitops::sync::{Event, is_kept};
+use http::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How often objects that are being deleted are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Others write Applications too; the next pass tries again.
+const TRIES: usize = 5;
+
+impl Task {
+    /// Takes hold of a new Application, before anything of it is applied.
+    pub(super) async fn hold(&self, application: &Application) {
+        if application.is_held() {
+            return;
+        }
+        for _ in 0..TRIES {
+            if self.set_finalizers(|all| all.push(FINALIZER.to_owned())).await {
+                return;
+            }
+        }
+    }
+
+    /// One step towards the end; true when there is nothing left to do.
+    pub(super) async fn end(&mut self, application: &Application) -> bool {
+        if !application.is_held() {
+            // Others hold it still; nothing of ours is left.
+            self.wake.wait().await;
+            return false;
+        }
+        let uid = application.metadata.uid.clone().unwrap_or_default();
+        let orphaned = self.shared.orphaning.lock().contains(&uid).then_some("it was deleted with --cascade=orphan");
+        let stay = application.keeps_objects().or(orphaned);
+        let objects = self.status.inventory.clone();
+        let left = match stay {
+            Some(_) => Vec::new(),
+            None => self.delete_all(&objects).await,
+        };
+        if !left.is_empty() {
+            if self.ending.is_none() {
+                self.tell(Event::Ending { objects: objects.len() });
+            }
+            let names = left.iter().map(describe).collect::<Vec<_>>().join(", ");
+            if self.ending.as_ref() != Some(&names) {
+                self.deleting(&format!("waiting for {names} to be gone")).await;
+                self.ending = Some(names);
+            }
+            tokio::time::sleep(LOOK).await;
+            return false;
+        }
+        if !self.set_finalizers(|all| all.retain(|name| name != FINALIZER)).await {
+            tokio::time::sleep(LOOK).await;
+            return false;
+        }
+        let kept = match stay {
+            Some(why) if !objects.is_empty() => Some(why.to_owned()),
+            _ => None,
+        };
+        self.tell(Event::Ended { objects: objects.len(), kept });
+        true
+    }
+
+    /// Asks for the deletion of each object with what it owns; those that are still there.
+    async fn delete_all(&self, objects: &[ObjectId]) -> Vec<ObjectId> {
+        let (client, kinds) = (&self.shared.context.client, &*self.shared.settings.kinds);
+        let mut left = Vec::new();
+        for id in objects {
+            let Some(plural) = kinds.plural(&id.api_version, &id.kind) else { continue };
+            let path = path(&id.api_version, &plural, &id.namespace, &id.name);
+            let found = match raw::request(client, Method::GET, &path, None).await {
+                Ok(bytes) => serde_json::from_slice::<Value>(&bytes).unwrap_or_default(),
+                Err(error) if raw::is_not_found(&error) => continue,
+                Err(_) => {
+                    left.push(id.clone());
+                    continue;
+                }
+            };
+            // Made again by someone else, or meant to stay.
+            if !id.uid.is_empty() && found.pointer("/metadata/uid").is_some_and(|uid| *uid != id.uid) || is_kept(&found)
+            {
+                continue;
+            }
+            left.push(id.clone());
+            if found.pointer("/metadata/deletionTimestamp").is_some() {
+                continue;
+            }
+            let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
+                "preconditions": {"uid": found.pointer("/metadata/uid")}});
+            let body = Some(("application/json", options.to_string().into()));
+            if let Err(error) = raw::request(client, Method::DELETE, &path, body).await
+                && !raw::is_not_found(&error)
+            {
+                tracing::warn!(application = self.name, object = describe(id), %error, "cannot delete it, trying again");
+            }
+        }
+        left
+    }
+
+    /// Changes the finalizers as they are on the server now. False: look again.
+    async fn set_finalizers(&self, change: impl Fn(&mut Vec<String>)) -> bool {
+        let (client, path) =
+            (&self.shared.context.client, path("selkie.dev/v1alpha1", "applications", NAMESPACE, &self.name));
+        let Ok(bytes) = raw::request(client, Method::GET, &path, None).await else { return false };
+        let Ok(application) = serde_json::from_slice::<Application>(&bytes) else { return false };
+        let mut finalizers = application.metadata.finalizers.unwrap_or_default();
+        change(&mut finalizers);
+        let version = application.metadata.resource_version;
+        let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}}).to_string();
+        let body = Some(("application/merge-patch+json", body.into()));
+        match raw::request(client, Method::PATCH, &path, body).await {
+            Ok(_) => true,
+            Err(error) => raw::is_not_found(&error),
+        }
+    }
+}

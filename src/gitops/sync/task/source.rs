@@ -1,0 +1,87 @@
+//! Reading the Application's source, with what its Secret holds.
+
+use super::Task;
+use crate::client::raw;
+use crate::gitops::application::{Application, ApplicationSource, NAMESPACE, SecretRef};
+use crate::gitops::sources::{self, Access, Credentials, Location, Snapshot, Source, SourceError, watch::Guard};
+use crate::gitops::sync::wait::path;
+use http::Method;
+use k8s_openapi::api::core::v1::Secret;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a fetch looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(super) struct Opened {
+    spec: ApplicationSource,
+    access: Access,
+    /// Far away: what hangs there is better waited for than asked again.
+    remote: bool,
+    source: Arc<dyn Source>,
+    /// `None` also where notification failed: then the interval has to do.
+    _guard: Option<Guard>,
+}
+
+impl Task {
+    /// `None`: the Application was changed meanwhile, look at it anew.
+    pub(super) async fn fetch(&mut self, application: &Application) -> Result<Option<Snapshot>, SourceError> {
+        let source = self.open(application).await?;
+        let fetched = tokio::select! {
+            fetched = source.fetch() => fetched,
+            () = self.until_edited(application) => return Ok(None),
+        };
+        if fetched.is_err() && self.source.as_ref().is_some_and(|opened| !opened.remote) {
+            // Open and watch it anew: a directory that comes back is another directory.
+            self.source = None;
+        }
+        fetched.map(Some)
+    }
+
+    async fn open(&mut self, application: &Application) -> Result<Arc<dyn Source>, SourceError> {
+        let spec = &application.spec.source;
+        let credentials = match &spec.secret_ref {
+            Some(reference) => self.credentials(reference).await?,
+            None => Credentials::default(),
+        };
+        let access = Access { credentials, timeout: application.timeout() };
+        if let Some(opened) = self.source.as_ref().filter(|opened| opened.spec == *spec && opened.access == access) {
+            return Ok(opened.source.clone());
+        }
+        let location = spec.location()?;
+        let remote = matches!(&location, Location::Git(git) if git.local().is_none());
+        let source = sources::open(&location, &self.shared.settings.repos, true, access.clone());
+        let guard = source.watch(self.wake.clone()).unwrap_or_else(|error| {
+            tracing::debug!(application = self.name, %error, "no notification, the source is polled");
+            None
+        });
+        self.source = Some(Opened { spec: spec.clone(), access, remote, source: source.clone(), _guard: guard });
+        Ok(source)
+    }
+
+    async fn credentials(&self, reference: &SecretRef) -> Result<Credentials, SourceError> {
+        let name = &reference.name;
+        let fail =
+            |what: String| SourceError::Access(format!("Secret {NAMESPACE}/{name} (spec.source.secretRef): {what}"));
+        let client = &self.shared.context.client;
+        let bytes = raw::request(client, Method::GET, &path("v1", "secrets", NAMESPACE, name), None).await;
+        let bytes = bytes.map_err(|error| match raw::is_not_found(&error) {
+            true => fail(format!("it does not exist; create it in the namespace {NAMESPACE}")),
+            false => fail(error.to_string()),
+        })?;
+        // The parser's words could hold a value.
+        let secret: Secret = serde_json::from_slice(&bytes).map_err(|_| fail("it cannot be read".to_owned()))?;
+        Credentials::from_secret(&secret).map_err(fail)
+    }
+
+    /// Returns when the Application is deleted or has another spec.
+    async fn until_edited(&self, application: &Application) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.application();
+            if now.is_none_or(|now| now.spec != application.spec || now.is_deleted()) {
+                return;
+            }
+        }
+    }
+}

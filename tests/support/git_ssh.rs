@@ -1,0 +1,79 @@
+//! A git server over ssh: the machine's own sshd on a free port of 127.0.0.1, as the current user,
+//! with keys of its own. Ends when it is dropped.
+
+use crate::daemon::{run, wait_until};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+pub struct SshServer {
+    pub port: u16,
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl SshServer {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for key in ["host", "other_host", "user", "other_user"] {
+            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", &path(key)]);
+        }
+        std::fs::copy(path("user.pub"), path("authorized_keys")).expect("a copy");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+             StrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n",
+            path("host"),
+            path("authorized_keys"),
+        );
+        std::fs::write(path("config"), config).expect("its settings");
+        // Where sshd of root puts its unprivileged part; the package's service makes it, too.
+        if user() == "root" {
+            std::fs::create_dir_all("/run/sshd").expect("/run/sshd");
+        }
+        let log = std::fs::File::create(path("log")).expect("a log");
+        let child = Command::new(sshd())
+            .args(["-D", "-e", "-f", &path("config")])
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("sshd of openssh-server");
+        let server = Self { port, child, folder };
+        let log = || std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
+        wait_until("sshd listens", log, &mut || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        server
+    }
+
+    pub fn url(&self, repository: &Path) -> String {
+        format!("ssh://{}@127.0.0.1:{}{}", user(), self.port, repository.display())
+    }
+
+    /// A file of its keys: `user` may log in, `other_user` may not.
+    pub fn key(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).expect("a key")
+    }
+
+    /// A line of known_hosts with the key in this file.
+    pub fn known_host(&self, name: &str) -> String {
+        format!("[127.0.0.1]:{} {}", self.port, self.key(&format!("{name}.pub")))
+    }
+}
+
+impl Drop for SshServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn user() -> String {
+    run("id", &["-un"]).trim().to_string()
+}
+
+/// sshd insists on being called by its whole path.
+fn sshd() -> PathBuf {
+    let folders = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join("sshd")).find(|path| path.exists());
+    found.expect("sshd: run ./examples/setup test, which installs openssh-server")
+}

@@ -1,0 +1,84 @@
+//! A git repository to push to, with a working copy to commit in: one manifest, a ConfigMap named
+//! `greeting`.
+
+use crate::daemon::run;
+use std::path::{Path, PathBuf};
+
+pub struct GitRepository {
+    /// Holds `repo.git` and `work`.
+    pub folder: tempfile::TempDir,
+}
+
+impl GitRepository {
+    /// With one commit on `main`, whose greeting is "first".
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let repository = Self { folder };
+        let bare = repository.bare().display().to_string();
+        run("git", &["init", "--quiet", "--bare", "--initial-branch=main", &bare]);
+        // What servers allow that are asked for commits by their hash.
+        run("git", &["-C", &bare, "config", "uploadpack.allowReachableSHA1InWant", "true"]);
+        let work = repository.work().display().to_string();
+        run("git", &["init", "--quiet", "--initial-branch=main", &work]);
+        repository.git(&["remote", "add", "origin", &bare]);
+        repository.commit("first");
+        repository.push();
+        repository
+    }
+
+    pub fn bare(&self) -> PathBuf {
+        self.folder.path().join("repo.git")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    pub fn git(&self, args: &[&str]) -> String {
+        git(&self.work(), args)
+    }
+
+    fn write(&self, greeting: &str) {
+        let manifest =
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\ndata:\n  text: {greeting}\n");
+        std::fs::write(self.work().join("greeting.yaml"), manifest).expect("a manifest");
+        self.git(&["add", "."]);
+    }
+
+    /// Commits another greeting; returns the commit.
+    pub fn commit(&self, greeting: &str) -> String {
+        self.write(greeting);
+        self.git(&["commit", "--quiet", "-m", greeting]);
+        self.git(&["rev-parse", "HEAD"]).trim().to_string()
+    }
+
+    /// Puts another commit in the place of the last one.
+    pub fn amend(&self, greeting: &str) {
+        self.write(greeting);
+        self.git(&["commit", "--quiet", "--amend", "-m", greeting]);
+    }
+
+    pub fn push(&self) {
+        self.git(&["push", "--quiet", "--force", "--tags", "origin", "HEAD:main"]);
+    }
+
+    /// Adds so much that does not compress that a clone takes several packets.
+    pub fn add_ballast(&self, bytes: usize) {
+        let mut state = 1u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(bytes)
+        .collect();
+        std::fs::write(self.work().join("ballast"), noise).expect("a file");
+    }
+}
+
+/// git's output in `directory`, as a user of its own.
+pub fn git(directory: &Path, args: &[&str]) -> String {
+    let at = directory.display().to_string();
+    let mut all = vec!["-C", &at, "-c", "user.name=Test", "-c", "user.email=test@example.com"];
+    all.extend(args);
+    run("git", &all)
+}
