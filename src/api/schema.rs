@@ -8,6 +8,7 @@ pub mod decode;
 pub mod defaults;
 pub mod openapi;
 pub mod table;
+pub mod zeros;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -80,6 +81,8 @@ pub struct Field {
     /// Left out of the stored object when empty: `false`, `0`, `""`, `[]`, `{}` of a map. What
     /// Go's `omitempty` drops, so that bodies in JSON and protobuf store the same bytes.
     pub omit_empty: bool,
+    /// Part of the stored object even when not set, with its zero. See [`zeros`].
+    pub always: bool,
 }
 
 /// How server-side apply sees a list.

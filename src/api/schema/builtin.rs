@@ -99,11 +99,14 @@ impl Builder {
         // Go leaves out empty slices, maps and scalars; a pointer or a struct says something by being there.
         let scalar = !matches!(row.wire, Wire::Message(_) | Wire::Json | Wire::Time | Wire::MicroTime);
         let has_empty = matches!(row.card, Card::List | Card::Map) || scalar;
+        // To Go these are structs, which `omitempty` does not leave out.
+        let is_struct = matches!(row.wire, Wire::Message(_) | Wire::Quantity | Wire::IntOrString);
         Field {
             schema: self.valued(row),
             retain_keys: row.merge.retain && row.card != Card::List,
             replace: row.merge.replace,
             omit_empty: row.omit_empty && !row.pointer && has_empty,
+            always: row.card == Card::One && !row.pointer && (is_struct || !row.omit_empty),
         }
     }
 

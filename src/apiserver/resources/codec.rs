@@ -70,6 +70,11 @@ pub fn default(resource: &Resource, object: &mut Value) {
     resource.rules.default(object);
 }
 
+/// Fills in the zeros without which no object is stored.
+pub fn complete(resource: &Resource, object: &mut Value) {
+    crate::api::schema::zeros::fill(&resource.schema, object);
+}
+
 /// Records in managedFields who owns what a write changes.
 pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresource: &str) {
     let version = writer.at.resource.api_version();

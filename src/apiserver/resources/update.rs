@@ -76,6 +76,7 @@ impl Writer<'_> {
         if part == Part::Main {
             admitted = admission::update(self, &mut new, old)?;
         }
+        codec::complete(at.resource, &mut new);
         if track {
             codec::track(self, Some(old), &mut new, part.name());
         }

@@ -21,6 +21,7 @@ async fn patches_change_and_count_generations() {
     let rig = Rig::new().await;
     let (code, made) = rig.post(DEPLOYMENTS, deployment("d")).await;
     assert_eq!((code, &made["metadata"]["generation"]), (201, &json!(1)), "{made}");
+    assert_eq!(made["status"], json!({}), "clients read its fields without asking whether it is there");
     let path = format!("{DEPLOYMENTS}/d");
     let merge = "application/merge-patch+json";
     let (code, patched) = rig.send("PATCH", &path, merge, r#"{"spec":{"replicas":5}}"#).await;
