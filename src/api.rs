@@ -3,8 +3,10 @@
 //!
 //! Adding a kind costs one file in `kinds/` and one row in [`registry`].
 
+pub mod cel;
 pub mod changeset;
 pub mod error;
+pub mod jsonpath;
 pub mod kinds;
 pub mod meta;
 pub mod protobuf;

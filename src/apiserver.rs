@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod auth;
+mod definitions;
 mod http;
 pub mod patch;
 mod resources;
@@ -73,6 +74,7 @@ pub struct ApiServer {
     tokens: Tokens,
     service_cidr: Cidr,
     metrics: Metrics,
+    definitions: definitions::Definitions,
     /// Held while a write hands out service addresses.
     allocation: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -80,7 +82,10 @@ pub struct ApiServer {
 
 impl ApiServer {
     pub fn new(config: Config) -> Arc<Self> {
+        let definitions = definitions::Definitions::default();
+        definitions.settle(config.store.as_ref(), &config.registry);
         Arc::new(Self {
+            definitions,
             draining: AtomicBool::new(false),
             store: config.store,
             registry: config.registry,

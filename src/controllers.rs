@@ -6,6 +6,7 @@
 //! own last writes.
 
 pub mod claim;
+pub mod definitions;
 pub mod deployment;
 pub mod endpointslice;
 pub mod freshness;
@@ -48,6 +49,7 @@ impl Default for Timing {
 pub async fn run(ctx: Context, timing: Timing) {
     let mut running = JoinSet::new();
     running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
+    running.spawn(definitions::run(ctx.clone(), WORKERS));
     running.spawn(endpointslice::run(ctx.clone(), WORKERS));
     running.spawn(namespace::run(ctx.clone(), WORKERS));
     running.spawn(node_lifecycle::run(ctx.clone(), timing, WORKERS));

@@ -1,6 +1,8 @@
 //! The API server as real clients meet it: kubectl over TLS against the memory store.
 #![allow(clippy::unwrap_used)]
 
+#[path = "api/custom.rs"]
+mod custom;
 #[path = "api/raw.rs"]
 mod raw;
 #[path = "api/workloads.rs"]

@@ -3,6 +3,8 @@
 
 mod application;
 mod configmap;
+pub mod custom;
+pub mod customresourcedefinition;
 mod deployment;
 mod endpoints;
 mod event;
@@ -102,6 +104,12 @@ pub trait Kind: Send + Sync {
     fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
     }
+    /// Everything wrong with a new object (`old` is `None`) or with the new state of one.
+    fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut errors = self.validate(object);
+        errors.extend(old.map(|old| self.validate_update(object, old)).unwrap_or_default());
+        errors
+    }
     /// Everything a status update may not do.
     fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
@@ -118,6 +126,18 @@ pub trait Kind: Send + Sync {
     fn fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+    /// Whether objects can be selected by a field besides name and namespace.
+    fn selects(&self, field: &str) -> bool {
+        self.field_names().contains(&field)
+    }
+    /// Whether selecting looks into the object: its selectable fields are not in the envelope.
+    fn selects_deep(&self) -> bool {
+        false
+    }
+    /// The value of a field where selecting looks into the object; empty when absent.
+    fn field(&self, _object: &Value, _field: &str) -> String {
+        String::new()
+    }
     /// The text of a 400 for a field selector on an unknown field.
     fn unknown_field(&self, field: &str) -> String {
         format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
@@ -131,6 +151,18 @@ pub trait Kind: Send + Sync {
     /// PUT on a missing object creates it.
     fn create_on_update(&self) -> bool {
         false
+    }
+    /// A PUT may leave out the resourceVersion.
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+    /// The Scale of an object.
+    fn scale(&self, object: &Value) -> Value {
+        scale::of(object)
+    }
+    /// Puts the replicas that a Scale asks for where the object keeps them.
+    fn set_replicas(&self, object: &mut Value, replicas: i64) {
+        object["spec"]["replicas"] = replicas.into();
     }
 }
 
@@ -160,6 +192,9 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Kind> {
         ("discovery.k8s.io", "EndpointSlice") => Arc::new(endpoints::EndpointSlice),
         ("coordination.k8s.io", "Lease") => Arc::new(lease::Lease),
         ("scheduling.k8s.io", "PriorityClass") => Arc::new(priorityclass::PriorityClass),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            Arc::new(customresourcedefinition::CustomResourceDefinition)
+        }
         ("selkie.dev", "Application") => Arc::new(application::Application),
         _ => Arc::new(simple::of(group, kind)),
     }

@@ -1,5 +1,6 @@
 //! The kinds this server has: one row each.
 
+pub mod custom;
 pub mod discovery;
 mod rows;
 
@@ -9,6 +10,7 @@ use super::schema::openapi::OpenApi;
 use super::schema::table::Table;
 use super::schema::{SchemaRef, application};
 use parking_lot::RwLock;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,9 +29,36 @@ pub struct Resource {
     pub subresources: Vec<Subresource>,
     pub schema: SchemaRef,
     pub rules: Arc<dyn Kind>,
+    /// Of what a list is: `DeploymentList`.
+    pub list_kind: String,
+    /// Set for rows that come from a definition.
+    pub custom: Option<Definition>,
+}
+
+/// What a row has from its CustomResourceDefinition beyond what every row has.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// Objects are stored under this version.
+    pub storage_version: String,
+    /// Being deleted: nothing is created any more.
+    pub terminating: bool,
+    /// Told to whoever uses the version.
+    pub warning: Option<String>,
+    /// The schema as the definition has it, JSON: what OpenAPI shows.
+    pub source: Arc<str>,
+}
+
+impl std::fmt::Debug for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.api_version(), self.kind)
+    }
 }
 
 impl Resource {
+    pub fn is_custom(&self) -> bool {
+        self.custom.is_some()
+    }
+
     /// `apps/v1`; `v1` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
@@ -57,12 +86,32 @@ pub struct Subresource {
 /// A consistent view of the rows.
 pub type Rows = Arc<[Arc<Resource>]>;
 
+/// The rows, and where they are by group and plural, and by group and kind.
+struct Snapshot {
+    rows: Rows,
+    by_plural: HashMap<String, Vec<usize>>,
+    by_kind: HashMap<String, Vec<usize>>,
+}
+
+impl Snapshot {
+    fn new(rows: Rows) -> Self {
+        let (mut by_plural, mut by_kind): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) = Default::default();
+        for (at, row) in rows.iter().enumerate() {
+            by_plural.entry(row.plural.clone()).or_default().push(at);
+            by_kind.entry(row.kind.clone()).or_default().push(at);
+        }
+        Self { rows, by_plural, by_kind }
+    }
+}
+
 /// The rows, in discovery order: built-in ones first, then those added at run time.
 pub struct Registry {
     table: Arc<Table>,
     /// Bodies that are no resource of their own: Scale, Eviction, DeleteOptions ...
     bodies: HashMap<(&'static str, &'static str, &'static str), SchemaRef>,
-    rows: RwLock<Rows>,
+    rows: RwLock<Arc<Snapshot>>,
+    /// The schema of `metadata`, for custom kinds.
+    metadata: SchemaRef,
     /// Made when first asked for, with the rows it was made from.
     openapi: RwLock<Option<(Rows, Arc<OpenApi>)>>,
 }
@@ -81,7 +130,7 @@ impl Registry {
         let table = Arc::new(Table::builtin());
         let mut schemas = Builder::new(table.clone());
         let metadata = schemas.named("io.k8s.apimachinery.pkg.apis.meta.v1", "ObjectMeta").unwrap_or_default();
-        let rows = rows::ROWS
+        let rows: Rows = rows::ROWS
             .iter()
             .map(|row| {
                 let schema = schemas
@@ -91,62 +140,89 @@ impl Registry {
             })
             .collect();
         let bodies = BODIES.into_iter().filter_map(|gvk| Some((gvk, schemas.of_kind(gvk.0, gvk.1, gvk.2)?))).collect();
-        Self { table, bodies, rows: RwLock::new(rows), openapi: RwLock::default() }
+        let rows = RwLock::new(Arc::new(Snapshot::new(rows)));
+        Self { table, bodies, rows, metadata, openapi: RwLock::default() }
+    }
+
+    /// Another registry with the present rows, whose rows come and go on their own.
+    pub fn fork(&self) -> Self {
+        Self {
+            table: self.table.clone(),
+            bodies: self.bodies.clone(),
+            rows: RwLock::new(self.snapshot()),
+            metadata: self.metadata.clone(),
+            openapi: RwLock::new(self.openapi.read().clone()),
+        }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.rows.read().clone()
     }
 
     /// All rows, in discovery order: by group, then version, then plural.
     pub fn resources(&self) -> Rows {
-        self.rows.read().clone()
+        self.snapshot().rows.clone()
     }
 
     /// By URL, e.g. `apps`, `v1`, `deployments`.
     pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.find(|row| row.plural == plural && row.group == group && row.version == version)
+        let snapshot = self.rows.read();
+        let places = snapshot.by_plural.get(plural)?;
+        let found = places.iter().map(|at| &snapshot.rows[*at]);
+        found.into_iter().find(|row| row.group == group && row.version == version).cloned()
     }
 
     /// By `apiVersion` and `kind`, e.g. `apps`, `v1`, `Deployment`.
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
-        self.find(|row| row.kind == kind && row.group == group && row.version == version)
+        let snapshot = self.rows.read();
+        let places = snapshot.by_kind.get(kind)?;
+        let found = places.iter().map(|at| &snapshot.rows[*at]);
+        found.into_iter().find(|row| row.group == group && row.version == version).cloned()
     }
 
     /// By group and plural, in the preferred version: what a storage key or an owner names.
     pub fn by_plural(&self, group: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.find(|row| row.plural == plural && row.group == group)
+        let snapshot = self.rows.read();
+        let places = snapshot.by_plural.get(plural)?;
+        places.iter().map(|at| &snapshot.rows[*at]).find(|row| row.group == group).cloned()
     }
 
-    fn find(&self, matches: impl Fn(&Resource) -> bool) -> Option<Arc<Resource>> {
-        self.rows.read().iter().find(|row| matches(row)).cloned()
-    }
-
-    /// Adds or replaces rows at run time; a row replaces the one with its group, version and plural.
-    pub fn add(&self, added: Vec<Resource>) {
+    /// Replaces all rows that come from definitions. They follow the built-in ones by group, the
+    /// preferred version of each first.
+    pub fn set_custom(&self, mut custom: Vec<Arc<Resource>>) {
+        custom.sort_by_cached_key(|row| {
+            let preferred = std::cmp::Reverse(custom::priority(&row.version));
+            (row.group.clone(), preferred, row.version.clone(), row.plural.clone())
+        });
         let mut rows = self.rows.write();
-        let mut kept: Vec<_> = rows.iter().filter(|row| !added.iter().any(|new| same(new, row))).cloned().collect();
-        kept.extend(added.into_iter().map(Arc::new));
-        *rows = kept.into();
+        let builtin = rows.rows.iter().filter(|row| !row.is_custom()).cloned();
+        *rows = Arc::new(Snapshot::new(builtin.chain(custom).collect()));
     }
 
-    /// Removes a row added at run time.
-    pub fn remove(&self, group: &str, plural: &str) {
-        let mut rows = self.rows.write();
-        *rows = rows.iter().filter(|row| row.group != group || row.plural != plural).cloned().collect();
+    /// The rows of a definition, served or not.
+    pub fn rows_of(&self, definition: &Value) -> Vec<Arc<Resource>> {
+        custom::rows(definition, &self.metadata)
     }
 
-    /// A registry that begins with the rows of this one and goes its own way.
-    pub fn fork(&self) -> Self {
-        let rows = RwLock::new(self.resources());
-        Self { table: self.table.clone(), bodies: self.bodies.clone(), rows, openapi: RwLock::default() }
+    /// Adds the kinds of a definition that is known from elsewhere: a manifest, another server.
+    pub fn learn(&self, definition: &Value) {
+        let new = self.rows_of(definition);
+        let known: Vec<_> = self.resources().iter().filter(|row| row.is_custom()).cloned().collect();
+        let kept =
+            known.into_iter().filter(|row| !new.iter().any(|new| new.group == row.group && new.plural == row.plural));
+        self.set_custom(kept.chain(new.iter().cloned()).collect());
     }
 
     /// The OpenAPI documents of the present rows.
     pub fn openapi(&self) -> Arc<OpenApi> {
         let rows = self.resources();
-        if let Some((from, made)) = self.openapi.read().as_ref()
+        let last = self.openapi.read().clone();
+        if let Some((from, made)) = &last
             && Arc::ptr_eq(from, &rows)
         {
             return made.clone();
         }
-        let made = Arc::new(OpenApi::generate(&rows));
+        let made = Arc::new(OpenApi::generate(&rows, last.as_ref().map(|(_, made)| &**made)));
         *self.openapi.write() = Some((rows, made.clone()));
         made
     }
@@ -167,10 +243,6 @@ impl Registry {
     }
 }
 
-fn same(a: &Resource, b: &Resource) -> bool {
-    a.group == b.group && a.version == b.version && a.plural == b.plural
-}
-
 fn resource(row: &rows::Row, schema: SchemaRef) -> Resource {
     Resource {
         group: row.group.into(),
@@ -179,12 +251,14 @@ fn resource(row: &rows::Row, schema: SchemaRef) -> Resource {
         singular: row.kind.to_lowercase(),
         kind: row.kind.into(),
         short_names: row.short_names.iter().map(|name| (*name).into()).collect(),
-        categories: if row.all { vec!["all".into()] } else { Vec::new() },
+        categories: row.categories.iter().map(|name| (*name).into()).collect(),
         namespaced: row.namespaced,
         verbs: row.verbs.list(),
         subresources: row.subresources.to_vec(),
         schema,
         rules: kinds::for_kind(row.group, row.kind),
+        list_kind: format!("{}List", row.kind),
+        custom: None,
     }
 }
 
@@ -234,12 +308,18 @@ mod tests {
     fn rows_come_and_go() {
         let registry = Registry::builtin();
         let before = registry.resources().len();
-        let row = || resource(&rows::Row { group: "example.org", ..rows::ROWS[1] }, SchemaRef::default());
-        registry.add(vec![row()]);
-        registry.add(vec![row()]);
+        let definition = serde_json::json!({"metadata": {"name": "crons.example.org"}, "spec": {"group": "example.org",
+            "scope": "Namespaced", "names": {"plural": "crons", "singular": "cron", "kind": "Cron", "listKind": "CronList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
+                "properties": {"spec": {"type": "object"}}}}}]}});
+        let fork = registry.fork();
+        registry.set_custom(registry.rows_of(&definition));
+        registry.set_custom(registry.rows_of(&definition));
         assert_eq!(registry.resources().len(), before + 1);
+        assert!(registry.resource("example.org", "v1", "crons").unwrap().is_custom());
         assert!(registry.openapi().document("apis/example.org/v1").is_some());
-        registry.remove("example.org", "configmaps");
+        assert!(fork.by_kind("example.org", "v1", "Cron").is_none());
+        registry.set_custom(Vec::new());
         assert!(registry.openapi().document("apis/example.org/v1").is_none());
         assert_eq!(registry.resources().len(), before);
     }

@@ -4,6 +4,7 @@
 
 pub mod application;
 pub mod builtin;
+pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod openapi;
@@ -25,6 +26,11 @@ pub struct Schema {
     pub description: Arc<str>,
     pub default: Option<Value>,
     pub nullable: bool,
+    /// From a custom resource's definition: a value of another type is kept as it is when it is
+    /// read, for validation to refuse.
+    pub lenient: bool,
+    /// What validation checks beyond the shape; `None` for built-in types, whose kinds have code.
+    pub checks: Option<Box<custom::Checks>>,
 }
 
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! What is decided about a write beyond its own kind: its namespace exists, its service account,
 //! priority, tolerations, addresses.
 
+pub mod definitions;
 pub mod namespaces;
 pub mod pods;
 pub mod services;
@@ -25,6 +26,7 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
         ("", "pods") => pods::admit(writer, object)?,
         ("", "services") => services::allocate(writer, object, None)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
+        (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}
     }
     Ok(admitted)
@@ -35,6 +37,7 @@ pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Ad
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
         ("", "services") => services::allocate(writer, object, Some(old))?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
+        (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}
     }
     Ok(Admitted::default())

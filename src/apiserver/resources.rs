@@ -185,8 +185,12 @@ impl ApiServer {
             let Some(txn) = prepared.txn().filter(|_| !dry_run) else { return Ok(prepared.dry_run()) };
             let (created, deleted) =
                 (matches!(prepared.effect, Effect::Create(_)), matches!(prepared.effect, Effect::Delete { .. }));
+            let defines = super::definitions::touched(&txn.writes);
             match self.store.commit(txn).await {
                 Ok(committed) => {
+                    if defines {
+                        self.definitions.settle(self.store.as_ref(), &self.registry);
+                    }
                     self.metrics.committed(committed.records.len());
                     let record = committed.records.into_iter().next().flatten();
                     let record = record.ok_or_else(|| ApiError::internal("the store returned no record"))?;

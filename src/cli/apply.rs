@@ -41,8 +41,7 @@ impl Apply {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         crate::telemetry::logging::init(&global.log)
             .map_err(|error| CliError::new(format!("--log: {error}")).code(2))?;
-        let registry = Registry::builtin();
-        let rendered = self.manifests.read(&global, &registry).await?;
+        let (registry, rendered) = self.manifests.resolve(&global).await?;
         let dry_run = self.dry_run == "server";
         // Nothing will be applied of a source with errors: no hosts are needed to say so.
         let mode = if dry_run || !rendered.errors.is_empty() { Mode::ReadOnly } else { Mode::OneShot };

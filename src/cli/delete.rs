@@ -4,7 +4,6 @@ use super::connection::Connection;
 use super::manifests::{self, Manifests};
 use super::resources;
 use super::{CliError, Global};
-use crate::api::registry::Registry;
 use clap::Args;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
@@ -47,7 +46,7 @@ impl Delete {
         let mut targets: Vec<(Api<DynamicObject>, String, String)> = Vec::new();
         if !self.filename.is_empty() {
             let manifests = Manifests::new(self.filename.clone(), true, self.namespace.clone());
-            let rendered = manifests.read(&global, &Registry::builtin()).await?;
+            let (_, rendered) = manifests.resolve(&global).await?;
             for object in manifests::ids(&rendered)?.into_iter().rev() {
                 let resource = known
                     .iter()

@@ -1,8 +1,10 @@
 //! `-f`: files, directories, git sources and standard input become objects with their places.
 
-use super::{CliError, Global};
+use super::connection::Connection;
+use super::{CliError, Global, resources};
 use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
+use crate::daemon::Mode;
 use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources::{Access, File, Location, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
@@ -27,8 +29,37 @@ impl Manifests {
         Self { filename, recursive, namespace }
     }
 
-    /// Reads and renders everything. Errors of single files are in the result, all of them.
-    pub async fn read(&self, global: &Global, registry: &Registry) -> Result<Rendered, CliError> {
+    /// Reads and renders everything, and tells what kinds there are: the built-in ones, those the
+    /// manifests define, and, where that is not enough, those the cluster has.
+    pub async fn resolve(&self, global: &Global) -> Result<(Registry, Rendered), CliError> {
+        let registry = Registry::builtin();
+        let files = self.files(global).await?;
+        let mut rendered = self.render(&files, &registry)?;
+        let unknown = rendered.errors.iter().any(|error| error.what.starts_with("no kind "));
+        // Without a cluster to ask, the errors stand.
+        if unknown && let Ok(connection) = Connection::to_any(global, Mode::ReadOnly, |_| ()).await {
+            let definitions = resources::definitions(&connection.client).await;
+            connection.close().await;
+            definitions.iter().flatten().for_each(|definition| registry.learn(definition));
+            rendered = self.render(&files, &registry)?;
+        }
+        let defined = rendered.objects.iter().filter(|manifest| manifest.id.kind == "CustomResourceDefinition");
+        defined.for_each(|manifest| registry.learn(&manifest.value));
+        Ok((registry, rendered))
+    }
+
+    /// Errors of single files are in the result, all of them.
+    fn render(&self, files: &Snapshot, registry: &Registry) -> Result<Rendered, CliError> {
+        let rendered = render(files, registry, &self.namespace);
+        if rendered.objects.is_empty() && rendered.errors.is_empty() {
+            return Err(CliError::new(format!("no manifests in {}", self.filename.join(", ")))
+                .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
+        }
+        Ok(rendered)
+    }
+
+    /// All files, from wherever they come.
+    async fn files(&self, global: &Global) -> Result<Snapshot, CliError> {
         let mut files = Vec::new();
         let mut rejected = Vec::new();
         for name in &self.filename {
@@ -39,12 +70,7 @@ impl Manifests {
                 eprintln!("warning: {warning}");
             }
         }
-        let rendered = render(&Snapshot::new(self.filename.join(", "), files, rejected), registry, &self.namespace);
-        if rendered.objects.is_empty() && rendered.errors.is_empty() {
-            return Err(CliError::new(format!("no manifests in {}", self.filename.join(", ")))
-                .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
-        }
-        Ok(rendered)
+        Ok(Snapshot::new(self.filename.join(", "), files, rejected))
     }
 
     async fn fetch(&self, global: &Global, name: &str) -> Result<Snapshot, CliError> {

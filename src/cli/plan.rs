@@ -4,7 +4,6 @@ use super::connection::Connection;
 use super::manifests::{self, Manifests};
 use super::output::{self, Format};
 use super::{CliError, Global};
-use crate::api::registry::Registry;
 use crate::daemon::Mode;
 use crate::gitops::sync;
 use clap::Args;
@@ -28,8 +27,7 @@ pub struct Plan {
 
 impl Plan {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        let registry = Registry::builtin();
-        let rendered = self.manifests.read(&global, &registry).await?;
+        let (registry, rendered) = self.manifests.resolve(&global).await?;
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
         let options = sync::Options { force: self.force_conflicts, ..sync::Options::default() };
         let outcome = sync::plan_once(&connection.client, &registry, &rendered, &options).await;

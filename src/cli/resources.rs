@@ -1,6 +1,7 @@
 //! Which resources the server has, and what `deploy/web` or `pods,rs` on a command line means.
 
 use super::CliError;
+use crate::client::raw;
 use kube::api::{ApiResource, DynamicObject};
 use kube::discovery::Scope;
 use kube::{Api, Client};
@@ -69,6 +70,14 @@ pub async fn discover(client: &Client) -> Result<Vec<Known>, CliError> {
         }
     }
     Ok(known)
+}
+
+/// The definitions of custom resources that the server has.
+pub async fn definitions(client: &Client) -> Result<Vec<serde_json::Value>, CliError> {
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let body = raw::request(client, http::Method::GET, path, None).await?;
+    let list: serde_json::Value = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 
 /// The resources `pods,deploy` or `all` names.

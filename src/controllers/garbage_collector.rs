@@ -20,12 +20,14 @@ use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// How often kinds added and removed at run time are looked for.
 const DISCOVERY: Duration = Duration::from_secs(30);
+/// How long after a change of definitions the kinds are asked for.
+const SETTLE: Duration = Duration::from_millis(100);
 /// An owner of a kind that is not served may be of one that is served later.
 const UNKNOWN_KIND: Duration = Duration::from_secs(60);
 
@@ -46,6 +48,8 @@ struct Collector {
     /// Kinds whose first list has not arrived.
     unlisted: watch::Sender<HashSet<Arc<Resource>>>,
     queue: WorkQueue<Identity>,
+    /// A definition came, changed or went.
+    kinds_changed: Notify,
     shutdown: CancellationToken,
 }
 
@@ -59,6 +63,7 @@ pub async fn run(ctx: Context, workers: usize) {
         kinds: RwLock::default(),
         unlisted: watch::Sender::default(),
         queue: queue.clone(),
+        kinds_changed: Notify::new(),
         shutdown: ctx.shutdown.clone(),
     });
     // Before every kind is known, owners seem absent that are not.
@@ -84,7 +89,9 @@ impl Collector {
 
     async fn rediscover(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(DISCOVERY).await;
+            let _ = tokio::time::timeout(DISCOVERY, self.kinds_changed.notified()).await;
+            // The server serves a kind a moment after its definition is written.
+            tokio::time::sleep(SETTLE).await;
             self.discover().await;
         }
     }
@@ -125,6 +132,9 @@ impl Collector {
     }
 
     fn told(&self, resource: &Arc<Resource>, told: Told) {
+        if resource.kind == "CustomResourceDefinition" {
+            self.kinds_changed.notify_one();
+        }
         let mut graph = self.graph.lock();
         match told {
             Told::Seen(meta) => graph.observe(resource, &meta).into_iter().for_each(|look| self.queue.add(look)),

@@ -4,6 +4,7 @@
 //! controller has seen the object's newest generation.
 
 mod claim;
+mod custom;
 mod deployment;
 mod job;
 mod pod;
@@ -27,7 +28,7 @@ pub enum Readiness {
 
 type Rule = fn(&Value) -> Readiness;
 
-const RULES: [(&str, &str, Rule); 10] = [
+const RULES: [(&str, &str, Rule); 11] = [
     ("apps", "Deployment", deployment::readiness),
     ("apps", "ReplicaSet", replicas::replica_set),
     ("apps", "StatefulSet", replicas::stateful_set),
@@ -38,10 +39,13 @@ const RULES: [(&str, &str, Rule); 10] = [
     ("", "Service", service::readiness),
     ("", "Namespace", namespace),
     ("batch", "Job", job::readiness),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", custom::definition),
 ];
 
 fn rule(api_version: &str, kind: &str) -> Option<Rule> {
-    RULES.iter().find(|(in_group, name, _)| *in_group == group(api_version) && *name == kind).map(|(.., rule)| *rule)
+    let group = group(api_version);
+    let own = RULES.iter().find(|(in_group, name, _)| *in_group == group && *name == kind).map(|(.., rule)| *rule);
+    own.or_else(|| custom::is_custom(group).then_some(custom::readiness as Rule))
 }
 
 /// Whether objects of the kind can be anything but ready.

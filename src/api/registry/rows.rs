@@ -10,7 +10,7 @@ pub(super) struct Row {
     pub kind: &'static str,
     pub namespaced: bool,
     pub short_names: &'static [&'static str],
-    pub all: bool,
+    pub categories: &'static [&'static str],
     pub verbs: Verbs,
     pub subresources: &'static [Subresource],
 }
@@ -51,8 +51,9 @@ const fn as_kind(
     Subresource { name, body: Some(body), verbs }
 }
 
+pub(super) const STATUS_SUB: Subresource = sub("status", WRITE);
 const STATUS: &[Subresource] = &[sub("status", WRITE)];
-const SCALE: Subresource = as_kind("scale", WRITE, ("autoscaling", "v1", "Scale"));
+pub(super) const SCALE: Subresource = as_kind("scale", WRITE, ("autoscaling", "v1", "Scale"));
 const SCALED: &[Subresource] = &[SCALE, sub("status", WRITE)];
 const NAMESPACE: &[Subresource] = &[sub("finalize", &["update"]), sub("status", WRITE)];
 const NODE: &[Subresource] = &[as_kind("proxy", PROXY, ("", "v1", "NodeProxyOptions")), sub("status", WRITE)];
@@ -79,7 +80,7 @@ const fn row(group: &'static str, plural: &'static str, kind: &'static str, shor
         kind,
         namespaced: true,
         short_names: short,
-        all: false,
+        categories: &[],
         verbs: Verbs::All,
         subresources: &[],
     }
@@ -92,7 +93,12 @@ impl Row {
     }
 
     const fn in_all(mut self) -> Self {
-        self.all = true;
+        self.categories = &["all"];
+        self
+    }
+
+    const fn in_category(mut self, categories: &'static [&'static str]) -> Self {
+        self.categories = categories;
         self
     }
 
@@ -148,6 +154,10 @@ pub(super) const ROWS: &[Row] = &[
     row(RBAC, "clusterroles", "ClusterRole", &[]).cluster(),
     row(RBAC, "rolebindings", "RoleBinding", &[]),
     row(RBAC, "roles", "Role", &[]),
+    row("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", &["crd", "crds"])
+        .cluster()
+        .in_category(&["api-extensions"])
+        .with(STATUS),
     row("scheduling.k8s.io", "priorityclasses", "PriorityClass", &["pc"]).cluster(),
     row("coordination.k8s.io", "leases", "Lease", &[]),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),

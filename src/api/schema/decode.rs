@@ -152,6 +152,13 @@ fn finish(
     if let Some(error) = expected.mismatch(&object) {
         return Err(error);
     }
+    if expected.schema.lenient && !expected.kind.is_empty() {
+        for (name, shown) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+            if object[name].as_str().is_none_or(str::is_empty) {
+                return Err(ApiError::bad_request(format!("Object '{shown}' is missing in '{object}'")));
+            }
+        }
+    }
     let problems = run.into_problems();
     if validation == FieldValidation::Strict && !problems.is_empty() {
         return Err(expected.unfit(&object, &format!("strict decoding error: {}", problems.join(", "))));

@@ -2,6 +2,7 @@
 //! validate, merge and explain.
 
 mod component;
+mod custom;
 mod docs;
 
 use crate::api::registry::Resource;
@@ -10,7 +11,7 @@ use component::Components;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// `/openapi/v2` in protobuf: an empty document. kubectl then looks no further there.
 pub const V2: [u8; 15] = *b"\x0a\x032.0\x12\x06\x0a\x01K\x12\x011B\x00";
@@ -21,7 +22,7 @@ pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2.
 pub struct OpenApi {
     /// The index: `{"paths": {"apis/apps/v1": {"serverRelativeURL": ...}}}`.
     pub index: Bytes,
-    documents: BTreeMap<String, Document>,
+    documents: BTreeMap<String, (Vec<Arc<Resource>>, Document)>,
 }
 
 /// One document.
@@ -33,44 +34,64 @@ pub struct Document {
 }
 
 impl OpenApi {
-    /// Generates everything: some tens of milliseconds, so on first use and not at start.
-    pub fn generate(rows: &[Arc<Resource>]) -> Self {
-        let docs = docs::definitions();
+    /// Generates everything that `last` does not have yet: some tens of milliseconds for the
+    /// built-in kinds, so on first use and not at start.
+    pub fn generate(rows: &[Arc<Resource>], last: Option<&Self>) -> Self {
+        let docs = LazyLock::new(docs::definitions);
         let mut by_path: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for resource in rows {
             by_path.entry(path(resource)).or_default().push(resource.clone());
         }
-        let documents: BTreeMap<String, Document> = by_path
+        let documents: BTreeMap<String, _> = by_path
             .into_iter()
             .map(|(path, rows)| {
-                let mut components = Components::new(&docs);
-                let mut paths = Map::new();
-                for row in &rows {
-                    components.add_kind(row);
-                    paths.extend(operations(row));
-                }
-                let document = json!({
-                    "openapi": "3.0.0",
-                    "info": {"title": "selkie", "version": env!("CARGO_PKG_VERSION")},
-                    "paths": paths,
-                    "components": {"schemas": components.finish()},
-                });
-                let bytes = Bytes::from(document.to_string());
-                let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-                (path, Document { bytes, hash })
+                let known = last.and_then(|last| last.documents.get(&path)).filter(|(from, _)| same(from, &rows));
+                let made = match known {
+                    Some((_, made)) => made.clone(),
+                    None if rows.iter().all(|row| row.is_custom()) => Document::new(custom::document(&rows)),
+                    None => Document::new(document(&docs, &rows).into()),
+                };
+                (path, (rows, made))
             })
             .collect();
         let paths: Map<String, Value> = documents
             .iter()
-            .map(|(path, document)| (path.clone(), json!({"serverRelativeURL": url(path, &document.hash)})))
+            .map(|(path, (_, made))| (path.clone(), json!({"serverRelativeURL": url(path, &made.hash)})))
             .collect();
         Self { index: Bytes::from(json!({"paths": paths}).to_string()), documents }
     }
 
     /// The document of a path of the index, e.g. `api/v1`, `apis/apps/v1`.
     pub fn document(&self, path: &str) -> Option<&Document> {
-        self.documents.get(path)
+        self.documents.get(path).map(|(_, made)| made)
     }
+}
+
+impl Document {
+    fn new(bytes: Bytes) -> Self {
+        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+        Self { bytes, hash }
+    }
+}
+
+fn same(a: &[Arc<Resource>], b: &[Arc<Resource>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+fn document(docs: &docs::Docs, rows: &[Arc<Resource>]) -> String {
+    let mut components = Components::new(docs);
+    let mut paths = Map::new();
+    for row in rows {
+        components.add_kind(row);
+        paths.extend(operations(row));
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "selkie", "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths,
+        "components": {"schemas": components.finish()},
+    })
+    .to_string()
 }
 
 /// Where a document is served; the hash makes the URL as immutable as its content.
@@ -115,7 +136,7 @@ fn operations(row: &Resource) -> Vec<(String, Value)> {
         }
     }
     if has("patch") {
-        of_item["patch"]["requestBody"]["content"] = patch_types(name);
+        of_item["patch"]["requestBody"]["content"] = patch_types(name.starts_with("io.k8s.") && !row.is_custom());
     }
     let mut paths = vec![(collection.clone(), of_collection)];
     if has("get") {
@@ -125,11 +146,11 @@ fn operations(row: &Resource) -> Vec<(String, Value)> {
 }
 
 /// The kinds of patch a resource takes; strategic merge is for Kubernetes' own types.
-fn patch_types(name: &str) -> Value {
+fn patch_types(strategic: bool) -> Value {
     let any = json!({"schema": {"type": "object"}});
     let mut types = json!({"application/json-patch+json": any, "application/merge-patch+json": any,
         "application/apply-patch+yaml": any});
-    if name.starts_with("io.k8s.") {
+    if strategic {
         types["application/strategic-merge-patch+json"] = any;
     }
     types
@@ -173,12 +194,12 @@ mod tests {
     #[test]
     fn every_document_is_whole_and_indexed() {
         let registry = Registry::builtin();
-        let openapi = OpenApi::generate(&registry.resources());
+        let openapi = OpenApi::generate(&registry.resources(), None);
         let index: Value = serde_json::from_slice(&openapi.index).unwrap();
         assert!(index["paths"].as_object().unwrap().len() >= 12);
         for (path, document) in &openapi.documents {
             let url = index["paths"][path]["serverRelativeURL"].as_str().unwrap();
-            assert_eq!(url, format!("/openapi/v3/{path}?hash={}", document.hash));
+            assert_eq!(url, format!("/openapi/v3/{path}?hash={}", document.1.hash));
             let value = parsed(&openapi, path);
             let mut found = BTreeSet::new();
             references(&value, &mut found);
@@ -191,7 +212,7 @@ mod tests {
 
     #[test]
     fn kubectl_finds_what_it_looks_for() {
-        let openapi = OpenApi::generate(&Registry::builtin().resources());
+        let openapi = OpenApi::generate(&Registry::builtin().resources(), None);
         let apps = parsed(&openapi, "apis/apps/v1");
         let patch = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
         assert_eq!(
@@ -216,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_application_explains_itself() {
-        let openapi = OpenApi::generate(&Registry::builtin().resources());
+        let openapi = OpenApi::generate(&Registry::builtin().resources(), None);
         let selkie = parsed(&openapi, "apis/selkie.dev/v1alpha1");
         let path = "/apis/selkie.dev/v1alpha1/namespaces/{namespace}/applications/{name}";
         let content = &selkie["paths"][path]["patch"]["requestBody"]["content"];

@@ -36,7 +36,7 @@ impl FieldSelector {
                 ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'"))
             })?;
             let value = unescape(value).map_err(ApiError::bad_request)?;
-            let known = matches!(field, "metadata.name" | "metadata.namespace") || rules.field_names().contains(&field);
+            let known = matches!(field, "metadata.name" | "metadata.namespace") || rules.selects(field);
             if !known {
                 return Err(ApiError::bad_request(rules.unknown_field(field)));
             }

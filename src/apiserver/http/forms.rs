@@ -47,7 +47,7 @@ impl Form {
     pub fn list(&self, resource: &Resource, metadata: Value, values: Vec<Bytes>) -> Vec<Bytes> {
         let values = values.into_iter().map(|value| convert::outgoing(resource, &value));
         match self.shape {
-            Shape::Object => wrap(&format!("{}List", resource.kind), &resource.api_version(), &metadata, values),
+            Shape::Object => wrap(&resource.list_kind, &resource.api_version(), &metadata, values),
             Shape::Metadata => {
                 let items = values.map(|value| Bytes::from(partial(&parse(&value)).to_string()));
                 wrap("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata, items)

@@ -7,7 +7,6 @@ use super::query::Query;
 use super::respond::{self, Style};
 use super::{BODY_LIMIT, CHANGESET_LIMIT, style, watch};
 use crate::api::error::ApiError;
-use crate::api::kinds::scale;
 use crate::api::registry::Resource;
 use crate::apiserver::resources::list::{self, ListOptions};
 use crate::apiserver::resources::object::parse;
@@ -94,10 +93,10 @@ impl ApiServer {
             style: style(&parts),
         };
         if parts.method == Method::GET || parts.method == Method::HEAD {
-            return ask.read().await;
+            return ask.read().await.map(|response| ask.warned(response));
         }
         let body = body::read(body, BODY_LIMIT).await?;
-        ask.write(body).await
+        ask.write(body).await.map(|response| ask.warned(response))
     }
 }
 
@@ -125,6 +124,14 @@ impl Ask<'_> {
             _ => self.resource.subresource(sub).ok_or_else(ApiError::no_such_resource)?.verbs.contains(&verb),
         };
         if has { Ok(()) } else { Err(ApiError::method_not_allowed()) }
+    }
+
+    /// The response with what users of a deprecated version are told.
+    fn warned(&self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(warning) = self.resource.custom.as_ref().and_then(|custom| custom.warning.clone()) {
+            respond::warn(&mut response, &[warning]);
+        }
+        response
     }
 
     async fn read(&self) -> Result<Response<Body>, ApiError> {
@@ -201,7 +208,7 @@ impl Ask<'_> {
 
     /// The Scale of a workload.
     pub(super) fn scale(&self, code: StatusCode, object: &Value) -> Result<Response<Body>, ApiError> {
-        Ok(respond::json(code, &self.form()?.scale(scale::of(object)), self.style))
+        Ok(respond::json(code, &self.form()?.scale(self.resource.rules.scale(object)), self.style))
     }
 
     /// An object in the form the client asked for.

@@ -117,6 +117,10 @@ impl Ask<'_> {
             let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
             ApiError::new(415, "UnsupportedMediaType", message).with_details(Details::default())
         })?;
+        if kind == PatchType::Strategic && self.resource.is_custom() {
+            let message = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+            return Err(ApiError::new(415, "UnsupportedMediaType", message).with_details(Details::default()));
+        }
         if self.query.get("force").is_some() {
             let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
             return Err(ApiError::invalid(delete::options_target("PatchOptions"), "", &[error]));

@@ -55,6 +55,15 @@ pub fn whole(value: &Value, schema: Option<&Schema>) -> FieldSet {
 
 /// Everything in an object that is created.
 pub fn created(object: &Value, schema: &Schema) -> FieldSet {
+    // Kubernetes has no types for custom resources: writing one creates all of its parts.
+    if schema.lenient {
+        let mut set = whole(object, Some(schema));
+        if let Some(metadata) = set.children.get_mut("f:metadata") {
+            metadata.member = false;
+        }
+        set.member = false;
+        return set;
+    }
     all(object, Some(schema), true)
 }
 

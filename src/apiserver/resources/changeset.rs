@@ -5,14 +5,15 @@ use super::delete::DeleteOptions;
 use super::object::parse;
 use super::update::Part;
 use super::view::Overlay;
-use super::{At, Effect, Prepared, WriteOptions, Writer, codec};
+use super::{At, Effect, Prepared, WriteOptions, Writer, codec, convert};
 use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult, ChangeSetSpec, ChangeSetStatus, ObjectId};
 use crate::api::error::ApiError;
-use crate::api::registry::Resource;
+use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::FieldValidation;
-use crate::apiserver::ApiServer;
+use crate::apiserver::{ApiServer, definitions};
 use crate::store::{Committed, Precondition, StoreError, Txn};
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -54,8 +55,12 @@ impl ApiServer {
             if spec.expected_revision != 0 {
                 txn.preconditions.push(Precondition::StoreAt(spec.expected_revision));
             }
+            let defines = definitions::touched(&txn.writes);
             match self.store.commit(txn).await {
                 Ok(committed) => {
+                    if defines {
+                        self.definitions.settle(self.store.as_ref(), &self.registry);
+                    }
                     self.metrics.committed(committed.records.len());
                     return Ok(finish(draft, &committed));
                 }
@@ -73,11 +78,10 @@ impl ApiServer {
         let mut draft =
             Draft { txn: Txn::default(), results: vec![ChangeResult::default(); count], places: vec![None; count] };
         let mut seen = HashSet::new();
+        let mut kinds = Kinds { registry: &self.registry, defined: Vec::new() };
+        let rank = |kind: &str| FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len());
         let mut order: Vec<usize> = (0..spec.objects.len()).collect();
-        order.sort_by_key(|index| {
-            let kind = spec.objects[*index]["kind"].as_str().unwrap_or_default();
-            FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len())
-        });
+        order.sort_by_key(|index| rank(spec.objects[*index]["kind"].as_str().unwrap_or_default()));
         let options = WriteOptions {
             dry_run: spec.dry_run,
             field_manager: spec.field_manager.clone(),
@@ -86,11 +90,15 @@ impl ApiServer {
         };
         for index in order {
             let id = identify(&spec.objects[index]);
-            let prepared = self.prepare_apply(&overlay, &options, &id, &spec.objects[index], &mut seen);
+            let prepared = self.prepare_apply((&overlay, &kinds), &options, &id, &spec.objects[index], &mut seen);
+            kinds.define(prepared.as_ref().ok());
             draft.add(index, id, prepared, &mut overlay);
         }
-        for (offset, id) in spec.deletions.iter().enumerate() {
-            let prepared = self.prepare_removal(&overlay, &options, id, &mut seen);
+        // What others stand on goes last.
+        let mut leaving: Vec<(usize, &ObjectId)> = spec.deletions.iter().enumerate().collect();
+        leaving.sort_by_key(|(_, id)| Reverse(rank(&id.kind)));
+        for (offset, id) in leaving {
+            let prepared = self.prepare_removal((&overlay, &kinds), &options, id, &mut seen);
             match prepared {
                 Err(error) if error.code == 404 => {
                     draft.results[spec.objects.len() + offset] =
@@ -104,16 +112,17 @@ impl ApiServer {
 
     fn prepare_apply(
         &self,
-        overlay: &Overlay<'_>,
+        (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
         options: &WriteOptions,
         id: &ObjectId,
         intent: &Value,
         seen: &mut HashSet<Arc<str>>,
     ) -> Result<Prepared, ApiError> {
-        let resource = self.find(id)?;
+        let resource = kinds.find(id)?;
         let at = place(&resource, id)?;
         claim(at, seen)?;
-        let decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
+        let mut decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
+        convert::incoming(&resource, &mut decoded.object);
         let writer = Writer { server: self, view: overlay, at, options };
         let mut prepared = writer.apply(decoded.object, Part::Main)?;
         prepared.warnings.extend(decoded.warnings);
@@ -122,12 +131,12 @@ impl ApiServer {
 
     fn prepare_removal(
         &self,
-        overlay: &Overlay<'_>,
+        (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
         options: &WriteOptions,
         id: &ObjectId,
         seen: &mut HashSet<Arc<str>>,
     ) -> Result<Prepared, ApiError> {
-        let resource = self.find(id)?;
+        let resource = kinds.find(id)?;
         let at = place(&resource, id)?;
         claim(at, seen)?;
         let delete = DeleteOptions {
@@ -137,13 +146,36 @@ impl ApiServer {
         };
         Writer { server: self, view: overlay, at, options }.delete(&delete)
     }
+}
 
+/// The kinds that objects of a set may have: those served, and those that the set itself defines.
+struct Kinds<'a> {
+    registry: &'a Registry,
+    defined: Vec<Arc<Resource>>,
+}
+
+impl Kinds<'_> {
     fn find(&self, id: &ObjectId) -> Result<Arc<Resource>, ApiError> {
         let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
-        self.registry.by_kind(group, version, &id.kind).filter(|row| row.is_stored()).ok_or_else(|| {
+        let is = |row: &&Arc<Resource>| row.group == group && row.version == version && row.kind == id.kind;
+        let found = self.defined.iter().rev().find(is).cloned();
+        let found = found.or_else(|| self.registry.by_kind(group, version, &id.kind));
+        found.filter(|row| row.is_stored()).ok_or_else(|| {
             let message = format!("no matches for kind {:?} in version {:?}", id.kind, id.api_version);
             ApiError::new(404, "NotFound", message)
         })
+    }
+
+    /// Takes in what a prepared write defines.
+    fn define(&mut self, prepared: Option<&Prepared>) {
+        let Some(Effect::Create(packed) | Effect::Update { packed, .. }) = prepared.map(|prepared| &prepared.effect)
+        else {
+            return;
+        };
+        if prepared.is_some_and(|prepared| prepared.key.starts_with(&definitions::place())) {
+            let definition = serde_json::from_slice(&packed.value).unwrap_or_default();
+            self.defined.extend(definitions::rows(self.registry, &definition));
+        }
     }
 }
 

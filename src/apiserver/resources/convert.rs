@@ -1,4 +1,5 @@
-//! Events are stored once, in their core form, and served by two APIs.
+//! Kinds that are served in several forms and stored in one: events (their core form), custom
+//! resources (the storage version; versions differ in nothing but their name).
 
 use crate::api::registry::Resource;
 use bytes::Bytes;
@@ -22,29 +23,47 @@ fn applies(resource: &Resource) -> bool {
 
 /// The apiVersion that objects of `resource` are stored under.
 pub fn stored_version(resource: &Resource) -> String {
-    if applies(resource) { "v1".into() } else { resource.api_version() }
+    match &resource.custom {
+        _ if applies(resource) => "v1".into(),
+        Some(definition) => format!("{}/{}", resource.group, definition.storage_version),
+        None => resource.api_version(),
+    }
 }
 
 /// A request's object in the form that is stored.
 pub fn incoming(resource: &Resource, object: &mut Value) {
     if applies(resource) {
         rename(object, "v1", |(core, new)| (new, core));
+    } else if resource.is_custom() {
+        object["apiVersion"] = stored_version(resource).into();
+    }
+}
+
+/// Whether an object is shown as it is stored.
+fn is_same(resource: &Resource, object: &Value) -> bool {
+    match resource.is_custom() {
+        true => object["apiVersion"].as_str().is_some_and(|version| version == resource.api_version()),
+        false => !applies(resource),
     }
 }
 
 /// A stored object in the form of `resource`'s API.
 pub fn shown<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
-    if !applies(resource) {
+    if is_same(resource, object) {
         return Cow::Borrowed(object);
     }
     let mut object = object.clone();
+    if resource.is_custom() {
+        object["apiVersion"] = resource.api_version().into();
+        return Cow::Owned(object);
+    }
     rename(&mut object, "events.k8s.io/v1", |(core, new)| (core, new));
     Cow::Owned(object)
 }
 
 /// An object in the form of `resource`'s API in the form that is stored.
 pub fn stored<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
-    if !applies(resource) {
+    if !applies(resource) && is_same(resource, object) {
         return Cow::Borrowed(object);
     }
     let mut object = object.clone();
@@ -54,11 +73,26 @@ pub fn stored<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
 
 /// Stored bytes in the form of `resource`'s API.
 pub fn outgoing(resource: &Resource, value: &Bytes) -> Bytes {
+    if resource.is_custom() {
+        return versioned(resource, value);
+    }
     if !applies(resource) {
         return value.clone();
     }
     let object: Value = serde_json::from_slice(value).unwrap_or_default();
     super::object::serialize(&shown(resource, &object), false).0
+}
+
+/// Stored bytes with the apiVersion of `resource`. Kind and version come first in what is stored.
+fn versioned(resource: &Resource, value: &Bytes) -> Bytes {
+    let wanted = resource.api_version();
+    let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"", resource.kind);
+    let Some(tail) = value.strip_prefix(head.as_bytes()) else { return value.clone() };
+    let Some(end) = tail.iter().position(|byte| *byte == b'"') else { return value.clone() };
+    if &tail[..end] == wanted.as_bytes() {
+        return value.clone();
+    }
+    [head.as_bytes(), wanted.as_bytes(), &tail[end..]].concat().into()
 }
 
 type Names = (&'static str, &'static str);

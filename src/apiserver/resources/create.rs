@@ -2,7 +2,7 @@
 
 use super::object::{Packed, metadata};
 use super::{At, Effect, Prepared, Writer, codec, meta};
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, Details};
 use crate::api::kinds::metadata::validate_metadata;
 use crate::apiserver::admission;
 use serde_json::Value;
@@ -27,6 +27,10 @@ impl<'a> Writer<'a> {
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        if at_end(self.at) {
+            let message = "create not allowed while custom resource definition is terminating";
+            return Err(ApiError::new(405, "MethodNotAllowed", message).with_details(Details::default()));
+        }
         let name = self.pick_name(&mut object)?;
         let at = At { name: &name, ..self.at };
         let here = Writer { at, ..*self };
@@ -40,7 +44,7 @@ impl<'a> Writer<'a> {
         let mut admitted = admission::create(&here, &mut object)?;
         codec::complete(at.resource, &mut object);
         let mut errors = validate_metadata(&object, at.resource.namespaced, at.resource.rules.name_rule());
-        errors.extend(at.resource.rules.validate(&object));
+        errors.extend(at.resource.rules.check(&object, None));
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), &name, &errors));
         }
@@ -96,6 +100,11 @@ impl<'a> Writer<'a> {
             fields.insert("generation".into(), 1.into());
         }
     }
+}
+
+/// The kind itself is being deleted.
+fn at_end(at: At<'_>) -> bool {
+    at.resource.custom.as_ref().is_some_and(|definition| definition.terminating)
 }
 
 fn exists(at: At<'_>, deleting: bool) -> ApiError {

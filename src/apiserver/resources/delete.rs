@@ -8,6 +8,7 @@ use super::{Effect, Prepared, Writer};
 use crate::api::error::{ApiError, Cause, Details, FieldError};
 use crate::api::kinds::Deletion;
 use crate::api::registry::Resource;
+use crate::apiserver::admission::definitions;
 use crate::store::Record;
 use serde_json::{Value, json};
 
@@ -72,6 +73,9 @@ impl Writer<'_> {
         let finalized = self.at.resource.rules.deletion() == Deletion::Finalized;
         if !deleting || grace < old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or_default() {
             self.mark(&mut new, grace, deleting);
+        }
+        if !deleting && definitions::concerns(&self.at.resource.group, &self.at.resource.plural) {
+            definitions::begin_deletion(&mut new, self.server.clock.now_seconds());
         }
         if finalized && !new["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
             new["status"]["phase"] = "Terminating".into();

@@ -165,7 +165,7 @@ impl ApiServer {
             return Ok(Page { revision, records: range.records, continued, remaining });
         }
         let mut records: Vec<_> =
-            range.records.into_iter().filter(|record| options.selection.matches(&record.envelope)).collect();
+            range.records.into_iter().filter(|record| options.selection.matches(record)).collect();
         let mut continued = None;
         if limit > 0 && records.len() > limit {
             records.truncate(limit);

@@ -1,5 +1,7 @@
 //! Objects as they are stored: JSON bytes with a place for the revision, and their envelope.
 
+use crate::api::kinds::Kind;
+use crate::api::kinds::generic::Generic;
 use crate::api::meta::Envelope;
 use crate::api::registry::{Registry, Resource};
 use crate::store::{Extract, Record, Revision, Write};
@@ -133,7 +135,10 @@ pub fn extract(registry: Arc<Registry>) -> Extract {
         let bucket = key.trim_start_matches('/').split('/').next().unwrap_or_default();
         let (plural, group) = bucket.split_once('.').unwrap_or((bucket, ""));
         let found = registry.by_plural(group, plural);
-        found.and_then(|resource| Envelope::read(bytes, resource.rules.as_ref()).ok()).unwrap_or_default()
+        // Objects of kinds that are defined in the store itself may come before their definition.
+        let plain = Generic { status: false, generation: false };
+        let rules: &dyn Kind = found.as_ref().map_or(&plain, |resource| resource.rules.as_ref());
+        Envelope::read(bytes, rules).unwrap_or_default()
     })
 }
 

@@ -65,14 +65,14 @@ impl Writer<'_> {
             ApiError::invalid(Target { group: "autoscaling", resource: "", kind: "Scale" }, at.name, &[error])
         })?;
         let mut new = old.clone();
-        new["spec"]["replicas"] = replicas.into();
+        at.resource.rules.set_replicas(&mut new, replicas);
         self.replace(before, &old, new, Part::Scale, true)
     }
 
     /// Prepares a patch of the Scale.
     pub fn patch_scale(&self, kind: PatchType, patch: &Value) -> Result<Prepared, ApiError> {
         let before = self.at.get(self.view)?;
-        let shown = scale::of(&parse(&before));
+        let shown = self.at.resource.rules.scale(&parse(&before));
         self.update_scale(&apply_patch(kind, &shown, patch, &Schema::default())?)
     }
 }

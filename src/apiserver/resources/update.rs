@@ -48,6 +48,12 @@ impl Writer<'_> {
         };
         let old = parse(&before);
         check_identity(at, &old, &object)?;
+        if !at.resource.rules.unconditional_update()
+            && object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty)
+        {
+            let error = FieldError::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+            return Err(ApiError::invalid(at.target(), at.name, &[error]));
+        }
         codec::default(at.resource, &mut object);
         self.replace(before, &old, object, part, true)
     }
@@ -88,7 +94,7 @@ impl Writer<'_> {
         bump_generation(at, &mut new, old);
         errors.extend(validate_metadata(&new, at.resource.namespaced, rules.name_rule()));
         errors.extend(match part {
-            Part::Main | Part::Scale => [rules.validate(&new), rules.validate_update(&new, old)].concat(),
+            Part::Main | Part::Scale => rules.check(&new, Some(old)),
             Part::Status => rules.validate_status(&new, old),
             Part::Finalize => Vec::new(),
         });
@@ -197,12 +203,13 @@ fn bump_generation(at: At<'_>, new: &mut Value, old: &Value) {
     if !at.resource.rules.has_generation() {
         return;
     }
+    // A custom resource without that subresource has no status apart from the rest.
+    let apart = |name: &str| {
+        name == "metadata" || (name == "status" && (at.resource.rules.has_status() || !at.resource.is_custom()))
+    };
     let specs = |object: &Value| -> Vec<(String, Value)> {
         let fields = object.as_object().into_iter().flatten();
-        fields
-            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect()
+        fields.filter(|(name, _)| !apart(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
     };
     let annotated =
         at.resource.plural == "deployments" && new["metadata"].get("annotations") != old["metadata"].get("annotations");

@@ -7,7 +7,6 @@ use super::At;
 use super::list::{ListOptions, prefix};
 use super::select::Selection;
 use crate::api::error::ApiError;
-use crate::api::meta::Envelope;
 use crate::apiserver::ApiServer;
 use crate::store::{Event, Record, Revision, StoreError, Watch};
 use std::collections::VecDeque;
@@ -61,7 +60,7 @@ impl ApiServer {
         if initial {
             let range = self.store.range(&prefix, None, None, 0).map_err(super::store_error)?;
             after = range.revision;
-            let wanted = range.records.into_iter().filter(|record| options.selection.matches(&record.envelope));
+            let wanted = range.records.into_iter().filter(|record| options.selection.matches(record));
             first.extend(wanted.map(WatchEvent::Added));
             if options.send_initial_events == Some(true) && options.bookmarks {
                 first.push_back(WatchEvent::Bookmark { revision: after, initial_end: true });
@@ -143,13 +142,13 @@ impl Watcher {
         if !event.record.key.starts_with(&self.prefix) {
             return None;
         }
-        let takes = |envelope: &Envelope| self.selection.matches(envelope);
-        let before = event.previous.as_ref().filter(|previous| takes(&previous.envelope));
+        let takes = |record: &Record| self.selection.matches(record);
+        let before = event.previous.as_ref().filter(|previous| takes(previous));
         if event.deleted {
-            let last = if takes(&event.record.envelope) { &event.record } else { before? };
+            let last = if takes(&event.record) { &event.record } else { before? };
             return Some(WatchEvent::Deleted(last.clone(), event.revision));
         }
-        match (before, takes(&event.record.envelope)) {
+        match (before, takes(&event.record)) {
             (None, true) => Some(WatchEvent::Added(event.record.clone())),
             (Some(_), true) => Some(WatchEvent::Modified(event.record.clone())),
             (Some(previous), false) => Some(WatchEvent::Deleted(previous.clone(), event.revision)),

@@ -67,3 +67,18 @@ fn pods_say_what_is_wrong() {
     assert_eq!(troubles(&pull)[0].message, "no such image");
     assert!(!troubles(&pull)[0].ended);
 }
+
+#[test]
+fn custom_resources_say_it_in_conditions() {
+    let cron = |status: Value| json!({"apiVersion": "example.org/v1", "kind": "Cron", "metadata": {"generation": 2}, "status": status});
+    let with = |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status, "reason": "Why", "message": "so"}]});
+    check(cron(Value::Null), "ready");
+    check(cron(with("Ready", "True")), "ready");
+    check(cron(with("Ready", "False")), "Why: so");
+    check(cron(with("Stalled", "True")), "FAILED Why: so");
+    check(cron(json!({"observedGeneration": 1})), "waiting for its controller");
+    let definition = |status: Value| json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "status": status});
+    check(definition(Value::Null), "not established");
+    check(definition(with("Established", "True")), "ready");
+    check(definition(with("NamesAccepted", "False")), "FAILED so");
+}

@@ -3,7 +3,8 @@
 use super::leaf;
 use super::path::{Path, go_type, struct_name};
 use crate::api::schema::{Field, ObjectShape, Schema, Shape};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -79,12 +80,18 @@ impl<'a> Node<'a> {
     }
 
     fn number<E: Error>(&self, number: &Number) -> Result<Value, E> {
+        if self.schema.lenient && !matches!(self.schema.shape, Shape::Integer { .. }) {
+            return Ok(Value::Number(number.clone()));
+        }
         let integral = || number.as_i64().or_else(|| leaf::whole(number.as_f64()?));
         let named = || self.unfit(&format!("number {number}"));
         match &self.schema.shape {
             Shape::Number => Ok(Value::Number(number.clone())),
             Shape::Integer { bits: 32 } | Shape::IntOrString => {
                 integral().and_then(|n| i32::try_from(n).ok()).map(Value::from).ok_or_else(named)
+            }
+            Shape::Integer { .. } if self.schema.lenient => {
+                Ok(integral().map_or_else(|| Value::Number(number.clone()), Value::from))
             }
             Shape::Integer { .. } => integral().map(Value::from).ok_or_else(named),
             Shape::Quantity => leaf::quantity(&number.to_string()).map_err(|why| self.run.fail(why)),
@@ -95,6 +102,7 @@ impl<'a> Node<'a> {
     fn text<E: Error>(&self, text: &str) -> Result<Value, E> {
         let failed = |why| self.run.fail(why);
         match &self.schema.shape {
+            _ if self.schema.lenient => Ok(Value::from(text)),
             Shape::String | Shape::IntOrString => Ok(Value::from(text)),
             Shape::Bytes => leaf::base64(text).map_err(failed),
             Shape::Time => leaf::time(text).map_err(failed),
@@ -146,7 +154,9 @@ impl<'a> Node<'a> {
             if entries.contains_key(&key) {
                 self.run.problem("duplicate", &path);
             }
-            entries.insert(key, or_zero(values, value));
+            if !(values.lenient && value.is_null() && !values.nullable) {
+                entries.insert(key, or_zero(values, value));
+            }
         }
         Ok(Value::Object(entries))
     }
@@ -179,7 +189,7 @@ fn is_left_out(field: &Field, value: &Value) -> bool {
 /// What Go makes of a null among the items of a list or the values of a map.
 fn or_zero(schema: &Schema, value: Value) -> Value {
     match (&schema.shape, &value) {
-        (_, value) if !value.is_null() || schema.nullable => {}
+        (_, value) if !value.is_null() || schema.nullable || schema.lenient => {}
         (Shape::Any, _) => {}
         (Shape::Boolean, _) => return Value::Bool(false),
         (Shape::Integer { .. } | Shape::Number | Shape::IntOrString, _) => return Value::from(0),
@@ -197,7 +207,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.schema.shape {
-            Shape::Any => serde::Deserialize::deserialize(deserializer),
+            Shape::Any => Value::deserialize(deserializer),
             _ => deserializer.deserialize_any(self),
         }
     }
@@ -225,6 +235,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
         match self.schema.shape {
             Shape::Boolean => Ok(Value::Bool(value)),
+            _ if self.schema.lenient => Ok(Value::Bool(value)),
             Shape::Quantity => leaf::quantity(if value { "true" } else { "false" }).map_err(|why| self.run.fail(why)),
             _ => Err(self.unfit("bool")),
         }
@@ -259,6 +270,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
         match &self.schema.shape {
             Shape::List { items, .. } => self.list(items, access),
+            _ if self.schema.lenient => Value::deserialize(SeqAccessDeserializer::new(access)),
             Shape::Quantity => Err(self.run.fail(leaf::no_quantity())),
             _ => Err(self.unfit("array")),
         }
@@ -268,6 +280,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         match &self.schema.shape {
             Shape::Object(shape) => self.object(shape, access),
             Shape::Map { values, .. } => self.map(values, access),
+            _ if self.schema.lenient => Value::deserialize(MapAccessDeserializer::new(access)),
             Shape::Quantity => Err(self.run.fail(leaf::no_quantity())),
             _ => Err(self.unfit("object")),
         }

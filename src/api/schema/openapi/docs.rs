@@ -2,6 +2,7 @@
 //! as code. Made for a moment, while documents are generated.
 
 use k8s_openapi::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -68,6 +69,7 @@ pub fn definitions() -> Docs {
         api::rbac::v1::Role,
         api::rbac::v1::RoleBinding,
         api::scheduling::v1::PriorityClass,
+        CustomResourceDefinition,
     );
     Docs(generator.take_definitions(false))
 }
