@@ -22,6 +22,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use auth::accounts::AccountKeys;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub streams: Arc<dyn PodStreams>,
     /// Who comes in with which bearer token.
     pub tokens: Tokens,
+    /// Signs and checks the tokens of service accounts; without it there are none.
+    pub account_keys: Option<Arc<AccountKeys>>,
     /// Where services' cluster IPs are taken from.
     pub service_cidr: Cidr,
     pub metrics: Metrics,
@@ -53,6 +56,7 @@ impl Config {
             ids: Ids::random(),
             streams: Arc::new(NoStreams),
             tokens: Tokens::default(),
+            account_keys: None,
             service_cidr: Cidr::default(),
             metrics: Metrics::default(),
         }
@@ -72,6 +76,7 @@ pub struct ApiServer {
     pub(crate) ids: Ids,
     streams: Arc<dyn PodStreams>,
     tokens: Tokens,
+    account_keys: Option<Arc<AccountKeys>>,
     service_cidr: Cidr,
     metrics: Metrics,
     definitions: definitions::Definitions,
@@ -93,6 +98,7 @@ impl ApiServer {
             ids: config.ids,
             streams: config.streams,
             tokens: config.tokens,
+            account_keys: config.account_keys,
             service_cidr: config.service_cidr,
             metrics: config.metrics,
             allocation: tokio::sync::Mutex::default(),

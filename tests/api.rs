@@ -43,7 +43,11 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::load_or_create(directory.path(), &[]).unwrap();
         let tokens = Tokens::new([(pki.token.clone(), User::master("admin"))]);
-        let config = Config { tokens, ..Config::new(Memory::new(), Arc::new(Registry::builtin())) };
+        let config = Config {
+            tokens,
+            account_keys: Some(pki.account_keys.clone()),
+            ..Config::new(Memory::new(), Arc::new(Registry::builtin()))
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();

@@ -1,19 +1,24 @@
-//! Who is asking, and may they: bearer tokens and in-process users.
+//! Who is asking, and may they: bearer tokens, client certificates and in-process users.
 //!
 //! Authorization knows three rules: members of `system:masters` may everything, everybody who is
 //! known may discover the API and ask about themselves, strangers may read the public documents.
 //! Role bindings are stored and served but not evaluated.
 
+pub mod accounts;
+pub mod certificates;
+pub mod identity;
 pub mod pki;
 
 use super::http::path::Route;
 use crate::api::error::{ApiError, Details};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The group that may everything.
 pub const MASTERS: &str = "system:masters";
 const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+const ANONYMOUS: &str = "system:anonymous";
 const SELF_REVIEWS: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
 /// What everybody who is known may read, and all below it.
 pub const DOCUMENTS: [&str; 7] = ["/api", "/apis", "/healthz", "/livez", "/openapi", "/readyz", "/version"];
@@ -24,21 +29,28 @@ pub struct User {
     pub name: String,
     pub uid: String,
     pub groups: Vec<String>,
+    /// What else the credentials say, e.g. `authentication.kubernetes.io/pod-name`.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
     /// A member of `system:masters`: the administrator, and the components inside the process.
     pub fn master(name: &str) -> Self {
-        Self { name: name.into(), uid: String::new(), groups: vec![MASTERS.into(), AUTHENTICATED.into()] }
+        Self::named(name, &[MASTERS, AUTHENTICATED])
     }
 
     /// Somebody without any rights of their own.
     pub fn plain(name: &str) -> Self {
-        Self { name: name.into(), uid: String::new(), groups: vec![AUTHENTICATED.into()] }
+        Self::named(name, &[AUTHENTICATED])
     }
 
     pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), uid: String::new(), groups: vec!["system:unauthenticated".into()] }
+        Self::named(ANONYMOUS, &[UNAUTHENTICATED])
+    }
+
+    fn named(name: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| (*group).to_string()).collect();
+        Self { name: name.into(), groups, ..Self::default() }
     }
 
     pub fn is_master(&self) -> bool {
@@ -56,33 +68,11 @@ impl Tokens {
         Self(tokens.into_iter().map(|(token, user)| (digest(&token), Arc::new(user))).collect())
     }
 
-    /// The user of an `Authorization` header; `None` without a header. A header that names nobody is a 401.
-    pub fn authenticate(&self, header: Option<&str>) -> Result<Option<Arc<User>>, ApiError> {
-        let Some(header) = header else { return Ok(None) };
-        let token = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    /// Whom a token stands for.
+    pub fn find(&self, token: &str) -> Option<Arc<User>> {
         // Looking up a digest leaks nothing about how much of a guess was right.
-        let user = token.and_then(|(_, token)| self.0.get(&digest(token.trim())));
-        user.cloned().map(Some).ok_or_else(unauthorized)
+        self.0.get(&digest(token)).cloned()
     }
-}
-
-/// Whom a request acts as: its user, or whoever its `Impersonate-*` headers name, which only masters may.
-pub fn acting(user: Arc<User>, headers: &http::HeaderMap) -> Result<Arc<User>, ApiError> {
-    let all = |name: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.map(str::to_string).collect::<Vec<_>>()
-    };
-    let (name, mut groups) = (all("Impersonate-User").pop().unwrap_or_default(), all("Impersonate-Group"));
-    if name.is_empty() {
-        let asked = !groups.is_empty() || headers.contains_key("Impersonate-Uid");
-        let why = "requested groups or uid without impersonating a user: set the Impersonate-User header too";
-        return if asked { Err(ApiError::bad_request(why)) } else { Ok(user) };
-    }
-    authorize(&user, &Attributes { verb: "impersonate", resource: "users", name: &name, ..Attributes::default() })?;
-    if name != "system:anonymous" && !groups.iter().any(|group| group == AUTHENTICATED) {
-        groups.push(AUTHENTICATED.into());
-    }
-    Ok(Arc::new(User { name, uid: all("Impersonate-Uid").pop().unwrap_or_default(), groups }))
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -124,7 +114,7 @@ fn is_basic(asked: &Attributes<'_>) -> bool {
 
 /// Whether a path is readable without a token.
 pub fn is_public(route: &Route<'_>) -> bool {
-    matches!(route, Route::Version | Route::Health(..))
+    matches!(route, Route::Version | Route::Health(..) | Route::OpenIdConfiguration | Route::KeySet)
 }
 
 fn forbidden(user: &User, asked: &Attributes<'_>) -> ApiError {
@@ -166,10 +156,8 @@ mod tests {
     #[test]
     fn tokens_name_users() {
         let tokens = Tokens::new([("secret".to_string(), User::master("admin"))]);
-        assert_eq!(tokens.authenticate(Some("Bearer secret")).unwrap().unwrap().name, "admin");
-        assert_eq!(tokens.authenticate(None).unwrap(), None);
-        assert_eq!(tokens.authenticate(Some("Bearer wrong")).unwrap_err().code, 401);
-        assert_eq!(tokens.authenticate(Some("Basic secret")).unwrap_err().code, 401);
+        assert_eq!(tokens.find("secret").unwrap().name, "admin");
+        assert_eq!(tokens.find("wrong"), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod reviews;
 mod serve;
 mod service;
 mod streams;
+mod tokens;
 mod verbs;
 mod watch;
 mod write;
@@ -24,7 +25,7 @@ use super::{ApiServer, User};
 use crate::api::error::ApiError;
 use body::Body;
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use path::{ResourcePath, Route};
@@ -35,6 +36,7 @@ use std::sync::Arc;
 /// The largest body of an ordinary request, and of a change set.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 const CHANGESET_LIMIT: usize = 64 * 1024 * 1024;
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 impl ApiServer {
     /// Answers a request of an authenticated user. Never fails: errors are responses.
@@ -58,24 +60,27 @@ impl ApiServer {
         response
     }
 
-    /// Answers a request as whoever its bearer token names.
+    /// Answers a request as whoever its credentials name.
     pub async fn handle_authenticated<B>(self: &Arc<Self>, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        match self.tokens.authenticate(header) {
-            Ok(Some(user)) => match auth::acting(user, request.headers()) {
-                Ok(user) => self.handle(&user, request).await,
-                Err(error) => respond::error(&error, Style::default()),
-            },
-            Ok(None) if auth::is_public(&path::parse(request.uri().path())) => {
-                self.handle(&User::anonymous(), request).await
-            }
-            Ok(None) => respond::error(&auth::unauthorized(), Style::default()),
+        let acting = match self.authenticate(&request) {
+            Ok(Some(user)) => self.acting(user, request.headers()),
+            Ok(None) if auth::is_public(&path::parse(request.uri().path())) => Ok(Arc::new(User::anonymous())),
+            Ok(None) => Err(auth::unauthorized()),
+            Err(error) => Err(error),
+        };
+        let mut response = match acting {
+            Ok(user) => self.handle(&user, request).await,
             Err(error) => respond::error(&error, Style::default()),
+        };
+        // A client that reports a failure can name the request.
+        if let Ok(id) = HeaderValue::from_str(&self.ids.uid()) {
+            response.headers_mut().insert(AUDIT_ID, id);
         }
+        response
     }
 
     async fn route<B>(

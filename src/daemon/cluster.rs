@@ -88,6 +88,7 @@ impl Cluster {
         };
         if let Some(pki) = &pki {
             config.tokens = Tokens::new([(pki.token.clone(), User::master("selkie-admin"))]);
+            config.account_keys = Some(pki.account_keys.clone());
         }
         let api = ApiServer::new(config);
         let shutdown = CancellationToken::new();

@@ -1,10 +1,13 @@
 //! The CA and the serving certificate in the data directory's `pki/`, and the administrator's
 //! token beside it. The CA is made once; the serving certificate at every start.
 
+use super::accounts::{AccountKeys, KeyError};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,6 +27,10 @@ pub enum PkiError {
     Certificate(#[from] rcgen::Error),
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
+    #[error("cannot check client certificates: {0}")]
+    Clients(#[from] rustls::server::VerifierBuilderError),
+    #[error("pki/sa.key: {0}")]
+    Accounts(#[from] KeyError),
 }
 
 /// What a server needs to be reached: TLS, the CA for clients, the administrator's token.
@@ -33,10 +40,12 @@ pub struct Pki {
     pub tls: Arc<rustls::ServerConfig>,
     /// 64 hexadecimal digits.
     pub token: String,
+    /// Signs service account tokens.
+    pub account_keys: Arc<AccountKeys>,
 }
 
 impl Pki {
-    /// Reads what is in `directory` (`pki/ca.crt`, `pki/ca.key`, `token`), makes what is missing,
+    /// Reads what is in `directory` (`pki/{ca.crt,ca.key,sa.key}`, `token`), makes what is missing,
     /// and a serving certificate for localhost, the machine's name and `addresses`.
     pub fn load_or_create(directory: &Path, addresses: &[IpAddr]) -> Result<Self, PkiError> {
         let pki = directory.join("pki");
@@ -52,8 +61,14 @@ impl Pki {
         if !token.exists() {
             write(&token, &new_token())?;
         }
+        let accounts = pki.join("sa.key");
+        if !accounts.exists() {
+            write(&accounts, &KeyPair::generate()?.serialize_pem())?;
+        }
+        let account_keys = AccountKeys::new(&KeyPair::from_pem(&read(&accounts)?)?.serialize_der())?;
         let tls = serving(&ca, &ca_key, addresses)?;
-        Ok(Self { ca, tls: Arc::new(tls), token: read(&token)?.trim().to_string() })
+        let token = read(&token)?.trim().to_string();
+        Ok(Self { ca, tls: Arc::new(tls), token, account_keys: Arc::new(account_keys) })
     }
 }
 
@@ -102,9 +117,17 @@ fn serving(ca: &str, ca_key: &str, addresses: &[IpAddr]) -> Result<rustls::Serve
     let certificate: CertificateDer<'static> = params.signed_by(&key, &issuer)?.der().clone();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()).flatten() {
+        roots.add(certificate)?;
+    }
+    // Clients may show a certificate of our CA; without one they are asked for a token.
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()?;
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(vec![certificate], key)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
@@ -137,7 +160,7 @@ mod tests {
         let second = Pki::load_or_create(directory.path(), &[IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))]).unwrap();
         assert_eq!((&first.ca, &first.token), (&second.ca, &second.token));
         assert_eq!(first.token.len(), 64);
-        for name in ["pki/ca.key", "pki/ca.crt", "token"] {
+        for name in ["pki/ca.key", "pki/ca.crt", "pki/sa.key", "token"] {
             let mode = directory.path().join(name).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }

@@ -5,13 +5,26 @@ use super::path::Route;
 use super::respond;
 use super::style;
 use crate::api::error::ApiError;
+use crate::apiserver::auth::accounts;
 use crate::apiserver::{ApiServer, KUBERNETES_VERSION};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-const PATHS: [&str; 10] =
-    ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+const PATHS: [&str; 12] = [
+    "/.well-known/openid-configuration",
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/version",
+];
 
 impl ApiServer {
     pub(super) fn document(&self, route: &Route<'_>, parts: &Parts) -> Result<Response<Body>, ApiError> {
@@ -30,6 +43,8 @@ impl ApiServer {
             Route::GroupVersion(group, version) => self.discover_resources(group, version, style),
             Route::OpenApiV2 => Some(self.openapi_v2()),
             Route::OpenApiV3(path) => self.openapi_v3(path, parts),
+            Route::OpenIdConfiguration => Some(respond::json(StatusCode::OK, &accounts::discovery(), style)),
+            Route::KeySet => self.account_keys.as_ref().map(|keys| respond::json(StatusCode::OK, &keys.key_set(), style)),
             Route::Resource(_) | Route::Unknown => None,
         };
         Ok(found.unwrap_or_else(|| respond::text(StatusCode::NOT_FOUND, "404 page not found\n")))

@@ -20,6 +20,10 @@ pub enum Route<'a> {
     OpenApiV2,
     /// The index, or the document behind a path such as `apis/apps/v1`.
     OpenApiV3(&'a str),
+    /// `/.well-known/openid-configuration`
+    OpenIdConfiguration,
+    /// `/openid/v1/jwks`
+    KeySet,
     Unknown,
 }
 
@@ -67,6 +71,8 @@ pub fn parse(path: &str) -> Route<'_> {
             ("v3", document) => Route::OpenApiV3(document),
             _ => Route::Unknown,
         },
+        ".well-known" if tail == "openid-configuration" => Route::OpenIdConfiguration,
+        "openid" if tail == "v1/jwks" => Route::KeySet,
         _ => Route::Unknown,
     }
 }

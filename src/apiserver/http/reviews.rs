@@ -23,22 +23,38 @@ impl Ask<'_> {
     }
 
     fn token(&self, spec: &Value) -> Value {
-        let header = format!("Bearer {}", spec["token"].as_str().unwrap_or_default());
-        match self.server.tokens.authenticate(Some(&header)) {
-            Ok(Some(user)) => json!({"authenticated": true, "user": info(&user)}),
-            _ => json!({"user": {}, "error": "the token names nobody"}),
+        let audiences: Vec<String> = strings(&spec["audiences"]);
+        match self.server.bearer(spec["token"].as_str().unwrap_or_default(), &audiences) {
+            Some((user, meant)) => json!({"authenticated": true, "user": info(&user), "audiences": meant}),
+            None => json!({"user": {}, "error": "invalid bearer token"}),
         }
     }
 }
 
 fn info(user: &User) -> Value {
-    json!({"username": user.name, "groups": user.groups})
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.as_str().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_string).collect()
 }
 
 fn subject(spec: &Value) -> User {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    let groups = spec["groups"].as_array().into_iter().flatten().map(text).collect();
-    User { name: text(&spec["user"]), uid: text(&spec["uid"]), groups }
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    User {
+        name: text(&spec["user"]),
+        uid: text(&spec["uid"]),
+        groups: strings(&spec["groups"]),
+        extra: extra.map(|(key, values)| (key.clone(), strings(values))).collect(),
+    }
 }
 
 fn decide(user: &User, spec: &Value) -> Value {

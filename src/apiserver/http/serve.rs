@@ -1,6 +1,7 @@
 //! TCP and TLS: accepting connections, limits, ending them in order.
 
 use crate::apiserver::ApiServer;
+use crate::apiserver::auth::{certificates, identity::Peer};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -68,8 +69,13 @@ impl ApiServer {
             tracing::debug!("a TLS handshake failed");
             return;
         };
-        let service = service_fn(move |request| {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = certificate.and_then(|certificate| certificates::user(certificate)).map(|user| Peer(Arc::new(user)));
+        let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
             let server = self.clone();
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
             async move { Ok::<_, Infallible>(server.handle_authenticated(request).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());

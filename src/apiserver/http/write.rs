@@ -30,6 +30,7 @@ impl Ask<'_> {
             (Method::POST, false, "") => self.create(body).await,
             (Method::POST, true, "binding") => self.bind(body).await,
             (Method::POST, true, "eviction") => self.evict(body).await,
+            (Method::POST, true, "token") => self.request_token(body),
             (Method::POST, true, "exec" | "attach" | "portforward") => {
                 self.allowed("create")?;
                 self.connect()
