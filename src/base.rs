@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod cron;
 pub mod ids;
 pub mod url;
 pub mod wake;

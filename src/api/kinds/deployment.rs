@@ -44,8 +44,8 @@ impl Kind for Deployment {
         let spec = &object["spec"];
         let mut cx = Context::new();
         workloads::validate_counts(spec, &["replicas"], &mut cx);
-        pod_spec::validate_template(spec, &mut cx);
-        workloads::validate_endless(spec, &mut cx);
+        pod_spec::validate_template(spec, "deployment", &mut cx);
+        workloads::validate_endless(spec, "ReplicaSet", &mut cx);
         validate_strategy(&spec["strategy"], &mut cx);
         workloads::validate_counts(
             spec,

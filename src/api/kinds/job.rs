@@ -46,29 +46,7 @@ impl Kind for Job {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        let spec = &object["spec"];
-        let mut cx = Context::new();
-        workloads::validate_counts(
-            spec,
-            &[
-                "parallelism",
-                "completions",
-                "activeDeadlineSeconds",
-                "backoffLimit",
-                "ttlSecondsAfterFinished",
-                "backoffLimitPerIndex",
-                "maxFailedIndexes",
-            ],
-            &mut cx,
-        );
-        cx.one_of("spec.completionMode".into(), &spec["completionMode"], &["Indexed", "NonIndexed"]);
-        if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
-            cx.required("spec.completions".into(), "when completion mode is Indexed");
-        }
-        pod_spec::validate_template_body(&spec["template"], &mut cx);
-        if !matches!(text(spec, &["template", "spec", "restartPolicy"]), "OnFailure" | "Never") {
-            cx.required("spec.template.spec.restartPolicy".into(), "valid values: \"OnFailure\", \"Never\"");
-        }
+        let mut cx = Context { errors: self.validate_unselected(object) };
         validate_selector(object, &mut cx);
         cx.errors
     }
@@ -118,6 +96,36 @@ impl Kind for Job {
         ];
         cells.extend(workloads::wide(object));
         cells
+    }
+}
+
+impl Job {
+    /// Everything but the selector, which a template of jobs has not.
+    pub fn validate_unselected(&self, object: &Value) -> Vec<FieldError> {
+        let spec = &object["spec"];
+        let mut cx = Context::new();
+        workloads::validate_counts(
+            spec,
+            &[
+                "parallelism",
+                "completions",
+                "activeDeadlineSeconds",
+                "backoffLimit",
+                "ttlSecondsAfterFinished",
+                "backoffLimitPerIndex",
+                "maxFailedIndexes",
+            ],
+            &mut cx,
+        );
+        cx.one_of("spec.completionMode".into(), &spec["completionMode"], &["Indexed", "NonIndexed"]);
+        if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
+            cx.required("spec.completions".into(), "when completion mode is Indexed");
+        }
+        pod_spec::validate_template_body(&spec["template"], &mut cx);
+        if !matches!(text(spec, &["template", "spec", "restartPolicy"]), "OnFailure" | "Never") {
+            cx.required("spec.template.spec.restartPolicy".into(), "valid values: \"OnFailure\", \"Never\"");
+        }
+        cx.errors
     }
 }
 

@@ -2,7 +2,9 @@
 //! validation in the files beside.
 
 mod containers;
+mod placement;
 mod probes;
+mod security;
 mod validate;
 mod volumes;
 
@@ -32,7 +34,7 @@ pub fn default_spec(spec: &mut Object) {
 
 /// Fills in `spec.template` of a workload.
 pub fn default_template(spec: &mut Object) {
-    if let Some(pod) = child(spec, "template").and_then(|template| ensure(template, "spec")) {
+    if let Some(pod) = ensure(spec, "template").and_then(|template| ensure(template, "spec")) {
         default_spec(pod);
     }
 }

@@ -29,8 +29,8 @@ impl Kind for ReplicaSet {
         let spec = &object["spec"];
         let mut cx = Context::new();
         workloads::validate_counts(spec, &["replicas", "minReadySeconds"], &mut cx);
-        pod_spec::validate_template(spec, &mut cx);
-        workloads::validate_endless(spec, &mut cx);
+        pod_spec::validate_template(spec, "deployment", &mut cx);
+        workloads::validate_endless(spec, "ReplicaSet", &mut cx);
         cx.errors
     }
 

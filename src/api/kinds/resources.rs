@@ -14,7 +14,12 @@ pub fn validate(resources: &Value, field: &str, cx: &mut Context) {
         for (name, value) in resources[kind].as_object().into_iter().flatten() {
             let field = format!("{field}.{kind}");
             let key = format!("{field}[{name}]");
-            cx.names(&field, &name.as_str().into(), names::qualified(name));
+            cx.names(&key, &name.as_str().into(), names::qualified(name));
+            if !name.contains('/') && !is_container_resource(name) {
+                let shown = Value::from(name.as_str());
+                cx.invalid(key.clone(), &shown, "must be a standard resource type or fully qualified");
+                cx.invalid(key.clone(), &shown, "must be a standard resource for containers");
+            }
             match amount(value) {
                 Some(number) if number.is_negative() => {
                     cx.invalid(key, &shown(value).into(), "must be greater than or equal to 0");
@@ -34,12 +39,16 @@ pub fn validate(resources: &Value, field: &str, cx: &mut Context) {
     }
 }
 
+fn is_container_resource(name: &str) -> bool {
+    matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
+}
+
 fn shown(quantity: &Value) -> String {
     quantity.as_str().map_or_else(|| quantity.to_string(), str::to_string)
 }
 
 /// The quantity in a field, if it is one.
-fn amount(value: &Value) -> Option<Quantity> {
+pub fn amount(value: &Value) -> Option<Quantity> {
     match value {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),

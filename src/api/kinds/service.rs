@@ -81,6 +81,17 @@ impl Kind for Service {
             let why = if kind == "NodePort" { "may not be set to 'None' for NodePort services" } else { why };
             cx.invalid("spec.clusterIPs[0]".into(), &spec["clusterIP"], why);
         }
+        for (i, ip) in list(spec, &["clusterIPs"]).iter().enumerate() {
+            if ip != "None" && ip.as_str().is_none_or(|ip| ip.parse::<std::net::IpAddr>().is_err()) {
+                let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+                cx.invalid(format!("spec.clusterIPs[{i}]"), ip, why);
+            }
+        }
+        if !has_node_ports(kind) && !text(spec, &["externalTrafficPolicy"]).is_empty() {
+            let why = "may only be set for externally-accessible services";
+            cx.invalid("spec.externalTrafficPolicy".into(), &spec["externalTrafficPolicy"], why);
+        }
+        cx.one_of("spec.externalTrafficPolicy".into(), &spec["externalTrafficPolicy"], &["Cluster", "Local"]);
         ports(spec, kind, &mut cx);
         metadata::labels(&spec["selector"], "spec.selector", &mut cx.errors);
         for (i, ip) in list(spec, &["externalIPs"]).iter().enumerate() {

@@ -1,10 +1,12 @@
 //! Kinds that need little: one row of facts each.
 
 mod cells;
+mod checks;
 mod defaults;
 
 use super::names::NameRule;
 use super::{Column, Deletion, Kind, table};
+use crate::api::error::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -14,6 +16,8 @@ pub struct Simple {
     columns: &'static str,
     row: Option<fn(&Value, Timestamp) -> Vec<Value>>,
     default: Option<fn(&mut Value)>,
+    validate: Option<fn(&Value) -> Vec<FieldError>>,
+    validate_update: Option<fn(&Value, &Value) -> Vec<FieldError>>,
     status: bool,
     generation: bool,
     create_on_update: bool,
@@ -26,6 +30,8 @@ const PLAIN: Simple = Simple {
     columns: "",
     row: None,
     default: None,
+    validate: None,
+    validate_update: None,
     status: false,
     generation: false,
     create_on_update: false,
@@ -38,6 +44,14 @@ impl Kind for Simple {
         if let Some(default) = self.default {
             default(object);
         }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        self.validate.map(|validate| validate(object)).unwrap_or_default()
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        self.validate_update.map(|validate| validate(new, old)).unwrap_or_default()
     }
 
     fn has_status(&self) -> bool {
@@ -80,20 +94,71 @@ pub fn of(group: &str, kind: &str) -> Simple {
     match group {
         "" => core(kind),
         "apps" => apps(kind),
-        "rbac.authorization.k8s.io" => Simple {
+        "rbac.authorization.k8s.io" => access(kind),
+        "networking.k8s.io" => networking(kind),
+        "storage.k8s.io" => storage(kind),
+        _ => other(group, kind),
+    }
+}
+
+fn access(kind: &str) -> Simple {
+    if !kind.ends_with("Binding") {
+        return Simple {
             create_on_update: true,
             path_segment_names: true,
-            columns: if kind.ends_with("Binding") {
-                "Name:string:name, Role:string, Age:string, Users:string:1, Groups:string:1, ServiceAccounts:string:1"
-            } else {
-                ""
-            },
-            row: kind.ends_with("Binding").then_some(cells::binding),
-            default: kind.ends_with("Binding").then_some(defaults::binding),
+            validate: Some(checks::access::role),
+            ..PLAIN
+        };
+    }
+    Simple {
+        create_on_update: true,
+        path_segment_names: true,
+        columns: "Name:string:name, Role:string, Age:string, Users:string:1, Groups:string:1, ServiceAccounts:string:1",
+        row: Some(cells::binding),
+        default: Some(defaults::binding),
+        validate: Some(checks::access::binding),
+        validate_update: Some(checks::access::binding_update),
+        ..PLAIN
+    }
+}
+
+fn networking(kind: &str) -> Simple {
+    match kind {
+        "Ingress" => Simple {
+            columns: "Name:string:name, Class:string, Hosts:string, Address:string, Ports:string, Age:string",
+            row: Some(cells::more::ingress),
+            validate: Some(checks::networking::ingress),
+            generation: true,
+            status: true,
             ..PLAIN
         },
-        "storage.k8s.io" => Simple { returns_object: true, ..PLAIN },
-        _ => other(group, kind),
+        "IngressClass" => Simple {
+            columns: "Name:string:name, Controller:string, Parameters:string, Age:string",
+            row: Some(cells::more::ingress_class),
+            generation: true,
+            ..PLAIN
+        },
+        "NetworkPolicy" => Simple {
+            columns: "Name:string:name, Pod-Selector:string, Age:string",
+            row: Some(cells::more::network_policy),
+            default: Some(defaults::network_policy),
+            generation: true,
+            ..PLAIN
+        },
+        _ => PLAIN,
+    }
+}
+
+fn storage(kind: &str) -> Simple {
+    match kind {
+        "StorageClass" => Simple {
+            columns: "Name:string:name, Provisioner:string, ReclaimPolicy:string, VolumeBindingMode:string, AllowVolumeExpansion:string, Age:string",
+            row: Some(cells::more::storage_class),
+            default: Some(defaults::storage_class),
+            returns_object: true,
+            ..PLAIN
+        },
+        _ => Simple { returns_object: true, ..PLAIN },
     }
 }
 
@@ -109,6 +174,8 @@ fn core(kind: &str) -> Simple {
             columns: "Name:string:name, Status:string, Volume:string, Capacity:string, Access Modes:string, StorageClass:string, VolumeAttributesClass:string, Age:string, VolumeMode:string:1",
             row: Some(cells::claim),
             default: Some(defaults::claim),
+            validate: Some(checks::volumes::claim),
+            validate_update: Some(checks::volumes::claim_update),
             status: true,
             returns_object: true,
             ..PLAIN
@@ -117,6 +184,7 @@ fn core(kind: &str) -> Simple {
             columns: "Name:string:name, Capacity:string, Access Modes:string, Reclaim Policy:string, Status:string, Claim:string, StorageClass:string, VolumeAttributesClass:string, Reason:string, Age:string, VolumeMode:string:1",
             row: Some(cells::volume),
             default: Some(defaults::volume),
+            validate: Some(checks::volumes::volume),
             status: true,
             returns_object: true,
             ..PLAIN
@@ -139,11 +207,17 @@ fn core(kind: &str) -> Simple {
         "ResourceQuota" => Simple {
             columns: "Name:string:name, Request:string, Limit:string, Age:string",
             row: Some(cells::quota),
+            validate: Some(checks::quotas::resource_quota),
             status: true,
             returns_object: true,
             ..PLAIN
         },
-        "LimitRange" => Simple { create_on_update: true, ..PLAIN },
+        "LimitRange" => Simple {
+            create_on_update: true,
+            default: Some(defaults::limit_range),
+            validate: Some(checks::quotas::limit_range),
+            ..PLAIN
+        },
         _ => PLAIN,
     }
 }
@@ -154,6 +228,8 @@ fn apps(kind: &str) -> Simple {
             columns: "Name:string:name, Ready:string, Age:string, Containers:string:1, Images:string:1",
             row: Some(cells::stateful_set),
             default: Some(defaults::stateful_set),
+            validate: Some(checks::workloads::stateful_set),
+            validate_update: Some(checks::workloads::stateful_set_update),
             status: true,
             generation: true,
             ..PLAIN
@@ -162,6 +238,8 @@ fn apps(kind: &str) -> Simple {
             columns: "Name:string:name, Desired:integer, Current:integer, Ready:integer, Up-to-date:integer, Available:integer, Node Selector:string, Age:string, Containers:string:1, Images:string:1, Selector:string:1",
             row: Some(cells::daemon_set),
             default: Some(defaults::daemon_set),
+            validate: Some(checks::workloads::daemon_set),
+            validate_update: Some(checks::workloads::daemon_set_update),
             status: true,
             generation: true,
             ..PLAIN
@@ -181,6 +259,7 @@ fn other(group: &str, kind: &str) -> Simple {
             columns: "Name:string:name, Schedule:string, Timezone:string, Suspend:boolean, Active:integer, Last Schedule:string, Age:string, Containers:string:1, Images:string:1, Selector:string:1",
             row: Some(cells::cron_job),
             default: Some(defaults::cron_job),
+            validate: Some(checks::workloads::cron_job),
             status: true,
             generation: true,
             ..PLAIN
@@ -188,13 +267,19 @@ fn other(group: &str, kind: &str) -> Simple {
         ("policy", "PodDisruptionBudget") => Simple {
             columns: "Name:string:name, Min Available:string, Max Unavailable:string, Allowed Disruptions:integer, Age:string",
             row: Some(cells::disruption_budget),
+            validate: Some(checks::quotas::disruption_budget),
             status: true,
             generation: true,
             ..PLAIN
         },
-        ("networking.k8s.io", "NetworkPolicy") => Simple { generation: true, ..PLAIN },
-        ("networking.k8s.io", "Ingress") => Simple { generation: true, status: true, ..PLAIN },
-        ("autoscaling", _) => Simple { status: true, ..PLAIN },
+        ("autoscaling", _) => Simple {
+            columns: "Name:string:name, Reference:string, Targets:string, MinPods:string, MaxPods:string, Replicas:string, Age:string",
+            row: Some(cells::more::autoscaler),
+            default: Some(defaults::autoscaler),
+            validate: Some(checks::networking::autoscaler),
+            status: true,
+            ..PLAIN
+        },
         ("node.k8s.io", "RuntimeClass") => Simple {
             columns: "Name:string:name, Handler:string, Age:string",
             row: Some(cells::runtime_class),

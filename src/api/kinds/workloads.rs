@@ -15,17 +15,15 @@ pub fn validate_counts(spec: &Value, fields: &[&str], cx: &mut Context) {
 }
 
 /// A workload whose pods never end: restartPolicy is Always, without a deadline.
-pub fn validate_endless(spec: &Value, cx: &mut Context) {
+pub fn validate_endless(spec: &Value, kind: &str, cx: &mut Context) {
     let pod = &spec["template"]["spec"];
     let policy = &pod["restartPolicy"];
     if policy != "Always" {
         cx.errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
     }
     if !pod["activeDeadlineSeconds"].is_null() {
-        cx.errors.push(FieldError::forbidden(
-            "spec.template.spec.activeDeadlineSeconds",
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
-        ));
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        cx.errors.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", &why));
     }
 }
 

@@ -115,6 +115,7 @@ impl Row {
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// In discovery order: groups, then plurals.
@@ -147,8 +148,15 @@ pub(super) const ROWS: &[Row] = &[
     row(AUTHORIZATION, "selfsubjectaccessreviews", "SelfSubjectAccessReview", &[]).cluster().verbs(Verbs::Create),
     row(AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubjectRulesReview", &[]).cluster().verbs(Verbs::Create),
     row(AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview", &[]).cluster().verbs(Verbs::Create),
+    Row {
+        version: "v2",
+        ..row("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", &["hpa"]).in_all().with(STATUS)
+    },
     row("batch", "cronjobs", "CronJob", &["cj"]).in_all().with(STATUS),
     row("batch", "jobs", "Job", &[]).in_all().with(STATUS),
+    row(NETWORKING, "ingressclasses", "IngressClass", &[]).cluster(),
+    row(NETWORKING, "ingresses", "Ingress", &["ing"]).with(STATUS),
+    row(NETWORKING, "networkpolicies", "NetworkPolicy", &["netpol"]),
     row("policy", "poddisruptionbudgets", "PodDisruptionBudget", &["pdb"]).with(STATUS),
     row(RBAC, "clusterrolebindings", "ClusterRoleBinding", &[]).cluster(),
     row(RBAC, "clusterroles", "ClusterRole", &[]).cluster(),
@@ -158,6 +166,7 @@ pub(super) const ROWS: &[Row] = &[
         .cluster()
         .in_category(&["api-extensions"])
         .with(STATUS),
+    row("storage.k8s.io", "storageclasses", "StorageClass", &["sc"]).cluster(),
     row("scheduling.k8s.io", "priorityclasses", "PriorityClass", &["pc"]).cluster(),
     row("coordination.k8s.io", "leases", "Lease", &[]),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),

@@ -152,12 +152,12 @@ impl Table {
             return self.find("io.k8s.apimachinery.pkg.apis.meta.v1", kind);
         }
         let group = group.split('.').next().unwrap_or_default();
-        let found = match group {
-            "" => self.find("io.k8s.api.core.v1", kind),
-            "apiextensions" => self.find("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", kind),
-            group => self.find(&format!("io.k8s.api.{group}.v1"), kind),
-        }?;
-        (version == "v1" && self.types[found].typed).then_some(found)
+        let package = match group {
+            "" => format!("io.k8s.api.core.{version}"),
+            "apiextensions" => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}"),
+            group => format!("io.k8s.api.{group}.{version}"),
+        };
+        self.find(&package, kind).filter(|found| self.types[*found].typed)
     }
 }
 

@@ -50,6 +50,12 @@ impl Cidr {
     }
 }
 
+impl std::fmt::Display for Cidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", Ipv4Addr::from(self.base), self.prefix)
+    }
+}
+
 impl Default for Cidr {
     fn default() -> Self {
         Self { base: u32::from(Ipv4Addr::new(10, 96, 0, 0)), prefix: 16 }
@@ -143,11 +149,15 @@ fn address(writer: &Writer<'_>, service: &mut Value, old: Option<&Value>, taken:
         asked => {
             let known = old.is_some_and(|old| old["spec"]["clusterIP"] == asked);
             let inside = asked.parse::<Ipv4Addr>().is_ok_and(|address| cidr.contains(address));
+            if asked.parse::<Ipv4Addr>().is_err() {
+                // Validation says what is wrong with it.
+                return;
+            }
             let why = match (known, inside, taken.addresses.contains(asked)) {
                 (true, ..) => None,
-                (_, false, _) => {
-                    Some(format!("failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range"))
-                }
+                (_, false, _) => Some(format!(
+                    "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid IPs is {cidr}"
+                )),
                 (_, _, true) => Some(format!("failed to allocate IP {asked}: provided IP is already allocated")),
                 _ => None,
             };

@@ -137,6 +137,10 @@ fn value_source(variable: &Value, field: &str, cx: &mut Context) {
                     cx.required(format!("{field}.{kind}.{part}"), "");
                 }
             }
+            let key = text(source, &[kind, "key"]);
+            if !key.is_empty() {
+                cx.names(&format!("{field}.{kind}.key"), &source[kind]["key"], names::config_key(key));
+            }
         }
     }
     if has(source, "fieldRef") {
@@ -156,15 +160,28 @@ fn field_reference(reference: &Value, field: &str, cx: &mut Context) {
         "status.podIP",
         "status.podIPs",
     ];
+    // Fields of a pod that exist, but that no variable can have.
+    const OTHERS: &[&str] = &[
+        "metadata.annotations",
+        "metadata.labels",
+        "spec.hostNetwork",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "status.nominatedNodeName",
+        "status.phase",
+    ];
     let path = text(reference, &["fieldPath"]);
+    let field = format!("{field}.fieldPath");
+    let keyed = path
+        .split_once("['")
+        .is_some_and(|(map, rest)| matches!(map, "metadata.labels" | "metadata.annotations") && rest.ends_with("']"));
     if path.is_empty() {
-        cx.required(format!("{field}.fieldPath"), "");
-    } else if let Some((map, _)) = path.split_once('[') {
-        if !matches!(map, "metadata.labels" | "metadata.annotations") || !path.ends_with(']') {
-            cx.invalid(format!("{field}.fieldPath"), &path.into(), "error converting fieldPath");
-        }
-    } else if !FIELDS.contains(&path) {
-        cx.errors.push(FieldError::not_supported(format!("{field}.fieldPath"), &path.into(), FIELDS));
+        cx.required(field, "");
+    } else if OTHERS.contains(&path) {
+        cx.errors.push(FieldError::not_supported(field, &path.into(), FIELDS));
+    } else if !keyed && !FIELDS.contains(&path) {
+        let why = format!("error converting fieldPath: field label not supported: {path}");
+        cx.invalid(field, &path.into(), &why);
     }
 }
 

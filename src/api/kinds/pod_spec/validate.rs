@@ -1,6 +1,6 @@
 //! Validation of a pod spec and of a workload's pod template, with Kubernetes' texts.
 
-use super::{containers, volumes};
+use super::{containers, placement, security, volumes};
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{at, integer, list, text};
 use crate::api::kinds::{labels, metadata, names};
@@ -88,6 +88,11 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
     }
     metadata::labels(&spec["nodeSelector"], &field("nodeSelector"), &mut cx.errors);
     tolerations(spec, path, cx);
+    placement::validate(&spec["affinity"], &field("affinity"), cx);
+    security::validate(spec, path, cx);
+    for (i, server) in list(spec, &["dnsConfig", "nameservers"]).iter().enumerate() {
+        ip_address(server, field(&format!("dnsConfig.nameservers[{i}]")), cx);
+    }
     aliases(spec, path, cx);
     pull_secrets(spec, path, cx);
     topology(spec, path, cx);
@@ -122,13 +127,15 @@ fn tolerations(spec: &Value, path: &str, cx: &mut Context) {
     }
 }
 
+fn ip_address(value: &Value, field: String, cx: &mut Context) {
+    if value.as_str().is_none_or(|text| text.parse::<std::net::IpAddr>().is_err()) {
+        cx.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    }
+}
+
 fn aliases(spec: &Value, path: &str, cx: &mut Context) {
     for (i, alias) in list(spec, &["hostAliases"]).iter().enumerate() {
-        let ip = text(alias, &["ip"]);
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            cx.invalid(format!("{path}.hostAliases[{i}].ip"), &ip.into(), why);
-        }
+        ip_address(&text(alias, &["ip"]).into(), format!("{path}.hostAliases[{i}].ip"), cx);
         for (j, name) in list(alias, &["hostnames"]).iter().enumerate() {
             let wrong = names::subdomain(name.as_str().unwrap_or_default());
             cx.names(&format!("{path}.hostAliases[{i}].hostnames[{j}]"), name, wrong);
@@ -157,8 +164,8 @@ fn topology(spec: &Value, path: &str, cx: &mut Context) {
 }
 
 /// Everything wrong with a workload's `spec.template`, and with how `spec.selector` (a label
-/// selector) chooses it.
-pub fn validate_template(spec: &Value, cx: &mut Context) {
+/// selector) chooses it. `kind` as the text about an empty selector names it.
+pub fn validate_template(spec: &Value, kind: &str, cx: &mut Context) {
     let template = &spec["template"];
     let selector = &spec["selector"];
     if selector.is_null() {
@@ -166,12 +173,13 @@ pub fn validate_template(spec: &Value, cx: &mut Context) {
     } else {
         labels::validate_selector(selector, "spec.selector", &mut cx.errors);
         if labels::is_empty(selector) {
-            cx.invalid("spec.selector".into(), selector, "empty selector is invalid for deployment");
-        } else if !labels::matches(selector, &template["metadata"]["labels"]) {
-            let found = at(template, &["metadata", "labels"]);
-            let shown = if found.is_null() { &Value::Object(Default::default()) } else { found };
-            cx.invalid("spec.template.metadata.labels".into(), shown, "`selector` does not match template `labels`");
+            cx.invalid("spec.selector".into(), selector, &format!("empty selector is invalid for {kind}"));
         }
+    }
+    // A selector that is missing chooses nothing.
+    if selector.is_null() || !labels::matches(selector, &template["metadata"]["labels"]) {
+        let found = at(template, &["metadata", "labels"]);
+        cx.invalid("spec.template.metadata.labels".into(), found, "`selector` does not match template `labels`");
     }
     validate_template_body(template, cx);
 }

@@ -118,3 +118,42 @@ pub fn binding(object: &mut Value) {
         }
     }
 }
+
+pub fn network_policy(object: &mut Value) {
+    let egress = object["spec"]["egress"].as_array().is_some_and(|rules| !rules.is_empty());
+    let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+    if let Some(spec) = spec(object) {
+        put(spec, "policyTypes", types);
+    }
+}
+
+pub fn storage_class(object: &mut Value) {
+    if let Some(class) = object.as_object_mut() {
+        put_text(class, "reclaimPolicy", "Delete");
+        put_text(class, "volumeBindingMode", "Immediate");
+    }
+}
+
+/// Without metrics, an autoscaler aims at 80 % of the requested CPU.
+pub fn autoscaler(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    put(spec, "minReplicas", 1);
+    let target = json!({"type": "Utilization", "averageUtilization": 80});
+    put(spec, "metrics", json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+}
+
+/// Defaults of containers: the limit is the maximum, the request the limit, else the minimum.
+pub fn limit_range(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    for limit in items(spec, "limits") {
+        if limit.get("type").is_none_or(|kind| kind != "Container") {
+            continue;
+        }
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+            let known = limit.get(from).and_then(Value::as_object).cloned().unwrap_or_default();
+            if let Some(defaults) = (!known.is_empty()).then(|| ensure(limit, to)).flatten() {
+                known.into_iter().for_each(|(name, amount)| put(defaults, &name, amount));
+            }
+        }
+    }
+}

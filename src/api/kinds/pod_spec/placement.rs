@@ -1,0 +1,88 @@
+//! Validation of a pod's affinity.
+
+use super::validate::Context;
+use crate::api::kinds::json::{integer, list, text};
+use crate::api::kinds::{labels, names};
+use serde_json::Value;
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+pub fn validate(affinity: &Value, field: &str, cx: &mut Context) {
+    nodes(&affinity["nodeAffinity"], &format!("{field}.nodeAffinity"), cx);
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let (pods, field) = (&affinity[kind], format!("{field}.{kind}"));
+        for (i, term) in list(pods, &[REQUIRED]).iter().enumerate() {
+            pod_term(term, &format!("{field}.{REQUIRED}[{i}]"), cx);
+        }
+        for (i, preferred) in list(pods, &[PREFERRED]).iter().enumerate() {
+            let field = format!("{field}.{PREFERRED}[{i}]");
+            weight(preferred, &field, cx);
+            pod_term(&preferred["podAffinityTerm"], &format!("{field}.podAffinityTerm"), cx);
+        }
+    }
+}
+
+fn weight(preferred: &Value, field: &str, cx: &mut Context) {
+    let weight = integer(preferred, &["weight"]).unwrap_or(0);
+    if !(1..=100).contains(&weight) {
+        cx.invalid(format!("{field}.weight"), &weight.into(), "must be in the range 1-100");
+    }
+}
+
+fn nodes(affinity: &Value, field: &str, cx: &mut Context) {
+    let required = &affinity[REQUIRED];
+    if !required.is_null() {
+        let field = format!("{field}.{REQUIRED}.nodeSelectorTerms");
+        let terms = list(required, &["nodeSelectorTerms"]);
+        if terms.is_empty() {
+            cx.required(field.clone(), "must have at least one node selector term");
+        }
+        for (i, term) in terms.iter().enumerate() {
+            node_term(term, &format!("{field}[{i}]"), cx);
+        }
+    }
+    for (i, preferred) in list(affinity, &[PREFERRED]).iter().enumerate() {
+        let field = format!("{field}.{PREFERRED}[{i}]");
+        weight(preferred, &field, cx);
+        node_term(&preferred["preference"], &format!("{field}.preference"), cx);
+    }
+}
+
+fn node_term(term: &Value, field: &str, cx: &mut Context) {
+    for (i, requirement) in list(term, &["matchExpressions"]).iter().enumerate() {
+        let field = format!("{field}.matchExpressions[{i}]");
+        let values = list(requirement, &["values"]);
+        match text(requirement, &["operator"]) {
+            "In" | "NotIn" if values.is_empty() => {
+                cx.required(format!("{field}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                cx.errors.push(crate::api::error::FieldError::forbidden(format!("{field}.values"), why));
+            }
+            "Gt" | "Lt" if values.len() != 1 => {
+                let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                cx.required(format!("{field}.values"), why);
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+            _ => cx.invalid(format!("{field}.operator"), &requirement["operator"], "not a valid selector operator"),
+        }
+        let wrong = names::qualified(text(requirement, &["key"]));
+        cx.names(&format!("{field}.key"), &requirement["key"], wrong);
+    }
+}
+
+fn pod_term(term: &Value, field: &str, cx: &mut Context) {
+    if !term["labelSelector"].is_null() {
+        labels::validate_selector(&term["labelSelector"], &format!("{field}.labelSelector"), &mut cx.errors);
+    }
+    for (i, namespace) in list(term, &["namespaces"]).iter().enumerate() {
+        let wrong = names::label(namespace.as_str().unwrap_or_default());
+        cx.names(&format!("{field}.namespaces[{i}]"), namespace, wrong);
+    }
+    match text(term, &["topologyKey"]) {
+        "" => cx.required(format!("{field}.topologyKey"), "can not be empty"),
+        key => cx.names(&format!("{field}.topologyKey"), &term["topologyKey"], names::qualified(key)),
+    }
+}

@@ -1,0 +1,52 @@
+//! Validation of security contexts, the pod's and its containers'.
+
+use super::validate::Context;
+use crate::api::kinds::json::{integer, list, text};
+use serde_json::Value;
+
+pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
+    let context = &spec["securityContext"];
+    let field = format!("{path}.securityContext");
+    ids(context, &["fsGroup", "runAsUser", "runAsGroup"], &field, cx);
+    for (i, group) in list(context, &["supplementalGroups"]).iter().enumerate() {
+        id(group, format!("{field}.supplementalGroups[{i}]"), cx);
+    }
+    for kind in ["containers", "initContainers", "ephemeralContainers"] {
+        for (i, container) in list(spec, &[kind]).iter().enumerate() {
+            self::container(&container["securityContext"], &format!("{path}.{kind}[{i}].securityContext"), cx);
+        }
+    }
+}
+
+fn container(context: &Value, field: &str, cx: &mut Context) {
+    ids(context, &["runAsUser", "runAsGroup"], field, cx);
+    cx.one_of(format!("{field}.procMount"), &context["procMount"], &["Default", "Unmasked"]);
+    if context["allowPrivilegeEscalation"] == Value::Bool(false) {
+        if context["privileged"] == Value::Bool(true) {
+            let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+            cx.invalid(field.into(), context, why);
+        }
+        let added = list(context, &["capabilities", "add"]);
+        if added.iter().any(|capability| capability == "CAP_SYS_ADMIN") {
+            let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            cx.invalid(field.into(), context, why);
+        }
+    }
+    let profile = &context["seccompProfile"];
+    if !profile.is_null() && text(profile, &["type"]) == "Localhost" && text(profile, &["localhostProfile"]).is_empty()
+    {
+        cx.required(format!("{field}.seccompProfile.localhostProfile"), "must be set when seccomp type is Localhost");
+    }
+}
+
+fn ids(context: &Value, names: &[&str], field: &str, cx: &mut Context) {
+    for name in names {
+        id(&context[*name], format!("{field}.{name}"), cx);
+    }
+}
+
+fn id(value: &Value, field: String, cx: &mut Context) {
+    if integer(value, &[]).is_some_and(|id| !(0..=i64::from(i32::MAX)).contains(&id)) {
+        cx.invalid(field, value, "must be between 0 and 2147483647, inclusive");
+    }
+}

@@ -1,0 +1,7 @@
+//! Validation of kinds without a file of their own.
+
+pub mod access;
+pub mod networking;
+pub mod quotas;
+pub mod volumes;
+pub mod workloads;

@@ -1,0 +1,168 @@
+//! StatefulSets, DaemonSets, CronJobs.
+
+use crate::api::error::FieldError;
+use crate::api::kinds::json::text;
+use crate::api::kinds::pod_spec::{self, Context};
+use crate::api::kinds::{Kind, job, workloads};
+use crate::base::cron::Schedule;
+use serde_json::{Value, json};
+
+pub fn stateful_set(object: &Value) -> Vec<FieldError> {
+    let spec = &object["spec"];
+    let mut cx = Context::new();
+    let policy = text(spec, &["podManagementPolicy"]);
+    if !matches!(policy, "OrderedReady" | "Parallel") {
+        cx.invalid("spec.podManagementPolicy".into(), &policy.into(), "must be 'OrderedReady' or 'Parallel'");
+    }
+    let strategy = &spec["updateStrategy"];
+    match text(strategy, &["type"]) {
+        "RollingUpdate" => cx.at_least(
+            "spec.updateStrategy.rollingUpdate.partition".into(),
+            &strategy["rollingUpdate"]["partition"],
+            0,
+        ),
+        "OnDelete" if !strategy["rollingUpdate"].is_null() => cx.invalid(
+            "spec.updateStrategy.rollingUpdate".into(),
+            &strategy["rollingUpdate"],
+            "only allowed for updateStrategy 'RollingUpdate'",
+        ),
+        "OnDelete" => {}
+        _ => cx.invalid("spec.updateStrategy".into(), strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+    }
+    workloads::validate_counts(spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"], &mut cx);
+    pod_spec::validate_template(spec, "statefulset", &mut cx);
+    workloads::validate_endless(spec, "StatefulSet", &mut cx);
+    cx.errors
+}
+
+pub fn stateful_set_update(new: &Value, old: &Value) -> Vec<FieldError> {
+    const CHANGEABLE: &[&str] = &[
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    let fixed = |object: &Value| -> Value {
+        let fields = object["spec"].as_object().into_iter().flatten();
+        let mut kept: serde_json::Map<String, Value> = fields
+            .filter(|(name, value)| !CHANGEABLE.contains(&name.as_str()) && !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        // The status of a claim template is nobody's.
+        for claim in kept.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten() {
+            claim.as_object_mut().map(|claim| claim.remove("status"));
+        }
+        kept.into()
+    };
+    if fixed(new) == fixed(old) {
+        return Vec::new();
+    }
+    let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    vec![FieldError::forbidden("spec", why)]
+}
+
+pub fn daemon_set(object: &Value) -> Vec<FieldError> {
+    let spec = &object["spec"];
+    let mut cx = Context::new();
+    pod_spec::validate_template(spec, "daemonset", &mut cx);
+    workloads::validate_endless(spec, "DaemonSet", &mut cx);
+    workloads::validate_counts(spec, &["minReadySeconds", "revisionHistoryLimit"], &mut cx);
+    let strategy = &spec["updateStrategy"];
+    cx.one_of("spec.updateStrategy".into(), &strategy["type"], &["RollingUpdate", "OnDelete"]);
+    let rolling = &strategy["rollingUpdate"];
+    if strategy["type"] == "RollingUpdate" {
+        for name in ["maxUnavailable", "maxSurge"] {
+            let field = format!("spec.updateStrategy.rollingUpdate.{name}");
+            workloads::validate_int_or_percent(&rolling[name], &field, &mut cx);
+        }
+        match (workloads::is_zero(&rolling["maxUnavailable"]), workloads::is_zero(&rolling["maxSurge"])) {
+            (false, false) => cx.invalid(
+                "spec.updateStrategy.rollingUpdate.maxSurge".into(),
+                &rolling["maxSurge"],
+                "may not be set when maxUnavailable is non-zero",
+            ),
+            (true, true) => {
+                cx.required("spec.updateStrategy.rollingUpdate.maxUnavailable".into(), "cannot be 0 when maxSurge is 0")
+            }
+            _ => {}
+        }
+    }
+    cx.errors
+}
+
+pub fn daemon_set_update(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    workloads::immutable(new, old, &["spec", "selector"], &mut errors);
+    errors
+}
+
+/// The jobs' names get eleven characters more.
+const NAME_LIMIT: usize = 52;
+
+pub fn cron_job(object: &Value) -> Vec<FieldError> {
+    let spec = &object["spec"];
+    let mut cx = Context::new();
+    let name = text(object, &["metadata", "name"]);
+    if name.len() > NAME_LIMIT {
+        cx.invalid("metadata.name".into(), &name.into(), &format!("must be no more than {NAME_LIMIT} characters"));
+    }
+    schedule(text(spec, &["schedule"]), &mut cx);
+    time_zone(&spec["timeZone"], &mut cx);
+    let counts = ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
+    workloads::validate_counts(spec, &counts, &mut cx);
+    cx.one_of("spec.concurrencyPolicy".into(), &spec["concurrencyPolicy"], &["Allow", "Forbid", "Replace"]);
+    let template = &spec["jobTemplate"];
+    if !template["spec"]["manualSelector"].is_null() || !template["spec"]["selector"].is_null() {
+        for field in ["manualSelector", "selector"].iter().filter(|field| !template["spec"][**field].is_null()) {
+            let value = &template["spec"][*field];
+            let error = match *field {
+                "selector" => {
+                    FieldError::invalid("spec.jobTemplate.spec.selector", value, "`selector` will be auto-generated")
+                }
+                _ => FieldError::not_supported("spec.jobTemplate.spec.manualSelector", value, &["nil", "false"]),
+            };
+            cx.errors.push(error);
+        }
+    }
+    // What a job made from the template would be refused for.
+    let mut made = json!({"spec": template["spec"]});
+    job::Job.default(&mut made);
+    let wrong = job::Job.validate_unselected(&made).into_iter().map(|error| match error.field.strip_prefix("spec.") {
+        Some(rest) => FieldError { field: format!("spec.jobTemplate.spec.{rest}"), ..error },
+        None => error,
+    });
+    cx.errors.extend(wrong);
+    cx.errors
+}
+
+fn schedule(given: &str, cx: &mut Context) {
+    let field = || "spec.schedule".to_string();
+    if given.is_empty() {
+        return cx.required(field(), "");
+    }
+    // A schedule with its own zone is read without it.
+    let zoned = given.contains("TZ");
+    let plain = if zoned { given.split_once(' ').map_or("", |(_, rest)| rest) } else { given };
+    if let Err(why) = Schedule::parse(plain.trim()) {
+        cx.invalid(field(), &given.into(), &why);
+    }
+    if zoned {
+        cx.invalid(field(), &given.into(), "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    }
+}
+
+fn time_zone(zone: &Value, cx: &mut Context) {
+    let Some(name) = zone.as_str() else { return };
+    let why = match name {
+        "" => "timeZone must be nil or non-empty string".to_string(),
+        name if name.eq_ignore_ascii_case("local") => {
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones".into()
+        }
+        name if jiff::tz::TimeZone::get(name).is_err() => format!("unknown time zone {name}"),
+        _ => return,
+    };
+    cx.invalid("spec.timeZone".into(), zone, &why);
+}
