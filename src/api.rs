@@ -5,12 +5,14 @@
 
 pub mod cel;
 pub mod changeset;
+pub mod disruption;
 pub mod error;
 pub mod jsonpath;
 pub mod kinds;
 pub mod meta;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod registry;
 pub mod schema;
 pub mod selector;

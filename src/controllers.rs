@@ -8,18 +8,22 @@
 pub mod claim;
 pub mod definitions;
 pub mod deployment;
+pub mod disruption;
 pub mod endpointslice;
 pub mod freshness;
 pub mod garbage_collector;
 pub mod job;
+pub mod kubernetes_service;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod objects;
 pub mod pod_gc;
 pub mod pods;
 pub mod replicaset;
+pub mod resource_quota;
 #[cfg(test)]
 mod rig;
+pub mod root_ca;
 pub mod service_account;
 pub mod write;
 
@@ -45,7 +49,7 @@ impl Default for Timing {
     }
 }
 
-/// Runs all controllers; returns when `ctx.shutdown` is cancelled and work under way is finished.
+/// Runs all controllers that need nothing but the API; returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context, timing: Timing) {
     let mut running = JoinSet::new();
     running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
@@ -58,6 +62,8 @@ pub async fn run(ctx: Context, timing: Timing) {
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
     running.spawn(job::run(ctx.clone(), WORKERS));
+    running.spawn(disruption::run(ctx.clone(), 1));
+    running.spawn(resource_quota::run(ctx.clone(), 1));
     while running.join_next().await.is_some() {}
 }
 

@@ -1,20 +1,24 @@
 //! What is decided about a write beyond its own kind: its namespace exists, its service account,
-//! priority, tolerations, addresses.
+//! priority, tolerations, addresses, limits. Quotas come last: when all else is decided.
 
 pub mod definitions;
+pub mod limits;
 pub mod namespaces;
 pub mod pods;
+pub mod quotas;
 pub mod services;
 
 use super::resources::Writer;
 use crate::api::error::{ApiError, FieldError};
-use crate::store::Precondition;
+use crate::store::{Precondition, Write};
 use serde_json::Value;
 
 /// What admission adds to a write.
 #[derive(Default)]
 pub struct Admitted {
     pub preconditions: Vec<Precondition>,
+    /// Writes of other objects that belong to it.
+    pub also: Vec<Write>,
     pub warnings: Vec<String>,
 }
 
@@ -23,7 +27,11 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
     let mut admitted = Admitted::default();
     namespaces::admit(writer, &mut admitted)?;
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
-        ("", "pods") => pods::admit(writer, object)?,
+        ("", "pods") => {
+            pods::admit(writer, object)?;
+            limits::admit(writer, object)?;
+        }
+        ("", "persistentvolumeclaims") => limits::admit(writer, object)?,
         ("", "services") => services::allocate(writer, object, None)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
         (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),

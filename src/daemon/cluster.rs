@@ -8,10 +8,11 @@ use super::supervise::Supervisor;
 use super::{credentials, hosts};
 use crate::api::registry::Registry;
 use crate::apiserver::auth::pki::{Pki, PkiError};
-use crate::apiserver::{self, ApiServer, Config, Tokens, User};
+use crate::apiserver::{self, ApiServer, Cidr, Config, Tokens, User};
 use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::client::{self, Context};
+use crate::controllers::{kubernetes_service, root_ca};
 use crate::gitops::sync::engine::{self, Settings};
 use crate::kubelet::Kubelets;
 use crate::kubelet::runtime::RuntimeError;
@@ -108,7 +109,9 @@ impl Cluster {
         };
         // The API answers while slow hosts are still being connected.
         if let (Some(listener), Some(pki)) = (listener, pki) {
-            cluster.serve(api, listener, pki)?;
+            let certificate = pki.ca.clone();
+            let address = cluster.serve(api, listener, pki)?;
+            cluster.publish(address, certificate);
         }
         if options.mode != Mode::ReadOnly {
             cluster.start_parts(&options, &streams, &ids, registry).await?;
@@ -162,13 +165,23 @@ impl Cluster {
         Ok(())
     }
 
-    fn serve(&mut self, api: Arc<ApiServer>, listener: TcpListener, pki: Pki) -> Result<(), StartError> {
+    /// Keeps what pods find the API server by.
+    fn publish(&mut self, address: SocketAddr, certificate: String) {
+        let context = self.context.clone();
+        self.supervisor.keep("root-ca", String::new(), move || root_ca::run(context.clone(), certificate.clone()));
+        let (context, cluster_ip) = (self.context.clone(), Cidr::default().first());
+        self.supervisor.keep("kubernetes-service", String::new(), move || {
+            kubernetes_service::run(context.clone(), address, cluster_ip)
+        });
+    }
+
+    fn serve(&mut self, api: Arc<ApiServer>, listener: TcpListener, pki: Pki) -> Result<SocketAddr, StartError> {
         let address = listener.local_addr()?;
         credentials::write_kubeconfig(&self.paths, address, &pki)?;
         self.address = Some(address);
         let serving = self.serving.clone();
         tokio::spawn(async move { api.serve(listener, pki.tls, serving.cancelled_owned()).await });
-        Ok(())
+        Ok(address)
     }
 
     /// A client with every right, without the network.

@@ -8,6 +8,7 @@ use crate::api::changeset::ChangeSet;
 use crate::api::error::{ApiError, Details, FieldError};
 use crate::api::schema::decode::{Encoding, FieldValidation};
 use crate::apiserver::ApiServer;
+use crate::apiserver::admission::quotas;
 use crate::apiserver::patch::PatchType;
 use crate::apiserver::resources::codec::{self, Payload};
 use crate::apiserver::resources::delete::{self, DeleteOptions};
@@ -51,8 +52,11 @@ impl Ask<'_> {
         options: &WriteOptions,
         mut prepare: impl FnMut(&Writer<'_>) -> Result<Prepared, ApiError> + Send,
     ) -> Result<Done, ApiError> {
+        // Addresses are handed out one at a time.
         let addresses = self.resource.plural == "services" && self.resource.group.is_empty();
-        let _lock = if addresses { Some(self.server.allocation.lock().await) } else { None };
+        // So are shares of a quota: creates that compete for them would mostly be done again.
+        let shared = addresses || self.parts.method == Method::POST && quotas::any(&*self.server.store, at.namespace);
+        let _lock = if shared { Some(self.server.allocation.lock().await) } else { None };
         let prepare = |view: &dyn View| prepare(&Writer { server: self.server, view, at, options });
         self.server.perform(at, options.dry_run, prepare).await
     }

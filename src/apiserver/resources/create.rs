@@ -48,6 +48,7 @@ impl<'a> Writer<'a> {
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), &name, &errors));
         }
+        admission::quotas::admit(&here, &object, &mut admitted)?;
         // An intent that owns nothing (a bare namespace) leaves no entry: without one, the next apply
         // would take the object for one from before the first apply, and write.
         if track || object["metadata"]["managedFields"].is_null() {
@@ -56,6 +57,7 @@ impl<'a> Writer<'a> {
         admitted.warnings.extend(at.resource.rules.warnings(&object));
         let mut prepared = Prepared::new(key, Effect::Create(Packed::new(at.resource, &object)));
         prepared.preconditions = admitted.preconditions;
+        prepared.also = admitted.also;
         prepared.warnings = admitted.warnings;
         Ok(prepared)
     }

@@ -1,0 +1,269 @@
+//! What objects use of a namespace's ResourceQuotas. Pure: admission asks it before an object is
+//! made, the controller when objects have changed or gone.
+
+use super::kinds::resources::{amount, qos_class};
+use super::quantity::{Format, Quantity};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Amounts by resource name, e.g. `requests.cpu`.
+pub type Usage = BTreeMap<String, Quantity>;
+
+fn one() -> Quantity {
+    Quantity::units(1, Format::DecimalSi)
+}
+
+/// The amounts of a `hard` or `used` map.
+pub fn amounts(map: &Value) -> Usage {
+    let fields = map.as_object().into_iter().flatten();
+    fields.filter_map(|(name, value)| Some((name.clone(), amount(value)?))).collect()
+}
+
+/// `map` as it is stored.
+pub fn to_value(usage: &Usage) -> Value {
+    usage
+        .iter()
+        .map(|(name, amount)| (name.clone(), Value::from(amount.to_string())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Adds `more` to `total`.
+pub fn add(total: &mut Usage, more: &Usage) {
+    for (name, amount) in more {
+        let sum = total.get(name).map_or(*amount, |before| before.plus(*amount));
+        total.insert(name.clone(), sum);
+    }
+}
+
+/// The collections that a quota of these resources counts: group and plural.
+pub fn counted(hard: &Usage) -> BTreeSet<(String, String)> {
+    let core = |plural: &str| (String::new(), plural.to_string());
+    let mut found = BTreeSet::new();
+    for name in hard.keys() {
+        if let Some(counted) = name.strip_prefix("count/") {
+            let (plural, group) = counted.split_once('.').unwrap_or((counted, ""));
+            found.insert((group.to_string(), plural.to_string()));
+        } else if name.ends_with("requests.storage") || name.contains("persistentvolumeclaims") {
+            found.insert(core("persistentvolumeclaims"));
+        } else if name.starts_with("services") {
+            found.insert(core("services"));
+        } else if matches!(name.as_str(), "configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas") {
+            found.insert(core(name));
+        } else {
+            found.insert(core("pods"));
+        }
+    }
+    found
+}
+
+/// What one object uses, of any quota.
+pub fn usage(group: &str, plural: &str, object: &Value) -> Usage {
+    let qualified = if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") };
+    let mut usage = Usage::from([(format!("count/{qualified}"), one())]);
+    match (group, plural) {
+        ("", "pods") => pod(object, &mut usage),
+        ("", "services") => service(&object["spec"], &mut usage),
+        ("", "persistentvolumeclaims") => claim(&object["spec"], &mut usage),
+        ("", "configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas") => {
+            usage.insert(plural.to_string(), one());
+        }
+        _ => {}
+    }
+    usage
+}
+
+fn is_finished(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+fn pod(pod: &Value, usage: &mut Usage) {
+    if is_finished(pod) {
+        return;
+    }
+    usage.insert("pods".into(), one());
+    let spec = &pod["spec"];
+    for (kind, prefix) in [("requests", "requests."), ("limits", "limits.")] {
+        for (name, total) in totals(spec, kind) {
+            usage.insert(format!("{prefix}{name}"), total);
+            if kind == "requests" && matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
+                usage.insert(name, total);
+            }
+        }
+    }
+}
+
+/// What a pod asks for at most at any time: its containers and sidecars together, or one of its init
+/// containers with the sidecars started before it; and its overhead.
+pub fn totals(spec: &Value, kind: &str) -> Usage {
+    let of = |container: &Value| amounts(&container["resources"][kind]);
+    let list = |name: &str| spec[name].as_array().cloned().unwrap_or_default();
+    let (mut running, mut sidecars, mut peak) = (Usage::new(), Usage::new(), Usage::new());
+    list("containers").iter().for_each(|container| add(&mut running, &of(container)));
+    for container in list("initContainers") {
+        let mut now = of(&container);
+        if container["restartPolicy"] == "Always" {
+            add(&mut running, &now);
+            add(&mut sidecars, &now);
+            now = sidecars.clone();
+        } else {
+            add(&mut now, &sidecars);
+        }
+        raise(&mut peak, &now);
+    }
+    raise(&mut running, &peak);
+    if !running.is_empty() {
+        add(&mut running, &amounts(&spec["overhead"]));
+    }
+    running
+}
+
+fn raise(total: &mut Usage, other: &Usage) {
+    for (name, amount) in other {
+        let entry = total.entry(name.clone()).or_insert(*amount);
+        if *amount > *entry {
+            *entry = *amount;
+        }
+    }
+}
+
+fn service(spec: &Value, usage: &mut Usage) {
+    usage.insert("services".into(), one());
+    let kind = spec["type"].as_str().unwrap_or_default();
+    if kind == "LoadBalancer" {
+        usage.insert("services.loadbalancers".into(), one());
+    }
+    let bare = spec["allocateLoadBalancerNodePorts"] == Value::Bool(false);
+    if kind == "NodePort" || (kind == "LoadBalancer" && !bare) {
+        let ports = spec["ports"].as_array().map_or(0, Vec::len);
+        let ports = i64::try_from(ports).unwrap_or(i64::MAX);
+        usage.insert("services.nodeports".into(), Quantity::units(ports, Format::DecimalSi));
+    }
+}
+
+fn claim(spec: &Value, usage: &mut Usage) {
+    usage.insert("persistentvolumeclaims".into(), one());
+    let asked = amount(&spec["resources"]["requests"]["storage"]);
+    let class = spec["storageClassName"].as_str().filter(|class| !class.is_empty());
+    if let Some(class) = class {
+        usage.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), one());
+    }
+    let Some(asked) = asked else { return };
+    usage.insert("requests.storage".into(), asked);
+    if let Some(class) = class {
+        usage.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), asked);
+    }
+}
+
+/// Whether a quota's scopes include an object. Scopes speak of pods only.
+pub fn covers(quota: &Value, group: &str, plural: &str, object: &Value) -> bool {
+    let scopes = quota["spec"]["scopes"].as_array().into_iter().flatten();
+    let selected = quota["spec"]["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
+    if (group, plural) != ("", "pods") {
+        return scopes.count() == 0 && selected.count() == 0;
+    }
+    scopes.into_iter().all(|scope| in_scope(scope.as_str().unwrap_or_default(), object))
+        && selected.into_iter().all(|wanted| {
+            let scope = wanted["scopeName"].as_str().unwrap_or_default();
+            if scope != "PriorityClass" {
+                return in_scope(scope, object);
+            }
+            let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default();
+            let listed = wanted["values"].as_array().is_some_and(|values| values.iter().any(|value| value == class));
+            match wanted["operator"].as_str().unwrap_or_default() {
+                "In" => listed,
+                "NotIn" => !listed,
+                "DoesNotExist" => class.is_empty(),
+                _ => !class.is_empty(),
+            }
+        })
+}
+
+fn in_scope(scope: &str, pod: &Value) -> bool {
+    let ends = pod["spec"]["activeDeadlineSeconds"].is_number();
+    let best_effort = qos_class(&pod["spec"]) == "BestEffort";
+    match scope {
+        "Terminating" => ends,
+        "NotTerminating" => !ends,
+        "BestEffort" => best_effort,
+        "NotBestEffort" => !best_effort,
+        "PriorityClass" => !pod["spec"]["priorityClassName"].as_str().unwrap_or_default().is_empty(),
+        _ => false,
+    }
+}
+
+/// The resources that a quota limits and that some container of the pod does not set, with the
+/// containers' names: such pods cannot be counted and are refused.
+pub fn unset(hard: &Usage, pod: &Value) -> BTreeMap<String, Vec<String>> {
+    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in hard.keys() {
+        let (kind, resource) = match name.split_once('.') {
+            Some(("requests", resource)) if resource != "storage" => ("requests", resource),
+            Some(("limits", resource)) => ("limits", resource),
+            None if matches!(name.as_str(), "cpu" | "memory") => ("requests", name.as_str()),
+            _ => continue,
+        };
+        if !matches!(resource, "cpu" | "memory") {
+            continue;
+        }
+        for list in ["containers", "initContainers"] {
+            for container in pod["spec"][list].as_array().into_iter().flatten() {
+                if amount(&container["resources"][kind][resource]).is_none() {
+                    let container = container["name"].as_str().unwrap_or_default().to_string();
+                    missing.entry(name.clone()).or_default().push(container);
+                }
+            }
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(usage: &Usage) -> Value {
+        to_value(usage)
+    }
+
+    #[test]
+    fn pods_count_what_they_ask_for_until_they_end() {
+        let mut pod = json!({"spec": {
+            "initContainers": [{"resources": {"requests": {"cpu": "3"}}}],
+            "containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2"}}},
+                {"resources": {"requests": {"cpu": "500m"}}}]}});
+        assert_eq!(
+            shown(&usage("", "pods", &pod)),
+            json!({"count/pods": "1", "pods": "1", "requests.cpu": "3", "cpu": "3", "requests.memory": "1Gi",
+                "memory": "1Gi", "limits.cpu": "2"})
+        );
+        pod["status"]["phase"] = "Succeeded".into();
+        assert_eq!(shown(&usage("", "pods", &pod)), json!({"count/pods": "1"}));
+    }
+
+    #[test]
+    fn scopes_choose_pods() {
+        let quota = json!({"spec": {"scopes": ["BestEffort", "NotTerminating"]}});
+        let pod = json!({"spec": {"containers": [{}]}});
+        assert!(covers(&quota, "", "pods", &pod));
+        assert!(!covers(&quota, "", "configmaps", &json!({})));
+        let asking = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}});
+        assert!(!covers(&quota, "", "pods", &asking));
+    }
+
+    #[test]
+    fn other_objects_are_counted_by_name() {
+        let hard = amounts(&json!({"count/jobs.batch": 1, "requests.cpu": 1, "services.nodeports": 1}));
+        let all: Vec<_> = counted(&hard).into_iter().map(|(group, plural)| format!("{group}/{plural}")).collect();
+        assert_eq!(all, ["/pods", "/services", "batch/jobs"]);
+        let service = json!({"spec": {"type": "NodePort", "ports": [{}, {}]}});
+        assert_eq!(
+            shown(&usage("", "services", &service)),
+            json!({"count/services": "1", "services": "1", "services.nodeports": "2"})
+        );
+        let missing =
+            unset(&amounts(&json!({"limits.cpu": 1, "pods": 1})), &json!({"spec": {"containers": [{"name": "c"}]}}));
+        assert_eq!(missing, BTreeMap::from([("limits.cpu".to_string(), vec!["c".to_string()])]));
+    }
+}

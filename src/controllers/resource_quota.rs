@@ -1,0 +1,162 @@
+//! Keeps the status of ResourceQuotas: what is used of what is allowed.
+//!
+//! Admission adds to `used` what it lets in; this controller counts anew when pods have ended, when
+//! objects are gone, and when the limits change. A write that admission has overtaken is refused by
+//! its resourceVersion and made again.
+
+use super::{pods, write};
+use crate::api::quota::{self, Usage};
+use crate::client::{Change, Context, Informer, WorkQueue, raw, run_workers};
+use http::Method;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Objects without an informer here are counted this often.
+const RECOUNT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    namespace: Arc<str>,
+    name: Arc<str>,
+}
+
+struct Controller {
+    client: kube::Client,
+    quotas: Informer<ResourceQuota>,
+}
+
+/// Runs until shutdown.
+pub async fn run(ctx: Context, workers: usize) {
+    let queue = WorkQueue::<Key>::new();
+    let controller = Arc::new(Controller { client: ctx.client.clone(), quotas: ctx.informers.of() });
+    let to = queue.clone();
+    controller.quotas.subscribe(Box::new(move |change| {
+        if !matches!(change, Change::Deleted(_)) {
+            to.add(key(change.object()));
+        }
+    }));
+    let (to, quotas) = (queue.clone(), controller.quotas.clone());
+    ctx.informers.of::<Pod>().subscribe(Box::new(move |change| {
+        let ended = match change {
+            Change::Added(_) => false,
+            Change::Updated { old, new } => pods::is_finished(new) && !pods::is_finished(old),
+            Change::Deleted(_) => true,
+        };
+        if ended {
+            wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
+        }
+    }));
+    let (to, quotas) = (queue.clone(), controller.quotas.clone());
+    ctx.informers.of::<Service>().subscribe(Box::new(move |change| {
+        if !matches!(change, Change::Added(_)) {
+            wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
+        }
+    }));
+    let work = run_workers(queue.clone(), workers, move |key| {
+        let controller = controller.clone();
+        async move { controller.sync(&key).await }
+    });
+    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+}
+
+fn key(quota: &ResourceQuota) -> Key {
+    Key { namespace: quota.namespace().unwrap_or_default().into(), name: quota.name_any().into() }
+}
+
+fn wake(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<Key>, namespace: &str) {
+    quotas.list_namespace(namespace).iter().for_each(|quota| queue.add(key(quota)));
+}
+
+impl Controller {
+    async fn sync(&self, key: &Key) -> Result<Option<Duration>, kube::Error> {
+        let Some(quota) = self.quotas.get(&key.namespace, &key.name) else { return Ok(None) };
+        let value = serde_json::to_value(&*quota).map_err(kube::Error::SerdeError)?;
+        let hard = quota::amounts(&value["spec"]["hard"]);
+        let used = self.count(&key.namespace, &value, &hard).await?;
+        let told = &value["status"];
+        if quota::amounts(&told["hard"]) != hard || quota::amounts(&told["used"]) != used {
+            let mut status = json!({"hard": quota::to_value(&hard), "used": quota::to_value(&used)});
+            for field in ["hard", "used"] {
+                for name in told[field].as_object().into_iter().flatten().map(|(name, _)| name) {
+                    if !hard.contains_key(name) {
+                        status[field][name] = Value::Null;
+                    }
+                }
+            }
+            match write::patch(&self.client, &*quota, "/status", json!({ "status": status })).await {
+                Err(error) if raw::is_not_found(&error) => return Ok(None),
+                // Admission was faster; its change comes by, but may be seen already.
+                Err(error) if raw::is_conflict(&error) => return Ok(Some(Duration::from_millis(50))),
+                outcome => drop(outcome?),
+            }
+        }
+        let informed = quota::counted(&hard).iter().all(|(_, plural)| matches!(plural.as_str(), "pods" | "services"));
+        Ok((!informed).then_some(RECOUNT))
+    }
+
+    async fn count(&self, namespace: &str, quota: &Value, hard: &Usage) -> Result<Usage, kube::Error> {
+        let mut used: Usage = hard.keys().map(|name| (name.clone(), Default::default())).collect();
+        for (group, plural) in quota::counted(hard) {
+            for object in self.list(&group, &plural, namespace).await? {
+                if quota::covers(quota, &group, &plural, &object) {
+                    let usage = quota::usage(&group, &plural, &object).into_iter();
+                    quota::add(&mut used, &usage.filter(|(name, _)| hard.contains_key(name)).collect());
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    /// All objects of a collection; none if there is no such collection.
+    async fn list(&self, group: &str, plural: &str, namespace: &str) -> Result<Vec<Value>, kube::Error> {
+        let root = match group {
+            "" => "/api/v1".to_string(),
+            group => match raw::request(&self.client, Method::GET, &format!("/apis/{group}"), None).await {
+                Err(error) if raw::is_not_found(&error) => return Ok(Vec::new()),
+                found => {
+                    let found: Value = serde_json::from_slice(&found?).map_err(kube::Error::SerdeError)?;
+                    format!("/apis/{}", found["preferredVersion"]["groupVersion"].as_str().unwrap_or_default())
+                }
+            },
+        };
+        match raw::request(&self.client, Method::GET, &format!("{root}/namespaces/{namespace}/{plural}"), None).await {
+            Err(error) if raw::is_not_found(&error) => Ok(Vec::new()),
+            body => {
+                let mut list: Value = serde_json::from_slice(&body?).map_err(kube::Error::SerdeError)?;
+                match list["items"].take() {
+                    Value::Array(items) => Ok(items),
+                    _ => Ok(Vec::new()),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::rig::Rig;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_follows_the_objects() {
+        let rig = Rig::new().await;
+        let root = "/api/v1/namespaces/default";
+        let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "2", "count/configmaps": "5"}}});
+        rig.post(&format!("{root}/resourcequotas"), quota).await;
+        rig.spawn(run(rig.ctx.clone(), 1));
+        let path = format!("{root}/resourcequotas/q");
+        rig.until(&path, |quota| quota["status"]["used"]["pods"] == "0").await;
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        rig.post(&format!("{root}/pods"), pod).await;
+        assert_eq!(rig.get(&path).await["status"]["used"]["pods"], "1", "admission counts at once");
+        rig.post(&format!("{root}/configmaps"), json!({"metadata": {"name": "c"}})).await;
+        assert_eq!(rig.get(&path).await["status"]["used"]["count/configmaps"], "1");
+        rig.delete(&format!("{root}/pods/p")).await;
+        rig.until(&path, |quota| quota["status"]["used"]["pods"] == "0").await;
+        rig.delete(&format!("{root}/configmaps/c")).await;
+        rig.until(&path, |quota| quota["status"]["used"]["count/configmaps"] == "0").await;
+    }
+}
