@@ -15,7 +15,7 @@ pub use admission::services::Cidr;
 pub use auth::{Tokens, User};
 pub use http::body::Body;
 pub use resources::object::extract;
-pub use streams::{ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
+pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
 
 use crate::api::registry::Registry;
 use crate::base::clock::Clock;

@@ -1,4 +1,4 @@
-//! The seam to the kubelets: logs, exec and attach of a pod's containers.
+//! The seam to the kubelets: logs, exec and attach of a pod's containers, connections to its ports.
 //!
 //! The API server checks the pod and speaks the wire protocol; what runs the containers implements
 //! [`PodStreams`] and is injected.
@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
 /// Which part of a container's log to send, and how.
@@ -62,6 +63,11 @@ pub struct ExecSession {
     pub exit: oneshot::Receiver<Result<i32, String>>,
 }
 
+/// A connection to a port of a pod.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
 /// Reaches the kubelet of a pod's node.
 #[async_trait]
 pub trait PodStreams: Send + Sync + 'static {
@@ -74,6 +80,10 @@ pub trait PodStreams: Send + Sync + 'static {
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, ApiError>;
     async fn exec(&self, node: &str, pod: &Value, options: ExecOptions) -> Result<ExecSession, ApiError>;
     async fn attach(&self, node: &str, pod: &Value, options: ExecOptions) -> Result<ExecSession, ApiError>;
+    /// Connects to a port of the pod. The error's message is for people.
+    async fn connect(&self, node: &str, _pod: &Value, _port: u16) -> Result<Box<dyn Connection>, ApiError> {
+        Err(ApiError::new(503, "ServiceUnavailable", format!("nothing reaches the pods of node {node:?} from here")))
+    }
 }
 
 /// For servers without kubelets (plans, tests): every stream answers 503.

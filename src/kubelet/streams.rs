@@ -1,7 +1,9 @@
-//! Logs, exec and attach of a node's containers, for the API server.
+//! Logs, exec, attach and port-forward of a node's pods, for the API server.
+
+mod forward;
 
 use crate::api::error::ApiError;
-use crate::apiserver::{self, ExecOptions, ExecSession, LogOptions, PodStreams};
+use crate::apiserver::{self, Connection, ExecOptions, ExecSession, LogOptions, PodStreams};
 use crate::kubelet::runtime::{self, ContainerRuntime, ContainerStatus, LogLine, RuntimeError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -202,5 +204,10 @@ impl PodStreams for HostStreams {
             stderr: options.stderr,
         };
         runtime.attach(&id, &wanted).await.map(hand_over).map_err(|error| internal(&error))
+    }
+
+    async fn connect(&self, node: &str, pod: &Value, port: u16) -> Result<Box<dyn Connection>, ApiError> {
+        self.runtime(node)?;
+        forward::connect(pod, port).await
     }
 }

@@ -1,8 +1,10 @@
-//! Logs, exec and attach: which container is meant, and on which node it runs. The checks and texts
+//! Logs, exec, attach and port-forward: which container is meant, and on which node it runs. The checks and texts
 //! are those of Kubernetes' pod registry; the bytes come from [`crate::apiserver::PodStreams`].
 
+mod forward;
 mod logs;
 mod session;
+mod spdy;
 mod websocket;
 
 use super::body::Body;
@@ -21,20 +23,20 @@ impl Ask<'_> {
         Ok(parse(&*self.at().get(&self.server.view())?))
     }
 
-    /// `exec` and `attach`: everything that can be refused is refused before the connection becomes a
+    /// `exec`, `attach` and `portforward`: everything that can be refused is refused before the connection becomes a
     /// WebSocket; what the kubelet says afterwards travels on the error channel.
     pub(super) fn connect(&self) -> Result<Response<Body>, ApiError> {
         let pod = self.pod()?;
         let what = self.path.subresource;
         let attach = match what {
-            "portforward" => return Err(no_port_forward()),
+            "portforward" => return self.forward(pod),
             other => other == "attach",
         };
         let options = self.exec_options(&pod, attach)?;
         let Some(node) = node(&pod).map(str::to_string) else {
             return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", self.path.name)));
         };
-        let handshake = Handshake::read(self.parts, what)?;
+        let handshake = Handshake::read(self.parts, what, &websocket::PROTOCOLS)?;
         let response = handshake.response();
         let request = Request { options: options.clone(), attach, closes: handshake.protocol == Some(websocket::V5) };
         let streams = self.server.streams.clone();
@@ -72,11 +74,6 @@ impl Ask<'_> {
         }
         Ok(options)
     }
-}
-
-fn no_port_forward() -> ApiError {
-    let message = "port-forward is not supported yet: reach the pod at its IP from its host, or through a Service";
-    ApiError::new(501, "NotImplemented", message)
 }
 
 /// The node that a pod is bound to.

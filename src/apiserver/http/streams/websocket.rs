@@ -1,4 +1,4 @@
-//! The WebSocket handshake of exec and attach: which subprotocol, and the 101.
+//! The WebSocket handshake of exec, attach and port-forward: which subprotocol, and the 101.
 
 use super::super::body::Body;
 use crate::api::error::ApiError;
@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Lets the client end one channel, and so its input.
 pub const V5: &str = "v5.channel.k8s.io";
-const PROTOCOLS: [&str; 2] = [V5, "v4.channel.k8s.io"];
+/// What exec and attach speak.
+pub const PROTOCOLS: [&str; 2] = [V5, "v4.channel.k8s.io"];
 
 /// A handshake that will succeed.
 pub struct Handshake {
@@ -25,12 +26,13 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    pub fn read(parts: &Parts, what: &str) -> Result<Self, ApiError> {
+    /// `protocols`: those that this server speaks here.
+    pub fn read(parts: &Parts, what: &str, protocols: &[&'static str]) -> Result<Self, ApiError> {
         let headers = &parts.headers;
-        let wanted = tokens(headers, &UPGRADE);
-        if wanted.iter().any(|name| name.to_ascii_lowercase().starts_with("spdy/")) {
+        if wants_spdy(headers) {
             return Err(no_spdy(what));
         }
+        let wanted = tokens(headers, &UPGRADE);
         if !wanted.iter().any(|name| name.eq_ignore_ascii_case("websocket")) {
             return Err(ApiError::bad_request("Upgrade request required"));
         }
@@ -41,7 +43,7 @@ impl Handshake {
         let key = key.ok_or_else(|| ApiError::bad_request("the WebSocket handshake lacks its key"))?;
         let upgrade = parts.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded"))?;
-        let protocol = choose(&tokens(headers, &SEC_WEBSOCKET_PROTOCOL))?;
+        let protocol = choose(&tokens(headers, &SEC_WEBSOCKET_PROTOCOL), protocols)?;
         Ok(Self { upgrade, protocol, accept: derive_accept_key(key.as_bytes()) })
     }
 
@@ -61,6 +63,11 @@ impl Handshake {
     }
 }
 
+/// Whether a client asks for SPDY rather than WebSockets.
+pub fn wants_spdy(headers: &HeaderMap) -> bool {
+    tokens(headers, &UPGRADE).iter().any(|name| name.to_ascii_lowercase().starts_with("spdy/"))
+}
+
 fn no_spdy(what: &str) -> ApiError {
     let message = format!(
         "{what} over SPDY/3.1 is not supported: use a client that speaks WebSockets (kubectl 1.31 or newer, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true)"
@@ -75,13 +82,13 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
 }
 
 /// The first of the client's protocols that this server speaks.
-fn choose(offered: &[&str]) -> Result<Option<&'static str>, ApiError> {
-    let known = |name: &&str| PROTOCOLS.into_iter().find(|protocol| protocol == name);
+fn choose(offered: &[&str], protocols: &[&'static str]) -> Result<Option<&'static str>, ApiError> {
+    let known = |name: &&str| protocols.iter().copied().find(|protocol| protocol == name);
     match offered.iter().find_map(known) {
         None if !offered.is_empty() => Err(ApiError::bad_request(format!(
             "requested protocol(s) are not supported: [{}]; supports [{}]",
             offered.join(" "),
-            PROTOCOLS.join(" ")
+            protocols.join(" ")
         ))),
         found => Ok(found),
     }
@@ -94,9 +101,9 @@ mod tests {
 
     #[test]
     fn the_clients_order_decides() {
-        assert_eq!(choose(&[]).unwrap(), None);
-        assert_eq!(choose(&["v4.channel.k8s.io", V5]).unwrap(), Some("v4.channel.k8s.io"));
-        assert_eq!(choose(&["v9.channel.k8s.io", V5]).unwrap(), Some(V5));
-        assert_eq!(choose(&["chat"]).unwrap_err().code, 400);
+        assert_eq!(choose(&[], &PROTOCOLS).unwrap(), None);
+        assert_eq!(choose(&["v4.channel.k8s.io", V5], &PROTOCOLS).unwrap(), Some("v4.channel.k8s.io"));
+        assert_eq!(choose(&["v9.channel.k8s.io", V5], &PROTOCOLS).unwrap(), Some(V5));
+        assert_eq!(choose(&["chat"], &PROTOCOLS).unwrap_err().code, 400);
     }
 }
