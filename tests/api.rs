@@ -3,14 +3,25 @@
 
 #[path = "api/custom.rs"]
 mod custom;
+#[path = "api/accounts.rs"]
+mod accounts;
+#[path = "api/forward.rs"]
+mod forward;
+#[path = "api/limits.rs"]
+mod limits;
 #[path = "api/raw.rs"]
 mod raw;
+#[path = "api/validation.rs"]
+mod validation;
+#[path = "api/versions.rs"]
+mod versions;
 #[path = "api/workloads.rs"]
 mod workloads;
 
 use selkie::api::registry::Registry;
 use selkie::apiserver::auth::pki::Pki;
-use selkie::apiserver::{ApiServer, Config, Tokens, User};
+use selkie::apiserver::{ApiServer, Config, NoStreams, PodStreams, Tokens, User};
+use selkie::store::Store;
 use selkie::store::memory::Memory;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -24,6 +35,7 @@ struct Server {
     address: String,
     token: String,
     api: Arc<ApiServer>,
+    store: Arc<dyn Store>,
     stop: CancellationToken,
 }
 
@@ -40,32 +52,42 @@ struct Output {
 
 impl Server {
     async fn start() -> Self {
+        Self::with(Arc::new(NoStreams)).await
+    }
+
+    async fn with(streams: Arc<dyn PodStreams>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::load_or_create(directory.path(), &[]).unwrap();
-        let tokens = Tokens::new([(pki.token.clone(), User::master("admin"))]);
+        let store: Arc<dyn Store> = Memory::new();
         let config = Config {
-            tokens,
+            tokens: Tokens::new([(pki.token.clone(), User::master("admin"))]),
             account_keys: Some(pki.account_keys.clone()),
-            ..Config::new(Memory::new(), Arc::new(Registry::builtin()))
+            streams,
+            ..Config::new(store.clone(), Arc::new(Registry::builtin()))
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let api = ApiServer::new(config);
         tokio::spawn(api.clone().serve(listener, pki.tls, stop.clone().cancelled_owned()));
-        let server = Self { directory, address, token: pki.token, api, stop };
+        let server = Self { directory, address, token: pki.token, api, store, stop };
         server.ok(&["create", "namespace", "default"], "");
         server
     }
 
-    fn kubectl(&self, arguments: &[&str], input: &str) -> Output {
+    /// kubectl as the administrator; later flags override.
+    fn command(&self, arguments: &[&str]) -> Command {
         let ca: PathBuf = self.directory.path().join("pki/ca.crt");
-        let mut child = Command::new("kubectl")
-            .env("HOME", self.directory.path())
-            .env_remove("KUBECONFIG")
-            .args(["--server", &self.address, "--token", &self.token, "--certificate-authority"])
-            .arg(ca)
-            .args(arguments)
+        let mut command = Command::new("kubectl");
+        command.env("HOME", self.directory.path()).env_remove("KUBECONFIG");
+        command.args(["--server", &self.address, "--token", &self.token, "--certificate-authority"]).arg(ca);
+        command.args(arguments);
+        command
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

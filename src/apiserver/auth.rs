@@ -1,13 +1,13 @@
 //! Who is asking, and may they: bearer tokens, client certificates and in-process users.
 //!
-//! Authorization knows three rules: members of `system:masters` may everything, everybody who is
-//! known may discover the API and ask about themselves, strangers may read the public documents.
-//! Role bindings are stored and served but not evaluated.
+//! Members of `system:masters` may everything, everybody who is known may discover the API and ask about
+//! themselves, strangers may read the public documents; the rest is granted by [`rbac`].
 
 pub mod accounts;
 pub mod certificates;
 pub mod identity;
 pub mod pki;
+pub mod rbac;
 
 use super::http::path::Route;
 use crate::api::error::{ApiError, Details};
@@ -16,10 +16,13 @@ use std::sync::Arc;
 
 /// The group that may everything.
 pub const MASTERS: &str = "system:masters";
+/// The group of roles and their bindings.
+const GROUP_RBAC: &str = "rbac.authorization.k8s.io";
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 const ANONYMOUS: &str = "system:anonymous";
-const SELF_REVIEWS: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
+/// What everybody who is known may create.
+pub const SELF_REVIEWS: [&str; 3] = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"];
 /// What everybody who is known may read, and all below it.
 pub const DOCUMENTS: [&str; 7] = ["/api", "/apis", "/healthz", "/livez", "/openapi", "/readyz", "/version"];
 
@@ -85,7 +88,7 @@ pub fn unauthorized() -> ApiError {
 }
 
 /// What a request wants to do, in the words of authorization.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes<'a> {
     pub verb: &'a str,
     pub group: &'a str,
@@ -97,8 +100,8 @@ pub struct Attributes<'a> {
     pub path: &'a str,
 }
 
-/// Whether `user` may; the error is the 403 to answer.
-pub fn authorize(user: &User, asked: &Attributes<'_>) -> Result<(), ApiError> {
+/// Whether `user` may without any role; the error is the 403 to answer.
+fn authorize(user: &User, asked: &Attributes<'_>) -> Result<(), ApiError> {
     let known = user.groups.iter().any(|group| group == AUTHENTICATED);
     if user.is_master() || known && is_basic(asked) { Ok(()) } else { Err(forbidden(user, asked)) }
 }

@@ -19,6 +19,7 @@ mod tokens;
 mod verbs;
 mod watch;
 mod write;
+mod yaml;
 
 use super::auth::{self, Attributes};
 use super::{ApiServer, User};
@@ -27,7 +28,7 @@ use body::Body;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use path::{ResourcePath, Route};
 use query::Query;
 use respond::Style;
@@ -51,8 +52,10 @@ impl ApiServer {
         let route = path::parse(&decoded);
         let style = style(&parts);
         let verb = verbs::name(&parts, &route);
+        let head = parts.method == Method::HEAD;
         let answer = self.route(user, &route, parts, body).await;
         let response = answer.unwrap_or_else(|error| respond::error(&error, style));
+        let response = if head { respond::headers_only(response) } else { response };
         let resource = if let Route::Resource(path) = &route { path.resource } else { "" };
         // Strangers must not be able to invent label values.
         let resource = if response.status() == StatusCode::NOT_FOUND { "" } else { resource };
@@ -97,7 +100,7 @@ impl ApiServer {
         match route {
             Route::Resource(path) => {
                 let verb = verbs::name(&parts, route);
-                auth::authorize(user, &attributes(verb, path))?;
+                self.authorize(user, &attributes(verb, path))?;
                 self.resource(user, path, parts, body).await
             }
             Route::Unknown => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
@@ -105,7 +108,7 @@ impl ApiServer {
                 let verb = parts.method.as_str().to_ascii_lowercase();
                 let asked = Attributes { verb: &verb, path: parts.uri.path(), ..Attributes::default() };
                 if !auth::is_public(route) {
-                    auth::authorize(user, &asked)?;
+                    self.authorize(user, &asked)?;
                 }
                 self.document(route, &parts)
             }

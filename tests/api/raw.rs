@@ -9,7 +9,7 @@ const APPLY: &str = "application/apply-patch+yaml";
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Code and body (`Null` unless it is JSON) of a request with the administrator's token.
-async fn ask(
+pub async fn ask(
     server: &Server,
     method: &str,
     path: &str,
@@ -29,7 +29,7 @@ async fn ask(
     (code, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-async fn refused(server: &Server, request: (&str, &str), media: &str, body: &str, code: u16, message: &str) {
+pub async fn refused(server: &Server, request: (&str, &str), media: &str, body: &str, code: u16, message: &str) {
     let (found, status) = ask(server, request.0, request.1, &[("Content-Type", media)], body).await;
     let text = status["message"].as_str().unwrap_or_default();
     assert!(found == code && text.contains(message), "{request:?} {body}: {found} {text:?} lacks {message:?}");

@@ -73,8 +73,7 @@ impl AccountKeys {
     /// The compact form of a token with these claims; `None` if the machine has no randomness.
     pub fn sign(&self, claims: &Claims) -> Option<String> {
         let header = json!({"alg": "ES256", "kid": self.id});
-        let text =
-            format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(serde_json::to_vec(claims).ok()?));
+        let text = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(serde_json::to_vec(claims).ok()?));
         let signature = self.pair.sign(&self.random, text.as_bytes()).ok()?;
         Some(format!("{text}.{}", BASE64.encode(signature.as_ref())))
     }
@@ -119,7 +118,16 @@ mod tests {
 
     fn claims() -> Claims {
         let bound = Bound { namespace: "n".into(), ..Bound::default() };
-        Claims { aud: vec![ISSUER.into()], exp: 2, iat: 1, iss: ISSUER.into(), jti: "j".into(), bound, nbf: 1, sub: "s".into() }
+        Claims {
+            aud: vec![ISSUER.into()],
+            exp: 2,
+            iat: 1,
+            iss: ISSUER.into(),
+            jti: "j".into(),
+            bound,
+            nbf: 1,
+            sub: "s".into(),
+        }
     }
 
     #[test]
@@ -133,7 +141,10 @@ mod tests {
         assert_eq!(keys.verify(&parts.join(".")), None);
         let unsigned = format!("{}.{}.", BASE64.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap());
         assert_eq!(keys.verify(&unsigned), None);
-        assert_eq!(AccountKeys::new(&rcgen::KeyPair::generate().unwrap().serialize_der()).unwrap().verify(&token), None);
+        assert_eq!(
+            AccountKeys::new(&rcgen::KeyPair::generate().unwrap().serialize_der()).unwrap().verify(&token),
+            None
+        );
         assert_eq!(keys.verify("not a token"), None);
     }
 }

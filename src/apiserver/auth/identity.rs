@@ -37,7 +37,10 @@ fn account_groups(namespace: &str) -> Vec<String> {
 
 impl ApiServer {
     /// The user behind a request; `None` for a stranger. Credentials that name nobody are a 401.
-    pub(in crate::apiserver) fn authenticate<B>(&self, request: &http::Request<B>) -> Result<Option<Arc<User>>, ApiError> {
+    pub(in crate::apiserver) fn authenticate<B>(
+        &self,
+        request: &http::Request<B>,
+    ) -> Result<Option<Arc<User>>, ApiError> {
         if let Some(Peer(user)) = request.extensions().get::<Peer>() {
             return Ok(Some(user.clone()));
         }
@@ -82,8 +85,28 @@ impl ApiServer {
     /// Whom a request acts as: its user, or whoever its `Impersonate-*` headers name.
     pub(in crate::apiserver) fn acting(&self, user: Arc<User>, headers: &HeaderMap) -> Result<Arc<User>, ApiError> {
         let Some(wanted) = impersonated(headers)? else { return Ok(user) };
-        let attempt = Attributes { verb: "impersonate", resource: "users", name: &wanted.name, ..Attributes::default() };
-        super::authorize(&user, &attempt)?;
+        let attempt = Attributes { verb: "impersonate", ..Attributes::default() };
+        let account = wanted.name.strip_prefix(ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
+        match account {
+            Some((namespace, name)) => {
+                self.authorize(&user, &Attributes { resource: "serviceaccounts", namespace, name, ..attempt })?;
+            }
+            None => self.authorize(&user, &Attributes { resource: "users", name: &wanted.name, ..attempt })?,
+        }
+        let given = headers.get_all("Impersonate-Group").iter().filter_map(|group| group.to_str().ok());
+        for name in given {
+            self.authorize(&user, &Attributes { resource: "groups", name, ..attempt })?;
+        }
+        let group = "authentication.k8s.io";
+        if !wanted.uid.is_empty() {
+            self.authorize(&user, &Attributes { group, resource: "uids", name: &wanted.uid, ..attempt })?;
+        }
+        for (key, values) in &wanted.extra {
+            for name in values {
+                let extra = Attributes { group, resource: "userextras", subresource: key, name, ..attempt };
+                self.authorize(&user, &extra)?;
+            }
+        }
         Ok(Arc::new(wanted))
     }
 }
@@ -122,7 +145,9 @@ fn impersonated(headers: &HeaderMap) -> Result<Option<User>, ApiError> {
         let why = "requested groups, uid or extra without impersonating a user: set the Impersonate-User header too";
         return if asked { Err(ApiError::bad_request(why)) } else { Ok(None) };
     }
-    if let (true, Some((namespace, _))) = (groups.is_empty(), name.strip_prefix(ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'))) {
+    if let (true, Some((namespace, _))) =
+        (groups.is_empty(), name.strip_prefix(ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':')))
+    {
         groups = account_groups(namespace);
     }
     let own = if name == ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };

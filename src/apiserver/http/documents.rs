@@ -44,7 +44,9 @@ impl ApiServer {
             Route::OpenApiV2 => Some(self.openapi_v2()),
             Route::OpenApiV3(path) => self.openapi_v3(path, parts),
             Route::OpenIdConfiguration => Some(respond::json(StatusCode::OK, &accounts::discovery(), style)),
-            Route::KeySet => self.account_keys.as_ref().map(|keys| respond::json(StatusCode::OK, &keys.key_set(), style)),
+            Route::KeySet => {
+                self.account_keys.as_ref().map(|keys| respond::json(StatusCode::OK, &keys.key_set(), style))
+            }
             Route::Resource(_) | Route::Unknown => None,
         };
         Ok(found.unwrap_or_else(|| respond::text(StatusCode::NOT_FOUND, "404 page not found\n")))

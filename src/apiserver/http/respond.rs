@@ -2,10 +2,11 @@
 
 use super::body::Body;
 use super::negotiate::Accepts;
+use super::yaml;
 use crate::api::error::ApiError;
 use crate::apiserver::resources::object::serialize;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -37,6 +38,15 @@ pub fn build(code: StatusCode, media: &'static str, body: Body) -> Response<Body
     response
 }
 
+/// What HEAD gets of a response.
+pub fn headers_only(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+    response
+}
+
 /// Stored bytes, as they are where the style allows.
 pub fn bytes(code: StatusCode, value: Bytes, style: Style) -> Response<Body> {
     if style.is_raw() {
@@ -47,7 +57,7 @@ pub fn bytes(code: StatusCode, value: Bytes, style: Style) -> Response<Body> {
 
 pub fn json(code: StatusCode, value: &Value, style: Style) -> Response<Body> {
     if style.yaml {
-        let text = serde_yaml::to_string(value).unwrap_or_default();
+        let text = yaml::write(value);
         return build(code, "application/yaml", text.into());
     }
     let mut text = match style.pretty {

@@ -84,12 +84,10 @@ impl Ask<'_> {
 
     /// What the token is to end with.
     fn bind_token(&self, wanted: &Value, account: &Record) -> Result<Bound, ApiError> {
-        let reference = |record: &Record| Reference { name: record.envelope.name.clone(), uid: record.envelope.uid.clone() };
-        let mut bound = Bound {
-            namespace: self.path.namespace.into(),
-            serviceaccount: reference(account),
-            ..Bound::default()
-        };
+        let reference =
+            |record: &Record| Reference { name: record.envelope.name.clone(), uid: record.envelope.uid.clone() };
+        let mut bound =
+            Bound { namespace: self.path.namespace.into(), serviceaccount: reference(account), ..Bound::default() };
         if wanted.is_null() {
             return Ok(bound);
         }
@@ -108,7 +106,9 @@ impl Ask<'_> {
                 bound.node = node.as_deref().map(reference);
                 bound.pod = Some(reference(&record));
             }
-            "Secret" => bound.secret = Some(reference(&*self.bound_object("secrets", "Secret", self.path.namespace, wanted)?)),
+            "Secret" => {
+                bound.secret = Some(reference(&*self.bound_object("secrets", "Secret", self.path.namespace, wanted)?))
+            }
             "Node" => bound.node = Some(reference(&*self.bound_object("nodes", "Node", "", wanted)?)),
             other => return Err(ApiError::bad_request(format!("cannot bind token to object of type {other}"))),
         }
