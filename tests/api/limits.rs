@@ -15,9 +15,10 @@ async fn quotas_are_never_exceeded() {
     server.ok(&["create", "-f", "-"], RANGE);
     // Several at once: what is left is shared out once.
     let names: Vec<String> = (0..6).map(|n| format!("p{n}")).collect();
+    let (names, asked) = (&names, &server);
     let made = std::thread::scope(|scope| {
         let tries: Vec<_> =
-            names.iter().map(|name| scope.spawn(|| server.kubectl(&["run", name, "--image=i"], "").ok)).collect();
+            names.iter().map(|name| scope.spawn(move || asked.kubectl(&["run", name, "--image=i"], "").ok)).collect();
         tries.into_iter().map(|attempt| attempt.join().unwrap()).filter(|ok| *ok).count()
     });
     assert_eq!(made, 2);

@@ -54,6 +54,17 @@ impl Kind for Secret {
         if kind == "kubernetes.io/basic-auth" && data.get("username").is_none() && data.get("password").is_none() {
             errors.extend(["username", "password"].map(|key| FieldError::required(format!("data[{key}]"), "")));
         }
+        for key in [".dockerconfigjson", ".dockercfg"] {
+            if kind.ends_with(&key[1..]) && data.get(key).is_some_and(|value| !is_json(value)) {
+                // Never the value itself.
+                let shown = "<secret contents redacted>".into();
+                errors.push(FieldError::invalid(format!("data[{key}]"), &shown, "must be valid JSON"));
+            }
+        }
+        let account = "kubernetes.io/service-account.name";
+        if kind == "kubernetes.io/service-account-token" && text(object, &["metadata", "annotations", account]).is_empty() {
+            errors.push(FieldError::required(format!("metadata.annotations[{account}]"), ""));
+        }
         errors
     }
 
@@ -82,6 +93,12 @@ impl Kind for Secret {
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![table::name(object), object["type"].clone(), entries(&object["data"]).into(), table::age(object, now)]
     }
+}
+
+/// Whether a base64 value holds JSON.
+fn is_json(value: &Value) -> bool {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap_or_default());
+    bytes.is_ok_and(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok())
 }
 
 #[cfg(test)]
