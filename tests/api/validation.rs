@@ -127,8 +127,10 @@ async fn kinds_that_are_only_kept_are_kept_well() {
     server.ok(&["create", "ingress", "i", "--rule=a.example/x=web:80"], "");
     server.says(&["get", "ingress"], "", "a.example");
     server.ok(&["create", "deploy", "web", "--image=i"], "");
-    server.ok(&["autoscale", "deploy", "web", "--min=1", "--max=3", "--cpu-percent=50"], "");
-    server.says(&["get", "hpa"], "", "Deployment/web   cpu: <unknown>/50%   1         3");
+    let scaler = r#"{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"web"},"spec":{"maxReplicas":3,
+        "scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"web"}}}"#;
+    server.ok(&["create", "-f", "-"], scaler);
+    server.says(&["get", "hpa"], "", "Deployment/web   cpu: <unknown>/80%   1         3");
     server.says(&["describe", "hpa", "web"], "", "resource cpu on pods");
     let prune = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"NAME","labels":{"set":"a"}}}"#;
     for name in ["one", "two"] {

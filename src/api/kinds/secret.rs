@@ -62,7 +62,9 @@ impl Kind for Secret {
             }
         }
         let account = "kubernetes.io/service-account.name";
-        if kind == "kubernetes.io/service-account-token" && text(object, &["metadata", "annotations", account]).is_empty() {
+        if kind == "kubernetes.io/service-account-token"
+            && text(object, &["metadata", "annotations", account]).is_empty()
+        {
             errors.push(FieldError::required(format!("metadata.annotations[{account}]"), ""));
         }
         errors
