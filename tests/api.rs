@@ -1,10 +1,10 @@
 //! The API server as real clients meet it: kubectl over TLS against the memory store.
 #![allow(clippy::unwrap_used)]
 
-#[path = "api/custom.rs"]
-mod custom;
 #[path = "api/accounts.rs"]
 mod accounts;
+#[path = "api/custom.rs"]
+mod custom;
 #[path = "api/forward.rs"]
 mod forward;
 #[path = "api/limits.rs"]
