@@ -25,6 +25,7 @@ pub mod resource_quota;
 mod rig;
 pub mod root_ca;
 pub mod service_account;
+mod shell;
 pub mod write;
 
 use crate::client::{Context, WorkQueue, queue};

@@ -9,9 +9,10 @@ pub mod template;
 use super::claim::{Claim, claim, controller_of, controller_reference, matches};
 use super::freshness::Freshness;
 use super::replicaset::refusal;
+use super::shell::{self, Reconcile};
 use super::{pods, write};
 use crate::base::clock::Clock;
-use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw, run_workers};
+use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use plan::{Action, Observed, Plan};
@@ -43,8 +44,7 @@ struct Controller {
 
 /// Runs until shutdown.
 pub async fn run(ctx: Context, workers: usize) {
-    let queue = WorkQueue::new();
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         client: ctx.client.clone(),
         deployments: ctx.informers.of(),
         sets: ctx.informers.of(),
@@ -53,22 +53,15 @@ pub async fn run(ctx: Context, workers: usize) {
         clock: ctx.clock.clone(),
         sets_written: Freshness::default(),
         own_written: Freshness::default(),
-    });
-    controller.subscribe(&queue);
-    controller.deployments.synced().await;
-    controller.sets.synced().await;
-    controller.pods.synced().await;
-    let work = run_workers(queue.clone(), workers, move |key| {
-        let controller = controller.clone();
-        async move { controller.sync(&key).await }
-    });
-    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+    };
+    shell::run(&ctx, workers, controller).await;
 }
 
-impl Controller {
+impl Reconcile for Controller {
+    type Error = SyncError;
+
     fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
-        let to = queue.clone();
-        self.deployments.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+        shell::own(&self.deployments, queue);
         let (to, deployments) = (queue.clone(), self.deployments.clone());
         self.sets.subscribe(Box::new(move |change| {
             if let Change::Updated { old, .. } = change {
@@ -84,6 +77,12 @@ impl Controller {
             let set = controller_of(&pod.metadata).and_then(|owner| sets.get(namespace, &owner.name));
             set.iter().flat_map(|set| owners(&deployments, set)).for_each(|key| to.add(key));
         }));
+    }
+
+    async fn synced(&self) {
+        self.deployments.synced().await;
+        self.sets.synced().await;
+        self.pods.synced().await;
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
@@ -103,7 +102,9 @@ impl Controller {
             None => Ok(None),
         }
     }
+}
 
+impl Controller {
     fn decide(&self, deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> Option<Plan> {
         let running = |set: &ReplicaSet| {
             let pods = self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or_default());

@@ -6,8 +6,9 @@ pub mod desired;
 pub mod slices;
 
 use super::freshness::Freshness;
+use super::shell::{self, Reconcile};
 use super::{pods, write};
-use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, raw, run_workers};
+use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, raw};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -39,31 +40,22 @@ struct Controller {
 
 /// Runs until shutdown.
 pub async fn run(ctx: Context, workers: usize) {
-    let queue = WorkQueue::new();
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         client: ctx.client.clone(),
         services: ctx.informers.of(),
         pods: ctx.informers.of(),
         slices: ctx.informers.of(),
         endpoints: ctx.informers.of(),
         freshness: Freshness::default(),
-    });
-    controller.subscribe(&queue);
-    controller.services.synced().await;
-    controller.pods.synced().await;
-    controller.slices.synced().await;
-    controller.endpoints.synced().await;
-    let work = run_workers(queue.clone(), workers, move |key| {
-        let controller = controller.clone();
-        async move { controller.sync(&key).await }
-    });
-    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+    };
+    shell::run(&ctx, workers, controller).await;
 }
 
-impl Controller {
+impl Reconcile for Controller {
+    type Error = SyncError;
+
     fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
-        let to = queue.clone();
-        self.services.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+        shell::own(&self.services, queue);
         let (to, services) = (queue.clone(), self.services.clone());
         self.pods.subscribe(Box::new(move |change| {
             if let Change::Updated { old, new } = change {
@@ -83,6 +75,13 @@ impl Controller {
         }));
         let to = queue.clone();
         self.endpoints.subscribe(Box::new(move |change| to.add_after(ObjectKey::of(&**change.object()), GATHER)));
+    }
+
+    async fn synced(&self) {
+        self.services.synced().await;
+        self.pods.synced().await;
+        self.slices.synced().await;
+        self.endpoints.synced().await;
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
@@ -110,7 +109,9 @@ impl Controller {
         self.write_endpoints(key, &service, &pods, known).await.map_err(failed("the Endpoints"))?;
         Ok(None)
     }
+}
 
+impl Controller {
     async fn act(&self, key: &ObjectKey, plan: slices::Plan) -> Result<(), kube::Error> {
         for (old, new) in plan.update {
             let change = json!({

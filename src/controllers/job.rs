@@ -8,9 +8,10 @@ pub mod plan;
 use super::claim::{controller_of, controller_reference};
 use super::freshness::Freshness;
 use super::replicaset::{refusal, slow_start};
+use super::shell::{self, Reconcile};
 use super::{pods, write};
 use crate::base::clock::Clock;
-use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw, run_workers};
+use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw};
 use bytes::Bytes;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EnvVar, Pod};
@@ -43,8 +44,7 @@ struct Controller {
 
 /// Runs until shutdown.
 pub async fn run(ctx: Context, workers: usize) {
-    let queue = WorkQueue::new();
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         client: ctx.client.clone(),
         jobs: ctx.informers.of(),
         pods: ctx.informers.of(),
@@ -52,21 +52,15 @@ pub async fn run(ctx: Context, workers: usize) {
         clock: ctx.clock.clone(),
         pods_written: Freshness::default(),
         own_written: Freshness::default(),
-    });
-    controller.subscribe(&queue);
-    controller.jobs.synced().await;
-    controller.pods.synced().await;
-    let work = run_workers(queue.clone(), workers, move |key| {
-        let controller = controller.clone();
-        async move { controller.sync(&key).await }
-    });
-    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+    };
+    shell::run(&ctx, workers, controller).await;
 }
 
-impl Controller {
+impl Reconcile for Controller {
+    type Error = SyncError;
+
     fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
-        let to = queue.clone();
-        self.jobs.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+        shell::own(&self.jobs, queue);
         let to = queue.clone();
         self.pods.subscribe(Box::new(move |change: &Change<Pod>| {
             let pod = change.object();
@@ -75,6 +69,11 @@ impl Controller {
                 to.add_after(ObjectKey::new(namespace, &owner.name), GATHER);
             }
         }));
+    }
+
+    async fn synced(&self) {
+        self.jobs.synced().await;
+        self.pods.synced().await;
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
@@ -94,7 +93,9 @@ impl Controller {
             None => Ok(None),
         }
     }
+}
 
+impl Controller {
     /// Pods of a Job of this name that no longer exists: nobody will count them, so nothing holds them.
     async fn free_orphans(&self, key: &ObjectKey) -> Result<(), SyncError> {
         fn tracked_for(pod: &Pod) -> Option<&str> {

@@ -7,8 +7,9 @@ pub mod rank;
 
 use super::claim::{controller_of, controller_reference};
 use super::freshness::Freshness;
+use super::shell::{self, Reconcile};
 use super::{pods, write};
-use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw, run_workers};
+use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw};
 use bytes::Bytes;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -54,29 +55,22 @@ struct Controller {
 
 /// Runs until shutdown.
 pub async fn run(ctx: Context, workers: usize) {
-    let queue = WorkQueue::new();
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         client: ctx.client.clone(),
         sets: ctx.informers.of(),
         pods: ctx.informers.of(),
         events: ctx.events.component("replicaset-controller", None),
         clock: ctx.clock.clone(),
         freshness: Freshness::default(),
-    });
-    controller.subscribe(&queue);
-    controller.sets.synced().await;
-    controller.pods.synced().await;
-    let work = run_workers(queue.clone(), workers, move |key| {
-        let controller = controller.clone();
-        async move { controller.sync(&key).await }
-    });
-    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+    };
+    shell::run(&ctx, workers, controller).await;
 }
 
-impl Controller {
+impl Reconcile for Controller {
+    type Error = SyncError;
+
     fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
-        let to = queue.clone();
-        self.sets.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+        shell::own(&self.sets, queue);
         let (to, sets) = (queue.clone(), self.sets.clone());
         self.pods.subscribe(Box::new(move |change| {
             if let Change::Updated { old, new } = change {
@@ -87,6 +81,11 @@ impl Controller {
             }
             owners(&sets, change.object()).for_each(|key| to.add_after(key, GATHER));
         }));
+    }
+
+    async fn synced(&self) {
+        self.sets.synced().await;
+        self.pods.synced().await;
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
@@ -120,7 +119,9 @@ impl Controller {
             None => Ok(plan.again.map(|wait| wait.unsigned_abs())),
         }
     }
+}
 
+impl Controller {
     fn observe(&self, key: &ObjectKey, set: &ReplicaSet) -> Plan {
         let mut pods = self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or_default());
         let unaware: HashSet<&str> =

@@ -1,0 +1,39 @@
+//! What controllers have in common: a queue of the objects to look at, workers that reconcile them,
+//! and an orderly end.
+
+use crate::client::{Context, Informer, Kind, ObjectKey, WorkQueue, run_workers};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A controller whose keys are the names of its kind's objects.
+pub(super) trait Reconcile: Send + Sync + 'static {
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Makes changes of objects add keys to the queue.
+    fn subscribe(&self, queue: &WorkQueue<ObjectKey>);
+
+    /// Returns when everything it reads from is there.
+    fn synced(&self) -> impl Future<Output = ()> + Send;
+
+    /// One pass over one object; when to look again without any change.
+    fn sync(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<Duration>, Self::Error>> + Send;
+}
+
+/// Runs until shutdown; work under way is finished.
+pub(super) async fn run<C: Reconcile>(ctx: &Context, workers: usize, controller: C) {
+    let (queue, controller) = (WorkQueue::new(), Arc::new(controller));
+    controller.subscribe(&queue);
+    controller.synced().await;
+    let work = run_workers(queue.clone(), workers, move |key| {
+        let controller = controller.clone();
+        async move { controller.sync(&key).await }
+    });
+    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+}
+
+/// Looks at each object of the controller's own kind that changes.
+pub(super) fn own<K: Kind>(informer: &Informer<K>, queue: &WorkQueue<ObjectKey>) {
+    let to = queue.clone();
+    informer.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+}
