@@ -101,6 +101,41 @@ async fn power_loss_keeps_what_was_acknowledged_and_halves_nothing() {
     }
 }
 
+#[tokio::test]
+async fn power_loss_while_the_file_is_opened_loses_nothing() {
+    for seed in 0..60 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut disk = Faulty::default();
+        let mut model = Model::default();
+        // A new file gets its name when it is whole: the first open needs no power loss.
+        open(&disk).unwrap().close().await;
+        for crash in 0..6 {
+            let at = format!("seed {seed}, crash {crash}");
+            disk.cut_power_after(random.random_range(0..12));
+            if let Ok(store) = open(&disk) {
+                let (acknowledged, in_flight) = run_until_dark(&store, &mut random, model.clone()).await;
+                disk.cut_power_after(0);
+                drop(store);
+                disk = disk.after_power_loss(random.random());
+                let store = open(&disk).unwrap_or_else(|error| panic!("{at}: {error}"));
+                model = Model::of(&store);
+                assert!(model == acknowledged || model == in_flight, "{at}");
+            } else {
+                disk = disk.after_power_loss(random.random());
+                let store = open(&disk).unwrap_or_else(|error| panic!("{at}, opened after an open: {error}"));
+                assert_eq!(Model::of(&store), model, "{at}");
+                let writes = random_writes(&mut random, &model);
+                model = model.after(&writes);
+                store.commit(txn(writes)).await.unwrap();
+                // Pulled without closing, so that the next open has something to repair.
+                disk.cut_power_after(0);
+                drop(store);
+                disk = disk.after_power_loss(random.random());
+            }
+        }
+    }
+}
+
 /// The history that survived leads from the oldest kept map to the current one.
 async fn check_history(store: &Redb, model: &Model) {
     let oldest = store.range("/a./", None, Some(store.compacted()), 0).unwrap();
@@ -205,6 +240,18 @@ async fn a_damaged_file_is_reported_not_trusted() {
     let error = open(&disk).err().unwrap();
     assert!(matches!(error, OpenError::Corrupted { .. }), "{error}");
     assert!(error.to_string().contains("restore it from a backup"));
+}
+
+#[tokio::test]
+async fn a_file_that_was_half_made_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, unfinished) = (dir.path().join("store.redb"), dir.path().join("store.redb.new"));
+    std::fs::write(&unfinished, vec![0; 5000]).unwrap();
+    let store = Redb::open(&path, named()).unwrap();
+    assert_eq!(store.commit(txn(vec![put("/a./n/1", "v")])).await.unwrap().revision, 1);
+    store.close().await;
+    assert!(!unfinished.exists());
+    assert_eq!(Redb::open(&path, named()).unwrap().revision(), 1);
 }
 
 #[tokio::test]

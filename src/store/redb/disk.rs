@@ -18,9 +18,10 @@ use crate::store::history::History;
 use crate::store::image::Image;
 use crate::store::{Event, Extract, Revision};
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition, TableError};
+use redb::{Builder, Database, ReadableDatabase, StorageError, TableDefinition, TableError};
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(super) const SAME: u8 = 2;
 pub(super) type Place = (Revision, Arc<str>);
 
 /// Opens the database: the file, or in tests a backend that fails.
-pub(super) type Opener = Box<dyn Fn(&mut Builder) -> Result<Database, DatabaseError> + Send>;
+pub(super) type Opener = Box<dyn Fn(&mut Builder) -> Result<Database, redb::Error> + Send>;
 
 pub(super) struct Disk {
     path: PathBuf,
@@ -55,7 +56,13 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn at(path: &Path) -> Self {
         let file = path.to_path_buf();
-        Self::with(path, Box::new(move |builder| builder.create_with_backend(FileBackend::new(create(&file)?)?)))
+        let open = move |builder: &mut Builder| {
+            if !file.exists() {
+                begin(builder, &file)?;
+            }
+            connect(builder, existing(&file)?)
+        };
+        Self::with(path, Box::new(open))
     }
 
     pub(super) fn with(path: &Path, opener: Opener) -> Self {
@@ -118,12 +125,7 @@ impl Disk {
     fn connect(&self) -> Result<Database, redb::Error> {
         // Checksums cost a fraction of the loading that follows, and a damaged page is found before it is trusted.
         let database = (self.opener)(Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true))?;
-        if read_meta(&database, "format")?.is_none() {
-            let txn = database.begin_write()?;
-            txn.open_table(LOG)?;
-            txn.open_table(META)?.insert(&b"format"[..], &[FORMAT][..])?;
-            txn.commit()?;
-        }
+        initialise(&database)?;
         Ok(database)
     }
 
@@ -149,17 +151,41 @@ impl Disk {
     }
 }
 
-/// The file, readable by its owner only since it holds Secrets; a new one is durable in its directory.
-fn create(path: &Path) -> Result<std::fs::File, StorageError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let new = !path.exists();
-    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(StorageError::Io)?;
-    if let (true, Some(parent)) = (new, path.parent()) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(StorageError::Io)?;
+/// Makes a new file whole before it gets its name, durably: one that lost power in the middle would
+/// look like one that is damaged.
+fn begin(builder: &mut Builder, path: &Path) -> Result<(), redb::Error> {
+    let unfinished = path.with_extension("redb.new");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StorageError::Io(error).into()),
+        _ => {}
     }
-    Ok(file)
+    // Readable by its owner only, since it holds Secrets.
+    let options = &mut std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&unfinished);
+    let database = connect(builder, file.map_err(StorageError::Io)?)?;
+    initialise(&database)?;
+    drop(database);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let named = std::fs::rename(&unfinished, path).and_then(|()| std::fs::File::open(parent)?.sync_all());
+    Ok(named.map_err(StorageError::Io)?)
+}
+
+fn existing(path: &Path) -> Result<std::fs::File, StorageError> {
+    std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(StorageError::Io)
+}
+
+fn connect(builder: &mut Builder, file: std::fs::File) -> Result<Database, redb::Error> {
+    Ok(builder.create_with_backend(FileBackend::new(file)?)?)
+}
+
+fn initialise(database: &Database) -> Result<(), redb::Error> {
+    if read_meta(database, "format")?.is_none() {
+        let txn = database.begin_write()?;
+        txn.open_table(LOG)?;
+        txn.open_table(META)?.insert(&b"format"[..], &[FORMAT][..])?;
+        txn.commit()?;
+    }
+    Ok(())
 }
 
 pub(super) fn read_meta(database: &Database, name: &str) -> Result<Option<Vec<u8>>, redb::Error> {

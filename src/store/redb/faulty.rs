@@ -58,7 +58,7 @@ impl Faulty {
         let backend = self.clone();
         Disk::with(
             Path::new("faulty.redb"),
-            Box::new(move |builder| builder.create_with_backend(Handle(backend.clone()))),
+            Box::new(move |builder| Ok(builder.create_with_backend(Handle(backend.clone()))?)),
         )
     }
 
