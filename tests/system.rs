@@ -26,6 +26,8 @@ mod applying;
 mod bad_input;
 #[path = "system/cluster/crashes.rs"]
 mod crashes;
+#[path = "system/cluster/full_disk.rs"]
+mod full_disk;
 #[path = "system/cluster/git.rs"]
 mod git;
 #[path = "system/kubelet.rs"]
@@ -38,5 +40,7 @@ mod podman;
 mod settings;
 #[path = "system/cluster/hosts.rs"]
 mod several_hosts;
+#[path = "system/cluster/stopping.rs"]
+mod stopping;
 #[path = "system/cluster/watching.rs"]
 mod watching;

@@ -14,6 +14,8 @@ pub struct Daemon {
     child: Child,
     pub data: PathBuf,
     args: Vec<String>,
+    /// What the shell that becomes the daemon does first.
+    prelude: String,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -29,9 +31,14 @@ impl Daemon {
 
     /// The same on a data directory that outlives the daemon.
     pub fn start_in(data: &Path, args: &[&str]) -> Self {
+        Self::start_with(data, args, ":")
+    }
+
+    /// The same in a process that has run `prelude`, a shell's command.
+    pub fn start_with(data: &Path, args: &[&str], prelude: &str) -> Self {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_string()).collect();
-        let child = spawn(data, &args);
-        let mut daemon = Self { child, data: data.into(), args, _folder: None };
+        let child = spawn(data, &args, prelude);
+        let mut daemon = Self { child, data: data.into(), args, prelude: prelude.into(), _folder: None };
         daemon.wait_ready();
         daemon
     }
@@ -82,7 +89,7 @@ impl Daemon {
     /// The same daemon again, after `kill` or `stop`.
     pub fn restart(&mut self) {
         let _ = std::fs::remove_file(self.kubeconfig());
-        self.child = spawn(&self.data, &self.args);
+        self.child = spawn(&self.data, &self.args, &self.prelude);
         self.wait_ready();
     }
 
@@ -148,11 +155,12 @@ fn log_path(data: &Path) -> PathBuf {
     data.with_extension("log")
 }
 
-fn spawn(data: &Path, args: &[String]) -> Child {
+fn spawn(data: &Path, args: &[String], prelude: &str) -> Child {
     std::fs::create_dir_all(data).expect("a data directory");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(data)).expect("a log file");
     let errors = log.try_clone().expect("a log file");
-    let mut command = Command::new(SELKIE);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{prelude}; exec \"$0\" \"$@\""), SELKIE]);
     command.args(["up", "--listen", "127.0.0.1:0", "--log", "info"]).args(args);
     clean(&mut command, data).stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("selkie starts")
 }

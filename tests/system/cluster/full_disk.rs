@@ -25,7 +25,7 @@ impl Drop for Mounted {
 
 fn put(daemon: &Daemon, folder: &Path, number: usize) -> Result<(), String> {
     let text = "x".repeat(200_000);
-    let manifest = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: big-{number}}}, data: {{k: {text}}}}}");
+    let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big-{number}\ndata:\n  k: {text}\n");
     let file = folder.join("big.yaml");
     std::fs::write(&file, manifest).unwrap();
     let output = daemon.try_kubectl(&["create", "-f", &file.display().to_string()]);

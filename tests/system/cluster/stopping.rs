@@ -48,7 +48,9 @@ fn the_daemon_stops_in_time_whatever_goes_on() {
     let hanging = format!("hanging=https://{}/r.git", git.local_addr().unwrap());
     let mut setting = Setting::start(folder, &["--app", &local, "--app", &hanging]);
     for name in ["runs", "stays"] {
-        setting.daemon.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"]);
+        setting
+            .daemon
+            .wait_for("its container runs", || setting.daemon.value(&["pod", name], "{.status.phase}") == "Running");
     }
     // A sync waits for `pulls`, whose image is being pulled; `stays` is being stopped and resists.
     setting.daemon.wait_for("the pull began", || {
@@ -67,5 +69,10 @@ fn the_daemon_stops_in_time_whatever_goes_on() {
     assert!(clients.iter_mut().all(Client::is_running));
     let took = setting.daemon.stop();
     assert!(took.as_secs() < 5, "it stopped after {took:?}");
-    assert!(setting.folder.containers("{{.Label \"io.selkie.pod.name\"}}").contains(&"runs".to_string()));
+    let running = setting.folder.containers("{{.Names}} {{.Status}}");
+    assert!(
+        running.iter().any(|name| name.contains("runs")),
+        "containers are left alone: {running:?}\n{}",
+        setting.folder.rig.cli(&["ps", "--all", "--no-trunc"])
+    );
 }
