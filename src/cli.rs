@@ -15,10 +15,12 @@ mod logs;
 mod manifests;
 pub mod output;
 mod plan;
+mod pods;
 mod resources;
 mod settings;
 mod status;
 mod up;
+mod values;
 mod wait;
 
 pub use error::CliError;

@@ -1,6 +1,5 @@
 //! The second layer of difference: what the API says runs, against the containers there are.
 
-use super::output::Format;
 use super::{CliError, Global};
 use crate::daemon::options::Host;
 use crate::daemon::paths::Paths;
@@ -43,27 +42,38 @@ pub struct Difference {
 pub struct Containers {
     pub differences: Vec<Difference>,
     /// Hosts that were not looked at, with the reason.
-    pub not_compared: Vec<(String, String)>,
+    pub not_compared: Vec<Unreached>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Unreached {
+    pub host: String,
+    pub why: String,
 }
 
 /// Compares the pods of every host that is reachable from here.
 pub async fn compare(client: &kube::Client, global: &Global) -> Result<Containers, CliError> {
     let mut compared = Containers::default();
     let paths = Paths::new(global.data_dir()?);
-    let (Some(hosts), Ok(cluster)) = (paths.read_hosts(), std::fs::read_to_string(paths.cluster_id())) else {
-        return Ok(compared);
+    let elsewhere = |why: &str| Containers {
+        not_compared: vec![Unreached { host: "all hosts".into(), why: why.into() }],
+        ..Containers::default()
     };
     if global.named_kubeconfig().is_some() {
-        compared.not_compared.push(("all hosts".into(), "only the machine of the daemon reaches them".into()));
-        return Ok(compared);
+        return Ok(elsewhere("a kubeconfig tells no hosts; run this where the daemon runs, without --kubeconfig"));
     }
+    let (Some(hosts), Ok(cluster)) = (paths.read_hosts(), std::fs::read_to_string(paths.cluster_id())) else {
+        return Ok(elsewhere("no daemon and no apply has run on this data directory"));
+    };
     let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?.items;
     for Host { name, url } in hosts {
         let found = async { Podman::new(&url, cluster.trim())?.list().await };
         match tokio::time::timeout(LISTING, found).await {
             Ok(Ok(listing)) => compared.differences.extend(differences(&name, &pods, &listing.containers)),
-            Ok(Err(error)) => compared.not_compared.push((name, CliError::chain(&error))),
-            Err(_) => compared.not_compared.push((name, format!("no answer within {LISTING:?}"))),
+            Ok(Err(error)) => compared.not_compared.push(Unreached { host: name, why: CliError::chain(&error) }),
+            Err(_) => {
+                compared.not_compared.push(Unreached { host: name, why: format!("no answer within {LISTING:?}") });
+            }
         }
     }
     compared.differences.sort();
@@ -129,11 +139,8 @@ impl Containers {
         self.differences.is_empty()
     }
 
-    /// The text form; the others are part of the verb's document.
-    pub fn print(&self, format: Format) {
-        if format != Format::Text {
-            return;
-        }
+    /// For people; programs find it in the verb's document.
+    pub fn print(&self) {
         for one in &self.differences {
             let (symbol, why) = match one.what {
                 What::Missing => ("+", "the API says it runs, it does not"),
@@ -148,13 +155,17 @@ impl Containers {
                 one.host
             );
         }
-        for (host, why) in &self.not_compared {
+        for Unreached { host, why } in &self.not_compared {
             anstream::eprintln!("containers of {host} not compared: {why}");
         }
         let count = self.differences.len();
         anstream::println!(
             "Containers: {}",
-            if count == 0 { "as the API says.".to_string() } else { format!("{count} to set right.") }
+            match (count, self.not_compared.is_empty()) {
+                (0, true) => "as the API says.".to_string(),
+                (0, false) => "not all compared; those that were are as the API says.".to_string(),
+                _ => format!("{count} to set right."),
+            }
         );
     }
 }

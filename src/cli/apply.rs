@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::hosts::HostArgs;
 use super::manifests::{self, Manifests};
 use super::output::{self, Format, Printer};
+use super::values::duration;
 use super::{CliError, Global};
 use crate::api::registry::Registry;
 use crate::daemon::Mode;
@@ -23,9 +24,9 @@ pub struct Apply {
     /// Wait until what was applied is ready
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     wait: bool,
-    /// How long to wait, in seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    timeout: u64,
+    /// How long to wait: 90s, 5m, or a number of seconds
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    timeout: Duration,
     /// Take over fields that someone else set
     #[arg(long)]
     force_conflicts: bool,
@@ -76,7 +77,7 @@ impl Apply {
             return Ok(ExitCode::SUCCESS);
         }
         let printer = Printer::stderr();
-        let limit = Duration::from_secs(self.timeout);
+        let limit = self.timeout;
         let wait =
             wait::Wait { client: &connection.client, kinds: registry, limit, application: "", reporter: &printer };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;

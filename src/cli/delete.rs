@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::manifests::{self, Manifests};
 use super::resources;
+use super::values::duration;
 use super::{CliError, Global};
 use clap::Args;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
@@ -28,9 +29,9 @@ pub struct Delete {
     /// Wait until the objects are gone
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     wait: bool,
-    /// How long to wait, in seconds
-    #[arg(long, default_value_t = 60)]
-    timeout: u64,
+    /// How long to wait: 90s, 5m, or a number of seconds
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    timeout: Duration,
     /// Seconds given to containers to stop [default: what each pod says]
     #[arg(long)]
     grace_period: Option<u32>,
@@ -54,19 +55,20 @@ impl Delete {
                     .ok_or_else(|| {
                         CliError::new(format!("the server has no kind {} in {}", object.kind, object.api_version))
                     })?;
-                let label = format!("{}/{}", resource.api.plural, object.name);
+                let label = resource.quoted(&object.name);
                 targets.push((resource.api(&connection.client, Some(&object.namespace)), object.name, label));
             }
         } else {
             for asked in resources::parse(&known, &self.what)? {
                 let api = asked.resource.api(&connection.client, Some(&self.namespace));
-                let plural = &asked.resource.api.plural;
+                let resource = &asked.resource;
                 match (&asked.name, &self.selector) {
-                    (Some(name), _) => targets.push((api, name.clone(), format!("{plural}/{name}"))),
+                    (Some(name), _) => targets.push((api, name.clone(), resource.quoted(name))),
                     (None, Some(selector)) => {
                         for object in api.list_metadata(&ListParams::default().labels(selector)).await? {
                             let name = object.name_any();
-                            targets.push((api.clone(), name.clone(), format!("{plural}/{name}")));
+                            let label = resource.quoted(&name);
+                            targets.push((api.clone(), name, label));
                         }
                     }
                     (None, None) => {
@@ -98,7 +100,7 @@ impl Delete {
         if !self.wait {
             return Ok(ExitCode::SUCCESS);
         }
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.timeout);
+        let deadline = tokio::time::Instant::now() + self.timeout;
         for (api, name, label, uid) in waiting {
             // A poll, not a watch: the object is nearly always gone at the first look.
             while let Some(found) = api.get_metadata_opt(&name).await? {
@@ -112,8 +114,11 @@ impl Delete {
                     } else {
                         format!("held by the finalizers {held}")
                     };
-                    return Err(CliError::new(format!("{label} is still there after {} s: {why}", self.timeout))
-                        .hint("wait longer with --timeout"));
+                    return Err(CliError::new(format!(
+                        "{label} is still there after {} s: {why}",
+                        self.timeout.as_secs()
+                    ))
+                    .hint("wait longer with --timeout"));
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -36,8 +36,14 @@ impl Diff {
         connection.close().await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;
         let containers = containers?;
-        anstream::print!("{}", output::report(&outcome.report, self.output));
-        containers.print(self.output);
+        match self.output {
+            Format::Json => print!("{}", output::json::json_with(&outcome.report, "containers", &containers)),
+            Format::Yaml => print!("{}", output::json::yaml_with(&outcome.report, "containers", &containers)),
+            Format::Text | Format::Name => anstream::print!("{}", output::report(&outcome.report, self.output)),
+        }
+        if self.output == Format::Text {
+            containers.print();
+        }
         Ok(if outcome.report.is_empty() && containers.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -4,16 +4,17 @@ use super::connection::Connection;
 use super::{CliError, Global};
 use clap::Args;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{AttachParams, TerminalSize};
+use kube::{Api, ResourceExt};
 use std::process::ExitCode;
 use tokio::io::{AsyncWriteExt, copy};
 
 /// Run a command in a container
 #[derive(Args)]
 pub struct Exec {
-    /// Pod to run in
-    pod: String,
+    /// POD, or TYPE/NAME for a running pod of a workload
+    #[arg(value_name = "POD|TYPE/NAME")]
+    what: String,
     /// Namespace of the pod
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -38,7 +39,8 @@ impl Exec {
         let tty = self.tty && rustix::termios::isatty(std::io::stdin());
         let mut parameters = AttachParams::default().stdin(self.stdin).stdout(true).stderr(!tty).tty(tty);
         parameters.container = self.container.clone();
-        let mut process = pods.exec(&self.pod, self.command.clone(), &parameters).await?;
+        let pod = super::pods::of(&connection.client, &self.namespace, &self.what).await?.swap_remove(0).name_any();
+        let mut process = pods.exec(&pod, self.command.clone(), &parameters).await?;
         let _raw = if tty { Some(RawTerminal::enter()?) } else { None };
         if let (true, Some(mut sizes)) = (tty, process.terminal_size()) {
             tokio::spawn(async move {

@@ -166,11 +166,7 @@ fn rows(table: &Value, wide: bool, with_namespace: bool, with_type: bool, asked:
                 other => other.to_string(),
             };
             let is_name = columns[*at]["format"] == "name";
-            cells.push(if with_type && is_name {
-                format!("{}/{cell}", asked.resource.api.kind.to_lowercase())
-            } else {
-                cell
-            });
+            cells.push(if with_type && is_name { format!("{}/{cell}", asked.resource.kind()) } else { cell });
         }
         rows.push(cells);
     }

@@ -7,7 +7,11 @@ use std::process::ExitCode;
 
 /// Print a kubeconfig for kubectl, with the cluster's CA and an administrator's token
 #[derive(Args)]
-pub struct Kubeconfig {}
+pub struct Kubeconfig {
+    /// Print where the file is instead: export KUBECONFIG=$(selkie kubeconfig --path)
+    #[arg(long)]
+    path: bool,
+}
 
 impl Kubeconfig {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
@@ -15,7 +19,11 @@ impl Kubeconfig {
         let file = paths.kubeconfig();
         match std::fs::read_to_string(&file) {
             Ok(text) => {
-                print!("{text}");
+                if self.path {
+                    println!("{}", file.display());
+                } else {
+                    print!("{text}");
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(CliError::new(format!(

@@ -1,15 +1,15 @@
 //! `selkie logs`: a pod's output, or that of all pods of a workload.
 
 use super::connection::Connection;
-use super::resources;
+use super::values::duration;
 use super::{CliError, Global};
 use clap::Args;
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, LogParams};
-use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
+use kube::api::LogParams;
+use kube::{Api, ResourceExt};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Print the output of containers
 #[derive(Args)]
@@ -32,9 +32,9 @@ pub struct Logs {
     /// Only the last N lines
     #[arg(long, value_name = "N")]
     tail: Option<i64>,
-    /// Only the last N seconds
-    #[arg(long, value_name = "SECONDS")]
-    since: Option<i64>,
+    /// Only what is newer: 90s, 5m, or a number of seconds
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    since: Option<Duration>,
     /// Put the time in front of each line
     #[arg(long)]
     timestamps: bool,
@@ -44,20 +44,29 @@ impl Logs {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_server(&global).await?;
         let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.namespace);
-        let names = self.pods(&connection.client, &pods).await?;
+        let found = super::pods::of(&connection.client, &self.namespace, &self.what).await?;
+        let names: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
         let parameters = LogParams {
             container: self.container.clone(),
             follow: self.follow,
             previous: self.previous,
             tail_lines: self.tail,
-            since_seconds: self.since,
+            since_seconds: self.since.and_then(|since| i64::try_from(since.as_secs()).ok()),
             timestamps: self.timestamps,
             ..LogParams::default()
         };
         let many = names.len() > 1;
         let mut streams = Vec::new();
         for name in names {
-            let lines = pods.log_stream(&name, &parameters).await?.lines();
+            let lines = match pods.log_stream(&name, &parameters).await {
+                Ok(stream) => stream.lines(),
+                // The other pods have something to say.
+                Err(error) if many => {
+                    eprintln!("[{name}] {}", CliError::chain(&error));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let prefix = if many { format!("[{name}] ") } else { String::new() };
             streams.push(Box::pin(lines.map_ok(move |line| format!("{prefix}{line}"))));
         }
@@ -74,34 +83,5 @@ impl Logs {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    async fn pods(&self, client: &Client, pods: &Api<Pod>) -> Result<Vec<String>, CliError> {
-        let (kind, name) = self.what.split_once('/').unwrap_or(("pod", &self.what));
-        if ["pod", "pods", "po"].contains(&kind) {
-            return Ok(vec![name.to_string()]);
-        }
-        let known = resources::discover(client).await?;
-        let resource = resources::find(&known, kind)?.swap_remove(0);
-        let object = resource.api(client, Some(&self.namespace)).get(name).await?;
-        let labels =
-            object.data.pointer("/spec/selector/matchLabels").or_else(|| object.data.pointer("/spec/selector"));
-        let selector = labels
-            .and_then(Value::as_object)
-            .map(|labels| {
-                labels
-                    .iter()
-                    .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            })
-            .filter(|selector| !selector.is_empty())
-            .ok_or_else(|| CliError::new(format!("{} has no pods of its own", self.what)))?;
-        let found: Vec<String> =
-            pods.list(&ListParams::default().labels(&selector)).await?.iter().map(ResourceExt::name_any).collect();
-        if found.is_empty() {
-            return Err(CliError::new(format!("{} has no pods now", self.what)));
-        }
-        Ok(found)
     }
 }

@@ -22,6 +22,14 @@ pub enum Format {
     Name,
 }
 
+/// A path, or a text that begins with one, as its user named it: relative to where the process was
+/// started, if below. Applications keep absolute paths.
+fn near(text: &str) -> &str {
+    let here = std::env::current_dir().ok().filter(|here| here.parent().is_some());
+    let below = here.as_ref().and_then(|here| text.strip_prefix(here.to_str()?)?.strip_prefix('/'));
+    below.filter(|below| !below.is_empty()).unwrap_or(text)
+}
+
 /// A report in a format, with a final newline.
 pub fn report(report: &Report, format: Format) -> String {
     match format {

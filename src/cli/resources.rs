@@ -24,6 +24,17 @@ impl Known {
         }
     }
 
+    /// `deployment.apps`.
+    pub fn kind(&self) -> String {
+        let kind = self.api.kind.to_lowercase();
+        if self.api.group.is_empty() { kind } else { format!("{kind}.{}", self.api.group) }
+    }
+
+    /// `deployment.apps "web"`, as kubectl speaks of what it deletes.
+    pub fn quoted(&self, name: &str) -> String {
+        format!("{} {name:?}", self.kind())
+    }
+
     /// `/apis/apps/v1/namespaces/default/deployments`.
     pub fn path(&self, namespace: Option<&str>) -> String {
         DynamicObject::url_path(&self.api, namespace.filter(|_| self.namespaced))

@@ -5,6 +5,7 @@
 
 use super::output::color::Color;
 use super::{Cli, CliError};
+use crate::daemon::paths::Paths;
 use clap::{Args, Command, CommandFactory, FromArgMatches};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
@@ -47,14 +48,18 @@ impl Global {
         })
     }
 
-    /// A kubeconfig the user named, by flag or variable.
+    /// A kubeconfig the user named, by flag or variable. The data directory's own is none: it leads
+    /// where we go anyway.
     pub fn named_kubeconfig(&self) -> Option<PathBuf> {
-        self.kubeconfig.clone().or_else(|| {
+        let own = self.data_dir().ok().and_then(|dir| Paths::new(dir).kubeconfig().canonicalize().ok());
+        let named = self.kubeconfig.clone().or_else(|| {
             let path = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())?;
             // kubectl merges a list; the first existing file holds the current context in practice.
             let paths: Vec<PathBuf> = std::env::split_paths(&path).collect();
             paths.iter().find(|path| path.exists()).or(paths.first()).cloned()
-        })
+        })?;
+        let is_own = own.is_some() && named.canonicalize().ok() == own;
+        (!is_own).then_some(named)
     }
 }
 

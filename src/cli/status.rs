@@ -121,6 +121,7 @@ fn application_status(object: &Value) -> (&'static str, &str) {
     let of =
         |name| condition(object, name).map(|one| (text(one, "/status"), text(one, "/reason"), text(one, "/message")));
     match (of("Synced"), of("Ready")) {
+        (_, Some((_, "Deleting", why))) => ("Deleting", why),
         (Some(("False", "Suspended", why)), _) => ("Suspended", why),
         (Some(("False", _, why)), _) => ("Failed", why),
         (_, Some(("True", _, why))) => ("Ready", why),

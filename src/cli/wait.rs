@@ -1,12 +1,16 @@
 //! `selkie wait`: until objects are ready, deleted, or have a condition.
 
+mod goal;
+
 use super::connection::Connection;
 use super::resources;
+use super::values::duration;
 use super::{CliError, Global};
 use crate::gitops::readiness::{self, Readiness};
 use clap::Args;
+use goal::Goal;
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::{Api, api::DynamicObject};
+use kube::{Api, ResourceExt, api::DynamicObject};
 use serde_json::Value;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,39 +24,70 @@ pub struct Wait {
     /// Namespace of the objects
     #[arg(short, long, default_value = "default")]
     namespace: String,
-    /// What to wait for: ready, delete, or condition=NAME
+    /// Label selector instead of names
+    #[arg(short = 'l', long)]
+    selector: Option<String>,
+    /// All objects of the type
+    #[arg(long, conflicts_with = "selector")]
+    all: bool,
+    /// What to wait for: ready, create, delete, condition=NAME[=VALUE], or jsonpath='{.FIELD}'[=VALUE]
     #[arg(long = "for", value_name = "WHAT", default_value = "ready")]
-    goal: String,
-    /// How long to wait, in seconds
-    #[arg(long, default_value_t = 300)]
-    timeout: u64,
+    goal: Goal,
+    /// How long to wait: 90s, 5m, or a number of seconds
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    timeout: Duration,
 }
 
 impl Wait {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        let known_goal = self.goal == "ready" || self.goal == "delete" || self.goal.starts_with("condition=");
-        if !known_goal {
-            return Err(CliError::new(format!("--for {}: expected ready, delete or condition=NAME", self.goal)).code(2));
-        }
         let connection = Connection::to_server(&global).await?;
         let known = resources::discover(&connection.client).await?;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.timeout);
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let mut targets = Vec::new();
         for asked in resources::parse(&known, &self.what)? {
-            let name =
-                asked.name.ok_or_else(|| CliError::new("name the object to wait for, e.g. deploy/web").code(2))?;
             let api = asked.resource.api(&connection.client, Some(&self.namespace));
-            let label = format!("{}/{name}", asked.resource.api.plural);
+            for name in self.names(&api, asked.name).await? {
+                targets.push((api.clone(), format!("{}/{name}", asked.resource.kind()), name));
+            }
+        }
+        if targets.is_empty() && self.goal != Goal::Delete {
+            return Err(CliError::new("no object matches").hint("`selkie get` shows which there are"));
+        }
+        for (api, label, name) in targets {
             match tokio::time::timeout_at(deadline, self.one(&api, &name)).await {
                 Ok(done) => done?,
                 Err(_) => {
                     let last = api.get_opt(&name).await?.and_then(|object| serde_json::to_value(object).ok());
                     let state = last.map_or_else(|| "it does not exist".to_string(), |object| state(&object));
-                    return Err(CliError::new(format!("{label} is not there after {} s: {state}", self.timeout)));
+                    return Err(CliError::new(format!(
+                        "{label} is not there after {} s: {state}",
+                        self.timeout.as_secs()
+                    )));
                 }
             }
-            println!("{label} {}", if self.goal == "delete" { "deleted" } else { "condition met" });
+            println!("{label} condition met");
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn names(&self, api: &Api<DynamicObject>, given: Option<String>) -> Result<Vec<String>, CliError> {
+        if let Some(name) = given {
+            return Ok(vec![name]);
+        }
+        let parameters = match &self.selector {
+            Some(selector) => ListParams::default().labels(selector),
+            None if self.all => ListParams::default(),
+            None => {
+                let error =
+                    CliError::new("name the objects to wait for, e.g. deploy/web, or select them with -l or --all");
+                return Err(error.code(2));
+            }
+        };
+        Ok(api.list_metadata(&parameters).await?.iter().map(ResourceExt::name_any).collect())
+    }
+
+    fn met(&self, object: Option<&Value>) -> Result<bool, CliError> {
+        self.goal.met(object).map_err(|why| CliError::new(format!("it failed: {why}")))
     }
 
     async fn one(&self, api: &Api<DynamicObject>, name: &str) -> Result<(), CliError> {
@@ -78,26 +113,6 @@ impl Wait {
                 }
             }
         }
-    }
-
-    fn met(&self, object: Option<&Value>) -> Result<bool, CliError> {
-        let Some(object) = object else { return Ok(self.goal == "delete") };
-        if self.goal == "ready" {
-            return match readiness::of(object) {
-                Readiness::Ready => Ok(true),
-                Readiness::Failed(why) => Err(CliError::new(format!("it failed: {why}"))),
-                Readiness::Progressing(_) => Ok(false),
-            };
-        }
-        let Some(wanted) = self.goal.strip_prefix("condition=") else { return Ok(false) };
-        let (name, status) = wanted.split_once('=').unwrap_or((wanted, "True"));
-        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-        Ok(conditions.is_some_and(|all| {
-            all.iter().any(|one| {
-                one["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case(name))
-                    && one["status"].as_str().is_some_and(|value| value.eq_ignore_ascii_case(status))
-            })
-        }))
     }
 }
 

@@ -26,6 +26,9 @@ pub enum Readiness {
     Failed(String),
 }
 
+/// Said for the moment that a controller takes to notice a change: hardly worth telling.
+pub const NOT_STARTED: &str = "waiting for the rollout to start";
+
 type Rule = fn(&Value) -> Readiness;
 
 const RULES: [(&str, &str, Rule); 11] = [

@@ -1,6 +1,7 @@
 //! What the daemon and a waiting `apply` print while a sync goes on.
 
 use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
+use super::near;
 use super::plan::changes;
 use crate::gitops::render::describe;
 use crate::gitops::sources::short;
@@ -70,7 +71,7 @@ pub fn drift_text(drift: &Drift) -> String {
 pub fn text(application: &str, event: &Event) -> String {
     let head = if application.is_empty() { String::new() } else { format!("{}: ", paint(STRONG, application)) };
     match event {
-        Event::Started { origin, revision } => format!("{head}applying {} of {origin}\n", short(revision)),
+        Event::Started { origin, revision } => format!("{head}applying {} of {}\n", short(revision), near(origin)),
         Event::Applied(report) => {
             format!("{}{head}{} {}\n", changes(report), paint(STRONG, "Plan:"), report.totals())
         }
@@ -126,6 +127,10 @@ fn failing(head: &str, pod: &FailingPod) -> String {
 fn summary_line(head: &str, summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
     let revision = short(&summary.revision);
+    if summary.failed.is_empty() && summary.ready == 0 && !revision.is_empty() {
+        // Nothing of what changed takes any time.
+        return format!("{head}{} {revision} is in force.\n", paint(ADD, "done:"));
+    }
     if summary.failed.is_empty() {
         let what = if revision.is_empty() { String::new() } else { format!("{revision} is ") };
         return format!("{head}{} {what}ready after {seconds:.1} s.\n", paint(ADD, "done:"));
@@ -146,7 +151,7 @@ fn summary_line(head: &str, summary: &Summary) -> String {
 fn failed(head: &str, revision: &str, errors: &[String]) -> String {
     let mut text = String::new();
     for error in errors {
-        let _ = writeln!(text, "{head}{} {error}", paint(ERROR, "error:"));
+        let _ = writeln!(text, "{head}{} {}", paint(ERROR, "error:"), near(error));
     }
     let what = if revision.is_empty() { String::new() } else { format!(" of {}", short(revision)) };
     let _ = writeln!(text, "{head}nothing{what} was applied; what runs stays as it is.");

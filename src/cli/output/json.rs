@@ -58,6 +58,24 @@ pub fn json(report: &Report) -> String {
     text
 }
 
+/// [`json`] with one field more.
+pub fn json_with(report: &Report, field: &str, value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(&with(report, field, value)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// [`yaml`] with one field more.
+pub fn yaml_with(report: &Report, field: &str, value: &impl Serialize) -> String {
+    serde_yaml::to_string(&with(report, field, value)).unwrap_or_default()
+}
+
+fn with(report: &Report, field: &str, value: &impl Serialize) -> serde_json::Value {
+    let mut document = serde_json::to_value(plan(report)).unwrap_or_default();
+    document[field] = serde_json::to_value(value).unwrap_or_default();
+    document
+}
+
 /// The same as YAML.
 pub fn yaml(report: &Report) -> String {
     // Through JSON, so that both are the same document.

@@ -2,6 +2,7 @@
 //! the counts last.
 
 use super::color::{ADD, CHANGE, DELETE, FAINT, STRONG, WARNING, paint};
+use super::near;
 use crate::gitops::plan::diff::SecretChange;
 use crate::gitops::plan::{Action, FieldChange, ObjectChange, Report};
 use crate::gitops::render::describe;
@@ -68,7 +69,8 @@ fn object_lines(text: &mut String, object: &ObjectChange, width: usize) {
         pods => notes.push(format!("restarts {pods} pods")),
     }
     let note = if notes.is_empty() { String::new() } else { format!("  {}", notes.join(", ")) };
-    let place = object.origin.as_ref().map(|origin| format!("  {}:{}", origin.file, origin.line)).unwrap_or_default();
+    let place =
+        object.origin.as_ref().map(|origin| format!("  {}:{}", near(&origin.file), origin.line)).unwrap_or_default();
     let padding = if note.is_empty() && place.is_empty() { 0 } else { width.saturating_sub(name.chars().count()) };
     let padded = format!("{}{}", paint(STRONG, &name), " ".repeat(padding));
     let _ = writeln!(text, "{} {padded}{note}{}", paint(style, format!("{sign:>3}")), paint(FAINT, place));

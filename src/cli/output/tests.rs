@@ -90,13 +90,19 @@ fn events_as_text() {
         failed,
         elapsed: Duration::from_millis(2_340),
     };
+    let here = std::env::current_dir().unwrap().join("examples/hello").display().to_string();
     let events = [
+        Event::Started { origin: here, revision: "sha256:0123456789abcdef".into() },
         Event::Started { origin: "https://host/repo.git#main".into(), revision: "0123456789".into() },
         Event::Applied(example()),
         Event::Progress(vec![progress.clone()]),
         Event::Failing(pod),
         Event::Done(summary(vec![])),
         Event::Done(summary(vec![progress])),
+        Event::Done(Summary { ready: 0, ..summary(vec![]) }),
+        Event::Ending { objects: 2 },
+        Event::Ended { objects: 2, kept: None },
+        Event::Ended { objects: 1, kept: Some("spec.prune is false".into()) },
         Event::Drift(Report { objects: vec![example().objects[4].clone()], warnings: vec![] }),
         Event::Failed { revision: "0123456789".into(), errors: vec!["web.yaml:2:1: no kind \"X\" in v1".into()] },
         Event::Warning("the source is empty".into()),

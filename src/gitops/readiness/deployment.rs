@@ -1,6 +1,6 @@
 //! A Deployment is ready when the newest template runs everywhere and nothing older is left.
 
-use super::{Readiness, condition, count, observed, progressing, wanted};
+use super::{NOT_STARTED, Readiness, condition, count, observed, progressing, wanted};
 use serde_json::Value;
 
 pub(super) fn readiness(object: &Value) -> Readiness {
@@ -8,7 +8,7 @@ pub(super) fn readiness(object: &Value) -> Readiness {
         return Readiness::Ready;
     }
     if !observed(object) {
-        return progressing("waiting for the rollout to start");
+        return progressing(NOT_STARTED);
     }
     if let Some(("False", "ProgressDeadlineExceeded", message)) = condition(object, "Progressing") {
         let seconds = count(object, "/spec/progressDeadlineSeconds");
@@ -22,7 +22,9 @@ pub(super) fn readiness(object: &Value) -> Readiness {
         return progressing(format!("{updated} of {wanted} pods updated"));
     }
     if total > updated {
-        return progressing(format!("{} old pods still there", total - updated));
+        let old = total - updated;
+        let pods = if old == 1 { "pod" } else { "pods" };
+        return progressing(format!("{old} old {pods} still there"));
     }
     if available < wanted {
         return progressing(format!("{available} of {wanted} pods ready"));

@@ -21,7 +21,7 @@ fn deployments() {
     check(deployment(json!({"observedGeneration": 1, "replicas": 2})), "waiting for the rollout to start");
     check(deployment(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1})), "1 of 2 pods updated");
     let old = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2});
-    check(deployment(old), "1 old pods still there");
+    check(deployment(old), "1 old pod still there");
     let unready = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1});
     check(deployment(unready), "1 of 2 pods ready");
     let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});

@@ -5,7 +5,7 @@ use super::pods::{self, Told};
 use super::reporter::{Event, Progress, Reporter};
 use crate::api::changeset::ObjectId;
 use crate::gitops::kinds::Kinds;
-use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::readiness::{self, NOT_STARTED, Readiness};
 use crate::gitops::render::{group, version};
 use serde_json::Value;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// How often objects are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// A controller that has not noticed a change after this long is worth a word.
+const STARTING: Duration = Duration::from_secs(2);
 /// How often the pods of unready workloads are looked at.
 const LOOK_AT_PODS: Duration = Duration::from_millis(500);
 
@@ -59,9 +61,15 @@ impl Wait<'_> {
         let (start, mut looked_at_pods) = (Instant::now(), None::<Instant>);
         loop {
             let look = self.look(objects).await;
-            if look.unready != memory.shown {
-                memory.shown.clone_from(&look.unready);
-                self.reporter.event(self.application, Event::Progress(look.unready.clone()));
+            // Each change of an object makes its controller look anew; that alone is no news.
+            let news = look.unready.iter().filter(|one| one.message != NOT_STARTED || start.elapsed() > STARTING);
+            let news: Vec<Progress> = news.cloned().collect();
+            if news != memory.shown && (!news.is_empty() || look.unready.is_empty()) {
+                let fresh: Vec<_> = news.iter().filter(|one| !memory.shown.contains(one)).cloned().collect();
+                memory.shown = news;
+                if !fresh.is_empty() {
+                    self.reporter.event(self.application, Event::Progress(fresh));
+                }
             }
             let late = start.elapsed() >= self.limit;
             let done = look.unready.is_empty() || late;

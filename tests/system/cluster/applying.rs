@@ -50,10 +50,23 @@ fn a_two_tier_application_is_planned_applied_changed_and_deleted() {
         String::from_utf8_lossy(&diff.stdout),
         String::from_utf8_lossy(&diff.stderr)
     );
+    let machine = daemon.selkie(&["diff", "-f", &example, "-o", "json"]);
+    let machine: serde_json::Value = serde_json::from_str(&machine).unwrap();
+    assert_eq!(machine["containers"], serde_json::json!({"differences": [], "notCompared": []}), "{machine}");
+    // Pods by their workload, as kubectl finds them.
+    assert_eq!(daemon.selkie(&["exec", "-n", "guestbook", "deploy/web", "--", "echo", "inside"]), "inside\n");
+    assert!(daemon.try_selkie(&["logs", "-n", "guestbook", "deploy/web", "--since=5m"]).status.success());
+    let all = daemon.selkie(&["get", "all", "-n", "guestbook"]);
+    assert!(
+        ["pod/web-", "deployment.apps/store", "replicaset.apps/web-"].iter().all(|name| all.contains(name)),
+        "{all}"
+    );
+    daemon.selkie(&["wait", "-n", "guestbook", "deploy", "--all", "--for=condition=Available", "--timeout=30s"]);
+    daemon.selkie(&["wait", "-n", "guestbook", "pods", "-l", "app=web", "--for=jsonpath={.status.phase}=Running"]);
     let status = daemon.selkie(&["status"]);
     assert!(status.contains("guestbook") && status.contains("web") && status.contains("one"), "{status}");
     let got = daemon.selkie(&["get", "deploy,pods", "-n", "guestbook"]);
-    assert!(got.contains("deployment/web") && got.contains("2/2"), "{got}");
+    assert!(got.contains("deployment.apps/web") && got.contains("2/2"), "{got}");
 
     // A rolling update never has fewer than two ready pods.
     edit(
@@ -115,8 +128,10 @@ fn logs_wait_and_kubectl_work_on_a_job() {
     let file = manifest.display().to_string();
     setting.daemon.selkie(&["apply", "-f", &file]);
     setting.daemon.kubectl(&["wait", "--for=condition=complete", "job/count", "--timeout=60s"]);
+    let met = setting.daemon.selkie(&["wait", "job/count", "--for=jsonpath='{.status.succeeded}'=1", "--timeout=10"]);
+    assert_eq!(met, "job.batch/count condition met\n");
     assert_eq!(setting.daemon.selkie(&["logs", "job/count"]), "line 1\nline 2\nline 3\n");
     assert_eq!(setting.daemon.kubectl(&["logs", "job/count", "--tail=1"]), "line 3\n");
-    setting.daemon.kubectl(&["delete", "job", "count"]);
+    assert_eq!(setting.daemon.selkie(&["delete", "job", "count"]), "job.batch \"count\" deleted\n");
     setting.daemon.wait_for("its pods go with it", || setting.daemon.value(&["pods"], "{.items}") == "[]");
 }

@@ -70,3 +70,31 @@ fn health_and_metrics_answer() {
     let metrics = daemon.kubectl(&["get", "--raw", "/metrics"]);
     assert!(metrics.contains("apiserver_request_total") && metrics.contains("selkie_store_commits_total"), "{metrics}");
 }
+
+#[test]
+fn the_kubeconfig_is_one_export_away_and_other_clusters_containers_are_not_ours() {
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let path = daemon.selkie(&["kubeconfig", "--path"]);
+    let path = std::path::Path::new(path.trim());
+    assert_eq!(path, daemon.kubeconfig());
+    let kubectl = Command::new("kubectl").args(["get", "namespace", "default"]).env("KUBECONFIG", path).output();
+    assert!(kubectl.unwrap().status.success());
+
+    let manifest = daemon.data.join("map.yaml");
+    std::fs::write(&manifest, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n").unwrap();
+    let manifest = manifest.display().to_string();
+    daemon.selkie(&["apply", "-f", &manifest]);
+    // The data directory's own kubeconfig is no other cluster; a copy might be any.
+    let own = path.display().to_string();
+    let diff = daemon.selkie(&["--kubeconfig", &own, "diff", "-f", &manifest]);
+    assert!(diff.contains("Containers: as the API says."), "{diff}");
+    let copy = daemon.data.join("copied-kubeconfig").display().to_string();
+    std::fs::copy(path, &copy).unwrap();
+    let diff = daemon.try_selkie(&["--kubeconfig", &copy, "diff", "-f", &manifest]);
+    assert!(
+        said(&diff).contains("all hosts not compared") && said(&diff).contains("where the daemon runs"),
+        "{}",
+        said(&diff)
+    );
+    assert!(String::from_utf8_lossy(&diff.stdout).contains("not all compared"));
+}

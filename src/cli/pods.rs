@@ -1,0 +1,53 @@
+//! The pods that `web-1`, `pod/web-1` or `deploy/web` on a command line means.
+
+use super::CliError;
+use super::resources;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+
+/// A pod by its name, or all pods of a workload, those that run first. Never empty.
+pub async fn of(client: &Client, namespace: &str, what: &str) -> Result<Vec<Pod>, CliError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let (kind, name) = what.split_once('/').unwrap_or(("pod", what));
+    if ["pod", "pods", "po"].contains(&kind) {
+        return Ok(vec![pods.get(name).await?]);
+    }
+    let known = resources::discover(client).await?;
+    let resource = resources::find(&known, kind)?.swap_remove(0);
+    let object = resource.api(client, Some(namespace)).get(name).await?;
+    let selector = selector(&object.data).ok_or_else(|| CliError::new(format!("{what} has no pods of its own")))?;
+    let mut found = pods.list(&ListParams::default().labels(&selector)).await?.items;
+    if found.is_empty() {
+        return Err(CliError::new(format!("{what} has no pods now")));
+    }
+    found.sort_by_key(|pod| (!is_running(pod), pod.name_any()));
+    Ok(found)
+}
+
+fn selector(workload: &Value) -> Option<String> {
+    let labels = workload.pointer("/spec/selector/matchLabels").or_else(|| workload.pointer("/spec/selector"))?;
+    let pairs = labels.as_object()?.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    let selector = pairs.collect::<Vec<_>>().join(",");
+    if selector.is_empty() { None } else { Some(selector) }
+}
+
+fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn workloads_select_by_labels_and_others_have_none() {
+        let deployment = json!({"spec": {"selector": {"matchLabels": {"app": "web", "tier": "front"}}}});
+        assert_eq!(selector(&deployment), Some("app=web,tier=front".to_owned()));
+        assert_eq!(selector(&json!({"spec": {"selector": {"app": "web"}}})), Some("app=web".to_owned()));
+        assert_eq!(selector(&json!({"data": {}})), None);
+    }
+}
