@@ -13,6 +13,51 @@ use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// The half of a [`Store`](super::Store) that reads, for stores that keep their [`Image`] in a field
+/// `image`.
+macro_rules! reads_from_image {
+    () => {
+        fn get(&self, key: &str) -> Option<Arc<$crate::store::Record>> {
+            self.image.get(key)
+        }
+
+        fn range(
+            &self,
+            prefix: &str,
+            start: Option<&str>,
+            at: Option<$crate::store::Revision>,
+            limit: usize,
+        ) -> Result<$crate::store::Range, $crate::store::StoreError> {
+            self.image.range(prefix, start, at, limit)
+        }
+
+        fn watch(
+            &self,
+            prefix: &str,
+            after: $crate::store::Revision,
+        ) -> Result<Box<dyn $crate::store::Watch>, $crate::store::StoreError> {
+            Ok(Box::new($crate::store::cursor::Cursor::new(self.image.clone(), prefix, after)?))
+        }
+
+        fn revision(&self) -> $crate::store::Revision {
+            self.image.revision()
+        }
+
+        fn compacted(&self) -> $crate::store::Revision {
+            self.image.compacted()
+        }
+
+        fn count(&self, prefix: &str) -> usize {
+            self.image.count(prefix)
+        }
+
+        fn snapshot(&self) -> ($crate::store::Revision, Vec<Arc<$crate::store::Record>>) {
+            self.image.snapshot()
+        }
+    };
+}
+pub(super) use reads_from_image;
+
 /// Bookkeeping per kept event, beside the values it keeps alive: event, record and envelope.
 const EVENT_OVERHEAD: usize = 256;
 

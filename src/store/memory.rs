@@ -2,10 +2,9 @@
 //! fail as a disk does.
 
 use super::batch::Draft;
-use super::cursor::Cursor;
 use super::history::History;
-use super::image::Image;
-use super::{Committed, Range, Record, Revision, Store, StoreError, Txn, Watch};
+use super::image::{Image, reads_from_image};
+use super::{Committed, Record, Revision, Store, StoreError, Txn};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -95,31 +94,7 @@ impl Store for Memory {
         Ok(committed)
     }
 
-    fn get(&self, key: &str) -> Option<Arc<Record>> {
-        self.image.get(key)
-    }
-
-    fn range(
-        &self,
-        prefix: &str,
-        start: Option<&str>,
-        at: Option<Revision>,
-        limit: usize,
-    ) -> Result<Range, StoreError> {
-        self.image.range(prefix, start, at, limit)
-    }
-
-    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, StoreError> {
-        Ok(Box::new(Cursor::new(self.image.clone(), prefix, after)?))
-    }
-
-    fn revision(&self) -> Revision {
-        self.image.revision()
-    }
-
-    fn compacted(&self) -> Revision {
-        self.image.compacted()
-    }
+    reads_from_image!();
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         let _writer = self.writer.lock();
@@ -127,14 +102,6 @@ impl Store for Memory {
             return Err(StoreError::Closed);
         }
         self.image.compact(revision).map(drop)
-    }
-
-    fn count(&self, prefix: &str) -> usize {
-        self.image.count(prefix)
-    }
-
-    fn snapshot(&self) -> (Revision, Vec<Arc<Record>>) {
-        self.image.snapshot()
     }
 
     async fn close(&self) {

@@ -21,10 +21,9 @@ mod faulty;
 
 use self::disk::Disk;
 use self::writer::{Job, Writer};
-use super::cursor::Cursor;
 use super::history::History;
-use super::image::Image;
-use super::{Committed, Extract, Range, Record, Revision, Store, StoreError, Txn, Watch};
+use super::image::{Image, reads_from_image};
+use super::{Committed, Extract, Revision, Store, StoreError, Txn};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
@@ -89,42 +88,10 @@ impl Store for Redb {
         self.ask(|reply| Job::Commit(txn, reply)).await?
     }
 
-    fn get(&self, key: &str) -> Option<Arc<Record>> {
-        self.image.get(key)
-    }
-
-    fn range(
-        &self,
-        prefix: &str,
-        start: Option<&str>,
-        at: Option<Revision>,
-        limit: usize,
-    ) -> Result<Range, StoreError> {
-        self.image.range(prefix, start, at, limit)
-    }
-
-    fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, StoreError> {
-        Ok(Box::new(Cursor::new(self.image.clone(), prefix, after)?))
-    }
-
-    fn revision(&self) -> Revision {
-        self.image.revision()
-    }
-
-    fn compacted(&self) -> Revision {
-        self.image.compacted()
-    }
+    reads_from_image!();
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.ask(|reply| Job::Compact(revision, reply)).await?
-    }
-
-    fn count(&self, prefix: &str) -> usize {
-        self.image.count(prefix)
-    }
-
-    fn snapshot(&self) -> (Revision, Vec<Arc<Record>>) {
-        self.image.snapshot()
     }
 
     async fn close(&self) {
