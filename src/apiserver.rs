@@ -8,12 +8,14 @@ pub mod auth;
 mod definitions;
 mod http;
 pub mod patch;
+mod plans;
 mod resources;
 mod streams;
 
 pub use admission::services::Cidr;
 pub use auth::{Tokens, User};
 pub use http::body::Body;
+pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
 pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub ids: Ids,
     /// Reaches the kubelets for logs and exec.
     pub streams: Arc<dyn PodStreams>,
+    /// Looks ahead.
+    pub planner: Arc<dyn Planner>,
     /// Who comes in with which bearer token.
     pub tokens: Tokens,
     /// Signs and checks the tokens of service accounts; without it there are none.
@@ -55,6 +59,7 @@ impl Config {
             clock: Clock::System,
             ids: Ids::random(),
             streams: Arc::new(NoStreams),
+            planner: Arc::new(NoPlanner),
             tokens: Tokens::default(),
             account_keys: None,
             service_cidr: Cidr::default(),
@@ -75,6 +80,7 @@ pub struct ApiServer {
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     streams: Arc<dyn PodStreams>,
+    planner: Arc<dyn Planner>,
     tokens: Tokens,
     account_keys: Option<Arc<AccountKeys>>,
     service_cidr: Cidr,
@@ -97,6 +103,7 @@ impl ApiServer {
             clock: config.clock,
             ids: config.ids,
             streams: config.streams,
+            planner: config.planner,
             tokens: config.tokens,
             account_keys: config.account_keys,
             service_cidr: config.service_cidr,

@@ -7,6 +7,7 @@ mod apps;
 mod bootstrap;
 mod cluster;
 mod credentials;
+pub mod fork;
 mod hosts;
 pub mod options;
 pub mod paths;

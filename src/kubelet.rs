@@ -119,17 +119,26 @@ impl Kubelets {
     /// Runs the pods of a host that was at rest until shutdown: what is there is as the API says, a
     /// pod gets its worker when it changes, and the Node is not touched. For simulations that begin
     /// in the middle. `prepare` makes the host when the first of its pods changes.
-    pub async fn attend(&self, config: NodeConfig, prepare: impl FnOnce() -> Arc<dyn ContainerRuntime>) {
-        let route = self.routes.open(&config.name);
-        if self.ctx.shutdown.run_until_cancelled(route.wait()).await.is_none() {
-            return;
+    /// No change is missed from the call on, whenever the future is polled first.
+    pub fn attend<F>(&self, config: NodeConfig, prepare: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: FnOnce() -> Arc<dyn ContainerRuntime> + Send,
+    {
+        let (routes, ctx, interests) = (self.routes.clone(), self.ctx.clone(), self.interests.clone());
+        let (route, observer) = (routes.open(&config.name), self.observer.clone());
+        async move {
+            let name = config.name.clone();
+            if ctx.shutdown.run_until_cancelled(route.wait()).await.is_none() {
+                return;
+            }
+            route.ring();
+            let runtime = prepare();
+            let info = runtime.info().await.unwrap_or_default();
+            let host = Host::new(ctx, config, runtime, interests, observer);
+            host.set_info(info);
+            host::attend(host, route).await;
+            routes.close(&name);
         }
-        route.ring();
-        let runtime = prepare();
-        let info = runtime.info().await.unwrap_or_default();
-        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone(), self.observer.clone());
-        host.set_info(info);
-        host::attend(host, route).await;
     }
 
     /// Asks the kubelet of `node` for a look at a pod that did not change.

@@ -24,6 +24,9 @@ pub struct ChangeSetSpec {
     pub force: bool,
     /// Validate and answer, commit nothing.
     pub dry_run: bool,
+    /// Delete and make again what cannot change in place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
     /// Refuse unless the store is at this revision. 0: any.
     pub expected_revision: u64,
     /// Full intent of each object, namespaces already filled in; in any order (namespaces and
@@ -68,6 +71,9 @@ pub struct ChangeResult {
     pub before: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// Why the object is replaced: what of it cannot change in place.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Set when `action` is `failed`: the Status code, reason and message.
@@ -82,6 +88,8 @@ pub enum ChangeAction {
     Configured,
     #[default]
     Unchanged,
+    /// Deleted and made again; `reason` says why.
+    Replaced,
     Deleted,
     Failed,
 }

@@ -2,6 +2,7 @@
 
 use super::apps::{self, AppError};
 use super::bootstrap::{self, BootstrapError};
+use super::fork::Forks;
 use super::options::{Mode, Options};
 use super::paths::{Lock, LockError, Paths};
 use super::supervise::Supervisor;
@@ -83,6 +84,7 @@ impl Cluster {
         let mut config = Config::new(store.clone(), registry.clone());
         config.ids = ids.clone();
         config.streams = streams.clone();
+        config.planner = Forks::new(store.clone(), registry.clone(), Clock::System);
         let pki = match &listener {
             Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
             None => None,

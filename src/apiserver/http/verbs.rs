@@ -67,12 +67,15 @@ impl ApiServer {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if (path.group, path.resource) == ("selkie.dev", "changesets") {
+        if let ("selkie.dev", "changesets" | "plans") = (path.group, path.resource) {
             if parts.method != Method::POST {
                 return Err(ApiError::method_not_allowed());
             }
             let body = body::read(body, CHANGESET_LIMIT).await?;
-            return self.changeset(&parts, &body).await;
+            return match path.resource {
+                "plans" => self.plan(&parts, &body).await,
+                _ => self.changeset(&parts, &body).await,
+            };
         }
         let Some(resource) = self.registry.resource(path.group, path.version, path.resource) else {
             let known = self.registry.resources().iter().any(|r| r.group == path.group && r.version == path.version);

@@ -4,8 +4,9 @@ use super::body::Body;
 use super::negotiate;
 use super::respond;
 use super::verbs::Ask;
-use crate::api::changeset::ChangeSet;
+use crate::api::changeset::{ChangeSet, ChangeSetSpec};
 use crate::api::error::{ApiError, Details, FieldError};
+use crate::api::plan::Plan;
 use crate::api::schema::decode::{Encoding, FieldValidation};
 use crate::apiserver::ApiServer;
 use crate::apiserver::admission::quotas;
@@ -19,6 +20,7 @@ use crate::apiserver::resources::{At, Done, Prepared, WriteOptions, Writer};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -224,14 +226,8 @@ fn done() -> Value {
 impl ApiServer {
     /// POST of a change set: answered with its status, also when objects in it failed.
     pub(super) async fn changeset(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Response<Body>, ApiError> {
-        let unreadable = |why: String| ApiError::bad_request(format!("the change set is not readable: {why}"));
-        let mut set: ChangeSet = match negotiate::encoding(negotiate::content_type(&parts.headers))? {
-            Encoding::Json => serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))?,
-            _ => return Err(unreadable("it must be JSON".into())),
-        };
-        if set.spec.field_manager.is_empty() {
-            return Err(ApiError::bad_request("the change set names no fieldManager"));
-        }
+        let mut set: ChangeSet = readable(parts, body)?;
+        check(&set.spec)?;
         set.status = self.change(&set.spec).await?;
         // The client knows what it sent.
         set.spec.objects.clear();
@@ -241,4 +237,31 @@ impl ApiServer {
         let value = serde_json::to_vec(&set).map_err(ApiError::internal)?;
         Ok(respond::build(StatusCode::OK, "application/json", value.into()))
     }
+
+    /// POST of a plan: answered with its status, also when objects in it failed.
+    pub(super) async fn plan(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Response<Body>, ApiError> {
+        let mut plan: Plan = readable(parts, body)?;
+        check(&plan.spec)?;
+        let spec = std::mem::take(&mut plan.spec);
+        plan.status = self.planner.plan(spec).await?;
+        plan.api_version = "selkie.dev/v1alpha1".into();
+        plan.kind = "Plan".into();
+        let value = serde_json::to_vec(&plan).map_err(ApiError::internal)?;
+        Ok(respond::build(StatusCode::OK, "application/json", value.into()))
+    }
+}
+
+fn readable<T: DeserializeOwned>(parts: &Parts, body: &[u8]) -> Result<T, ApiError> {
+    let unreadable = |why: String| ApiError::bad_request(format!("the change set is not readable: {why}"));
+    match negotiate::encoding(negotiate::content_type(&parts.headers))? {
+        Encoding::Json => serde_json::from_slice(body).map_err(|error| unreadable(error.to_string())),
+        _ => Err(unreadable("it must be JSON".into())),
+    }
+}
+
+fn check(spec: &ChangeSetSpec) -> Result<(), ApiError> {
+    if spec.field_manager.is_empty() {
+        return Err(ApiError::bad_request("the change set names no fieldManager"));
+    }
+    Ok(())
 }

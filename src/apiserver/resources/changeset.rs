@@ -24,10 +24,23 @@ const FIRST: [&str; 3] = ["Namespace", "CustomResourceDefinition", "PriorityClas
 
 /// A prepared set.
 struct Draft {
+    /// Deletions of what is then made again, committed before: whoever watches must see the end of the
+    /// old object and the beginning of the new one.
+    first: Txn,
     txn: Txn,
     results: Vec<ChangeResult>,
     /// For each result, its place among the transaction's writes.
     places: Vec<Option<usize>>,
+}
+
+/// An object to be deleted and made again.
+struct Replacement<'a> {
+    index: usize,
+    id: ObjectId,
+    intent: &'a Value,
+    options: &'a WriteOptions,
+    /// What of it refused to change.
+    refused: String,
 }
 
 impl Draft {
@@ -51,9 +64,17 @@ impl ApiServer {
                 let applied = !draft.failed();
                 return Ok(ChangeSetStatus { applied, revision: base, results: draft.results });
             }
-            let mut txn = draft.txn.clone();
+            let (mut first, mut txn) = (draft.first.clone(), draft.txn.clone());
+            let leading = if first.writes.is_empty() { &mut txn } else { &mut first };
             if spec.expected_revision != 0 {
-                txn.preconditions.push(Precondition::StoreAt(spec.expected_revision));
+                leading.preconditions.push(Precondition::StoreAt(spec.expected_revision));
+            }
+            if !first.writes.is_empty() {
+                match self.store.commit(first).await {
+                    Ok(committed) => self.metrics.committed(committed.records.len()),
+                    Err(StoreError::Precondition { .. }) => continue,
+                    Err(error) => return Err(super::store_error(error)),
+                }
             }
             let defines = definitions::touched(&txn.writes);
             match self.store.commit(txn).await {
@@ -75,8 +96,8 @@ impl ApiServer {
         let base = self.view();
         let mut overlay = Overlay::new(&base);
         let count = spec.objects.len() + spec.deletions.len();
-        let mut draft =
-            Draft { txn: Txn::default(), results: vec![ChangeResult::default(); count], places: vec![None; count] };
+        let (first, txn) = (Txn::default(), Txn::default());
+        let mut draft = Draft { first, txn, results: vec![ChangeResult::default(); count], places: vec![None; count] };
         let mut seen = HashSet::new();
         let mut kinds = Kinds { registry: &self.registry, defined: Vec::new() };
         let rank = |kind: &str| FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len());
@@ -92,7 +113,14 @@ impl ApiServer {
             let id = identify(&spec.objects[index]);
             let prepared = self.prepare_apply((&overlay, &kinds), &options, &id, &spec.objects[index], &mut seen);
             kinds.define(prepared.as_ref().ok());
-            draft.add(index, id, prepared, &mut overlay);
+            match prepared {
+                Err(error) if spec.replace && is_immutable(&error) => {
+                    let (intent, refused) = (&spec.objects[index], immutable_fields(&error));
+                    let replacement = Replacement { index, id, intent, options: &options, refused };
+                    self.replace(&mut draft, (&mut overlay, &kinds), replacement);
+                }
+                prepared => draft.add(index, id, prepared, &mut overlay),
+            }
         }
         // What others stand on goes last.
         let mut leaving: Vec<(usize, &ObjectId)> = spec.deletions.iter().enumerate().collect();
@@ -119,14 +147,71 @@ impl ApiServer {
         seen: &mut HashSet<Arc<str>>,
     ) -> Result<Prepared, ApiError> {
         let resource = kinds.find(id)?;
+        claim(place(&resource, id)?, seen)?;
+        self.prepare_object((overlay, kinds), options, id, intent)
+    }
+
+    fn prepare_object(
+        &self,
+        (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
+        options: &WriteOptions,
+        id: &ObjectId,
+        intent: &Value,
+    ) -> Result<Prepared, ApiError> {
+        let resource = kinds.find(id)?;
         let at = place(&resource, id)?;
-        claim(at, seen)?;
         let mut decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
         convert::incoming(&resource, &mut decoded.object);
         let writer = Writer { server: self, view: overlay, at, options };
         let mut prepared = writer.apply(decoded.object, Part::Main)?;
         prepared.warnings.extend(decoded.warnings);
         Ok(prepared)
+    }
+
+    /// Prepares the deletion of what `refused` a change, and its making anew.
+    fn replace(
+        &self,
+        draft: &mut Draft,
+        (overlay, kinds): (&mut Overlay<'_>, &Kinds<'_>),
+        replacement: Replacement<'_>,
+    ) {
+        let Replacement { index, id, intent, options, refused } = replacement;
+        let removed = self.prepare_end((overlay, kinds), options, &id);
+        let prepared = removed.and_then(|(before, txn)| {
+            overlay.absorb(&txn.writes);
+            Ok((before, txn, self.prepare_object((overlay, kinds), options, &id, intent)?))
+        });
+        let (before, txn, prepared) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return draft.results[index] = failure(id, error),
+        };
+        draft.first.preconditions.extend(txn.preconditions);
+        draft.first.writes.extend(txn.writes);
+        draft.add(index, id, Ok(prepared), overlay);
+        let result = &mut draft.results[index];
+        (result.action, result.before, result.reason) = (ChangeAction::Replaced, Some(before), refused);
+    }
+
+    /// Prepares the immediate end of an object; what has finalizers does not end at once.
+    fn prepare_end(
+        &self,
+        (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
+        options: &WriteOptions,
+        id: &ObjectId,
+    ) -> Result<(Value, Txn), ApiError> {
+        let resource = kinds.find(id)?;
+        let at = place(&resource, id)?;
+        let delete = DeleteOptions {
+            propagation: Some("Background".into()),
+            grace_seconds: Some(0),
+            ..DeleteOptions::default()
+        };
+        let prepared = Writer { server: self, view: overlay, at, options }.delete(&delete)?;
+        let (Effect::Delete { before, .. }, Some(txn)) = (&prepared.effect, prepared.txn()) else {
+            let message = format!("{} {:?} has finalizers and cannot be replaced at once", at.resource.plural, at.name);
+            return Err(ApiError::new(409, "Conflict", message));
+        };
+        Ok((parse(before), txn))
     }
 
     fn prepare_removal(
@@ -201,7 +286,8 @@ impl Draft {
         };
         let done = prepared.dry_run();
         let after = (txn.is_some() && !done.deleted).then(|| parse(&done.record));
-        self.results[index] = ChangeResult { id, action, before, after, warnings: done.warnings, error: None };
+        let warnings = done.warnings;
+        self.results[index] = ChangeResult { id, action, before, after, warnings, ..ChangeResult::default() };
         if let Some(txn) = txn {
             overlay.absorb(&txn.writes);
             self.places[index] = Some(self.txn.writes.len());
@@ -225,6 +311,23 @@ fn failure(id: ObjectId, error: ApiError) -> ChangeResult {
     let causes = error.details.map(|details| details.causes).unwrap_or_default();
     let error = ChangeError { code: error.code, reason: error.reason.into(), message: error.message, causes };
     ChangeResult { id, action: ChangeAction::Failed, error: Some(error), ..ChangeResult::default() }
+}
+
+/// How the rules of kinds say that a field cannot change in place.
+const IMMUTABLE: [&str; 3] = ["immutable", "may not change", "updates to statefulset spec"];
+
+/// Whether nothing is wrong but that fields cannot change in place.
+fn is_immutable(error: &ApiError) -> bool {
+    let causes = error.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let immutable = |message: &str| IMMUTABLE.iter().any(|words| message.contains(words));
+    error.code == 422 && !causes.is_empty() && causes.iter().all(|cause| immutable(&cause.message))
+}
+
+/// `spec.selector cannot change in place`.
+fn immutable_fields(error: &ApiError) -> String {
+    let causes = error.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+    format!("{} cannot change in place", fields.join(", "))
 }
 
 fn identify(object: &Value) -> ObjectId {

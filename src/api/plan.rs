@@ -1,0 +1,165 @@
+//! A plan: what a change set does, and what the cluster then does because of it.
+//!
+//! Posted to `/apis/selkie.dev/v1alpha1/plans`; answered, never stored. Everything is deterministic:
+//! the same cluster and the same change set give the same document.
+
+use super::changeset::{ChangeSetSpec, ChangeSetStatus, ObjectId};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Plan {
+    pub api_version: String,
+    pub kind: String,
+    /// The change set to look ahead for; `dryRun` makes no difference.
+    pub spec: ChangeSetSpec,
+    pub status: PlanStatus,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlanStatus {
+    /// What the change set does to its objects.
+    #[serde(flatten)]
+    pub change: ChangeSetStatus,
+    pub consequences: Consequences,
+}
+
+/// What controllers, scheduler and kubelets did on a copy of the cluster once the change set was in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Consequences {
+    /// Everything came to rest, and what was changed became ready.
+    pub settled: bool,
+    /// How long it took there, in seconds of that cluster's time.
+    pub seconds: f64,
+    /// Those whose pods come, go or restart, by namespace, kind and name.
+    pub workloads: Vec<Workload>,
+    /// Images that hosts do not have yet.
+    pub pulls: Vec<Pull>,
+    pub problems: Vec<Problem>,
+    /// What deletions take with them.
+    pub losses: Vec<Loss>,
+    /// What had to be taken for granted.
+    pub assumptions: Vec<String>,
+    /// The hosts that the plan was made for.
+    pub hosts: Vec<HostState>,
+}
+
+impl Consequences {
+    /// Running pods that are replaced, or whose containers start again.
+    pub fn restarts(&self) -> u64 {
+        self.workloads.iter().map(|workload| workload.replaced + workload.restarted).sum()
+    }
+}
+
+/// What happens to the pods of one workload (a Deployment, a Job, a pod by itself).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Workload {
+    pub id: ObjectId,
+    /// Pods that were there and make way for new ones.
+    pub replaced: u64,
+    /// Pods that stay and whose containers start again.
+    pub restarted: u64,
+    /// Pods that come and go beyond the replaced ones.
+    pub created: u64,
+    pub deleted: u64,
+    /// In the order it happened.
+    pub steps: Vec<PodStep>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PodAction {
+    #[default]
+    Create,
+    Delete,
+    /// Its containers start again where they are.
+    Restart,
+    /// It was there already and gets a host now.
+    Bind,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStep {
+    pub action: PodAction,
+    /// A new pod's name ends in `*` where the real one will have random letters.
+    pub pod: String,
+    /// Empty: no host takes it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Seconds after the change.
+    pub at: f64,
+    /// Ran and was ready at the end. Of deletions: it was gone.
+    pub ready: bool,
+    /// Of pods that got a host: why that one. Of pods that did not: why none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// What the scheduler said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Verdict {
+    /// Hosts that could take the pod.
+    pub feasible: u64,
+    /// In its words, when no host fits.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// By name; in large clusters those that say most.
+    pub hosts: Vec<HostVerdict>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostVerdict {
+    pub host: String,
+    /// The higher the better; absent where the pod does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<i64>,
+    /// Why it does not fit, as Kubernetes words it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pull {
+    pub image: String,
+    pub hosts: Vec<String>,
+}
+
+/// Something that will not come right by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Problem {
+    pub object: ObjectId,
+    /// As events and conditions name it: `Unschedulable`, `CreateContainerConfigError`.
+    pub reason: String,
+    pub message: String,
+    /// How many pods it keeps from running; 0 when it is about the object itself.
+    pub pods: u64,
+}
+
+/// What goes with an object that is deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Loss {
+    pub object: ObjectId,
+    /// Running pods.
+    pub pods: u64,
+    /// Volumes whose contents go too: `emptyDir cache`.
+    pub volumes: Vec<String>,
+}
+
+/// A host as the scheduler sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostState {
+    pub name: String,
+    pub ready: bool,
+    /// Capacity, taints and whether it is cordoned, for people and for comparison.
+    pub state: String,
+}

@@ -1,0 +1,133 @@
+//! Looks ahead: runs the real API server, controllers, scheduler and kubelets on a copy of the
+//! cluster, under virtual time, and tells what they did.
+//!
+//! ```text
+//!   store --snapshot--> memory store --> API server <-- change set
+//!                                            |
+//!                 controllers, scheduler, hollow kubelets, all on one thread with a paused clock
+//!                                            |
+//!                    rest: nothing moves --> consequences (pure, from the journal of the pods)
+//! ```
+//!
+//! No rule of any component is written down here a second time. A copy shares the records of the
+//! store it comes from and never writes to it; its clock, ids and randomness are its own, so that the
+//! same cluster and the same change set give the same plan.
+//!
+//! Not part of the copy: heartbeats (nothing happens to hosts meanwhile), stored events (they are read
+//! as they are reported), and what applications do by themselves.
+
+mod chain;
+mod consequences;
+mod hosts;
+mod journal;
+mod owners;
+mod pods;
+mod problems;
+mod rest;
+mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+use crate::api::changeset::ChangeSetSpec;
+use crate::api::error::ApiError;
+use crate::api::plan::PlanStatus;
+use crate::api::registry::Registry;
+use crate::apiserver::Planner;
+use crate::base::clock::Clock;
+use crate::store::{Record, Revision, Store};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::subscriber::NoSubscriber;
+
+/// Plans made at once; more wait, so that a daemon keeps running what it runs.
+const AT_ONCE: usize = 2;
+/// How long a plan may take. What was seen until then is told.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The cluster at one moment.
+#[derive(Clone)]
+pub struct Base {
+    pub revision: Revision,
+    /// In key order.
+    pub records: Vec<Arc<Record>>,
+    pub now: Timestamp,
+}
+
+impl Base {
+    pub fn of(store: &dyn Store, clock: &Clock) -> Self {
+        let (revision, mut records) = store.snapshot();
+        records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Self { revision, records, now: clock.now() }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Arc<Record>> {
+        let at = self.records.binary_search_by(|record| (*record.key).cmp(key)).ok()?;
+        self.records.get(at)
+    }
+
+    /// The records of one kind.
+    pub fn bucket(&self, bucket: &str) -> impl Iterator<Item = &Arc<Record>> {
+        let from = self.records.partition_point(|record| &*record.key < bucket);
+        self.records[from..].iter().take_while(move |record| record.key.starts_with(bucket))
+    }
+}
+
+/// Plans for a store.
+pub struct Forks {
+    store: Arc<dyn Store>,
+    registry: Arc<Registry>,
+    clock: Clock,
+    turns: Semaphore,
+}
+
+impl Forks {
+    pub fn new(store: Arc<dyn Store>, registry: Arc<Registry>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { store, registry, clock, turns: Semaphore::new(AT_ONCE) })
+    }
+}
+
+#[async_trait]
+impl Planner for Forks {
+    async fn plan(&self, spec: ChangeSetSpec) -> Result<PlanStatus, ApiError> {
+        let _turn = self.turns.acquire().await.map_err(ApiError::internal)?;
+        let (base, registry) = (Base::of(self.store.as_ref(), &self.clock), Arc::new(self.registry.fork()));
+        // Dropped with this future: whoever asked may have gone.
+        let stop = CancellationToken::new();
+        let _asked = stop.clone().drop_guard();
+        let (send, answer) = oneshot::channel();
+        let work = move || drop(send.send(run(&base, registry, spec, &stop)));
+        std::thread::Builder::new().name("selkie-plan".into()).spawn(work).map_err(ApiError::internal)?;
+        answer.await.map_err(|_| ApiError::internal("the plan broke down"))?
+    }
+}
+
+/// Makes one plan, on this thread; `stop` ends it early, with what was seen until then.
+pub fn run(
+    base: &Base,
+    registry: Arc<Registry>,
+    spec: ChangeSetSpec,
+    stop: &CancellationToken,
+) -> Result<PlanStatus, ApiError> {
+    // What goes wrong in a copy is told in the plan, and must not look like trouble of the cluster.
+    let _silent = tracing::subscriber::set_default(NoSubscriber::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(ApiError::internal)?;
+    let (done, ended) = channel::<()>();
+    let token = stop.clone();
+    // Virtual time cannot end what keeps busy without waiting.
+    let watchdog = std::thread::spawn(move || {
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            token.cancel();
+        }
+    });
+    let plan = runtime.block_on(chain::plan(base, registry, spec, stop));
+    drop(done);
+    drop(watchdog);
+    plan
+}

@@ -1,0 +1,182 @@
+//! Puts a copy of the cluster together, sets it going, applies the change set, waits for rest.
+
+use super::consequences::{self, Run};
+use super::hosts::Hosts;
+use super::journal::Journal;
+use super::owners::Owners;
+use super::rest::rest;
+use super::verdicts::{Verdicts, Warnings};
+use super::{Base, pods};
+use crate::api::changeset::{ChangeAction, ChangeSetSpec, ChangeSetStatus};
+use crate::api::error::ApiError;
+use crate::api::plan::PlanStatus;
+use crate::api::registry::Registry;
+use crate::apiserver::{ApiServer, Config, User};
+use crate::base::{clock::Clock, ids::Ids};
+use crate::client::{Context, EventRecorder, Informers, in_process};
+use crate::gitops::readiness::{self, Readiness};
+use crate::store::memory::Memory;
+use crate::store::{Store, StoreError, bucket};
+use crate::{controllers, scheduler};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Any number will do, as long as it is always the same.
+const SEED: u64 = 1;
+/// Reports that may wait to be read.
+const REPORTS: usize = 1 << 16;
+/// No host is given up in a copy, where none says that it is alive.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A copy of a cluster.
+struct Copy {
+    registry: Arc<Registry>,
+    store: Arc<Memory>,
+    api: Arc<ApiServer>,
+    clock: Clock,
+    ids: Ids,
+}
+
+/// Its running parts, and those who look on.
+struct Running {
+    hosts: Hosts,
+    verdicts: Verdicts,
+    warnings: Warnings,
+    /// Ends the parts when it is dropped.
+    _shutdown: tokio_util::sync::DropGuard,
+}
+
+pub async fn plan(
+    base: &Base,
+    registry: Arc<Registry>,
+    spec: ChangeSetSpec,
+    stop: &CancellationToken,
+) -> Result<PlanStatus, ApiError> {
+    let copy = Copy::of(base, registry);
+    let spec = ChangeSetSpec { dry_run: false, ..spec };
+    let busy = base.bucket(&bucket("", "pods")).any(|record| pods::is_under_way(&record.envelope));
+    if busy {
+        // What is under way has nothing to do with the change set: it ends first.
+        let running = copy.start().await;
+        rest(copy.store.as_ref(), stop, || true).await;
+        running.warnings.forget();
+        let from = copy.store.revision();
+        let journal = follow(&copy, from)?;
+        let change = copy.api.change(&ChangeSetSpec { expected_revision: 0, ..spec }).await?;
+        return copy.finish(base, running, journal, from, change, stop).await;
+    }
+    let from = base.revision;
+    let journal = follow(&copy, from)?;
+    let change = copy.api.change(&spec).await?;
+    if !change.applied || copy.store.revision() == from {
+        return Ok(PlanStatus { change, ..PlanStatus::default() });
+    }
+    let running = copy.start().await;
+    copy.finish(base, running, journal, from, change, stop).await
+}
+
+fn follow(copy: &Copy, from: u64) -> Result<Journal, ApiError> {
+    Journal::follow(copy.store.as_ref(), from).map_err(|error: StoreError| ApiError::internal(error))
+}
+
+impl Copy {
+    fn of(base: &Base, registry: Arc<Registry>) -> Self {
+        let store = Memory::from_snapshot(base.revision, base.records.clone());
+        let (clock, ids) = (Clock::virtual_from(base.now), Ids::seeded(SEED));
+        let mut config = Config::new(store.clone(), registry.clone());
+        (config.clock, config.ids) = (clock.clone(), ids.clone());
+        Self { registry, store, api: ApiServer::new(config), clock, ids }
+    }
+
+    async fn start(&self) -> Running {
+        let shutdown = CancellationToken::new();
+        let client = in_process(&self.api, User::master("system:selkie"));
+        let informers = Informers::with(client.clone(), self.ids.clone(), shutdown.child_token());
+        let (events, reports) = EventRecorder::collecting(REPORTS);
+        let warnings = Warnings::collect(reports);
+        let (clock, ids) = (self.clock.clone(), self.ids.clone());
+        let ctx = Context { client, informers, clock, ids, events, shutdown: shutdown.clone() };
+        let hosts = Hosts::start(&ctx).await;
+        let verdicts = Verdicts::default();
+        let timing = controllers::Timing { node_monitor_grace: FOREVER };
+        tokio::spawn(controllers::run(ctx.clone(), timing));
+        tokio::spawn(scheduler::run_observed(ctx, verdicts.observer()));
+        Running { hosts, verdicts, warnings, _shutdown: shutdown.drop_guard() }
+    }
+
+    /// Waits for rest, and tells what happened.
+    async fn finish(
+        &self,
+        base: &Base,
+        running: Running,
+        journal: Journal,
+        from: u64,
+        change: ChangeSetStatus,
+        stop: &CancellationToken,
+    ) -> Result<PlanStatus, ApiError> {
+        let begun = Instant::now();
+        let owners = Owners { registry: &self.registry, store: self.store.as_ref(), base };
+        if !change.applied || self.store.revision() == from {
+            return Ok(PlanStatus { change, ..PlanStatus::default() });
+        }
+        let mut waited = Waited::new(&change, &owners);
+        let ended = rest(self.store.as_ref(), stop, || waited.is_over(self.store.as_ref(), &running.hosts)).await;
+        let consequences = consequences::of(&Run {
+            owners: &owners,
+            journal: &journal.entries(),
+            change: &change,
+            hosts: &running.hosts,
+            verdicts: &running.verdicts,
+            warnings: &running.warnings.all(),
+            unready: waited.unready,
+            rest: ended,
+            took: begun.elapsed(),
+        });
+        Ok(PlanStatus { change, consequences })
+    }
+}
+
+/// The objects of the change set that are not known to be as wanted.
+struct Waited {
+    /// Must become ready.
+    coming: Vec<String>,
+    /// Must go.
+    going: Vec<String>,
+    /// Those of `coming` that were not ready when last looked at, with what is missing.
+    unready: Vec<(Value, Readiness)>,
+}
+
+impl Waited {
+    fn new(change: &ChangeSetStatus, owners: &Owners<'_>) -> Self {
+        let keys = |wanted: &dyn Fn(ChangeAction) -> bool| {
+            let touched = change.results.iter().filter(|result| wanted(result.action));
+            touched.filter_map(|result| owners.key_of(&result.id)).collect()
+        };
+        let ruled =
+            |action| matches!(action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Replaced);
+        Self { coming: keys(&ruled), going: keys(&|action| action == ChangeAction::Deleted), unready: Vec::new() }
+    }
+
+    fn is_over(&mut self, store: &dyn Store, hosts: &Hosts) -> bool {
+        self.unready.clear();
+        self.going.retain(|key| store.get(key).is_some());
+        self.coming.retain(|key| {
+            let Some(record) = store.get(key) else { return false };
+            let Ok(object) = serde_json::from_slice::<Value>(&record.value) else { return false };
+            let readiness = readiness::of(&object);
+            let waits = readiness != Readiness::Ready;
+            if waits {
+                self.unready.push((object, readiness));
+            }
+            waits
+        });
+        let pods = store.range(&bucket("", "pods"), None, None, 0).map(|range| range.records).unwrap_or_default();
+        let leaving = |envelope: &crate::api::meta::Envelope| {
+            envelope.deletion_timestamp.is_some() && hosts.answers(pods::host(envelope))
+        };
+        self.coming.is_empty() && self.going.is_empty() && !pods.iter().any(|record| leaving(&record.envelope))
+    }
+}

@@ -1,0 +1,225 @@
+//! From what was seen to what is told. Pure.
+
+use super::hosts::{Hosts, PULLING, STARTING, STOPPING};
+use super::journal::Entry;
+use super::owners::Owners;
+use super::pods::{self, Story, stories};
+use super::problems::{Problems, Warnings, is_lost_with, short_lived_volumes};
+use super::rest::Rest;
+use super::verdicts::Verdicts;
+use crate::api::changeset::{ChangeAction, ChangeSetStatus, ObjectId};
+use crate::api::plan::{Consequences, HostState, Loss, PodAction, PodStep, Pull, Workload};
+use crate::gitops::readiness::Readiness;
+use crate::store::{Record, bucket};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pods of a workload whose verdicts are told; those of the others are alike.
+const VERDICTS: usize = 10;
+/// A Node lists this many images and no more.
+const LISTED_IMAGES: usize = 50;
+
+/// One run of a copy, over.
+pub struct Run<'a> {
+    pub owners: &'a Owners<'a>,
+    pub journal: &'a [Entry],
+    pub change: &'a ChangeSetStatus,
+    pub hosts: &'a Hosts,
+    pub verdicts: &'a Verdicts,
+    pub warnings: &'a Warnings,
+    pub unready: Vec<(Value, Readiness)>,
+    pub rest: Rest,
+    pub took: Duration,
+}
+
+/// Namespace, kind and name: the order of workloads.
+type Place = (String, String, String, String);
+
+#[derive(Default)]
+struct Draft {
+    workloads: BTreeMap<Place, Workload>,
+    problems: Problems,
+    losses: BTreeMap<ObjectId, (u64, BTreeSet<String>)>,
+    new_pods: bool,
+    jobs: bool,
+}
+
+pub fn of(run: &Run<'_>) -> Consequences {
+    let mut draft = Draft::default();
+    for story in stories(run.journal) {
+        draft.add(run, &story);
+    }
+    let nodes: Vec<&Arc<Record>> = run.owners.base.bucket(&bucket("", "nodes")).collect();
+    draft.problems.objects(run.owners, run.warnings);
+    draft.problems.unready(&run.unready);
+    if nodes.is_empty() {
+        // Hosts come with the first apply: that there are none yet is no problem of the manifests.
+        draft.problems = Problems::default();
+    }
+    let pulls = run.hosts.pulls().into_iter().map(|(image, hosts)| Pull { image, hosts }).collect();
+    let assumptions = draft.assumptions(run, &nodes);
+    let losses = draft.losses.into_iter();
+    let workloads = draft.workloads.into_values().map(finish);
+    Consequences {
+        settled: run.rest == Rest::Settled,
+        seconds: seconds(run.took),
+        workloads: workloads.collect(),
+        pulls,
+        problems: draft.problems.list(),
+        losses: losses
+            .map(|(object, (pods, volumes))| Loss { object, pods, volumes: volumes.into_iter().collect() })
+            .collect(),
+        assumptions,
+        hosts: nodes.iter().map(|record| host_state(record)).collect(),
+    }
+}
+
+impl Draft {
+    fn add(&mut self, run: &Run<'_>, story: &Story) {
+        let envelope = &story.last.envelope;
+        let root = run.owners.root("v1", "Pod", envelope);
+        let (pod, is_new) = (story.object(), story.before.is_none());
+        if is_new && story.gone {
+            return;
+        }
+        let place = (root.namespace.clone(), root.kind.clone(), root.name.clone(), root.api_version.clone());
+        let shown = pods::shown_name(&pod, is_new);
+        let mut step = PodStep {
+            pod: shown,
+            host: pods::host(envelope).to_owned(),
+            ready: pods::is_ready(&pod),
+            ..PodStep::default()
+        };
+        if let (Some(at), true) = (story.leaving, story.was_active()) {
+            (step.action, step.at, step.ready) = (PodAction::Delete, seconds(at), story.gone);
+            self.lose(run, &root, story, &pod);
+        } else if story.leaving.is_some() {
+            return;
+        } else if is_new {
+            (step.action, step.at) = (PodAction::Create, seconds(story.begun));
+            self.new_pods = true;
+            self.jobs |= root.kind == "Job" || root.kind == "CronJob";
+            self.problems.pod(&root, story, &pod, run.warnings);
+        } else if let Some(at) = story.bound {
+            (step.action, step.at) = (PodAction::Bind, seconds(at));
+            self.problems.pod(&root, story, &pod, run.warnings);
+        } else if story.was_active() && story.restarts() > 0 {
+            (step.action, step.at) = (PodAction::Restart, seconds(story.begun));
+            self.problems.pod(&root, story, &pod, run.warnings);
+        } else {
+            return;
+        }
+        if matches!(step.action, PodAction::Create | PodAction::Bind) {
+            step.verdict = run.verdicts.of(&envelope.uid);
+        }
+        let workload = self.workloads.entry(place).or_default();
+        workload.id = root;
+        workload.steps.push(step);
+    }
+
+    fn lose(&mut self, run: &Run<'_>, root: &ObjectId, story: &Story, pod: &Value) {
+        let ends = |action| matches!(action, ChangeAction::Deleted | ChangeAction::Replaced);
+        let deleted = run.change.results.iter().filter(|result| ends(result.action));
+        for result in deleted.filter(|result| is_lost_with(&result.id, root, &story.last.envelope)) {
+            let id = ObjectId { uid: String::new(), ..result.id.clone() };
+            let (pods, volumes) = self.losses.entry(id).or_default();
+            *pods += 1;
+            volumes.extend(short_lived_volumes(pod));
+        }
+    }
+
+    fn assumptions(&self, run: &Run<'_>, nodes: &[&Arc<Record>]) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.new_pods {
+            all.push("images can be pulled, containers start and stay up, and probes pass".to_owned());
+            let [pulling, starting, stopping] = [PULLING, STARTING, STOPPING].map(|time| time.as_secs_f64());
+            all.push(format!(
+                "pulling an image takes {pulling} s, starting a container {starting} s, stopping one {stopping} s: \
+                 where others take longer, a host may be free earlier or later"
+            ));
+        }
+        if nodes.is_empty() {
+            return vec!["no hosts are known yet: where pods go, and whether they can run, is not shown".to_owned()];
+        }
+        if self.jobs {
+            all.push(
+                "the containers of Jobs run until they are stopped: what follows their end is not shown".to_owned(),
+            );
+        }
+        if !run.hosts.silent.is_empty() {
+            let names = run.hosts.silent.join(", ");
+            all.push(format!("hosts that do not answer stay away: {names}"));
+        }
+        let full = nodes.iter().filter(|node| listed_images(node) >= LISTED_IMAGES);
+        let full: Vec<&str> = full.map(|node| node.envelope.name.as_str()).collect();
+        if !full.is_empty() && !run.hosts.pulls().is_empty() {
+            all.push(format!(
+                "images that {} may have beyond the {LISTED_IMAGES} they list count as missing",
+                full.join(", ")
+            ));
+        }
+        match run.rest {
+            Rest::Settled => {}
+            Rest::Stuck => all.push("what was not ready when nothing moved any more stays so".to_owned()),
+            Rest::Moving => {
+                all.push("the cluster still moved when the plan ended: there may be more to come".to_owned())
+            }
+        }
+        all
+    }
+}
+
+/// Counts, once all steps are there.
+fn finish(mut workload: Workload) -> Workload {
+    let count = |action| workload.steps.iter().filter(|step| step.action == action).count() as u64;
+    let (made, gone, restarted) = (count(PodAction::Create), count(PodAction::Delete), count(PodAction::Restart));
+    workload.replaced = made.min(gone);
+    workload.created = made - workload.replaced;
+    workload.deleted = gone - workload.replaced;
+    workload.restarted = restarted;
+    // What happens at one moment happens in no order.
+    workload.steps.sort_by(|a, b| {
+        a.at.total_cmp(&b.at).then_with(|| (a.action, &a.pod, &a.host).cmp(&(b.action, &b.pod, &b.host)))
+    });
+    for step in workload.steps.iter_mut().filter(|step| step.verdict.is_some()).skip(VERDICTS) {
+        step.verdict = None;
+    }
+    workload
+}
+
+/// To the millisecond.
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}
+
+fn listed_images(node: &Record) -> usize {
+    let object: Value = serde_json::from_slice(&node.value).unwrap_or_default();
+    object["status"]["images"].as_array().map_or(0, Vec::len)
+}
+
+fn host_state(node: &Record) -> HostState {
+    let object: Value = serde_json::from_slice(&node.value).unwrap_or_default();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let ready =
+        list(&object["status"]["conditions"]).iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
+    let mut parts = vec![if ready { "Ready" } else { "NotReady" }.to_owned()];
+    if object["spec"]["unschedulable"] == true {
+        parts.push("cordoned".to_owned());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (name, amount) in object["status"]["allocatable"].as_object().into_iter().flatten() {
+        parts.push(format!("{name} {}", text(amount)));
+    }
+    for taint in list(&object["spec"]["taints"]) {
+        let value = taint["value"].as_str().unwrap_or_default();
+        parts.push(format!("taint {}={value}:{}", text(&taint["key"]), text(&taint["effect"])));
+    }
+    for (name, value) in object["metadata"]["labels"].as_object().into_iter().flatten() {
+        if !name.contains("kubernetes.io/") {
+            parts.push(format!("label {name}={}", text(value)));
+        }
+    }
+    HostState { name: node.envelope.name.clone(), ready, state: parts.join(", ") }
+}

@@ -1,0 +1,103 @@
+//! What keeps pods from running, in the words of whoever said no. Pure.
+
+use super::owners::Owners;
+use super::pods::{self, Story};
+use super::verdicts::About;
+use crate::api::changeset::ObjectId;
+use crate::api::meta::Envelope;
+use crate::api::plan::Problem;
+use crate::gitops::readiness::Readiness;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub type Warnings = BTreeMap<About, BTreeMap<String, String>>;
+
+/// Reasons that say nothing but that it is not there yet.
+const WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// Collects problems; those of several pods of one workload are one.
+#[derive(Default)]
+pub struct Problems(BTreeMap<(ObjectId, String, String), u64>);
+
+impl Problems {
+    /// Notes why the pod is not ready, if it is not.
+    pub fn pod(&mut self, root: &ObjectId, story: &Story, pod: &Value, warnings: &Warnings) {
+        if pods::is_ready(pod) {
+            return;
+        }
+        let (reason, message) = why(pod, warnings)
+            .unwrap_or_else(|| ("NotReady".to_owned(), "it did not become ready, and nobody said why".to_owned()));
+        let shown = pods::shown_name(pod, story.before.is_none());
+        let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let message = message.replace(&text("name"), &shown).replace(&text("uid"), "*");
+        *self.0.entry((root.clone(), reason, message)).or_default() += 1;
+    }
+
+    /// Notes what was said of objects that are no pods.
+    pub fn objects(&mut self, owners: &Owners<'_>, warnings: &Warnings) {
+        for (about, reasons) in warnings.iter().filter(|(about, _)| about.kind != "Pod") {
+            let key = owners.key(&about.api_version, &about.kind, &about.namespace, &about.name);
+            let Some(record) = key.and_then(|key| owners.store.get(&key)) else { continue };
+            let root = owners.root(&about.api_version, &about.kind, &record.envelope);
+            for (reason, message) in reasons {
+                self.0.entry((root.clone(), reason.clone(), message.clone())).or_default();
+            }
+        }
+    }
+
+    /// Notes objects that did not become ready for reasons that nothing else tells.
+    pub fn unready(&mut self, objects: &[(Value, Readiness)]) {
+        for (object, readiness) in objects {
+            let (Readiness::Progressing(why) | Readiness::Failed(why)) = readiness else { continue };
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let id = ObjectId {
+                api_version: text(&object["apiVersion"]),
+                kind: text(&object["kind"]),
+                namespace: text(&object["metadata"]["namespace"]),
+                name: text(&object["metadata"]["name"]),
+                uid: String::new(),
+            };
+            if !self.0.keys().any(|(known, ..)| *known == id) {
+                self.0.insert((id, "NotReady".to_owned(), why.clone()), 0);
+            }
+        }
+    }
+
+    pub fn list(self) -> Vec<Problem> {
+        let all = self.0.into_iter();
+        all.map(|((object, reason, message), pods)| Problem { object, reason, message, pods }).collect()
+    }
+}
+
+fn why(pod: &Value, warnings: &Warnings) -> Option<(String, String)> {
+    let list = |name: &str| pod["status"][name].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let unscheduled = list("conditions").into_iter().find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
+    if let Some(condition) = unscheduled {
+        return Some((text(&condition["reason"]), text(&condition["message"])));
+    }
+    let statuses = [list("initContainerStatuses"), list("containerStatuses")].concat();
+    for status in &statuses {
+        let waiting = &status["state"]["waiting"];
+        let reason = text(&waiting["reason"]);
+        if !reason.is_empty() && !WAITING.contains(&reason.as_str()) {
+            return Some((reason, text(&waiting["message"])));
+        }
+    }
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+    let said = warnings.iter().filter(|(about, _)| about.uid == uid).flat_map(|(_, reasons)| reasons);
+    said.map(|(reason, message)| (reason.clone(), message.clone())).next_back()
+}
+
+/// The volumes of a pod that live as long as it does.
+pub fn short_lived_volumes(pod: &Value) -> Vec<String> {
+    let volumes = pod["spec"]["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lost = volumes.iter().filter(|volume| volume.get("emptyDir").is_some());
+    lost.map(|volume| format!("emptyDir {}", volume["name"].as_str().unwrap_or_default())).collect()
+}
+
+/// Whether a deletion of `id` takes this pod of the workload `root` along.
+pub fn is_lost_with(id: &ObjectId, root: &ObjectId, pod: &Envelope) -> bool {
+    let same = id.kind == root.kind && id.name == root.name && id.namespace == root.namespace;
+    same || id.kind == "Namespace" && id.name == pod.namespace
+}

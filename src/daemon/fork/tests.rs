@@ -1,0 +1,115 @@
+//! Plans of a cluster with hollow hosts, beside what the cluster then does.
+#![allow(clippy::unwrap_used)]
+
+mod prediction;
+mod replace;
+mod rig;
+
+use crate::api::changeset::ObjectId;
+use crate::api::plan::{PodAction, PodStep};
+use rig::{Rig, config_map, deployment};
+use serde_json::json;
+
+fn hosts(steps: &[PodStep], action: PodAction) -> Vec<&str> {
+    steps.iter().filter(|step| step.action == action).map(|step| step.host.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_is_what_the_chain_does() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![deployment("web", 3, "web:1")]).await;
+    let before = rig.store_state();
+    let plan = rig.plan(vec![deployment("web", 3, "web:2")], vec![]);
+    assert_eq!(rig.store_state(), before, "planning changes nothing");
+    let found = &plan.consequences;
+    assert!(found.settled, "{found:#?}");
+    assert_eq!(found.restarts(), 3);
+    let [web] = found.workloads.as_slice() else { panic!("{:#?}", found.workloads) };
+    assert_eq!((web.id.kind.as_str(), web.replaced, web.created, web.deleted), ("Deployment", 3, 0, 0));
+    let new: Vec<_> = web.steps.iter().filter(|step| step.action == PodAction::Create).collect();
+    assert!(new.iter().all(|step| step.ready && step.pod.ends_with("-*") && step.verdict.is_some()), "{new:#?}");
+    assert_eq!(web.steps[0].action, PodAction::Create, "the surge comes first");
+    assert_eq!(found.pulls.len(), 1);
+    assert_eq!(found.pulls[0].image, "web:2");
+    assert_eq!(found.problems, []);
+    // The same again, byte for byte.
+    let again = rig.plan(vec![deployment("web", 3, "web:2")], vec![]);
+    assert_eq!(serde_json::to_string(&again.consequences).unwrap(), serde_json::to_string(found).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_already_stays() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![deployment("web", 2, "web:1"), deployment("other", 2, "web:1"), config_map("c", "1")]).await;
+    let plan =
+        rig.plan(vec![deployment("web", 3, "web:1"), deployment("other", 2, "web:1"), config_map("c", "2")], vec![]);
+    let found = plan.consequences;
+    assert!(found.settled && found.pulls.is_empty() && found.problems.is_empty(), "{found:#?}");
+    assert_eq!(found.restarts(), 0);
+    let [web] = found.workloads.as_slice() else { panic!("{:#?}", found.workloads) };
+    assert_eq!((web.created, web.steps.len()), (1, 1));
+    let nothing = rig.plan(vec![deployment("web", 2, "web:1")], vec![]);
+    assert!(nothing.change.applied && nothing.consequences.workloads.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_host_fits_in_the_schedulers_words() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    let mut large = deployment("large", 1, "web:1");
+    large["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "64"}});
+    let found = rig.plan(vec![large], vec![]).consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!(problem.reason, "Unschedulable");
+    assert_eq!(problem.message, "0/2 nodes are available: 2 Insufficient cpu.");
+    assert_eq!((problem.object.name.as_str(), problem.pods), ("large", 1));
+    assert!(!found.settled);
+    let verdict = found.workloads[0].steps[0].verdict.clone().unwrap();
+    assert_eq!(verdict.hosts[1].reasons, ["Insufficient cpu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_references_are_named() {
+    let rig = Rig::new(&["h1"]).await;
+    let mut reads = deployment("reads", 2, "web:1");
+    let container = &mut reads["spec"]["template"]["spec"]["containers"][0];
+    container["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
+    let found = rig.plan(vec![reads.clone()], vec![]).consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((problem.reason.as_str(), problem.pods), ("CreateContainerConfigError", 2));
+    assert!(problem.message.contains("configmap \"settings\" not found"), "{problem:?}");
+    let found = rig.plan(vec![reads, config_map("settings", "1")], vec![]).consequences;
+    assert!(found.settled && found.problems.is_empty(), "{found:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_name_what_goes_with_them() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    let mut store = deployment("store", 2, "web:1");
+    store["spec"]["template"]["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}]);
+    rig.apply(vec![store]).await;
+    let id = ObjectId {
+        api_version: "apps/v1".into(),
+        kind: "Deployment".into(),
+        namespace: "default".into(),
+        name: "store".into(),
+        uid: String::new(),
+    };
+    let found = rig.plan(vec![], vec![id]).consequences;
+    assert!(found.settled, "{found:#?}");
+    assert_eq!((found.losses[0].pods, found.losses[0].volumes.clone()), (2, vec!["emptyDir cache".to_owned()]));
+    assert_eq!((found.workloads[0].deleted, found.restarts()), (2, 0));
+    assert_eq!(hosts(&found.workloads[0].steps, PodAction::Delete).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_all_told_and_nothing_is_run() {
+    let rig = Rig::new(&["h1"]).await;
+    let mut wrong = deployment("wrong", 1, "web:1");
+    wrong["spec"]["replicas"] = json!(-1);
+    let mut lost = config_map("lost", "1");
+    lost["metadata"]["namespace"] = json!("nowhere");
+    let plan = rig.plan(vec![wrong, lost], vec![]);
+    assert!(!plan.change.applied);
+    assert_eq!(plan.change.results.iter().filter(|result| result.error.is_some()).count(), 2);
+    assert!(plan.consequences.workloads.is_empty());
+}
