@@ -18,6 +18,7 @@ mod plan;
 mod pods;
 mod resources;
 mod settings;
+mod snapshot;
 mod status;
 mod up;
 mod values;
@@ -58,6 +59,7 @@ enum Verb {
     Up(up::Up),
     Apply(apply::Apply),
     Plan(plan::Plan),
+    Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),
     Status(status::StatusArgs),
     Get(get::Get),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
             Verb::Up(verb) => verb.run(global).await,
             Verb::Apply(verb) => verb.run(global).await,
             Verb::Plan(verb) => verb.run(global).await,
+            Verb::Snapshot(verb) => verb.run(global).await,
             Verb::Diff(verb) => verb.run(global).await,
             Verb::Status(verb) => verb.run(global).await,
             Verb::Get(verb) => verb.run(global).await,

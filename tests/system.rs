@@ -24,6 +24,8 @@ mod setting;
 mod applying;
 #[path = "system/cluster/bad_input.rs"]
 mod bad_input;
+#[path = "system/cluster/ci.rs"]
+mod ci;
 #[path = "system/cluster/crashes.rs"]
 mod crashes;
 #[path = "system/cluster/full_disk.rs"]
@@ -34,6 +36,8 @@ mod git;
 mod kubelet;
 #[path = "system/kubelet_hollow.rs"]
 mod kubelet_hollow;
+#[path = "system/cluster/planning.rs"]
+mod planning;
 #[path = "system/podman.rs"]
 mod podman;
 #[path = "system/cluster/settings.rs"]

@@ -4,12 +4,15 @@ use super::connection::Connection;
 use super::hosts::HostArgs;
 use super::manifests::{self, Manifests};
 use super::output::{self, Format, Printer};
+use super::plan::saved::Saved;
 use super::values::duration;
 use super::{CliError, Global};
 use crate::api::registry::Registry;
 use crate::daemon::Mode;
+use crate::gitops::render::Rendered;
 use crate::gitops::sync::{self, Event, Reporter, wait};
 use clap::Args;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,6 +20,9 @@ use tokio::time::Instant;
 /// Make the cluster what the manifests say, and wait until it is ready
 #[derive(Args)]
 pub struct Apply {
+    /// A plan saved by `selkie plan --out`: do exactly that, or refuse and show what moved
+    #[arg(value_name = "PLAN", conflicts_with_all = ["filename", "force_conflicts", "replace"])]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     manifests: Manifests,
     #[command(flatten)]
@@ -30,6 +36,9 @@ pub struct Apply {
     /// Take over fields that someone else set
     #[arg(long)]
     force_conflicts: bool,
+    /// Delete and make again what cannot change in place
+    #[arg(long)]
+    replace: bool,
     /// none; or server: show what would happen
     #[arg(long, value_parser = ["none", "server"], default_value = "none", value_name = "WHERE")]
     dry_run: String,
@@ -42,14 +51,18 @@ impl Apply {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         crate::telemetry::logging::init(&global.log)
             .map_err(|error| CliError::new(format!("--log: {error}")).code(2))?;
-        let (registry, rendered) = self.manifests.resolve(&global).await?;
+        let saved = self.plan.as_deref().map(Saved::read).transpose()?;
+        let (registry, rendered) = match &saved {
+            Some(saved) => saved.resolve(&global).await?,
+            None => self.manifests.resolve(&global).await?,
+        };
         let dry_run = self.dry_run == "server";
         // Nothing will be applied of a source with errors: no hosts are needed to say so.
         let mode = if dry_run || !rendered.errors.is_empty() { Mode::ReadOnly } else { Mode::OneShot };
         let mut hosts = Ok(());
         let connection = Connection::to_any(&global, mode, |options| hosts = self.hosts.set(options)).await?;
         let result = match hosts {
-            Ok(()) => self.apply(&connection, &registry, &rendered, dry_run).await,
+            Ok(()) => self.apply(&connection, &registry, &rendered, saved.as_ref(), dry_run).await,
             Err(error) => Err(error),
         };
         connection.close().await;
@@ -60,11 +73,21 @@ impl Apply {
         &self,
         connection: &Connection,
         registry: &Registry,
-        rendered: &crate::gitops::render::Rendered,
+        rendered: &Rendered,
+        saved: Option<&Saved>,
         dry_run: bool,
     ) -> Result<ExitCode, CliError> {
         let begun = Instant::now();
-        let options = sync::Options { force: self.force_conflicts, ..sync::Options::default() };
+        let options = match saved {
+            Some(saved) => {
+                saved.check(&connection.client, registry).await?;
+                saved.options()
+            }
+            None => {
+                let (force, replace) = (self.force_conflicts, self.replace);
+                sync::Options { force, replace, ..sync::Options::default() }
+            }
+        };
         let outcome = if dry_run {
             sync::plan_once(&connection.client, registry, rendered, &options).await
         } else {

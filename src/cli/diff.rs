@@ -31,7 +31,7 @@ impl Diff {
         let (registry, rendered) = self.manifests.resolve(&global).await?;
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
         let options = sync::Options { force: true, ..sync::Options::default() };
-        let outcome = sync::plan_once(&connection.client, &registry, &rendered, &options).await;
+        let outcome = sync::diff_once(&connection.client, &registry, &rendered, &options).await;
         let containers = actual::compare(&connection.client, &global).await;
         connection.close().await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;
@@ -39,7 +39,9 @@ impl Diff {
         match self.output {
             Format::Json => print!("{}", output::json::json_with(&outcome.report, "containers", &containers)),
             Format::Yaml => print!("{}", output::json::yaml_with(&outcome.report, "containers", &containers)),
-            Format::Text | Format::Name => anstream::print!("{}", output::report(&outcome.report, self.output)),
+            Format::Text | Format::Name | Format::Markdown => {
+                anstream::print!("{}", output::report(&outcome.report, self.output))
+            }
         }
         if self.output == Format::Text {
             containers.print();

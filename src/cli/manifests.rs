@@ -14,7 +14,7 @@ use std::io::Read;
 #[derive(Args, Clone)]
 pub struct Manifests {
     /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
-    #[arg(short, long, required = true, value_name = "FILE|DIR|-")]
+    #[arg(short, long, value_name = "FILE|DIR|-")]
     filename: Vec<String>,
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
@@ -60,6 +60,9 @@ impl Manifests {
 
     /// All files, from wherever they come.
     async fn files(&self, global: &Global) -> Result<Snapshot, CliError> {
+        if self.filename.is_empty() {
+            return Err(CliError::new("no manifests are named: -f FILE, -f DIR, or -f - for standard input").code(2));
+        }
         let mut files = Vec::new();
         let mut rejected = Vec::new();
         for name in &self.filename {
@@ -81,7 +84,7 @@ impl Manifests {
     }
 }
 
-fn stdin() -> Result<Snapshot, CliError> {
+pub fn stdin() -> Result<Snapshot, CliError> {
     let limit = crate::gitops::sources::MAX_TOTAL_BYTES;
     let mut bytes = Vec::new();
     std::io::stdin()

@@ -4,8 +4,10 @@
 //! `--color=never`); here they are always written.
 
 pub mod color;
+pub mod consequences;
 pub mod events;
 pub mod json;
+pub mod markdown;
 pub mod plan;
 
 pub use events::Printer;
@@ -19,6 +21,8 @@ pub enum Format {
     Text,
     Json,
     Yaml,
+    /// For comments on pull requests
+    Markdown,
     Name,
 }
 
@@ -36,6 +40,7 @@ pub fn report(report: &Report, format: Format) -> String {
         Format::Text => plan::text(report),
         Format::Json => json::json(report),
         Format::Yaml => json::yaml(report),
+        Format::Markdown => markdown::markdown(report),
         Format::Name => json::names(report),
     }
 }

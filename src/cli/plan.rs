@@ -1,25 +1,45 @@
-//! `selkie plan`: what an apply would change, computed by the API server itself.
+//! `selkie plan`: what an apply would change, and what the cluster would do because of it. The real
+//! chain says so, on a copy of the cluster: of the daemon's, of the data directory, or of a snapshot.
+
+pub mod input;
+pub mod saved;
 
 use super::connection::Connection;
-use super::manifests::{self, Manifests};
+use super::manifests;
 use super::output::{self, Format};
+use super::snapshot::SnapshotFile;
 use super::{CliError, Global};
 use crate::daemon::Mode;
 use crate::gitops::sync;
 use clap::Args;
+use input::{Input, Wanted};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Show what applying the manifests would change
+/// Show what applying the manifests would change, and what the cluster would then do
+///
+/// Runs the real controllers, scheduler and kubelets on a copy of the cluster, until nothing moves any
+/// more. Changes nothing. Exits with 0, or with --detailed-exitcode with 2 when there are changes.
 #[derive(Args)]
 pub struct Plan {
     #[command(flatten)]
-    manifests: Manifests,
+    wanted: Wanted,
     /// Take over fields that someone else set
     #[arg(long)]
     force_conflicts: bool,
+    /// Delete and make again what cannot change in place
+    #[arg(long)]
+    replace: bool,
     /// Exit with 2 when there are changes, 0 when there are none
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Save the plan: `selkie apply FILE` does exactly that, or refuses and shows what moved. Holds the
+    /// manifests, Secrets too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["app", "snapshot"])]
+    out: Option<PathBuf>,
+    /// Plan against this file, made by `selkie snapshot export`, instead of a cluster
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -27,14 +47,39 @@ pub struct Plan {
 
 impl Plan {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        let (registry, rendered) = self.manifests.resolve(&global).await?;
-        let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
-        let options = sync::Options { force: self.force_conflicts, ..sync::Options::default() };
-        let outcome = sync::plan_once(&connection.client, &registry, &rendered, &options).await;
+        let snapshot = self.snapshot.as_deref().map(SnapshotFile::read).transpose()?;
+        let connection = match &snapshot {
+            Some(snapshot) => Connection { client: snapshot.serve()?, cluster: None },
+            None => Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?,
+        };
+        let planned = self.plan(&global, &connection, snapshot.as_ref()).await;
         connection.close().await;
-        let outcome = outcome.map_err(|error| manifests::refused(&error))?;
+        let (input, outcome) = planned?;
+        if let Some(file) = &self.out {
+            saved::write(file, &input, &outcome)?;
+        }
         anstream::print!("{}", output::report(&outcome.report, self.output));
         let changes = self.detailed_exitcode && !outcome.report.is_empty();
         Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    }
+
+    async fn plan(
+        &self,
+        global: &Global,
+        connection: &Connection,
+        snapshot: Option<&SnapshotFile>,
+    ) -> Result<(Input, sync::Outcome), CliError> {
+        let mut input = self.wanted.read(global, &connection.client).await?;
+        input.options.force |= self.force_conflicts;
+        input.options.replace = self.replace;
+        if let Some(snapshot) = snapshot {
+            snapshot.redact(&mut input.rendered);
+        }
+        let outcome = sync::plan_once(&connection.client, &input.kinds, &input.rendered, &input.options).await;
+        let mut outcome = outcome.map_err(|error| manifests::refused(&error))?;
+        if let (Some(snapshot), Some(found)) = (snapshot, &mut outcome.report.consequences) {
+            found.assumptions.push(format!("the cluster is as it was at {}", snapshot.taken));
+        }
+        Ok((input, outcome))
     }
 }

@@ -42,6 +42,8 @@ pub struct Options {
     pub prune_confirmed: bool,
     /// Take over fields that other managers own.
     pub force: bool,
+    /// Delete and make again what cannot change in place.
+    pub replace: bool,
     /// Objects of other Applications, each with the Application's name.
     pub taken: Vec<(ObjectId, String)>,
 }
@@ -56,6 +58,8 @@ pub struct Outcome {
     pub revision: u64,
     /// What was held back from pruning, and why.
     pub held: Option<Held>,
+    /// The resourceVersions of the objects that were changed, from before.
+    pub versions: Vec<(ObjectId, String)>,
 }
 
 impl Outcome {
@@ -109,17 +113,34 @@ pub async fn apply_once(
     rendered: &Rendered,
     options: &Options,
 ) -> Result<Outcome, SyncError> {
-    run(client, kinds, rendered, options, false).await
+    run(client, kinds, rendered, options, How::Apply).await
 }
 
-/// What [`apply_once`] would do, computed by the API server on the real objects.
+/// What [`apply_once`] would do to the objects, computed by the API server on the real ones.
+pub async fn diff_once(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+) -> Result<Outcome, SyncError> {
+    run(client, kinds, rendered, options, How::DryRun).await
+}
+
+/// What [`apply_once`] would do, and what the cluster would then do: the real chain on a copy of it.
 pub async fn plan_once(
     client: &kube::Client,
     kinds: &dyn Kinds,
     rendered: &Rendered,
     options: &Options,
 ) -> Result<Outcome, SyncError> {
-    run(client, kinds, rendered, options, true).await
+    run(client, kinds, rendered, options, How::LookAhead).await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Apply,
+    DryRun,
+    LookAhead,
 }
 
 async fn run(
@@ -127,16 +148,16 @@ async fn run(
     kinds: &dyn Kinds,
     rendered: &Rendered,
     options: &Options,
-    dry_run: bool,
+    how: How,
 ) -> Result<Outcome, SyncError> {
     // A one-shot leaves what Applications hold theirs.
     let owned = if options.application.is_empty() { Owners::read(client).await? } else { Owners::default() };
-    let guarded = !dry_run && !options.force;
+    let guarded = how == How::Apply && !options.force;
     if guarded && owned.hold_any(rendered) {
-        let planned = commit(client, kinds, rendered, options, &owned, true).await?;
+        let planned = commit(client, kinds, rendered, options, &owned, How::DryRun).await?;
         owned.refuse_changes(&planned.report, rendered)?;
     }
-    commit(client, kinds, rendered, options, &owned, dry_run).await
+    commit(client, kinds, rendered, options, &owned, how).await
 }
 
 async fn commit(
@@ -145,7 +166,7 @@ async fn commit(
     rendered: &Rendered,
     options: &Options,
     owned: &Owners,
-    dry_run: bool,
+    how: How,
 ) -> Result<Outcome, SyncError> {
     if !rendered.errors.is_empty() {
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
@@ -163,11 +184,14 @@ async fn commit(
         if annotated { disabled.push(id) } else { deletions.push(id) }
     }
     let mut foreign = Vec::new();
-    let status = loop {
-        let request = changeset::request(rendered, options, owned, &deletions, dry_run);
-        let status = changeset::post(client, &request).await?;
+    let (status, consequences) = loop {
+        let request = changeset::request(rendered, options, owned, &deletions, how != How::Apply);
+        let (status, consequences) = match how {
+            How::LookAhead => changeset::plan(client, &request).await?,
+            _ => (changeset::post(client, &request).await?, None),
+        };
         if status.applied {
-            break status;
+            break (status, consequences);
         }
         // What was deleted and made again by someone else is no longer ours to delete.
         let lost = changeset::lost_deletions(&status, rendered.objects.len(), &deletions);
@@ -178,6 +202,9 @@ async fn commit(
         foreign.extend(lost);
     };
     let mut report = Report::new(&status.results, &rendered.objects, kinds);
+    if let Some(consequences) = consequences {
+        report.foresee(consequences);
+    }
     for id in &foreign {
         let name = describe(id);
         report.warnings.push(format!("{name} was made again by someone else since the last sync: not deleting it"));
@@ -194,7 +221,10 @@ async fn commit(
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
     }
     let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
-    Ok(Outcome { report, inventory, revision: status.revision, held })
+    let version = |object: &Value| Some(object.pointer("/metadata/resourceVersion")?.as_str()?.to_owned());
+    let versions =
+        status.results.iter().filter_map(|result| Some((result.id.clone(), version(result.before.as_ref()?)?)));
+    Ok(Outcome { report, inventory, revision: status.revision, held, versions: versions.collect() })
 }
 
 /// An object as it is now; `None` while it is not there, or the server does not answer.

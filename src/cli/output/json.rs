@@ -1,6 +1,7 @@
 //! A report for programs. The shape is `selkie.dev/plan/v1`: fields are added, never changed.
 
 use crate::api::changeset::ObjectId;
+use crate::api::plan::Consequences;
 use crate::gitops::plan::{Action, FieldChange, Report, Totals};
 use serde::Serialize;
 
@@ -14,6 +15,8 @@ struct Plan<'a> {
     /// Unchanged objects are left out; `totals` counts them.
     objects: Vec<Object<'a>>,
     warnings: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consequences: Option<&'a Consequences>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +51,18 @@ fn plan(report: &Report) -> Plan<'_> {
         fields: &object.fields,
         warnings: &object.warnings,
     });
-    Plan { schema: SCHEMA, totals: report.totals(), objects: objects.collect(), warnings: &report.warnings }
+    Plan {
+        schema: SCHEMA,
+        totals: report.totals(),
+        objects: objects.collect(),
+        warnings: &report.warnings,
+        consequences: report.consequences.as_ref(),
+    }
+}
+
+/// The document as a value.
+pub fn value(report: &Report) -> serde_json::Value {
+    serde_json::to_value(plan(report)).unwrap_or_default()
 }
 
 /// One document, indented.
@@ -71,7 +85,7 @@ pub fn yaml_with(report: &Report, field: &str, value: &impl Serialize) -> String
 }
 
 fn with(report: &Report, field: &str, value: &impl Serialize) -> serde_json::Value {
-    let mut document = serde_json::to_value(plan(report)).unwrap_or_default();
+    let mut document = self::value(report);
     document[field] = serde_json::to_value(value).unwrap_or_default();
     document
 }
@@ -79,8 +93,7 @@ fn with(report: &Report, field: &str, value: &impl Serialize) -> serde_json::Val
 /// The same as YAML.
 pub fn yaml(report: &Report) -> String {
     // Through JSON, so that both are the same document.
-    let value = serde_json::to_value(plan(report)).unwrap_or_default();
-    serde_yaml::to_string(&value).unwrap_or_default()
+    serde_yaml::to_string(&value(report)).unwrap_or_default()
 }
 
 /// `deployment.apps/web` for each changed object, as `kubectl -o name` prints.

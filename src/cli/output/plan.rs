@@ -2,6 +2,7 @@
 //! the counts last.
 
 use super::color::{ADD, CHANGE, DELETE, FAINT, STRONG, WARNING, paint};
+use super::consequences;
 use super::near;
 use crate::gitops::plan::diff::SecretChange;
 use crate::gitops::plan::{Action, FieldChange, ObjectChange, Report};
@@ -18,6 +19,9 @@ pub fn text(report: &Report) -> String {
     let mut text = changes(report);
     if report.is_empty() {
         text.push_str("No changes. What runs is what the manifests say.\n");
+    }
+    if let Some(found) = &report.consequences {
+        text.push_str(&consequences::text(found));
     }
     let _ = writeln!(text, "{} {}", paint(STRONG, "Plan:"), report.totals());
     text

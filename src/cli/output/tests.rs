@@ -103,7 +103,7 @@ fn events_as_text() {
         Event::Ending { objects: 2 },
         Event::Ended { objects: 2, kept: None },
         Event::Ended { objects: 1, kept: Some("spec.prune is false".into()) },
-        Event::Drift(Report { objects: vec![example().objects[4].clone()], warnings: vec![] }),
+        Event::Drift(Report { objects: vec![example().objects[4].clone()], warnings: vec![], consequences: None }),
         Event::Failed { revision: "0123456789".into(), errors: vec!["web.yaml:2:1: no kind \"X\" in v1".into()] },
         Event::Warning("the source is empty".into()),
     ];

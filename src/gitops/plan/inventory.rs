@@ -11,9 +11,8 @@ pub fn gone(before: &[ObjectId], desired: &[ObjectId]) -> Vec<ObjectId> {
 /// The inventory after a change set: what was applied with the uids it has now, and what was held
 /// back from pruning, so that a later sync can still prune it.
 pub fn after(before: &[ObjectId], results: &[ChangeResult], held: &[ObjectId]) -> Vec<ObjectId> {
-    let applied = results.iter().filter(|result| {
-        matches!(result.action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Unchanged)
-    });
+    let applied =
+        results.iter().filter(|result| !matches!(result.action, ChangeAction::Deleted | ChangeAction::Failed));
     let mut ids: Vec<ObjectId> = applied.map(|result| with_uid(result, before)).collect();
     for id in held {
         if !ids.iter().any(|kept| same_object(kept, id)) {

@@ -3,6 +3,7 @@
 use super::diff::{FieldChange, diff};
 use super::restarts::restarts;
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
+use crate::api::plan::Consequences;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::{Manifest, Origin, same_object};
 use serde::Serialize;
@@ -60,6 +61,8 @@ pub struct Report {
     pub objects: Vec<ObjectChange>,
     /// About the whole: what is held back from pruning, what the source warns of.
     pub warnings: Vec<String>,
+    /// What the cluster does because of it, where someone looked ahead.
+    pub consequences: Option<Consequences>,
 }
 
 impl Report {
@@ -72,7 +75,17 @@ impl Report {
         };
         let indexed = results.iter().enumerate();
         let objects = indexed.filter_map(|(i, result)| object_change(result, manifest_of(i, result), kinds)).collect();
-        Self { objects, warnings: Vec::new() }
+        Self { objects, ..Self::default() }
+    }
+
+    /// Takes in what the chain did: from now on restarts are what was seen, not what a change of a pod
+    /// template suggests.
+    pub fn foresee(&mut self, consequences: Consequences) {
+        for object in &mut self.objects {
+            let own = consequences.workloads.iter().filter(|workload| same_object(&workload.id, &object.id));
+            object.restarts = own.map(|workload| workload.replaced + workload.restarted).sum();
+        }
+        self.consequences = Some(consequences);
     }
 
     /// Nothing is created, changed or deleted.
@@ -99,6 +112,10 @@ impl Report {
                     totals.delete += 1;
                 }
             }
+        }
+        // Also those of workloads that the change set does not name.
+        if let Some(consequences) = &self.consequences {
+            totals.restarts = consequences.restarts();
         }
         totals
     }
@@ -137,6 +154,14 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
             }
         }
         (ChangeAction::Configured, ..) => change.action = Action::Change,
+        (ChangeAction::Replaced, before, after) => {
+            change.action = Action::Replace;
+            change.note.clone_from(&result.reason);
+            if let (Some(before), Some(after)) = (before, after) {
+                let schema = kinds.schema(&result.id.api_version, &result.id.kind);
+                change.fields = diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref());
+            }
+        }
         (ChangeAction::Unchanged, ..) => {}
     }
     Some(change)

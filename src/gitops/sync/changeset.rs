@@ -3,6 +3,7 @@
 use super::owners::Owners;
 use super::{FIELD_MANAGER, Options, SyncError};
 use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, ObjectId};
+use crate::api::plan::{Consequences, Plan, PlanStatus};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
 use crate::gitops::render::Rendered;
@@ -10,6 +11,7 @@ use http::Method;
 use serde_json::{Map, Value};
 
 const PATH: &str = "/apis/selkie.dev/v1alpha1/changesets";
+const PLANS: &str = "/apis/selkie.dev/v1alpha1/plans";
 
 pub(super) fn request(
     rendered: &Rendered,
@@ -27,6 +29,7 @@ pub(super) fn request(
             field_manager: FIELD_MANAGER.to_owned(),
             force: options.force,
             dry_run,
+            replace: options.replace,
             expected_revision: 0,
             objects,
             deletions: deletions.to_vec(),
@@ -58,11 +61,39 @@ pub(super) async fn post(client: &kube::Client, request: &ChangeSet) -> Result<C
     let answer = raw::request(client, Method::POST, PATH, Some(("application/json", body.into()))).await;
     let bytes = answer.map_err(|error| SyncError::Api(Box::new(error)))?;
     let answer: ChangeSet = serde_json::from_slice(&bytes).map_err(|e| SyncError::Answer(e.to_string()))?;
-    let (expected, found) = (request.spec.objects.len() + request.spec.deletions.len(), answer.status.results.len());
+    check(request, &answer.status)?;
+    Ok(answer.status)
+}
+
+/// What posting `request` would lead to. A server that cannot look ahead answers a dry run, without
+/// consequences.
+pub(super) async fn plan(
+    client: &kube::Client,
+    request: &ChangeSet,
+) -> Result<(ChangeSetStatus, Option<Consequences>), SyncError> {
+    let plan = Plan {
+        api_version: request.api_version.clone(),
+        kind: "Plan".to_owned(),
+        spec: request.spec.clone(),
+        status: PlanStatus::default(),
+    };
+    let body = serde_json::to_vec(&plan).map_err(|e| SyncError::Answer(e.to_string()))?;
+    let answer = raw::request(client, Method::POST, PLANS, Some(("application/json", body.into()))).await;
+    let bytes = match answer {
+        Err(error) if raw::is_not_found(&error) => return post(client, request).await.map(|status| (status, None)),
+        answer => answer.map_err(|error| SyncError::Api(Box::new(error)))?,
+    };
+    let answer: Plan = serde_json::from_slice(&bytes).map_err(|e| SyncError::Answer(e.to_string()))?;
+    check(request, &answer.status.change)?;
+    Ok((answer.status.change, Some(answer.status.consequences)))
+}
+
+fn check(request: &ChangeSet, status: &ChangeSetStatus) -> Result<(), SyncError> {
+    let (expected, found) = (request.spec.objects.len() + request.spec.deletions.len(), status.results.len());
     if found != expected {
         return Err(SyncError::Answer(format!("{found} results for {expected} objects")));
     }
-    Ok(answer.status)
+    Ok(())
 }
 
 /// Deletions refused because the object there now is not the one that was applied (another uid).

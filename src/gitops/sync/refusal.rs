@@ -49,7 +49,7 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
     let of_cause = |cause: &&crate::api::error::Cause| {
         let found = at(&cause.field, &format!("{}: {}", cause.field, cause.message));
         let immutable = cause.message.contains("immutable");
-        if immutable { found.hint("delete the object, or give it another name, to change this field") } else { found }
+        if immutable { found.hint("--replace deletes the object and makes it again") } else { found }
     };
     located.iter().map(of_cause).collect()
 }

@@ -209,6 +209,7 @@ impl Task {
             prune: application.prunes(),
             prune_confirmed: application.confirms_prune(revision),
             force: application.spec.force.unwrap_or(true),
+            replace: false,
             taken: self.shared.taken(&self.name),
         };
         apply_once(&self.shared.context.client, &*self.shared.settings.kinds, rendered, &options).await

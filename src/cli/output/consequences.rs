@@ -1,0 +1,142 @@
+//! What the cluster does because of a plan, as text: pods with their hosts and why, images, problems,
+//! losses, assumptions.
+
+use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, paint};
+use crate::api::plan::{Consequences, HostVerdict, PodAction, PodStep, Workload};
+use crate::gitops::render::describe;
+use std::fmt::Write;
+
+/// Pods of one workload that get a line each.
+const LINES: usize = 12;
+/// Hosts named in a reason.
+const HOSTS: usize = 4;
+
+/// Empty when nothing happens.
+pub fn text(found: &Consequences) -> String {
+    let mut text = String::new();
+    if !found.workloads.is_empty() {
+        title(&mut text, "Pods, in order");
+        found.workloads.iter().for_each(|workload| pods(&mut text, workload));
+    }
+    if !found.pulls.is_empty() {
+        title(&mut text, "Images to pull");
+        for pull in &found.pulls {
+            let _ = writeln!(text, "  {}  on {}", pull.image, few(&pull.hosts));
+        }
+    }
+    if !found.losses.is_empty() {
+        title(&mut text, "Goes with what is deleted");
+        for loss in &found.losses {
+            let pods = count(loss.pods, "running pod");
+            let volumes =
+                if loss.volumes.is_empty() { String::new() } else { format!(", {}", loss.volumes.join(", ")) };
+            let _ = writeln!(text, "  {} {}  {pods}{volumes}", paint(DELETE, "-"), describe(&loss.object));
+        }
+    }
+    if !found.problems.is_empty() {
+        title(&mut text, "Problems");
+        for problem in &found.problems {
+            let pods = if problem.pods > 0 { format!("  {}", count(problem.pods, "pod")) } else { String::new() };
+            let name = paint(STRONG, describe(&problem.object));
+            let said = clean(&problem.message);
+            let _ = writeln!(text, "  {} {name}{pods}: {}: {said}", paint(ERROR, "!"), problem.reason);
+        }
+    }
+    if !found.assumptions.is_empty() {
+        title(&mut text, "Assumed");
+        for assumption in &found.assumptions {
+            let _ = writeln!(text, "  {}", paint(FAINT, assumption));
+        }
+    }
+    text
+}
+
+fn title(text: &mut String, title: &str) {
+    let _ = writeln!(text, "{}", paint(STRONG, format!("{title}:")));
+}
+
+fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+/// `3 replaced, 1 created`.
+pub fn summary(workload: &Workload) -> String {
+    let parts = [
+        (workload.replaced, "replaced"),
+        (workload.restarted, "restarted in place"),
+        (workload.created, "created"),
+        (workload.deleted, "deleted"),
+    ];
+    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if parts.is_empty() { "get a host".to_owned() } else { parts.join(", ") }
+}
+
+fn pods(text: &mut String, workload: &Workload) {
+    let _ = writeln!(text, "  {}: {}", paint(STRONG, describe(&workload.id)), summary(workload));
+    let shown = &workload.steps[..workload.steps.len().min(LINES)];
+    let widest = |of: fn(&PodStep) -> &str| shown.iter().map(|step| of(step).chars().count()).max().unwrap_or(0);
+    let (pod, host) = (widest(|step| &step.pod), widest(host_of));
+    for step in shown {
+        let (sign, style) = match step.action {
+            PodAction::Create => ("+", ADD),
+            PodAction::Delete => ("-", DELETE),
+            PodAction::Restart | PodAction::Bind => ("~", CHANGE),
+        };
+        let place = host_of(step);
+        let line = format!("{:<pod$}  {place:<host$}", step.pod);
+        let why = why(step);
+        let why = if why.is_empty() { String::new() } else { format!("  {}", paint(FAINT, why)) };
+        let _ =
+            writeln!(text, "    {} {}{why}", paint(style, sign), if why.is_empty() { line.trim_end() } else { &line });
+    }
+    if workload.steps.len() > shown.len() {
+        let _ = writeln!(text, "      {}", paint(FAINT, format!("and {} more", workload.steps.len() - shown.len())));
+    }
+}
+
+fn host_of(step: &PodStep) -> &str {
+    if step.host.is_empty() { "no host" } else { &step.host }
+}
+
+/// Why that host, or why none.
+fn why(step: &PodStep) -> String {
+    if step.action == PodAction::Delete && !step.ready {
+        return "does not go while its host does not answer".to_owned();
+    }
+    let mut parts = Vec::new();
+    if let Some(verdict) = &step.verdict {
+        if !verdict.message.is_empty() && step.host.is_empty() {
+            parts.push(clean(&verdict.message));
+        }
+        let own = verdict.hosts.iter().find(|one| one.host == step.host).and_then(|one| one.score);
+        if let (Some(own), true) = (own, verdict.feasible > 1) {
+            let others = verdict.hosts.iter().filter(|one| one.host != step.host);
+            let others = others.filter_map(|one| Some(format!("{} {}", one.host, one.score?)));
+            let others = few(&others.collect::<Vec<_>>());
+            parts.push(if others.is_empty() { format!("score {own}") } else { format!("score {own}; {others}") });
+        }
+        let refused = verdict.hosts.iter().filter(|one| one.score.is_none() && !step.host.is_empty());
+        let refused: Vec<String> = refused.map(reasons).collect();
+        if !refused.is_empty() {
+            parts.push(few(&refused));
+        }
+    }
+    if !step.ready && !step.host.is_empty() {
+        parts.push("does not become ready".to_owned());
+    }
+    parts.join("; ")
+}
+
+fn reasons(one: &HostVerdict) -> String {
+    format!("not {}: {}", one.host, clean(&one.reasons.join(", ")))
+}
+
+fn few(all: &[String]) -> String {
+    let shown = all.iter().take(HOSTS).cloned().collect::<Vec<_>>().join(", ");
+    if all.len() > HOSTS { format!("{shown} and {} more", all.len() - HOSTS) } else { shown }
+}
+
+/// What comes from manifests must not be able to move the cursor.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

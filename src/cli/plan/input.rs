@@ -1,0 +1,184 @@
+//! What a plan is made for: files, or an application; at the revision it names or at another one.
+
+use crate::api::registry::Registry;
+use crate::cli::manifests::stdin;
+use crate::cli::{CliError, Global, resources};
+use crate::daemon::paths::Paths;
+use crate::gitops::application::{Application, NAMESPACE};
+use crate::gitops::render::{Rendered, render};
+use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::{Access, Credentials, Location, Snapshot, SourceError, open};
+use crate::gitops::sync;
+use clap::Args;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::ListParams;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+#[derive(Args, Clone)]
+pub struct Wanted {
+    /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
+    #[arg(short, long, required_unless_present = "app", value_name = "FILE|DIR|-")]
+    filename: Vec<String>,
+    /// Look into subdirectories too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Namespace of objects that name none
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Instead of files: what the next sync of this application would do
+    #[arg(long, value_name = "NAME", conflicts_with = "filename")]
+    app: Option<String>,
+    /// Read the source at this branch, tag or commit instead
+    #[arg(long = "ref", value_name = "GITREF")]
+    reference: Option<String>,
+}
+
+/// A source as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Without credentials.
+    pub source: String,
+    /// The commit's hash, or a hash of the contents.
+    pub revision: String,
+}
+
+pub struct Input {
+    /// The built-in ones, those of the cluster where they are needed, those the manifests define.
+    pub kinds: Registry,
+    pub rendered: Rendered,
+    pub options: sync::Options,
+    pub origins: Vec<Origin>,
+}
+
+impl Wanted {
+    /// Reads what is named. Errors of single files are in the result, all of them.
+    pub async fn read(&self, global: &Global, client: &kube::Client) -> Result<Input, CliError> {
+        match &self.app {
+            Some(app) => self.application(global, client, app).await,
+            None => self.files(global, client).await,
+        }
+    }
+
+    async fn files(&self, global: &Global, client: &kube::Client) -> Result<Input, CliError> {
+        let (mut files, mut rejected, mut origins) = (Vec::new(), Vec::new(), Vec::new());
+        for name in &self.filename {
+            let snapshot = if name == "-" {
+                stdin()?
+            } else {
+                let location = Location::parse(name).map_err(failed)?;
+                self.fetch(global, location, self.recursive, Access::default()).await?
+            };
+            origins.push(Origin { source: snapshot.origin, revision: snapshot.revision });
+            files.extend(snapshot.files);
+            rejected.extend(snapshot.rejected);
+        }
+        let all = Snapshot::new(self.filename.join(", "), files, rejected);
+        let (kinds, rendered) = resolve(&all, &self.namespace, client).await?;
+        if rendered.objects.is_empty() && rendered.errors.is_empty() {
+            return Err(CliError::new(format!("no manifests in {}", self.filename.join(", ")))
+                .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
+        }
+        Ok(Input { kinds, rendered, options: sync::Options::default(), origins })
+    }
+
+    /// What the application's next sync would apply, with its inventory and its settings.
+    async fn application(&self, global: &Global, client: &kube::Client, name: &str) -> Result<Input, CliError> {
+        let all = Api::<Application>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await?.items;
+        let (mut found, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|app| app.name() == name);
+        let Some(app) = found.pop() else {
+            let names: Vec<&str> = others.iter().map(Application::name).collect();
+            let hint =
+                if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
+            return Err(CliError::new(format!("no application {name:?}")).hint(hint));
+        };
+        let snapshot = {
+            let access = Access { credentials: credentials(client, &app).await?, timeout: app.timeout() };
+            self.fetch(global, app.spec.source.location().map_err(failed)?, true, access).await?
+        };
+        let taken = others.iter().flat_map(|app| {
+            let name = app.name().to_owned();
+            app.status.inventory.iter().map(move |id| (id.clone(), name.clone()))
+        });
+        let options = sync::Options {
+            application: name.to_owned(),
+            inventory: app.status.inventory.clone(),
+            prune: app.prunes(),
+            prune_confirmed: app.confirms_prune(&snapshot.revision),
+            force: app.spec.force.unwrap_or(true),
+            taken: taken.collect(),
+            ..sync::Options::default()
+        };
+        let (kinds, rendered) = resolve(&snapshot, app.namespace(), client).await?;
+        let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
+        Ok(Input { kinds, rendered, options, origins })
+    }
+
+    async fn fetch(
+        &self,
+        global: &Global,
+        location: Location,
+        recursive: bool,
+        access: Access,
+    ) -> Result<Snapshot, CliError> {
+        let location = match &self.reference {
+            Some(reference) => at_reference(location, reference)?,
+            None => location,
+        };
+        let repositories = Paths::new(global.data_dir()?).repositories();
+        let snapshot = open(&location, &repositories, recursive, access).fetch().await.map_err(failed)?;
+        for warning in &snapshot.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Renders with the kinds that are built in, and with those of the cluster where that is not enough.
+async fn resolve(files: &Snapshot, namespace: &str, client: &kube::Client) -> Result<(Registry, Rendered), CliError> {
+    let kinds = Registry::builtin();
+    let mut rendered = render(files, &kinds, namespace);
+    if rendered.errors.iter().any(|error| error.what.starts_with("no kind ")) {
+        resources::definitions(client).await?.iter().for_each(|definition| kinds.learn(definition));
+        rendered = render(files, &kinds, namespace);
+    }
+    let defined = rendered.objects.iter().filter(|manifest| manifest.id.kind == "CustomResourceDefinition");
+    defined.for_each(|manifest| kinds.learn(&manifest.value));
+    Ok((kinds, rendered))
+}
+
+/// What the application's repository asks for.
+async fn credentials(client: &kube::Client, app: &Application) -> Result<Credentials, CliError> {
+    let Some(reference) = &app.spec.source.secret_ref else { return Ok(Credentials::default()) };
+    let secret = Api::<Secret>::namespaced(client.clone(), NAMESPACE).get(&reference.name).await?;
+    let what = |why| CliError::new(format!("Secret {NAMESPACE}/{} (spec.source.secretRef): {why}", reference.name));
+    Credentials::from_secret(&secret).map_err(what)
+}
+
+fn failed(error: SourceError) -> CliError {
+    CliError::new(CliError::chain(&error))
+}
+
+/// The same place at another revision; a directory must be in a repository's working tree for that.
+fn at_reference(location: Location, reference: &str) -> Result<Location, CliError> {
+    let git = match location {
+        Location::Git(git) => GitLocation::new(&git.url, reference, &git.path),
+        Location::Directory(path) => {
+            let (root, inside) = repository_of(&path).ok_or_else(|| {
+                CliError::new(format!("--ref {reference}: {} is in no git repository", path.display()))
+                    .hint("name a repository: -f URL#REF:PATH")
+            })?;
+            GitLocation::new(&root.display().to_string(), reference, &inside.display().to_string())
+        }
+    };
+    git.map(Location::Git).map_err(failed)
+}
+
+/// The repository whose working tree holds the path, and the path inside.
+fn repository_of(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let path = std::fs::canonicalize(path).ok()?;
+    let root = path.ancestors().find(|folder| folder.join(".git").exists())?.to_path_buf();
+    let inside = path.strip_prefix(&root).ok()?.to_path_buf();
+    Some((root, inside))
+}

@@ -1,0 +1,263 @@
+//! A plan in a file, and applying exactly it: the plan is made again, and only if it says the same
+//! is it carried out.
+
+use super::input::{Input, Origin};
+use crate::api::changeset::ObjectId;
+use crate::api::registry::Registry;
+use crate::cli::connection::Connection;
+use crate::cli::output::json;
+use crate::cli::{CliError, Global, resources};
+use crate::daemon::Mode;
+use crate::daemon::paths::write_private;
+use crate::gitops::kinds::Kinds;
+use crate::gitops::render::{self, Manifest, Rendered};
+use crate::gitops::sources::short;
+use crate::gitops::sync;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const SCHEMA: &str = "selkie.dev/saved-plan/v1";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Saved {
+    schema: String,
+    /// Where the manifests came from, at which commit.
+    origins: Vec<Origin>,
+    /// The objects that the plan changes, as they were: `Deployment default/web` -> resourceVersion.
+    versions: BTreeMap<String, String>,
+    force: bool,
+    replace: bool,
+    /// The plan as `-o json` prints it, consequences and hosts included.
+    plan: Value,
+    objects: Vec<Object>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Object {
+    file: String,
+    line: u32,
+    column: u32,
+    manifest: Value,
+}
+
+/// Readable by its owner only: Secrets are in it.
+pub fn write(file: &Path, input: &Input, outcome: &sync::Outcome) -> Result<(), CliError> {
+    let objects = input.rendered.objects.iter().map(|manifest| Object {
+        file: manifest.origin.file.to_string(),
+        line: manifest.origin.line,
+        column: manifest.origin.column,
+        manifest: manifest.value.clone(),
+    });
+    let versions = outcome.versions.iter().map(|(id, version)| (render::describe(id), version.clone()));
+    let saved = Saved {
+        schema: SCHEMA.into(),
+        origins: input.origins.clone(),
+        versions: versions.collect(),
+        force: input.options.force,
+        replace: input.options.replace,
+        plan: json::value(&outcome.report),
+        objects: objects.collect(),
+    };
+    let text = serde_json::to_vec_pretty(&saved)?;
+    write_private(file, &text)
+        .map_err(|error| CliError::new(format!("cannot save the plan to {}: {error}", file.display())))
+}
+
+impl Saved {
+    pub fn read(file: &Path) -> Result<Self, CliError> {
+        let unreadable = |why: String| {
+            CliError::new(format!("{}: {why}", file.display()))
+                .hint("`selkie plan -f DIR --out FILE` saves a plan; manifests are named with -f")
+        };
+        let bytes = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+        let saved: Self =
+            serde_json::from_slice(&bytes).map_err(|error| unreadable(format!("not a saved plan: {error}")))?;
+        if saved.schema != SCHEMA {
+            return Err(unreadable(format!("a plan of the form {:?}, which this version does not know", saved.schema)));
+        }
+        Ok(saved)
+    }
+
+    /// The manifests, and the kinds they need.
+    pub async fn resolve(&self, global: &Global) -> Result<(Registry, Rendered), CliError> {
+        let (kinds, rendered) = (Registry::builtin(), self.rendered());
+        let known = |id: &ObjectId| kinds.scope(&id.api_version, &id.kind).is_some();
+        if !rendered.objects.iter().all(|manifest| known(&manifest.id)) {
+            let connection = Connection::to_any(global, Mode::ReadOnly, |_| ()).await?;
+            let definitions = resources::definitions(&connection.client).await;
+            connection.close().await;
+            definitions?.iter().for_each(|definition| kinds.learn(definition));
+        }
+        let defined = rendered.objects.iter().filter(|manifest| manifest.id.kind == "CustomResourceDefinition");
+        defined.for_each(|manifest| kinds.learn(&manifest.value));
+        Ok((kinds, rendered))
+    }
+
+    pub fn options(&self) -> sync::Options {
+        sync::Options { force: self.force, replace: self.replace, ..sync::Options::default() }
+    }
+
+    fn rendered(&self) -> Rendered {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let manifests = self.objects.iter().map(|object| {
+            let value = object.manifest.clone();
+            let id = ObjectId {
+                api_version: text(&value["apiVersion"]),
+                kind: text(&value["kind"]),
+                namespace: text(&value["metadata"]["namespace"]),
+                name: text(&value["metadata"]["name"]),
+                uid: String::new(),
+            };
+            let origin = render::Origin { file: object.file.as_str().into(), line: object.line, column: object.column };
+            Manifest { id, value, origin, spans: Default::default() }
+        });
+        Rendered { objects: manifests.collect(), errors: Vec::new() }
+    }
+
+    /// Refuses, with what moved, unless a plan made now is this one.
+    pub async fn check(&self, client: &kube::Client, kinds: &dyn Kinds) -> Result<(), CliError> {
+        let now = sync::plan_once(client, kinds, &self.rendered(), &self.options()).await;
+        let now = now.map_err(|error| self.no_longer(&error.lines()))?;
+        let versions = now.versions.iter().map(|(id, version)| (render::describe(id), version.clone())).collect();
+        let moved = moved(&self.plan, &json::value(&now.report), &self.versions, &versions);
+        if moved.is_empty() { Ok(()) } else { Err(self.no_longer(&moved)) }
+    }
+
+    fn no_longer(&self, moved: &[String]) -> CliError {
+        let of = |origin: &Origin| format!("{} of {}", short(&origin.revision), origin.source);
+        let from: Vec<String> = self.origins.iter().map(of).collect();
+        let lines: String = moved.iter().map(|line| format!("\n  {line}")).collect();
+        let message = format!("the plan for {} no longer holds, nothing was changed:{lines}", from.join(", "));
+        CliError::new(message).hint("make a new plan with `selkie plan`")
+    }
+}
+
+type Versions = BTreeMap<String, String>;
+
+/// What is different now, a line each. Times say nothing.
+fn moved(then: &Value, now: &Value, then_at: &Versions, now_at: &Versions) -> Vec<String> {
+    let mut moved = Vec::new();
+    for (name, before, after) in pairs(&then["objects"], &now["objects"], &|one| name_of(one)) {
+        let versions = match (then_at.get(&name), now_at.get(&name)) {
+            (Some(then), Some(now)) if then != now => format!(" (resourceVersion {then}, now {now})"),
+            _ => String::new(),
+        };
+        let what = match (before, after) {
+            (Some(_), None) => "is already as planned, or gone".to_owned(),
+            (None, Some(_)) => "would be changed too".to_owned(),
+            (Some(before), Some(after)) if before["action"] != after["action"] => {
+                format!("was to {}, now to {}", verb(before), verb(after))
+            }
+            _ => format!("is not as it was: {}", fields(before, after)),
+        };
+        moved.push(format!("{name} {what}{versions}"));
+    }
+    let (then, now) = (&then["consequences"], &now["consequences"]);
+    for (name, before, after) in pairs(&then["hosts"], &now["hosts"], &|one| text(&one["name"])) {
+        let state = |host: Option<&Value>| host.map_or("not there".to_owned(), |host| text(&host["state"]));
+        moved.push(format!("host {name} was {}; is {}", state(before), state(after)));
+    }
+    for (name, before, after) in pairs(&then["workloads"], &now["workloads"], &|one| name_of(&one["id"])) {
+        let hosts = |workload: Option<&Value>| {
+            let steps = workload.and_then(|one| one["steps"].as_array()).map(Vec::as_slice).unwrap_or_default();
+            let on = |step: &Value| format!("{} on {}", text(&step["action"]), text(&step["host"]));
+            let mut all: Vec<String> = steps.iter().map(on).collect();
+            all.sort();
+            if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+        };
+        let (before, after) = (hosts(before), hosts(after));
+        if before != after {
+            moved.push(format!("pods of {name}: planned {before}; now {after}"));
+        }
+    }
+    if moved.is_empty() && then["problems"] != now["problems"] {
+        moved.push("there are other problems than the plan said".to_owned());
+    }
+    moved
+}
+
+/// Entries of two lists that differ, by name.
+fn pairs<'a>(
+    then: &'a Value,
+    now: &'a Value,
+    name: &dyn Fn(&Value) -> String,
+) -> Vec<(String, Option<&'a Value>, Option<&'a Value>)> {
+    let index = |list: &'a Value| -> BTreeMap<String, &'a Value> {
+        list.as_array().into_iter().flatten().map(|one| (name(one), one)).collect()
+    };
+    let (then, now) = (index(then), index(now));
+    let mut names: Vec<&String> = then.keys().chain(now.keys()).collect();
+    names.sort();
+    names.dedup();
+    let both = names.into_iter().map(|name| (name.clone(), then.get(name).copied(), now.get(name).copied()));
+    both.filter(|(_, before, after)| before != after).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn name_of(object: &Value) -> String {
+    let id: ObjectId = serde_json::from_value(object.clone()).unwrap_or_default();
+    render::describe(&id)
+}
+
+fn verb(object: &Value) -> String {
+    text(&object["action"])
+}
+
+fn fields(before: Option<&Value>, after: Option<&Value>) -> String {
+    let paths = |object: Option<&Value>| -> Vec<Value> {
+        object.and_then(|object| object["fields"].as_array().cloned()).unwrap_or_default()
+    };
+    let (before, after) = (paths(before), paths(after));
+    let other = before
+        .iter()
+        .filter(|field| !after.contains(field))
+        .chain(after.iter().filter(|field| !before.contains(field)));
+    let mut names: Vec<String> = other.map(|field| text(&field["path"])).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() { "what happens to its pods".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn plan(replicas: u32, host: &str, state: &str) -> Value {
+        json!({
+            "objects": [{
+                "action": "change", "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "default", "name": "web",
+                "fields": [{"change": "changed", "path": "spec.replicas", "before": replicas, "after": 5}],
+            }],
+            "consequences": {
+                "seconds": 1.5,
+                "hosts": [{"name": "h1", "ready": true, "state": state}],
+                "workloads": [{
+                    "id": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "default", "name": "web"},
+                    "steps": [{"action": "create", "pod": "web-1-*", "host": host, "at": 0.0}],
+                }],
+            },
+        })
+    }
+
+    #[test]
+    fn what_moved_is_named() {
+        let versions: Versions = [("Deployment default/web".to_owned(), "7".to_owned())].into();
+        let newer: Versions = [("Deployment default/web".to_owned(), "9".to_owned())].into();
+        assert!(moved(&plan(1, "h1", "Ready"), &plan(1, "h1", "Ready"), &versions, &newer).is_empty());
+        assert_eq!(
+            moved(&plan(1, "h1", "Ready"), &plan(2, "h2", "NotReady"), &versions, &newer),
+            [
+                "Deployment default/web is not as it was: spec.replicas (resourceVersion 7, now 9)",
+                "host h1 was Ready; is NotReady",
+                "pods of Deployment default/web: planned create on h1; now create on h2",
+            ]
+        );
+    }
+}
