@@ -10,7 +10,12 @@ pub struct SshServer {
     pub port: u16,
     child: Child,
     folder: tempfile::TempDir,
+    /// We made the directory that sshd of root needs, which the package's service makes otherwise.
+    made: bool,
 }
+
+/// Where sshd of root puts its unprivileged part.
+const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
 impl SshServer {
     pub fn start() -> Self {
@@ -28,10 +33,7 @@ impl SshServer {
             path("authorized_keys"),
         );
         std::fs::write(path("config"), config).expect("its settings");
-        // Where sshd of root puts its unprivileged part; the package's service makes it, too.
-        if user() == "root" {
-            std::fs::create_dir_all("/run/sshd").expect("/run/sshd");
-        }
+        let made = user() == "root" && std::fs::create_dir(PRIVILEGE_SEPARATION).is_ok();
         let log = std::fs::File::create(path("log")).expect("a log");
         let child = Command::new(sshd())
             .args(["-D", "-e", "-f", &path("config")])
@@ -39,7 +41,7 @@ impl SshServer {
             .stderr(log)
             .spawn()
             .expect("sshd of openssh-server");
-        let server = Self { port, child, folder };
+        let server = Self { port, child, folder, made };
         let log = || std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
         wait_until("sshd listens", log, &mut || TcpStream::connect(("127.0.0.1", port)).is_ok());
         server
@@ -64,6 +66,9 @@ impl Drop for SshServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.made {
+            let _ = std::fs::remove_dir(PRIVILEGE_SEPARATION);
+        }
     }
 }
 
