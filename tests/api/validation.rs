@@ -127,10 +127,15 @@ async fn kinds_that_are_only_kept_are_kept_well() {
     server.ok(&["create", "ingress", "i", "--rule=a.example/x=web:80"], "");
     server.says(&["get", "ingress"], "", "a.example");
     server.ok(&["create", "deploy", "web", "--image=i"], "");
-    let scaler = r#"{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"web"},"spec":{"maxReplicas":3,
-        "scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"web"}}}"#;
-    server.ok(&["create", "-f", "-"], scaler);
-    server.says(&["get", "hpa"], "", "Deployment/web   cpu: <unknown>/80%   1         3");
+    // kubectl 1.32 speaks v1 here, and reads what is preferred: v2.
+    server.ok(&["autoscale", "deploy", "web", "--min=1", "--max=3", "--cpu-percent=50"], "");
+    server.says(&["get", "hpa"], "", "Deployment/web   cpu: <unknown>/50%   1         3");
+    let target = "jsonpath={.spec.targetCPUUtilizationPercentage}";
+    server.says(&["get", "horizontalpodautoscalers.v1.autoscaling", "web", "-o", target], "", "50");
+    let applied = r#"{"apiVersion":"autoscaling/v1","kind":"HorizontalPodAutoscaler","metadata":{"name":"web"},"spec":{"maxReplicas":5,
+        "targetCPUUtilizationPercentage":70,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"web"}}}"#;
+    server.ok(&["apply", "--server-side", "--force-conflicts", "-f", "-"], applied);
+    server.says(&["get", "hpa"], "", "cpu: <unknown>/70%   1         5");
     server.says(&["describe", "hpa", "web"], "", "resource cpu on pods");
     let prune = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"NAME","labels":{"set":"a"}}}"#;
     for name in ["one", "two"] {

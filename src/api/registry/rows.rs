@@ -152,6 +152,7 @@ pub(super) const ROWS: &[Row] = &[
         version: "v2",
         ..row("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", &["hpa"]).in_all().with(STATUS)
     },
+    row("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", &["hpa"]).in_all().with(STATUS),
     row("batch", "cronjobs", "CronJob", &["cj"]).in_all().with(STATUS),
     row("batch", "jobs", "Job", &[]).in_all().with(STATUS),
     row(NETWORKING, "ingressclasses", "IngressClass", &[]).cluster(),

@@ -77,14 +77,17 @@ pub fn complete(resource: &Resource, object: &mut Value) {
 
 /// Records in managedFields who owns what a write changes.
 pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresource: &str) {
-    let version = writer.at.resource.api_version();
+    // What is owned is recorded of the form that is stored.
+    let home = convert::home(&writer.server.registry, writer.at.resource);
+    let resource = home.as_ref().unwrap_or(writer.at.resource);
+    let version = resource.api_version();
     let owner = managed::Writer {
         manager: &writer.options.field_manager,
         api_version: &version,
         subresource,
         now: writer.server.clock.now_seconds(),
     };
-    managed::update(old, new, &writer.at.resource.schema, &owner);
+    managed::update(old, new, &resource.schema, &owner);
 }
 
 /// The live object (`None`: a new one) with an apply's intent merged in and its owner recorded.

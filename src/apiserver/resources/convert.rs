@@ -1,10 +1,13 @@
 //! Kinds that are served in several forms and stored in one: events (their core form), custom
-//! resources (the storage version; versions differ in nothing but their name).
+//! resources (the storage version; versions differ in nothing but their name), autoscalers (v2).
 
-use crate::api::registry::Resource;
+mod autoscaler;
+
+use crate::api::registry::{Registry, Resource};
 use bytes::Bytes;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Field names: core, events.k8s.io.
 const NAMES: [(&str, &str); 7] = [
@@ -21,10 +24,25 @@ fn applies(resource: &Resource) -> bool {
     resource.group == "events.k8s.io"
 }
 
+fn is_old_autoscaler(resource: &Resource) -> bool {
+    resource.group == "autoscaling" && resource.version == "v1" && !resource.is_custom()
+}
+
+/// The row that serves the objects of `resource` as they are stored, where that is another one.
+pub fn home(registry: &Registry, resource: &Resource) -> Option<Arc<Resource>> {
+    let (group, version) = match resource {
+        _ if applies(resource) => ("", "v1"),
+        _ if is_old_autoscaler(resource) => ("autoscaling", "v2"),
+        _ => return None,
+    };
+    registry.resource(group, version, &resource.plural)
+}
+
 /// The apiVersion that objects of `resource` are stored under.
 pub fn stored_version(resource: &Resource) -> String {
     match &resource.custom {
         _ if applies(resource) => "v1".into(),
+        _ if is_old_autoscaler(resource) => "autoscaling/v2".into(),
         Some(definition) => format!("{}/{}", resource.group, definition.storage_version),
         None => resource.api_version(),
     }
@@ -34,6 +52,10 @@ pub fn stored_version(resource: &Resource) -> String {
 pub fn incoming(resource: &Resource, object: &mut Value) {
     if applies(resource) {
         rename(object, "v1", |(core, new)| (new, core));
+    } else if is_old_autoscaler(resource) {
+        if object["apiVersion"] != "autoscaling/v2" {
+            autoscaler::to_v2(object);
+        }
     } else if resource.is_custom() {
         object["apiVersion"] = stored_version(resource).into();
     }
@@ -43,7 +65,7 @@ pub fn incoming(resource: &Resource, object: &mut Value) {
 fn is_same(resource: &Resource, object: &Value) -> bool {
     match resource.is_custom() {
         true => object["apiVersion"].as_str().is_some_and(|version| version == resource.api_version()),
-        false => !applies(resource),
+        false => !applies(resource) && !is_old_autoscaler(resource),
     }
 }
 
@@ -57,7 +79,10 @@ pub fn shown<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
         object["apiVersion"] = resource.api_version().into();
         return Cow::Owned(object);
     }
-    rename(&mut object, "events.k8s.io/v1", |(core, new)| (core, new));
+    match is_old_autoscaler(resource) {
+        true => autoscaler::to_v1(&mut object),
+        false => rename(&mut object, "events.k8s.io/v1", |(core, new)| (core, new)),
+    }
     Cow::Owned(object)
 }
 
@@ -76,7 +101,7 @@ pub fn outgoing(resource: &Resource, value: &Bytes) -> Bytes {
     if resource.is_custom() {
         return versioned(resource, value);
     }
-    if !applies(resource) {
+    if !applies(resource) && !is_old_autoscaler(resource) {
         return value.clone();
     }
     let object: Value = serde_json::from_slice(value).unwrap_or_default();

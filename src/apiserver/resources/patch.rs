@@ -2,7 +2,7 @@
 
 use super::object::parse;
 use super::update::{Part, check_identity};
-use super::{Prepared, Writer, codec, convert, meta};
+use super::{At, Prepared, Writer, codec, convert, meta};
 use crate::api::error::{ApiError, FieldError, Target};
 use crate::api::kinds::scale;
 use crate::api::schema::Schema;
@@ -30,6 +30,11 @@ impl Writer<'_> {
     /// Prepares server-side apply of `intent` (decoded, as sent).
     pub fn apply(&self, mut intent: Value, part: Part) -> Result<Prepared, ApiError> {
         let at = self.at;
+        // What is owned is recorded of the form that is stored.
+        if let Some(home) = convert::home(&self.server.registry, at.resource) {
+            convert::incoming(at.resource, &mut intent);
+            return Writer { at: At { resource: &home, ..at }, ..*self }.apply(intent, part);
+        }
         if intent["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
