@@ -36,8 +36,10 @@ pub fn rows(registry: &Registry, definition: &Value) -> Vec<Arc<Resource>> {
 /// What was compiled, and from which revision.
 #[derive(Default)]
 pub struct Definitions {
-    compiled: Mutex<BTreeMap<Arc<str>, (Revision, Vec<Arc<Resource>>)>>,
+    compiled: Mutex<BTreeMap<Arc<str>, Compiled>>,
 }
+
+type Compiled = (Revision, Vec<Arc<Resource>>);
 
 impl Definitions {
     /// Reads the definitions in the store and gives the registry their rows.
