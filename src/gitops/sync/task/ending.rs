@@ -58,15 +58,19 @@ impl Task {
             tokio::time::sleep(LOOK).await;
             return false;
         }
-        if !self.set_finalizers(|all| all.retain(|name| name != FINALIZER)).await {
-            tokio::time::sleep(LOOK).await;
-            return false;
-        }
         let kept = match stay {
             Some(why) if !objects.is_empty() => Some(why.to_owned()),
             _ => None,
         };
-        self.tell(Event::Ended { objects: objects.len(), kept });
+        // Told before the Application goes, which ends this task; and once, should that fail.
+        if self.ending.as_deref() != Some("") {
+            self.ending = Some(String::new());
+            self.tell(Event::Ended { objects: objects.len(), kept });
+        }
+        if !self.set_finalizers(|all| all.retain(|name| name != FINALIZER)).await {
+            tokio::time::sleep(LOOK).await;
+            return false;
+        }
         true
     }
 
