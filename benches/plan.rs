@@ -1,0 +1,263 @@
+//! A plan of 500 objects with 100 changed, and the apply of the 500 objects: by the daemon over TLS as
+//! the command line asks for them, and as whole processes of `selkie`. Beside each, in the same round,
+//! parsing the same YAML bytes and nothing else, and writing and syncing the same objects to the same disk.
+//!
+//!   cargo bench --bench plan [-- ROUNDS]
+
+#[path = "support/daemon.rs"]
+mod daemon;
+
+use daemon::Daemon;
+use selkie::api::registry::Registry;
+use selkie::gitops::render::{Rendered, render};
+use selkie::gitops::sources::{File, Snapshot};
+use selkie::gitops::sync::{Options, apply_once, plan_once};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// Of each kind in a file of its own, as people keep them: 125 Deployments, Services, ConfigMaps, Secrets.
+const APPS: usize = 125;
+const OBJECTS: usize = 4 * APPS;
+const CHANGED: usize = OBJECTS / 5;
+
+/// One measurement of every kind, in milliseconds.
+#[derive(Default)]
+struct Round {
+    parse: f64,
+    sync: f64,
+    render: f64,
+    apply: f64,
+    plan: f64,
+    apply_process: f64,
+    plan_process: f64,
+    /// In MB, after all that.
+    memory: f64,
+}
+
+fn main() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(5);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let done: Vec<Round> = (0..rounds).map(|_| runtime.block_on(round())).collect();
+    let median = |of: fn(&Round) -> f64| {
+        let mut all: Vec<f64> = done.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let (parse, sync) = (median(|r| r.parse), median(|r| r.sync));
+    let print = |what: &str, ms: f64, target: &str| {
+        let ratios = format!("{:>9.1}x {:>9.1}x", ms / parse, ms / sync);
+        println!("{what:46} {ms:>8.1} ms {ratios}   {target}");
+    };
+    println!("{:46} {:>11} {:>10} {:>10}   medians of {rounds} rounds", "", "", "parsing", "fsync");
+    print("parsing the YAML, nothing else", parse, "");
+    print("writing the objects, one fsync", sync, "");
+    print("reading and checking the manifests", median(|r| r.render), "");
+    print("apply of 500 objects", median(|r| r.apply), "target 300 ms");
+    print("plan of 500 objects, 100 changed", median(|r| r.plan), "target 150 ms");
+    print("`selkie apply`, the process", median(|r| r.apply_process), "");
+    print("`selkie plan`, the process", median(|r| r.plan_process), "");
+    println!("{:46} {:>8.1} MB", "memory of the daemon then", median(|r| r.memory));
+}
+
+/// Everything once, against daemons of this round's own.
+async fn round() -> Round {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    write(&first, |_| false);
+    write(&second, |app| app % 5 == 0);
+    let mut round = Round::default();
+    let files = read(&second);
+    round.parse = timed(|| files.iter().for_each(|file| parse(&file.bytes)));
+    let registry = Registry::builtin();
+    let mut changed = Rendered::default();
+    round.render = timed(|| changed = rendered(&second, &registry));
+    let initial = rendered(&first, &registry);
+    round.sync = timed(|| sync(folder.path(), &changed));
+
+    let daemon = Daemon::start(&["--hollow-hosts", "10"]);
+    let client = selkie::client::connect(&daemon.kubeconfig()).await.expect("a client");
+    client.apiserver_version().await.expect("an answer");
+    let options = Options::default();
+    let begun = Instant::now();
+    let outcome = apply_once(&client, &registry, &initial, &options).await.expect("an apply");
+    round.apply = milliseconds(begun);
+    assert_eq!(outcome.report.totals().add, OBJECTS as u64);
+    settled(&client).await;
+    let begun = Instant::now();
+    let outcome = plan_once(&client, &registry, &changed, &options).await.expect("a plan");
+    round.plan = milliseconds(begun);
+    assert_eq!(outcome.report.totals().change, CHANGED as u64);
+    round.plan_process = timed(|| selkie(&daemon, &["plan"], &second));
+    round.memory = daemon.memory();
+    drop(daemon);
+
+    let daemon = Daemon::start(&["--hollow-hosts", "10"]);
+    round.apply_process = timed(|| selkie(&daemon, &["apply", "--wait=false"], &first));
+    round
+}
+
+/// Waits until the pods of all Deployments run: a plan of a busy cluster would measure the cluster.
+async fn settled(client: &kube::Client) {
+    use k8s_openapi::api::core::v1::Pod;
+    let pods: kube::Api<Pod> = kube::Api::all(client.clone());
+    let begun = Instant::now();
+    loop {
+        let list = pods.list(&Default::default()).await.expect("pods");
+        let runs = |pod: &&Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+        if list.items.iter().filter(runs).count() == APPS {
+            return;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "the pods do not run");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+fn milliseconds(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    milliseconds(begun)
+}
+
+fn selkie(daemon: &Daemon, args: &[&str], folder: &Path) {
+    let output = Command::new(env!("CARGO_BIN_EXE_selkie"))
+        .args(args)
+        .arg("-f")
+        .arg(folder)
+        .env("SELKIE_DATA_DIR", daemon.data())
+        .env("SELKIE_CONFIG", "/dev/null")
+        .env_remove("KUBECONFIG")
+        .output()
+        .expect("selkie runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn parse(bytes: &[u8]) {
+    let text = std::str::from_utf8(bytes).expect("text");
+    let all: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).expect("YAML");
+    std::hint::black_box(all);
+}
+
+fn rendered(folder: &Path, registry: &Registry) -> Rendered {
+    let rendered = render(&Snapshot::new("bench", read(folder), Vec::new()), registry, "default");
+    assert!(rendered.errors.is_empty() && rendered.objects.len() == OBJECTS);
+    rendered
+}
+
+/// What any durable store must at least do: the objects as JSON in one write, synced once.
+fn sync(folder: &Path, rendered: &Rendered) {
+    let mut file = std::fs::File::create(folder.join("objects")).expect("a file");
+    for manifest in &rendered.objects {
+        file.write_all(manifest.value.to_string().as_bytes()).expect("a write");
+    }
+    file.sync_data().expect("a sync");
+}
+
+fn read(folder: &Path) -> Vec<File> {
+    let mut files: Vec<File> = std::fs::read_dir(folder)
+        .expect("a directory")
+        .map(|entry| entry.expect("a file").path())
+        .map(|path| File {
+            path: path.file_name().expect("a name").to_string_lossy().into_owned().into(),
+            bytes: std::fs::read(&path).expect("a file").into(),
+        })
+        .collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
+fn write(folder: &Path, changed: impl Fn(usize) -> bool) {
+    std::fs::create_dir_all(folder).expect("a directory");
+    for app in 0..APPS {
+        let value = if changed(app) { "changed" } else { "first" };
+        std::fs::write(folder.join(format!("app-{app:03}.yaml")), manifests(app, value)).expect("a file");
+    }
+}
+
+/// An app of four objects. `value` is somewhere in each of them.
+fn manifests(app: usize, value: &str) -> String {
+    let secret = if value == "first" { "Zmlyc3Q=" } else { "Y2hhbmdlZA==" };
+    format!(
+        r#"apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app-{app}
+  labels: {{app: app-{app}, team: shop}}
+spec:
+  replicas: 1
+  selector:
+    matchLabels:
+      app: app-{app}
+  template:
+    metadata:
+      labels:
+        app: app-{app}
+    spec:
+      containers:
+        - name: service
+          image: registry.example.com/shop/service:v1.2.3
+          args: ["--listen=:8080", "--level=info"]
+          ports:
+            - name: http
+              containerPort: 8080
+          env:
+            - name: SETTING
+              value: {value}
+            - name: POD
+              valueFrom:
+                fieldRef:
+                  fieldPath: metadata.name
+          resources:
+            requests:
+              cpu: 1m
+              memory: 1Mi
+            limits:
+              memory: 64Mi
+          volumeMounts:
+            - name: config
+              mountPath: /etc/service
+      volumes:
+        - name: config
+          configMap:
+            name: app-{app}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: app-{app}
+  labels: {{app: app-{app}, setting: {value}}}
+spec:
+  selector:
+    app: app-{app}
+  ports:
+    - name: http
+      port: 80
+      targetPort: http
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: app-{app}
+data:
+  service.conf: |
+    listen = ":8080"
+    setting = "{value}"
+    peers = ["a", "b", "c"]
+  other: "1"
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: app-{app}
+data:
+  token: {secret}
+"#
+    )
+}

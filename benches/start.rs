@@ -1,0 +1,227 @@
+//! From `selkie apply` to running containers on real Podman, beside the same containers made by raw calls
+//! of Podman's REST API on the same host, in turn: examples/hello, and 20 pods of one container.
+//!
+//! Both are measured from before the first call to the time that Podman says it started the last
+//! container. The Podman has storage of its own.
+//!
+//!   cargo bench --bench start [-- ROUNDS]
+
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/podman.rs"]
+mod podman;
+
+use daemon::Daemon;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use podman::{IMAGE, Pod, Podman};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const PODS: usize = 20;
+const MADE_BY_SELKIE: &str = "io.selkie.container.name";
+const MADE_RAW: &str = "bench=main";
+/// Longer than any round takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(5);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(run(rounds));
+}
+
+async fn run(rounds: usize) {
+    let podman = Podman::start().await;
+    let daemon = Daemon::start(&["--host", &format!("one={}", podman.url)]);
+    let bench = Bench { podman, daemon };
+    bench.ready().await;
+
+    let port = free_port();
+    let hello = bench.hello(port);
+    let (mut selkie, mut raw) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        selkie.push(bench.apply(&hello, 3).await);
+        raw.push(bench.raw(&hello_pods(port, round), 3).await);
+    }
+    let (selkie, raw) = (median(selkie), median(raw));
+    println!("examples/hello, apply -> 3 containers running       selkie {selkie:>6.2} s");
+    println!("the same by raw calls, 3 at a time                  raw    {raw:>6.2} s");
+    println!("difference {:.2} s (required: at most 1 s), ratio {:.2}", selkie - raw, selkie / raw);
+
+    let manifest = bench.pods();
+    let mut selkie = Vec::new();
+    let at_a_time = [1, 4, 8, PODS];
+    let mut raw: Vec<Vec<f64>> = vec![Vec::new(); at_a_time.len()];
+    for round in 0..rounds {
+        selkie.push(bench.apply(&manifest, PODS).await);
+        for (width, times) in at_a_time.iter().zip(&mut raw) {
+            times.push(bench.raw(&single_pods(round), *width).await);
+        }
+    }
+    let per_minute = |seconds: f64| PODS as f64 * 60.0 / seconds;
+    let selkie = per_minute(median(selkie));
+    println!("{PODS} pods of one container                             selkie {selkie:>6.0} pods/min");
+    for (width, times) in at_a_time.iter().zip(raw) {
+        let raw = per_minute(median(times));
+        println!(
+            "the same by raw calls, {width:>2} at a time                 raw    {raw:>6.0} pods/min, ratio {:.2} (target 0.9)",
+            selkie / raw
+        );
+    }
+    println!("memory of the daemon then                           {:>13.0} MB", bench.daemon.memory());
+}
+
+struct Bench {
+    // In the order of dropping: the daemon first.
+    daemon: Daemon,
+    podman: Podman,
+}
+
+impl Bench {
+    /// Seconds from an apply of `manifests` by the command line to `count` running containers. Removes
+    /// them again.
+    async fn apply(&self, manifests: &Path, count: usize) -> f64 {
+        let begun = Timestamp::now();
+        self.selkie(&["apply", "--wait=false"], manifests);
+        self.until("the pods run", || async { self.running().await == count }).await;
+        let seconds = last(&self.podman.started(MADE_BY_SELKIE).await, begun, count);
+        self.selkie(&["delete"], manifests);
+        self.until("the pods are gone", || async {
+            self.pod_list().await.is_empty() && self.podman.containers(MADE_BY_SELKIE).await.is_empty()
+        })
+        .await;
+        seconds
+    }
+
+    /// The same for raw calls, `width` pods at a time.
+    async fn raw(&self, pods: &[Pod], width: usize) -> f64 {
+        let begun = Timestamp::now();
+        stream::iter(pods).for_each_concurrent(width, |pod| self.podman.run(pod)).await;
+        let seconds = last(&self.podman.started(MADE_RAW).await, begun, pods.len());
+        stream::iter(pods).for_each_concurrent(4, |pod| self.podman.remove(pod)).await;
+        seconds
+    }
+
+    /// Waits until the host's Node takes pods.
+    async fn ready(&self) {
+        self.until("the host is ready", || async {
+            let nodes: Value = self.get("/api/v1/nodes").await;
+            nodes["items"].as_array().is_some_and(|nodes| nodes.iter().any(|node| node["spec"]["taints"].is_null()))
+        })
+        .await;
+    }
+
+    async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
+        let begun = Instant::now();
+        while !condition().await {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let client = selkie::client::connect(&self.daemon.kubeconfig()).await.expect("a client");
+        client.request(http::Request::get(path).body(Vec::new()).expect("a request")).await.expect("an answer")
+    }
+
+    async fn pod_list(&self) -> Vec<Value> {
+        let pods = self.get("/api/v1/namespaces/default/pods").await;
+        pods["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn running(&self) -> usize {
+        let runs = |pod: &&Value| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null();
+        self.pod_list().await.iter().filter(runs).count()
+    }
+
+    fn selkie(&self, args: &[&str], manifests: &Path) {
+        let output = Command::new(env!("CARGO_BIN_EXE_selkie"))
+            .args(args)
+            .arg("-f")
+            .arg(manifests)
+            .env("SELKIE_DATA_DIR", self.daemon.data())
+            .env("SELKIE_CONFIG", "/dev/null")
+            .env_remove("KUBECONFIG")
+            .output()
+            .expect("selkie runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// examples/hello on a port of its own.
+    fn hello(&self, port: u16) -> PathBuf {
+        let to = self.daemon.folder.path().join("hello");
+        std::fs::create_dir_all(&to).expect("a folder");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello");
+        for entry in std::fs::read_dir(from).expect("the example") {
+            let entry = entry.expect("its files");
+            let text = std::fs::read_to_string(entry.path()).expect("YAML");
+            let text = text.replace("hostPort: 8080", &format!("hostPort: {port}"));
+            std::fs::write(to.join(entry.file_name()), text).expect("a copy");
+        }
+        to
+    }
+
+    fn pods(&self) -> PathBuf {
+        let path = self.daemon.folder.path().join("pods.yaml");
+        let container = json!({"name": "main", "image": IMAGE, "command": ["sleep", "1000000"]});
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "many"},
+            "spec": {"replicas": PODS, "selector": {"matchLabels": {"app": "many"}}, "template": {
+                "metadata": {"labels": {"app": "many"}},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+            }},
+        });
+        std::fs::write(&path, deployment.to_string()).expect("a manifest");
+        path
+    }
+}
+
+/// Seconds until the last of `count` containers started.
+fn last(started: &[Timestamp], begun: Timestamp, count: usize) -> f64 {
+    assert_eq!(started.len(), count, "containers");
+    started.iter().map(|at| at.duration_since(begun).as_secs_f64()).fold(0.0, f64::max)
+}
+
+/// The pods of examples/hello in Podman's terms.
+fn hello_pods(port: u16, round: usize) -> Vec<Pod> {
+    let limits = |shares: u64, memory: u64| json!({"cpu": {"shares": shares}, "memory": {"limit": memory << 20}});
+    let page = json!({"destination": "/www", "type": "bind", "source": "/tmp", "options": ["ro", "rprivate", "rbind"]});
+    let web = Pod {
+        name: format!("web-{round}"),
+        sandbox: json!({"portmappings": [{"host_port": port, "container_port": 8080, "protocol": "tcp"}]}),
+        container: json!({"resource_limits": limits(51, 64), "mounts": [page], "env": {}}),
+    };
+    let script = "trap 'exit 0' TERM; while true; do echo \"$GREETING from $POD_NAME\"; sleep 5 & wait $!; done";
+    let worker = |number: usize| Pod {
+        name: format!("worker-{round}-{number}"),
+        sandbox: json!({}),
+        container: json!({
+            "entrypoint": ["sh", "-c"], "command": [script], "resource_limits": limits(10, 32),
+            "env": {"GREETING": "hello", "POD_NAME": format!("worker-{number}")},
+        }),
+    };
+    vec![web, worker(1), worker(2)]
+}
+
+fn single_pods(round: usize) -> Vec<Pod> {
+    let pod = |number: usize| Pod {
+        name: format!("single-{round}-{number}"),
+        sandbox: json!({}),
+        container: json!({"entrypoint": ["sleep", "1000000"]}),
+    };
+    (0..PODS).map(pod).collect()
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
