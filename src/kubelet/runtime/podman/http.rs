@@ -318,6 +318,40 @@ mod tests {
         assert_eq!(segment("localhost/a:1"), "localhost%2Fa%3A1");
     }
 
+    /// What makes or starts something must not happen twice because Podman was slow or went away.
+    #[tokio::test]
+    async fn nothing_is_sent_twice() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("podman.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let url = format!("unix://{}", path.display());
+        // Answers the first request, hangs up on the second, is silent about the third.
+        let server = tokio::spawn(async move {
+            let mut held = Vec::new();
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let size = stream.read(&mut request).await.unwrap();
+                assert!(request[..size].starts_with(b"POST "), "request {number}");
+                match number {
+                    0 => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap(),
+                    1 => continue,
+                    2 => {}
+                    _ => panic!("a request too many"),
+                }
+                held.push(stream);
+            }
+        });
+        let client = Client::new(&url).unwrap();
+        let call = || client.post("containers/create", "container c").deadline(Duration::from_millis(300));
+        call().send().await.unwrap();
+        assert!(matches!(call().send().await.unwrap_err(), RuntimeError::Unreachable { .. }));
+        assert!(matches!(call().send().await.unwrap_err(), RuntimeError::Timeout { .. }));
+        assert!(!server.is_finished());
+        server.abort();
+    }
+
     #[tokio::test]
     async fn no_service_is_unreachable() {
         let client = Client::new("unix:///nowhere/podman.sock").unwrap();

@@ -17,6 +17,7 @@ use tokio::{process::Command, time::sleep};
 
 /// A service opens its database and storage before it listens; a cold disk takes seconds.
 const START: Duration = Duration::from_secs(30);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// `sun_path` holds 108 bytes with the final zero.
 const LONGEST_SOCKET: usize = 104;
 /// More open files or processes than that is refused on machines that may not raise limits.
@@ -36,7 +37,8 @@ pub struct ServiceOptions {
 pub async fn local_socket() -> Option<String> {
     for path in candidates() {
         let url = format!("unix://{}", path.display());
-        if path.exists() && answers(&url).await {
+        // One that is slow to answer is still the one.
+        if path.exists() && state(&url).await != State::Absent {
             return Some(url);
         }
     }
@@ -53,9 +55,26 @@ fn candidates() -> Vec<PathBuf> {
     runtime.into_iter().chain([usual]).map(|directory| directory.join("podman/podman.sock")).collect()
 }
 
+/// How the service at a socket is.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Answering,
+    /// Somebody listens, and does not answer in time: a busy host, a suspended service.
+    Silent,
+    Absent,
+}
+
+async fn state(url: &str) -> State {
+    let Ok(client) = Client::new(url) else { return State::Absent };
+    match client.get("_ping", "service").deadline(SIGN_OF_LIFE).send().await {
+        Ok(()) => State::Answering,
+        Err(RuntimeError::Unreachable { .. }) => State::Absent,
+        Err(_) => State::Silent,
+    }
+}
+
 async fn answers(url: &str) -> bool {
-    let Ok(client) = Client::new(url) else { return false };
-    client.get("_ping", "service").deadline(Duration::from_secs(5)).send().await.is_ok()
+    state(url).await == State::Answering
 }
 
 /// Makes sure that a service of ours runs and returns its URL. One that listens already, started by
@@ -71,8 +90,18 @@ pub async fn spawn_service(options: &ServiceOptions) -> Result<String> {
     fs::create_dir_all(directory).map_err(|error| failed("its directory cannot be made", error))?;
     let socket = socket_path(directory).map_err(|error| failed("its socket's directory cannot be made", error))?;
     let url = format!("unix://{}", socket.display());
-    if socket.exists() && answers(&url).await {
-        return Ok(url);
+    if socket.exists() {
+        match state(&url).await {
+            State::Answering => return Ok(url),
+            // A second one beside it would take its socket away from whoever waits for an answer.
+            State::Silent => {
+                return Err(RuntimeError::Timeout {
+                    what: format!("the Podman service at {url}"),
+                    after: SIGN_OF_LIFE,
+                });
+            }
+            State::Absent => {}
+        }
     }
     _ = fs::remove_file(&socket);
     let version = podman_version().await?;
@@ -249,6 +278,17 @@ mod tests {
         let rootless = Machine { cgroup_v2: true, ..Machine::default() };
         assert!(!rootless.settings().contains("default_ulimits"));
         assert!(rootless.settings().contains("cgroupfs"), "there is no systemd to ask");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_service_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("podman.sock");
+        let _silent = tokio::net::UnixListener::bind(&socket).unwrap();
+        let options = ServiceOptions { directory: directory.path().into(), arguments: Vec::new() };
+        let refused = spawn_service(&options).await.unwrap_err();
+        assert!(matches!(refused, RuntimeError::Timeout { .. }), "{refused:?}");
+        assert!(socket.exists(), "its socket is still its own");
     }
 
     #[test]
