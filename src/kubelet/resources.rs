@@ -1,40 +1,13 @@
 //! Quantities as the kubelet needs them: limits for the runtime, OOM scores, QoS classes. Pure.
 
+use crate::api::quantity;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 
 /// A quantity in thousandths, rounded up; `None` where it is no quantity.
 pub fn milli(text: &str) -> Option<i128> {
-    let text = text.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let (number, scale): (&str, f64) = match suffix {
-        "" => (number, 1e3),
-        "n" => (number, 1e-6),
-        "u" => (number, 1e-3),
-        "m" => (number, 1.0),
-        "k" => (number, 1e6),
-        "M" => (number, 1e9),
-        "G" => (number, 1e12),
-        "T" => (number, 1e15),
-        "P" => (number, 1e18),
-        "E" => (number, 1e21),
-        "Ki" => (number, 1024e3),
-        "Mi" => (number, 1024f64.powi(2) * 1e3),
-        "Gi" => (number, 1024f64.powi(3) * 1e3),
-        "Ti" => (number, 1024f64.powi(4) * 1e3),
-        "Pi" => (number, 1024f64.powi(5) * 1e3),
-        "Ei" => (number, 1024f64.powi(6) * 1e3),
-        _ => (text, 1e3), // 1e3: an exponent
-    };
-    if let Ok(whole) = number.parse::<i128>()
-        && scale >= 1.0
-    {
-        return Some(whole.saturating_mul(scale as i128));
-    }
-    let value = number.parse::<f64>().ok().filter(|n| n.is_finite())?;
-    Some((value * scale).ceil() as i128)
+    text.parse::<quantity::Quantity>().ok().map(|quantity| i128::from(quantity.milli_value()))
 }
 
 /// Amounts of the resources that the kubelet knows.
@@ -137,11 +110,13 @@ mod tests {
             ("1k", 1_000_000),
         ];
         for (text, expect) in
-            cases.into_iter().chain([("1e3", 1_000_000), ("100u", 1), ("1E", 1_000_000_000_000_000_000_000)])
+            cases.into_iter().chain([("1e3", 1_000_000), ("100u", 1), ("1P", 1_000_000_000_000_000_000)])
         {
             assert_eq!(milli(text), Some(expect), "{text}");
         }
-        assert_eq!(milli("x"), None);
+        for bad in ["x", "", " 1", "1 Gi", "1ki"] {
+            assert_eq!(milli(bad), None, "{bad:?}");
+        }
     }
 
     fn pod(resources: serde_json::Value) -> Pod {
