@@ -293,7 +293,7 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
 /// Removes the files and named volumes of a pod that is gone from the host.
 pub async fn remove_files(host: &Host, uid: &str) {
     if let Some(dir) = host.pod_dir(uid) {
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir.root())).await;
+        let removed = tokio::task::spawn_blocking(move || crate::kubelet::volumes::remove_local(&dir)).await;
         if let Ok(Err(error)) = removed
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -6,6 +6,7 @@
 
 pub mod atomic;
 pub mod host_path;
+pub mod memory;
 pub mod mounts;
 pub mod payload;
 pub mod remote;
@@ -80,6 +81,8 @@ pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Source
         let written = |cause| VolumeError::Write { volume: volume.name.clone(), path: target.clone(), cause };
         if let Some(host_path) = &volume.host_path {
             host_path::check(host_path).map_err(|message| VolumeError::set_up(&volume.name, message))?;
+        } else if let Some(empty) = volume.empty_dir.as_ref().filter(|empty| memory::is_wanted(empty)) {
+            memory::set_up(&target, pod, empty).map_err(written)?;
         } else if volume.empty_dir.is_some() {
             empty_dir(&target).map_err(written)?;
         } else {
@@ -101,11 +104,18 @@ fn empty_dir(target: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(target, std::fs::Permissions::from_mode(0o777))
 }
 
+/// Removes the files of a local pod that is gone; those in its hostPath volumes stay.
+pub fn remove_local(dir: &PodDir) -> std::io::Result<()> {
+    memory::tear_down(&dir.0.join("volumes"))?;
+    std::fs::remove_dir_all(dir.root())
+}
+
 /// Makes the named volumes of a pod on a host that shares no file system.
 pub async fn set_up_remote(runtime: &dyn ContainerRuntime, pod: &Pod) -> Result<(), VolumeError> {
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     for volume in of(pod).filter(|v| v.host_path.is_none()) {
-        let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs: None };
+        let tmpfs = remote::in_memory(pod, volume);
+        let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs };
         let made = runtime.ensure_volume(&spec).await;
         made.map_err(|error| VolumeError::set_up(&volume.name, error.chain()))?;
     }

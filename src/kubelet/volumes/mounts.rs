@@ -1,8 +1,6 @@
 //! What a container mounts where. Pure, but for the check that a subPath stays inside its volume.
 
 use crate::kubelet::env::expand::expand;
-use crate::kubelet::pod::{all_containers, spec};
-use crate::kubelet::resources::milli;
 use crate::kubelet::runtime::{Mount, MountSource, Propagation};
 use crate::kubelet::volumes::{self, PodDir, remote};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
@@ -24,7 +22,7 @@ pub fn mounts(
         })?;
         let sub_path = sub_path(mount, env)?;
         let source = match dir {
-            Some(dir) => local(pod, dir, volume, sub_path.as_deref())?,
+            Some(dir) => local(dir, volume, sub_path.as_deref())?,
             None => on_remote(pod, volume, sub_path.as_deref())?,
         };
         let follows_objects = volumes::is_projected(volume);
@@ -56,26 +54,13 @@ fn sub_path(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Optio
     Ok(Some(path).filter(|p| !p.is_empty()))
 }
 
-fn local(pod: &Pod, dir: &PodDir, volume: &Volume, sub_path: Option<&str>) -> Result<MountSource, String> {
-    if let Some(empty) = &volume.empty_dir
-        && empty.medium.as_deref() == Some("Memory")
-        && !is_shared(pod, &volume.name)
-    {
-        let size = empty.size_limit.as_ref().and_then(|q| milli(&q.0)).map(|m| (m / 1000) as u64);
-        return Ok(MountSource::Tmpfs { size_bytes: size });
-    }
+fn local(dir: &PodDir, volume: &Volume, sub_path: Option<&str>) -> Result<MountSource, String> {
     let root = match &volume.host_path {
         Some(host_path) => PathBuf::from(&host_path.path),
         None => dir.volume(&volume.name),
     };
     let Some(sub_path) = sub_path else { return Ok(MountSource::Host(root.to_string_lossy().into_owned())) };
     inside(&root, sub_path).map(|path| MountSource::Host(path.to_string_lossy().into_owned()))
-}
-
-/// A container's tmpfs is its own, so a memory volume that several containers mount stays on disk.
-fn is_shared(pod: &Pod, volume: &str) -> bool {
-    let mounts = |c: &Container| c.volume_mounts.iter().flatten().any(|m| m.name == volume);
-    all_containers(spec(pod)).filter(|(_, container)| mounts(container)).count() > 1
 }
 
 /// The real path of a subPath; made as a directory where nothing is. A link that leads out of the

@@ -1,14 +1,31 @@
 //! Volumes on a host whose file system the daemon does not share: named volumes, filled through a
 //! container that mounts them.
 //!
-//! Files are replaced one by one there: a reader may see a mix of old and new for a moment.
+//! Files are replaced one by one there: a reader may see a mix of old and new for a moment. What is in
+//! memory lasts while any container of the pod runs.
 
+use crate::kubelet::pod::{Role, all_containers, spec};
+use crate::kubelet::resources::milli;
+use crate::kubelet::volumes::memory;
 use crate::kubelet::volumes::payload::Files;
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 
 /// The name of a pod's volume among the cluster's.
 pub fn name(pod_uid: &str, volume: &str) -> String {
     format!("{pod_uid}-{volume}")
+}
+
+/// Whether a volume is kept in memory, and its size limit in bytes. Podman forgets such a volume when
+/// no container has it mounted: what an init container leaves for others must be on disk.
+pub fn in_memory(pod: &Pod, volume: &Volume) -> Option<Option<u64>> {
+    let empty = volume.empty_dir.as_ref().filter(|empty| memory::is_wanted(empty))?;
+    let mounts = |c: &Container| c.volume_mounts.iter().flatten().any(|mount| mount.name == volume.name);
+    if all_containers(spec(pod)).any(|(role, container)| role == Role::Init && mounts(container)) {
+        return None;
+    }
+    let bytes = empty.size_limit.as_ref().and_then(|limit| milli(&limit.0)).map(|milli| milli / 1000);
+    Some(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
 }
 
 /// A tar (ustar) of the files, to unpack at the mount path. Owned by root.
@@ -62,6 +79,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::kubelet::volumes::payload::File;
+
+    #[test]
+    fn memory_unless_an_init_container_writes_it() {
+        let read = |init: &str| {
+            let mount =
+                |name: &str| serde_json::json!({"name": name, "volumeMounts": [{"name": init, "mountPath": "/v"}]});
+            let volumes = serde_json::json!([{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]);
+            let spec =
+                serde_json::json!({"containers": [{"name": "c"}], "initContainers": [mount("i")], "volumes": volumes});
+            let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {}, "spec": spec})).unwrap();
+            in_memory(&pod, &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0])
+        };
+        assert_eq!(read("another"), Some(Some(1 << 20)));
+        assert_eq!(read("v"), None);
+    }
 
     #[test]
     fn tar_reads_it_back() {
