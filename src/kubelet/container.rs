@@ -55,18 +55,42 @@ fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
     let limits = resources::limits(pod, container, i64::try_from(host.memory).unwrap_or(i64::MAX));
     let shares = |milli: i64| u64::try_from((milli * 1024 / 1000).max(2)).unwrap_or(2);
     let oom_score_adj = i32::try_from(limits.oom_score_adj).ok();
-    if !host.resource_limits {
-        return Resources::default();
-    }
+    let (cpu, memory) = (host.enforces("cpu"), host.enforces("memory"));
     Resources {
-        cpu_shares: Some(limits.cpu_request_milli.map_or(2, shares)),
-        cpu_quota: limits.cpu_limit_milli.map(|milli| (milli * 100).max(1000)),
-        cpu_period: limits.cpu_limit_milli.map(|_| 100_000),
-        memory_limit: limits.memory_limit,
+        cpu_shares: cpu.then(|| limits.cpu_request_milli.map_or(2, shares)),
+        cpu_quota: limits.cpu_limit_milli.map(|milli| (milli * 100).max(1000)).filter(|_| cpu),
+        cpu_period: limits.cpu_limit_milli.map(|_| 100_000).filter(|_| cpu),
+        memory_limit: limits.memory_limit.filter(|_| memory),
         pids_limit: None,
         // Only root may make processes less killable than their parent; Podman 4.3 refuses the attempt.
-        oom_score_adj: oom_score_adj.filter(|score| *score >= 0),
+        // What a user's session runs is made more killable than most containers would be.
+        oom_score_adj: oom_score_adj.filter(|score| *score >= 0 && !host.rootless),
     }
+}
+
+/// The container's limits that will not hold on this host, and why, for people.
+pub fn unenforced(container: &Container, host: &HostInfo) -> Option<String> {
+    let why = why_unenforced(host)?;
+    let limits = container.resources.as_ref()?.limits.as_ref()?;
+    let lost = host.unenforced.iter().filter_map(|name| Some(format!("{name} limit {}", limits.get(*name)?.0)));
+    let lost: Vec<String> = lost.collect();
+    (!lost.is_empty()).then(|| format!("Container {}: {} not enforced: {why}", container.name, lost.join(" and ")))
+}
+
+/// Why limits do not hold on a host where some do not.
+pub fn why_unenforced(host: &HostInfo) -> Option<String> {
+    if host.unenforced.is_empty() {
+        return None;
+    }
+    let names = host.unenforced.join(" and ");
+    Some(if host.cgroup_version == 2 {
+        format!(
+            "the cgroup controllers for {names} are not delegated to the user of this host's rootless Podman; \
+             set Delegate=cpu cpuset io memory pids for user@.service in systemd"
+        )
+    } else {
+        format!("rootless Podman cannot limit {names} on cgroup version 1; boot with cgroup version 2 or run as root")
+    })
 }
 
 fn security(pod: &Pod, container: &Container, image: &ImageInfo) -> Result<SecurityContext, String> {
@@ -135,7 +159,7 @@ mod tests {
         let pod: Pod = serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap();
         let mut image = ImageInfo { id: "abc".into(), ..ImageInfo::default() };
         image.config.user = user.into();
-        let host = HostInfo { resource_limits: true, memory: 1 << 30, ..HostInfo::default() };
+        let host = HostInfo { memory: 1 << 30, ..HostInfo::default() };
         let env = [("A".to_string(), "1".to_string())].into();
         let inputs = Inputs { image: &image, env, mounts: vec![], attempt: 2, streak: 1, host: &host };
         container(&pod, &pod.spec.as_ref().unwrap().containers[0], inputs)
@@ -154,6 +178,22 @@ mod tests {
         assert_eq!((made.resources.cpu_quota, made.resources.cpu_shares), (Some(100_000), Some(512)));
         assert_eq!(made.resources.memory_limit, Some(64 << 20));
         assert_eq!(made.labels[STREAK], "1");
+    }
+
+    #[test]
+    fn says_which_limits_do_not_hold() {
+        let limited: Container = serde_json::from_value(json!(
+            {"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}}}
+        ))
+        .unwrap();
+        let bare = HostInfo { cgroup_version: 2, unenforced: vec!["cpu"], ..HostInfo::default() };
+        let text = unenforced(&limited, &bare).unwrap();
+        assert!(text.starts_with("Container c: cpu limit 500m not enforced: the cgroup controllers for cpu"), "{text}");
+        let none = HostInfo { cgroup_version: 1, unenforced: vec!["cpu", "memory"], ..HostInfo::default() };
+        let text = unenforced(&limited, &none).unwrap();
+        assert!(text.starts_with("Container c: cpu limit 500m and memory limit 64Mi not enforced: rootless"), "{text}");
+        assert_eq!(unenforced(&limited, &HostInfo::default()), None);
+        assert_eq!(unenforced(&Container::default(), &none), None);
     }
 
     #[test]

@@ -107,6 +107,7 @@ mod tests {
             state,
             labels: BTreeMap::new(),
             log_path: String::new(),
+            user: None,
         }
     }
 

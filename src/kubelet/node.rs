@@ -3,6 +3,7 @@
 //! Silence is the message when a host is lost: the lease is not renewed, and the node lifecycle
 //! controller draws the conclusions.
 
+mod disks;
 pub mod object;
 
 use crate::client::Informer;
@@ -23,15 +24,17 @@ const NAMESPACE: &str = "kube-node-lease";
 const LEASE_SECONDS: i32 = 40;
 /// A status without news is reported this often.
 const REPORT: SignedDuration = SignedDuration::from_mins(5);
-/// The list of images is looked at this often.
-const IMAGES: SignedDuration = SignedDuration::from_secs(30);
+/// What the host is, and which images it has, are asked this often, and when it is back. The answers
+/// cost Podman hundreds of times what a sign of life does.
+const FACTS: SignedDuration = SignedDuration::from_mins(5);
 const ANSWER: Duration = Duration::from_secs(8);
 
 struct Keeper {
     host: Arc<Host>,
     nodes: Informer<Node>,
     images: Vec<ImageInfo>,
-    images_at: Option<Timestamp>,
+    /// When the host was last asked for more than a sign of life.
+    asked_at: Option<Timestamp>,
     reported_at: Option<Timestamp>,
     silent: bool,
 }
@@ -42,14 +45,15 @@ pub async fn run(host: Arc<Host>, first: tokio::sync::oneshot::Sender<()>) {
     nodes.synced().await;
     let mut first = Some(first);
     let mut keeper =
-        Keeper { host: host.clone(), nodes, images: vec![], images_at: None, reported_at: None, silent: false };
+        Keeper { host: host.clone(), nodes, images: vec![], asked_at: None, reported_at: None, silent: false };
     let mut beat = tokio::time::interval(host.node.heartbeat.max(Duration::from_millis(100)));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = host.ctx.shutdown.cancelled() => return,
             _ = beat.tick() => {}
-            () = host.returned() => {}
+            // It may have another Podman now, or have booted.
+            () = host.returned() => keeper.asked_at = None,
         }
         if keeper.beat().await
             && let Some(first) = first.take()
@@ -63,7 +67,7 @@ impl Keeper {
     /// True when the host answered.
     async fn beat(&mut self) -> bool {
         let node = self.host.node.name.clone();
-        let info = match tokio::time::timeout(ANSWER, self.host.runtime.info()).await {
+        let mut info = match tokio::time::timeout(ANSWER, self.ask()).await {
             Ok(Ok(info)) => info,
             Ok(Err(error)) => return self.lost(&error).await,
             Err(_) => {
@@ -71,11 +75,11 @@ impl Keeper {
                 return self.lost(&error).await;
             }
         };
+        disks::measure(&mut info, &self.host.node.data_dir);
         if std::mem::take(&mut self.silent) {
             info!(node, "the host answers; its lease is renewed again");
         }
         self.host.set_info(info.clone());
-        self.refresh_images().await;
         let outcome = async {
             let uid = self.report(&info).await?;
             self.renew(&uid).await
@@ -84,6 +88,21 @@ impl Keeper {
             warn!(node, %error, "cannot report the node; trying again at the next heartbeat");
         }
         true
+    }
+
+    /// The host as it describes itself, now or a short while ago; an error when it does not answer.
+    async fn ask(&mut self) -> Result<HostInfo, RuntimeError> {
+        let now = self.host.ctx.clock.now();
+        if !self.silent && self.asked_at.is_some_and(|at| now.duration_since(at) < FACTS) {
+            self.host.runtime.ping().await?;
+            return Ok(self.host.info());
+        }
+        let info = self.host.runtime.info().await?;
+        if let Ok(images) = self.host.runtime.images().await {
+            self.images = images;
+        }
+        self.asked_at = Some(now);
+        Ok(info)
     }
 
     async fn lost(&mut self, error: &RuntimeError) -> bool {
@@ -113,17 +132,6 @@ impl Keeper {
         });
         let status = json!({"status": {"conditions": [ready]}});
         api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await.map(drop)
-    }
-
-    async fn refresh_images(&mut self) {
-        let now = self.host.ctx.clock.now();
-        if self.images_at.is_some_and(|at| now.duration_since(at) < IMAGES) {
-            return;
-        }
-        self.images_at = Some(now);
-        if let Ok(images) = self.host.runtime.images().await {
-            self.images = images;
-        }
     }
 
     /// Creates the Node or brings its labels and status up to date; returns its uid.

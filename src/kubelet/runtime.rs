@@ -37,8 +37,14 @@ pub type Result<T> = std::result::Result<T, RuntimeError>;
 /// container, stop a stopped one, remove what is gone) succeed.
 #[async_trait]
 pub trait ContainerRuntime: Send + Sync {
-    /// Version, capacity and peculiarities of the host; cheap enough for a heartbeat.
+    /// Version, capacity and peculiarities of the host. Costs a host a tenth of a second of CPU and
+    /// more: ask now and then, and [`ping`](Self::ping) in between.
     async fn info(&self) -> Result<HostInfo>;
+
+    /// A sign of life, cheap enough for a heartbeat.
+    async fn ping(&self) -> Result<()> {
+        self.info().await.map(drop)
+    }
 
     /// Every sandbox and container of this cluster, in one consistent-enough view (not atomic).
     /// Costs time in proportion to the host's containers: call at start and to repair, and follow

@@ -148,7 +148,7 @@ async fn crashes_memory_and_liveness() {
     assert_eq!(first(&crash)["lastState"]["terminated"]["message"], "last\n");
     cluster.until("sick", |pod| first(pod)["restartCount"].as_i64() >= Some(1)).await;
     cluster.until_event("sick", "Killing: Container c failed liveness probe, will be restarted").await;
-    if rig.podman("kubelet-trouble").await.info().await.unwrap().resource_limits {
+    if rig.podman("kubelet-trouble").await.info().await.unwrap().enforces("memory") {
         let eat = script("tail /dev/zero", json!({"resources": {"limits": {"memory": "16Mi"}}}));
         cluster.run("hungry", eat).await;
         cluster.until("hungry", |pod| first(pod)["lastState"]["terminated"]["reason"] == "OOMKilled").await;

@@ -16,8 +16,12 @@ use std::collections::BTreeMap;
 const MAX_PODS: u32 = 110;
 /// Images a Node lists, the largest first.
 const MAX_IMAGES: usize = 50;
-/// Free storage below this share is disk pressure.
-const DISK_LOW_PERCENT: u64 = 5;
+/// Less free space than this share is disk pressure: Kubernetes' eviction thresholds
+/// `imagefs.available` and `nodefs.available`.
+const IMAGES_FREE_PERCENT: u64 = 15;
+const VOLUMES_FREE_PERCENT: u64 = 10;
+/// Says that limits do not hold, where that is so. Not one of Kubernetes' own.
+const UNENFORCED: &str = "selkie.dev/LimitsNotEnforced";
 
 pub fn labels(config: &NodeConfig, info: &HostInfo) -> BTreeMap<String, String> {
     let arch = if info.arch.is_empty() { "amd64" } else { &info.arch };
@@ -99,21 +103,32 @@ fn listed(images: &[ImageInfo]) -> Vec<ContainerImage> {
 }
 
 fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
-    let low = info.storage_size > 0
-        && info.storage_size.saturating_sub(info.storage_used) * 100 < info.storage_size * DISK_LOW_PERCENT;
-    let disk = if low {
+    let low = |size: u64, used: u64, percent: u64| {
+        size > 0 && u128::from(size.saturating_sub(used)) * 100 < u128::from(size) * u128::from(percent)
+    };
+    let disk = if low(info.storage_size, info.storage_used, IMAGES_FREE_PERCENT)
+        || low(info.volumes_size, info.volumes_used, VOLUMES_FREE_PERCENT)
+    {
         ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
     } else {
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
     };
-    let all = [
+    let unenforced = crate::kubelet::container::why_unenforced(info);
+    let before = |name: &str| old.and_then(|s| s.conditions.as_ref())?.iter().find(|c| c.type_ == name);
+    let mut all = vec![
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         disk,
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
-    let before = |name: &str| old.and_then(|s| s.conditions.as_ref())?.iter().find(|c| c.type_ == name);
-    let made = all.map(|(name, status, reason, message)| {
+    match &unenforced {
+        Some(why) => all.insert(3, (UNENFORCED, "True", "NoCgroups", why)),
+        None if before(UNENFORCED).is_some() => {
+            all.insert(3, (UNENFORCED, "False", "HasCgroups", "limits of cpu and memory hold"));
+        }
+        None => {}
+    }
+    let made = all.into_iter().map(|(name, status, reason, message)| {
         let kept = before(name).filter(|c| c.status == status).and_then(|c| c.last_transition_time.clone());
         NodeCondition {
             type_: name.into(),
@@ -124,7 +139,7 @@ fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<
             last_transition_time: Some(kept.unwrap_or(Time(now))),
         }
     });
-    made.into()
+    made.collect()
 }
 
 /// Whether a new status says anything new, heartbeat times aside.
@@ -184,5 +199,32 @@ mod tests {
         let new = NodeStatus { conditions: Some(new), ..NodeStatus::default() };
         assert!(differs(Some(&lost), &new));
         assert!(!differs(Some(&old), &new));
+    }
+
+    #[test]
+    fn disks_are_full_where_kubernetes_says() {
+        let status = |name: &str, info: &HostInfo, old: Option<&NodeStatus>| {
+            let all = conditions(info, old, Timestamp::UNIX_EPOCH);
+            all.into_iter().find(|c| c.type_ == name).map(|c| c.status)
+        };
+        for (images_used, volumes_used, expect) in [(85, 90, "False"), (86, 0, "True"), (0, 91, "True")] {
+            let info = HostInfo {
+                storage_size: 100,
+                storage_used: images_used,
+                volumes_size: 100,
+                volumes_used,
+                ..HostInfo::default()
+            };
+            let found = status("DiskPressure", &info, None);
+            assert_eq!(found.as_deref(), Some(expect), "{images_used} {volumes_used}");
+        }
+        // Where nothing is known nothing is full.
+        assert_eq!(status("DiskPressure", &HostInfo::default(), None).as_deref(), Some("False"));
+        let bare = HostInfo { rootless: true, unenforced: vec!["cpu"], ..HostInfo::default() };
+        assert_eq!(status(UNENFORCED, &bare, None).as_deref(), Some("True"));
+        assert_eq!(status(UNENFORCED, &HostInfo::default(), None), None);
+        let conditions = Some(conditions(&bare, None, Timestamp::UNIX_EPOCH));
+        let old = NodeStatus { conditions, ..NodeStatus::default() };
+        assert_eq!(status(UNENFORCED, &HostInfo::default(), Some(&old)).as_deref(), Some("False"));
     }
 }

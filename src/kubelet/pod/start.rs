@@ -73,7 +73,10 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         Err(RuntimeError::AlreadyExists { .. }) => existing(job, &made.identity).await?,
         Err(error) => return Err(Some(Failed::of("CreateContainerError", error.chain(), &error))),
     };
-    host.events.record(involved, "Normal", "Created", format!("Created container: {}", container.name));
+    host.events.record(involved.clone(), "Normal", "Created", format!("Created container: {}", container.name));
+    if let Some(message) = container::unenforced(container, &host.info()) {
+        host.events.record(involved, "Warning", "LimitsNotEnforced", message);
+    }
     fill_remote(job, &container.name, &id, &facts, &sources).await.map_err(config_error)?;
     Ok(id)
 }

@@ -139,7 +139,6 @@ impl ContainerRuntime for Hollow {
             cpus: options.cpus,
             memory: options.memory,
             cgroup_version: 2,
-            resource_limits: true,
             simulated: true,
             machine_id: image_id(&options.hostname)[..32].to_owned(),
             ..HostInfo::default()

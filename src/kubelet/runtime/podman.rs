@@ -20,6 +20,7 @@ mod library;
 mod lines;
 mod logs;
 mod oom;
+mod rootless;
 mod sandbox;
 pub mod service;
 mod stats;
@@ -40,6 +41,7 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
+pub use rootless::network_obstacle;
 pub use service::{ServiceOptions, local_socket, spawn_service};
 
 /// One Podman service, as one cluster sees it.
@@ -119,7 +121,7 @@ impl Podman {
                 hostname,
                 swap,
                 may_lower_oom_score: host.local && !host.rootless && service::has_sys_resource(),
-                resource_limits: host.resource_limits,
+                resource_limits: host.enforces("cpu") || host.enforces("memory"),
             };
             Ok(Arc::new(Around { surroundings, local: host.local, cgroup_version: host.cgroup_version }))
         };
@@ -138,6 +140,10 @@ impl Podman {
 impl ContainerRuntime for Podman {
     async fn info(&self) -> Result<HostInfo> {
         Ok(self.facts().await?.describe(self.on_this_machine()))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.client.get("_ping", "service").send().await
     }
 
     async fn list(&self) -> Result<Listing> {

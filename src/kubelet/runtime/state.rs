@@ -21,6 +21,11 @@ pub struct HostInfo {
     /// Size and used bytes of the file system under the images and containers; 0 when not known.
     pub storage_size: u64,
     pub storage_used: u64,
+    /// The directory of the images and containers, where it is a directory of this machine.
+    pub storage_path: String,
+    /// The same of the file system that holds pods' volumes; filled in by the kubelet.
+    pub volumes_size: u64,
+    pub volumes_used: u64,
     /// 1 or 2.
     pub cgroup_version: u8,
     pub rootless: bool,
@@ -28,10 +33,18 @@ pub struct HostInfo {
     pub local: bool,
     pub machine_id: String,
     pub boot_id: String,
-    /// CPU and memory limits can be set (not so for rootless Podman on cgroup v1).
-    pub resource_limits: bool,
+    /// Of `cpu` and `memory` those whose limits nobody enforces: rootless Podman needs cgroup v2 and
+    /// the controllers delegated to its user.
+    pub unenforced: Vec<&'static str>,
     /// Nothing really runs there: probes over the network would find nobody.
     pub simulated: bool,
+}
+
+impl HostInfo {
+    /// Whether limits of `cpu` or `memory` hold.
+    pub fn enforces(&self, resource: &str) -> bool {
+        !self.unenforced.contains(&resource)
+    }
 }
 
 /// Sandboxes and containers of one cluster on one host.
@@ -69,6 +82,16 @@ pub struct ContainerStatus {
     pub labels: BTreeMap<String, String>,
     /// The log on the host; empty when not known. Only filled by `inspect`.
     pub log_path: String,
+    /// As whom its first process was started. Only filled by `inspect`, on hosts that share the file system.
+    pub user: Option<ProcessUser>,
+}
+
+/// The user of a container's first process, by the container's own numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessUser {
+    pub uid: i64,
+    pub gid: i64,
+    pub groups: Vec<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

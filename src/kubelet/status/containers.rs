@@ -8,6 +8,7 @@ use crate::kubelet::status::whole_seconds;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    ContainerUser, LinuxContainerUser, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -57,8 +58,39 @@ pub fn container_status(view: &View, plan: &Plan, role: Role, container: &Contai
         state: Some(state),
         allocated_resources: container.resources.as_ref().and_then(|r| r.requests.clone()),
         resources: container.resources.clone().filter(|r| *r != Default::default()),
+        volume_mounts: volume_mounts(container),
+        user: user(life).or_else(|| reported_user(view, &container.name, life)),
         ..ContainerStatus::default()
     }
+}
+
+/// What is mounted, as it was asked for. No mount is made recursively read-only.
+fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+    let mounts = container.volume_mounts.as_ref()?.iter().map(|mount| {
+        let read_only = mount.read_only == Some(true);
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only: read_only.then_some(true),
+            recursive_read_only: read_only.then(|| "Disabled".to_string()),
+            ..VolumeMountStatus::default()
+        }
+    });
+    Some(mounts.collect()).filter(|list: &Vec<_>| !list.is_empty())
+}
+
+fn user(life: &Life) -> Option<ContainerUser> {
+    let user = life.user.as_ref()?;
+    let groups = Some(user.groups.clone()).filter(|groups| !groups.is_empty());
+    let linux = LinuxContainerUser { uid: user.uid, gid: user.gid, supplemental_groups: groups };
+    Some(ContainerUser { linux: Some(linux) })
+}
+
+/// A listing does not tell users: what was reported of the same life stays true.
+fn reported_user(view: &View, name: &str, life: &Life) -> Option<ContainerUser> {
+    let reported = view.reported(name)?;
+    let same = reported.container_id.as_deref() == Some(&format!("podman://{}", life.id));
+    reported.user.clone().filter(|_| same)
 }
 
 fn prefixed(prefix: &str, id: &str) -> String {

@@ -36,6 +36,7 @@ fn life(pod: &Pod, name: &str, count: u32, state: ContainerState) -> Life {
         state,
         labels: Default::default(),
         log_path: String::new(),
+        user: None,
     }
 }
 
@@ -152,4 +153,26 @@ fn conditions_of_others_stay_and_gates_count() {
     let status = run(&pod);
     assert_eq!(condition(&status, "Ready")["status"], "True");
     assert_eq!(condition(&status, "lb/ready")["status"], "True");
+}
+
+#[test]
+fn mounts_and_users() {
+    let mounts = json!([{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/b", "readOnly": true}]);
+    let volumes = json!([{"name": "a", "emptyDir": {}}, {"name": "b", "emptyDir": {}}]);
+    let spec = json!({"containers": [{"name": "web", "image": "w:1", "volumeMounts": mounts}], "volumes": volumes});
+    let mut pod = pod(spec);
+    let mut inspected = life(&pod, "web", 0, RUNNING());
+    let listed = inspected.clone();
+    inspected.user = Some(crate::kubelet::runtime::ProcessUser { uid: 5, gid: 6, groups: vec![6, 7] });
+    let told = status(&pod, vec![inspected]);
+    let web = &told["containerStatuses"][0];
+    let expect = json!([{"name": "a", "mountPath": "/a"},
+        {"name": "b", "mountPath": "/b", "readOnly": true, "recursiveReadOnly": "Disabled"}]);
+    assert_eq!(web["volumeMounts"], expect);
+    assert_eq!(web["user"], json!({"linux": {"uid": 5, "gid": 6, "supplementalGroups": [6, 7]}}));
+    pod.status = Some(serde_json::from_value(told.clone()).unwrap());
+    let again = status(&pod, vec![listed.clone()]);
+    assert_eq!(again["containerStatuses"][0]["user"], web["user"], "a listing does not take it back");
+    let other = status(&pod, vec![Life { id: "web1".into(), ..listed }]);
+    assert_eq!(other["containerStatuses"][0]["user"], Value::Null, "another life's user is not known yet");
 }

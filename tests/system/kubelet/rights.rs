@@ -80,7 +80,7 @@ async fn limits_and_rights() {
     let (text, _) = exec(&cluster, &pod, &["sh", "-c", "grep CapEff /proc/self/status; ls /dev | wc -l"]).await;
     assert!(!text.contains("00000000a80425fb"), "{text}");
     cluster.until("root", |pod| first(pod)["state"]["waiting"]["reason"] == "CreateContainerConfigError").await;
-    if info.resource_limits {
+    if info.enforces("cpu") {
         let id = first(&cluster.get("small").await.unwrap())["containerID"].as_str().unwrap().to_string();
         let format = "{{.HostConfig.Memory}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}} {{.State.Pid}}";
         let line = rig.cli(&["inspect", "--format", format, id.trim_start_matches("podman://")]);

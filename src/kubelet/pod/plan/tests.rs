@@ -86,6 +86,7 @@ impl World {
                     state: ContainerState::Running { started: at(self.now), pid: 1 },
                     labels: [(crate::kubelet::pod::step::STREAK.to_string(), streak.to_string())].into(),
                     log_path: String::new(),
+                    user: None,
                 });
             }
             Action::Stop { id, .. } => self.exit_id(id, 137),

@@ -209,6 +209,7 @@ impl Host {
             state: found.state.clone(),
             labels,
             log_path: String::new(),
+            user: None,
         })
     }
 }

@@ -4,10 +4,10 @@ use super::{
     Podman, generate,
     http::{Call, QUICK, SLOW, segment},
     lines,
-    wire::{Event, Inspected},
+    wire::{Event, Inspected, OciConfig},
 };
 use crate::kubelet::runtime::{
-    ContainerSpec, ContainerState, ContainerStatus, Exit, Result, RuntimeError, RuntimeEvent,
+    ContainerSpec, ContainerState, ContainerStatus, Exit, ProcessUser, Result, RuntimeError, RuntimeEvent,
 };
 use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
@@ -32,10 +32,14 @@ impl Podman {
     pub(super) async fn status(&self, container: &str) -> Result<ContainerStatus> {
         let inspected = self.inspected(container).await?;
         let (pid, monitor) = (inspected.state.pid, inspected.state.conmon_pid);
+        let config = inspected.oci_config_path.clone();
         let mut status = inspected
             .into_status()
             .ok_or_else(|| RuntimeError::NotFound { object: format!("pod container {container}") })?;
         let local = self.around().await?.local;
+        if local && !config.is_empty() {
+            status.user = user(&config).await;
+        }
         if let ContainerState::Running { .. } = status.state
             && local
             && monitor != 0
@@ -178,6 +182,12 @@ impl Podman {
         });
         Ok(decoded.chain(ended).boxed())
     }
+}
+
+/// The user in an OCI configuration, which is written when the container first starts.
+async fn user(path: &str) -> Option<ProcessUser> {
+    let text = tokio::fs::read(path).await.ok()?;
+    serde_json::from_slice::<OciConfig>(&text).ok().map(OciConfig::user)
 }
 
 /// Whether a process of this machine exists.

@@ -45,9 +45,12 @@ impl Info {
     /// The host in our terms; `local` is whether its socket is on this machine.
     pub fn describe(self, local: bool) -> HostInfo {
         let delegated = |name: &str| self.cgroup_controllers.iter().any(|controller| controller == name);
-        let resource_limits = !self.rootless || (self.cgroup_version == 2 && delegated("cpu") && delegated("memory"));
+        let enforced = |name: &str| !self.rootless || (self.cgroup_version == 2 && delegated(name));
+        let unenforced = ["cpu", "memory"].into_iter().filter(|name| !enforced(name)).collect();
         let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let id = |path: &str| if local { read(path) } else { String::new() };
+        // A socket forwarded from elsewhere has a store whose directory does not exist here.
+        let local = local && std::path::Path::new(&self.store).exists();
         HostInfo {
             runtime_version: format!("podman://{}", self.version),
             hostname: self.hostname,
@@ -60,12 +63,12 @@ impl Info {
             storage_used: self.store_used,
             cgroup_version: self.cgroup_version,
             rootless: self.rootless,
-            // A socket forwarded from elsewhere has a store whose directory does not exist here.
-            local: local && std::path::Path::new(&self.store).exists(),
+            storage_path: if local { self.store } else { String::new() },
+            local,
             machine_id: id("/etc/machine-id"),
             boot_id: id("/proc/sys/kernel/random/boot_id"),
-            resource_limits,
-            simulated: false,
+            unenforced,
+            ..HostInfo::default()
         }
     }
 

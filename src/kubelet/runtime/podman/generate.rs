@@ -21,7 +21,7 @@ pub struct Surroundings {
     pub swap: bool,
     /// Processes may be protected from the out-of-memory killer.
     pub may_lower_oom_score: bool,
-    /// CPU and memory limits are available.
+    /// CPU or memory limits are available.
     pub resource_limits: bool,
 }
 

@@ -6,7 +6,7 @@ use super::{
     containers::Made,
     generate::{self, Surroundings},
     http::{SLOW, segment},
-    infra,
+    infra, rootless,
     wire::Listed,
 };
 use crate::kubelet::runtime::{
@@ -218,6 +218,11 @@ impl Podman {
 /// Names the pod instead of the infra container in an error that a user will read.
 fn named(error: RuntimeError, pod: &str) -> RuntimeError {
     match error {
+        RuntimeError::Other { message, .. } | RuntimeError::Invalid { message, .. }
+            if rootless::explain(&message).is_some() =>
+        {
+            RuntimeError::Invalid { object: pod.to_owned(), message: rootless::explain(&message).unwrap_or_default() }
+        }
         RuntimeError::PortInUse { message, .. } => RuntimeError::PortInUse { object: pod.to_owned(), message },
         RuntimeError::Invalid { message, .. } => RuntimeError::Invalid { object: pod.to_owned(), message },
         RuntimeError::Other { method, message, cause, .. } => {

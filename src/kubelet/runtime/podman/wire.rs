@@ -2,7 +2,7 @@
 //! spell differently. Pure: JSON in, our types out.
 
 use crate::kubelet::runtime::{
-    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, RuntimeEvent, labels,
+    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, ProcessUser, RuntimeEvent, labels,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -66,6 +66,7 @@ impl Listed {
             created: self.created,
             labels: self.labels,
             log_path: String::new(),
+            user: None,
         })
     }
 
@@ -122,6 +123,9 @@ pub struct Inspected {
     #[serde(default)]
     pub network_settings: Option<NetworkSettings>,
     pub config: InspectedConfig,
+    /// What the OCI runtime was given, on the host.
+    #[serde(default, rename = "OCIConfigPath")]
+    pub oci_config_path: String,
     #[serde(default)]
     pub host_config: HostConfig,
 }
@@ -225,7 +229,38 @@ impl Inspected {
             created: self.created,
             labels: self.config.labels,
             log_path: self.host_config.log_config.path,
+            user: None,
         })
+    }
+}
+
+/// The part of an OCI configuration that says as whom a process is started.
+#[derive(Debug, Deserialize)]
+pub struct OciConfig {
+    process: OciProcess,
+}
+
+#[derive(Debug, Deserialize)]
+struct OciProcess {
+    user: OciUser,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OciUser {
+    #[serde(default)]
+    uid: u32,
+    #[serde(default)]
+    gid: u32,
+    #[serde(default)]
+    additional_gids: Vec<u32>,
+}
+
+impl OciConfig {
+    pub fn user(self) -> ProcessUser {
+        let user = self.process.user;
+        let groups = user.additional_gids.into_iter().map(i64::from).collect();
+        ProcessUser { uid: user.uid.into(), gid: user.gid.into(), groups }
     }
 }
 
@@ -301,6 +336,15 @@ mod tests {
         assert_eq!(exit.finished, "2026-11-22T18:18:17.358624466Z".parse().unwrap());
         assert!(exit.started.unwrap() < exit.finished);
         assert!(found.host_config.log_config.path.ends_with("/ctr.log"));
+    }
+
+    #[test]
+    fn users_of_oci_configurations() {
+        let read = |text: &str| serde_json::from_str::<OciConfig>(text).unwrap().user();
+        let user =
+            read(r#"{"ociVersion":"1","process":{"terminal":false,"user":{"uid":7,"gid":8,"additionalGids":[8,9]}}}"#);
+        assert_eq!(user, ProcessUser { uid: 7, gid: 8, groups: vec![8, 9] });
+        assert_eq!(read(r#"{"process":{"user":{}}}"#), ProcessUser::default());
     }
 
     #[test]
