@@ -40,6 +40,8 @@ mod kubelet_hollow;
 mod planning;
 #[path = "system/podman.rs"]
 mod podman;
+#[path = "system/rootless.rs"]
+mod rootless;
 #[path = "system/cluster/settings.rs"]
 mod settings;
 #[path = "system/cluster/hosts.rs"]

@@ -5,7 +5,7 @@ use super::paths::Paths;
 use crate::base::clock::Clock;
 use crate::client::Context;
 use crate::kubelet::NodeConfig;
-use crate::kubelet::runtime::podman::{Podman, ServiceOptions, local_socket, spawn_service};
+use crate::kubelet::runtime::podman::{Podman, ServiceOptions, local_socket, network_obstacle, spawn_service};
 use crate::kubelet::runtime::{
     ContainerRuntime, RuntimeError,
     hollow::{Hollow, HollowOptions},
@@ -24,6 +24,11 @@ pub struct Connected {
 pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<Vec<Connected>, RuntimeError> {
     let mut connected = Vec::new();
     let (hosts, own_service) = wanted(options, paths).await?;
+    if hosts.iter().any(|host| host.url.starts_with("unix:"))
+        && let Some(obstacle) = network_obstacle()
+    {
+        tracing::warn!("{obstacle}");
+    }
     if let Err(error) = paths.write_hosts(&hosts) {
         tracing::warn!("the list of hosts could not be kept, `selkie diff` will not look at containers: {error}");
     }
