@@ -1,12 +1,14 @@
 //! Addresses of services: cluster IPs out of the service range, node ports out of theirs.
 //!
 //! What is taken is read from the services themselves; the caller holds the allocation lock, so
-//! that two new services never get the same address.
+//! that two new services never get the same address. It is read only where something is allocated, and
+//! of each service only what says what it takes: a change set may bring hundreds of services.
 
 use crate::api::error::{ApiError, FieldError};
 use crate::apiserver::resources::Writer;
-use crate::apiserver::resources::object::parse;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -62,10 +64,41 @@ impl Default for Cidr {
     }
 }
 
+/// What other services have; read when first asked.
+struct Others<'a, 'w> {
+    writer: &'a Writer<'w>,
+    taken: OnceCell<Taken>,
+}
+
 #[derive(Default)]
 struct Taken {
     addresses: HashSet<String>,
     ports: HashSet<(u64, String)>,
+}
+
+/// The part of a service that takes something.
+#[derive(Deserialize)]
+struct Holder {
+    #[serde(default)]
+    spec: HolderSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HolderSpec {
+    #[serde(default, rename = "clusterIP")]
+    cluster_ip: Option<String>,
+    #[serde(default)]
+    ports: Option<Vec<HolderPort>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HolderPort {
+    #[serde(default)]
+    node_port: Option<u64>,
+    #[serde(default)]
+    protocol: Option<String>,
 }
 
 /// Fills in clusterIP(s) and node ports of `service`; checks the ones it asks for.
@@ -76,26 +109,34 @@ pub fn allocate(writer: &Writer<'_>, service: &mut Value, old: Option<&Value>) -
     if let Some(old) = old {
         keep(service, old);
     }
-    let taken = taken(writer);
+    let others = Others { writer, taken: OnceCell::new() };
     let mut errors = Vec::new();
-    address(writer, service, old, &taken, &mut errors);
-    node_ports(writer, service, old, &taken, &mut errors);
+    address(service, old, &others, &mut errors);
+    node_ports(service, old, &others, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(writer.at.target(), writer.at.name, &errors)) }
 }
 
-fn taken(writer: &Writer<'_>) -> Taken {
-    let mut taken = Taken::default();
-    for record in writer.view.scan(&writer.at.bucket()) {
-        if record.envelope.name == writer.at.name && record.envelope.namespace == writer.at.namespace {
-            continue;
-        }
-        let service = parse(&record);
-        taken.addresses.extend(service["spec"]["clusterIP"].as_str().map(str::to_string));
-        for port in ports(&service) {
-            taken.ports.extend(port["nodePort"].as_u64().map(|number| (number, protocol(port))));
-        }
+impl Others<'_, '_> {
+    fn taken(&self) -> &Taken {
+        self.taken.get_or_init(|| self.read())
     }
-    taken
+
+    fn read(&self) -> Taken {
+        let (mut taken, writer) = (Taken::default(), self.writer);
+        for record in writer.view.scan(&writer.at.bucket()) {
+            if record.envelope.name == writer.at.name && record.envelope.namespace == writer.at.namespace {
+                continue;
+            }
+            // Stored bytes always parse.
+            let Ok(Holder { spec }) = serde_json::from_slice(&record.value) else { continue };
+            taken.addresses.extend(spec.cluster_ip);
+            for port in spec.ports.into_iter().flatten() {
+                let protocol = port.protocol.unwrap_or_else(|| "TCP".into());
+                taken.ports.extend(port.node_port.map(|number| (number, protocol)));
+            }
+        }
+        taken
+    }
 }
 
 /// An update that leaves addresses out keeps them.
@@ -127,15 +168,15 @@ fn keep(service: &mut Value, old: &Value) {
     }
 }
 
-fn address(writer: &Writer<'_>, service: &mut Value, old: Option<&Value>, taken: &Taken, errors: &mut Vec<FieldError>) {
-    let cidr = writer.server.service_cidr;
+fn address(service: &mut Value, old: Option<&Value>, others: &Others<'_, '_>, errors: &mut Vec<FieldError>) {
+    let cidr = others.writer.server.service_cidr;
     let given = match service["spec"]["clusterIP"].as_str().unwrap_or_default() {
         "" => service["spec"]["clusterIPs"][0].as_str().unwrap_or_default().to_string(),
         given => given.to_string(),
     };
     let chosen = match given.as_str() {
         "None" => given,
-        "" => match free_address(writer, cidr, taken) {
+        "" => match free_address(others, cidr) {
             Some(address) => address,
             None => {
                 errors.push(FieldError::invalid(
@@ -153,12 +194,14 @@ fn address(writer: &Writer<'_>, service: &mut Value, old: Option<&Value>, taken:
                 // Validation says what is wrong with it.
                 return;
             }
-            let why = match (known, inside, taken.addresses.contains(asked)) {
-                (true, ..) => None,
-                (_, false, _) => Some(format!(
+            let why = match (known, inside) {
+                (true, _) => None,
+                (_, false) => Some(format!(
                     "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid IPs is {cidr}"
                 )),
-                (_, _, true) => Some(format!("failed to allocate IP {asked}: provided IP is already allocated")),
+                _ if others.taken().addresses.contains(asked) => {
+                    Some(format!("failed to allocate IP {asked}: provided IP is already allocated"))
+                }
                 _ => None,
             };
             if let Some(why) = why {
@@ -172,33 +215,27 @@ fn address(writer: &Writer<'_>, service: &mut Value, old: Option<&Value>, taken:
     service["spec"]["clusterIP"] = chosen.into();
 }
 
-fn free_address(writer: &Writer<'_>, cidr: Cidr, taken: &Taken) -> Option<String> {
-    let hosts = cidr.hosts();
-    let start = writer.server.ids.below(hosts as usize) as u32;
+fn free_address(others: &Others<'_, '_>, cidr: Cidr) -> Option<String> {
+    let (hosts, taken) = (cidr.hosts(), others.taken());
+    let start = others.writer.server.ids.below(hosts as usize) as u32;
     (0..hosts)
         .map(|step| cidr.host(start.wrapping_add(step)).to_string())
         .find(|address| !taken.addresses.contains(address))
 }
 
-fn node_ports(
-    writer: &Writer<'_>,
-    service: &mut Value,
-    old: Option<&Value>,
-    taken: &Taken,
-    errors: &mut Vec<FieldError>,
-) {
+fn node_ports(service: &mut Value, old: Option<&Value>, others: &Others<'_, '_>, errors: &mut Vec<FieldError>) {
     if !has_node_ports(service) {
         return;
     }
     let own: HashSet<(u64, String)> = old
         .map(|old| ports(old).iter().filter_map(|p| Some((p["nodePort"].as_u64()?, protocol(p)))).collect())
         .unwrap_or_default();
-    let mut used = taken.ports.clone();
+    let mut used = others.taken().ports.clone();
     for (index, port) in ports_mut(service).iter_mut().enumerate() {
         let protocol = protocol(port);
         let number = port["nodePort"].as_u64().unwrap_or_default();
         if number == 0 {
-            let start = writer.server.ids.below(NODE_PORTS.len());
+            let start = others.writer.server.ids.below(NODE_PORTS.len());
             let all = (0..NODE_PORTS.len())
                 .map(|step| u64::from(*NODE_PORTS.start()) + ((start + step) % NODE_PORTS.len()) as u64);
             let Some(free) = all.into_iter().find(|number| !used.contains(&(*number, protocol.clone()))) else {
