@@ -10,7 +10,9 @@ use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::worker;
 use crate::kubelet::resources::Amounts;
 use crate::kubelet::routes::Route;
-use crate::kubelet::runtime::{ContainerRuntime, ContainerStatus, HostInfo, Listing, RuntimeError, RuntimeEvent};
+use crate::kubelet::runtime::{
+    ContainerRuntime, ContainerStatus, EventKind, HostInfo, Listing, RuntimeError, RuntimeEvent,
+};
 use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::volumes::PodDir;
 use futures::StreamExt;
@@ -214,6 +216,9 @@ impl Host {
     }
 
     fn heard(&self, event: &RuntimeEvent) {
+        if is_own_doing(event) {
+            return;
+        }
         let Some(inbox) = self.known(&event.pod.uid) else { return };
         inbox.post(|news| {
             if event.container.is_some() {
@@ -223,6 +228,12 @@ impl Host {
             }
         });
     }
+}
+
+/// Only we make containers of this cluster and start sandboxes, and the operation that does it says how
+/// that went: looking again for each of its events would cost the host as much as a start.
+fn is_own_doing(event: &RuntimeEvent) -> bool {
+    event.kind == EventKind::Created || (event.kind == EventKind::Started && event.container.is_none())
 }
 
 /// Runs the host's pods until shutdown. Contact with the host may come and go.
@@ -306,5 +317,29 @@ pub async fn remove_files(host: &Host, uid: &str) {
         if let Err(error) = host.runtime.remove_volume(&volume.name).await {
             warn!(uid, error = error.chain(), "a volume of a removed pod is left behind");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubelet::runtime::{ContainerIdentity, PodIdentity};
+
+    #[test]
+    fn looks_again_only_for_what_others_do() {
+        let event = |kind, container: bool| RuntimeEvent {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            kind,
+            id: "c".into(),
+            pod: PodIdentity::default(),
+            container: container.then(ContainerIdentity::default),
+        };
+        assert!(is_own_doing(&event(EventKind::Created, true)) && is_own_doing(&event(EventKind::Created, false)));
+        assert!(is_own_doing(&event(EventKind::Started, false)));
+        for kind in [EventKind::Died { exit_code: 1 }, EventKind::Removed, EventKind::OutOfMemory, EventKind::Changed] {
+            assert!(!is_own_doing(&event(kind, true)) && !is_own_doing(&event(kind, false)));
+        }
+        // A hook or a user may have started it again.
+        assert!(!is_own_doing(&event(EventKind::Started, true)));
     }
 }

@@ -35,8 +35,10 @@ impl Session {
             .spawn()
             .expect("rootless.sh runs");
         let mut session = Self { folder, child };
+        let log_path = session.folder.path().join("log");
+        let log = || std::fs::read_to_string(&log_path).unwrap_or_default();
         let mut ended: Option<ExitStatus> = None;
-        wait_until("the daemon of an ordinary user is ready", || session.log(), &mut || {
+        wait_until("the daemon of an ordinary user is ready", log, &mut || {
             ended = session.child.try_wait().expect("its state");
             ended.is_some() || session.answers()
         });
