@@ -29,7 +29,6 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 unshare --mount --pid --fork true 2>/dev/null || cannot "root may not make namespaces here"
-grep -q '^ *200 tun$\|^ *10 misc$' /proc/devices || cannot "the kernel has no tun devices: modprobe tun"
 [ -e /dev/net/tun ] || cannot "/dev/net/tun is missing: modprobe tun"
 user=selkie-test-$$
 useradd --no-create-home --home-dir "$dir/home" --shell /bin/sh "$user"
@@ -56,6 +55,13 @@ unshare --mount --pid --fork --kill-child --mount-proc --propagation private bas
     exit $?' _ "$user" \
     "${clean[@]}" XDG_RUNTIME_DIR="/run/user/$(id -u "$user")" "$@" &
 child=$!
-trap 'kill $child 2>/dev/null || true; wait $child 2>/dev/null || true; userdel "$user" 2>/dev/null || true; rm -rf "$dir/home"' EXIT
+end() {
+    # The first process of the namespace; all others die with it.
+    pkill -KILL -P "$child" || true
+    wait "$child" || true
+    userdel "$user" || true
+    rm -rf "$dir/home"
+}
+trap 'end 2>/dev/null' EXIT
 trap 'exit 143' TERM INT
 wait $child

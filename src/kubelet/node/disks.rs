@@ -17,12 +17,14 @@ pub fn measure(info: &mut HostInfo, volumes: &Path) {
     }
 }
 
-/// Bytes of the file system, and those that an ordinary user cannot have any more. A directory that
-/// is not there yet is on its parent's file system.
+/// Bytes of the file system and those in use. What is reserved for root is no part of it, as in df: on
+/// file systems with a large reserve nothing would ever be free otherwise. A directory that is not there
+/// yet is on its parent's file system.
 fn usage(path: &Path) -> Option<(u64, u64)> {
     let stat = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
-    let size = stat.f_blocks.checked_mul(stat.f_frsize)?;
-    Some((size, size.saturating_sub(stat.f_bavail.saturating_mul(stat.f_frsize))))
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree).checked_mul(stat.f_frsize)?;
+    let available = stat.f_bavail.checked_mul(stat.f_frsize)?;
+    Some((used.saturating_add(available), used))
 }
 
 #[cfg(test)]
