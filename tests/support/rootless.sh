@@ -10,9 +10,8 @@ export PATH=$PATH:/usr/sbin:/sbin
 dir=$1
 shift
 cannot() { echo "rootless.sh: $*" >&2; exit 77; }
-for program in podman newuidmap slirp4netns; do
-    command -v $program >/dev/null || cannot "$program is missing: apt-get install podman uidmap slirp4netns"
-done
+have() { command -v "$1" >/dev/null; }
+have podman && have newuidmap && { have slirp4netns || have pasta; } || cannot "needs podman, newuidmap and slirp4netns or pasta; run examples/setup test"
 clean=(env -i HOME="$dir/home" PATH="$PATH" NO_COLOR=1)
 
 if [ "$(id -u)" != 0 ]; then
@@ -20,9 +19,19 @@ if [ "$(id -u)" != 0 ]; then
     grep -q "^$(id -un):" /etc/subuid || cannot "$(id -un) has no subordinate ids: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
     mkdir -p "$dir/home"
     runtime=$(mktemp -d "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/selkie-test-XXXXXX")
-    trap 'kill -- -$child 2>/dev/null || true; podman unshare rm -rf "$dir/home" "$runtime" || true' EXIT
+    clean+=(XDG_RUNTIME_DIR="$runtime")
+    end() {
+        kill -- "-$child"
+        "${clean[@]}" podman pod rm --all --force --time 0
+        pkill -f "podman system service --time=0 unix://$dir/"
+        # Ends the process that holds the user's namespace.
+        "${clean[@]}" podman system migrate
+        podman unshare rm -rf "$dir/home" "$runtime"
+    }
+    trap 'set +e; end >/dev/null 2>&1' EXIT
+    trap 'exit 143' TERM INT
     set -m
-    "${clean[@]}" XDG_RUNTIME_DIR="$runtime" "$@" &
+    "${clean[@]}" "$@" &
     child=$!
     wait $child
     exit
