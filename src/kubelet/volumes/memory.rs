@@ -91,7 +91,7 @@ fn shared() -> io::Result<PathBuf> {
 }
 
 fn in_memory(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|stat| i64::from(stat.f_type) == TMPFS)
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == TMPFS)
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ async fn limits_and_rights() {
     assert_eq!(pod["status"]["qosClass"], "Guaranteed");
     let look = "id -u; id -g; for g in 2000 3000; do id -G | grep -c $g; done; touch /x 2>/dev/null || echo ro; \
         grep -E 'CapEff|NoNewPrivs' /proc/self/status | awk '{print $2}'; cat /proc/1/cgroup";
+    let user = &first(&pod)["user"]["linux"];
+    assert_eq!((&user["uid"], &user["gid"]), (&json!(1234), &json!(77)), "{user}");
     let (text, _) = exec(&cluster, &pod, &["sh", "-c", look]).await;
     assert!(text.starts_with("1234\n77\n1\n1\nro\n0000000000000000\n1\n"), "{text}");
     let pod = cluster.until("net", is_ready).await;

@@ -40,13 +40,17 @@ async fn every_kind_of_volume() {
     spec["initContainers"] = writer;
     cluster.run("web", spec).await;
     let pod = cluster.until("web", is_ready).await;
-    let look = "cat /cm/b /sec/key /all/sub/a /all/key /all/cpu /one; echo; cat /all/labels; echo; cat /shared/from-init; \
+    let look = "cat /cm/b /sec/key /all/sub/a /all/key /all/cpu /one; echo; cat /all/labels; echo; cat /shared/from-init; stat -f -c %T /shared /memory; \
         stat -L -c %a /cm/b /sec/key /all/key /disk; cat /disk/logs/web/out; ls /cm; df -k /memory | tail -1 | awk '{print $2}'; \
         echo no >/cm/b || echo ro; touch /read/x || echo ro; id -u";
     let (text, code) = exec(&cluster, &pod, &["sh", "-c", &format!("({look}) 2>/dev/null")]).await;
-    let expect = "2hush1hush2502\napp=\"web\"\ninit\n600\n400\n644\n777\nx\nb\n4096\nro\nro\n0\n";
+    let expect = "2hush1hush2502\napp=\"web\"\ninit\ntmpfs\ntmpfs\n600\n400\n644\n777\nx\nb\n4096\nro\nro\n0\n";
     assert_eq!((text.as_str(), code), (expect, 0));
     assert_eq!(std::fs::read_to_string(host.join("file")).unwrap(), "made\n");
+    let mounts = first(&pod)["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts.len(), 10);
+    let expect = json!({"name": "host", "mountPath": "/read", "readOnly": true, "recursiveReadOnly": "Disabled"});
+    assert_eq!(mounts[9], expect);
     cluster.delete("web").await;
     cluster.until_gone("web").await;
     assert!(host.join("file").exists(), "a hostPath stays");
