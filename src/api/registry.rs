@@ -38,6 +38,9 @@ pub struct Resource {
 /// What a row has from its CustomResourceDefinition beyond what every row has.
 #[derive(Debug, Clone)]
 pub struct Definition {
+    /// Of the definition's object, with the revision it was read at; 0 when it is not stored.
+    pub uid: String,
+    pub revision: u64,
     /// Objects are stored under this version.
     pub storage_version: String,
     /// Being deleted: nothing is created any more.

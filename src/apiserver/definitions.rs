@@ -6,10 +6,9 @@
 use super::resources::object::parse;
 use crate::api::kinds::customresourcedefinition::established;
 use crate::api::registry::{Registry, Resource};
-use crate::store::{Record, Revision, Store, Write, bucket};
+use crate::store::{Record, Store, Write, bucket};
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub const GROUP: &str = "apiextensions.k8s.io";
@@ -33,30 +32,32 @@ pub fn rows(registry: &Registry, definition: &Value) -> Vec<Arc<Resource>> {
     if established(definition) { registry.rows_of(definition) } else { Vec::new() }
 }
 
-/// What was compiled, and from which revision.
+/// Settles one at a time: the last one to read leaves the rows.
 #[derive(Default)]
 pub struct Definitions {
-    compiled: Mutex<BTreeMap<Arc<str>, Compiled>>,
+    settling: Mutex<()>,
 }
 
-type Compiled = (Revision, Vec<Arc<Resource>>);
-
 impl Definitions {
-    /// Reads the definitions in the store and gives the registry their rows.
+    /// Reads the definitions in the store and gives the registry their rows. Definitions that the
+    /// registry has already are not compiled again.
     pub fn settle(&self, store: &dyn Store, registry: &Registry) {
-        let mut compiled = self.compiled.lock();
+        let _one = self.settling.lock();
         let records: Vec<Arc<Record>> =
             store.range(&place(), None, None, 0).map(|range| range.records).unwrap_or_default();
-        if records.is_empty() && compiled.is_empty() {
+        let present: Vec<Arc<Resource>> = registry.resources().iter().filter(|row| row.is_custom()).cloned().collect();
+        if records.is_empty() && present.is_empty() {
             return;
         }
-        let mut now = BTreeMap::new();
+        let mut rows = Vec::new();
         for record in records {
-            let known = compiled.remove(&record.key).filter(|(revision, _)| *revision == record.modified);
-            let rows = known.map_or_else(|| rows(registry, &parse(&record)), |(_, rows)| rows);
-            now.insert(record.key.clone(), (record.modified, rows));
+            let is = |row: &&Arc<Resource>| {
+                let from = row.custom.as_ref().map(|definition| (&definition.uid, definition.revision));
+                from == Some((&record.envelope.uid, record.modified))
+            };
+            let known: Vec<_> = present.iter().filter(is).cloned().collect();
+            rows.extend(if known.is_empty() { self::rows(registry, &parse(&record)) } else { known });
         }
-        *compiled = now;
-        registry.set_custom(compiled.values().flat_map(|(_, rows)| rows.iter().cloned()).collect());
+        registry.set_custom(rows);
     }
 }

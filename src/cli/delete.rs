@@ -48,7 +48,10 @@ impl Delete {
         if !self.filename.is_empty() {
             let manifests = Manifests::new(self.filename.clone(), true, self.namespace.clone());
             let (_, rendered) = manifests.resolve(&global).await?;
-            for object in manifests::ids(&rendered)?.into_iter().rev() {
+            let mut objects: Vec<_> = manifests::ids(&rendered)?.into_iter().rev().collect();
+            // What holds others goes last, so that each is deleted by its own name.
+            objects.sort_by_key(|object| matches!(object.kind.as_str(), "CustomResourceDefinition" | "Namespace"));
+            for object in objects {
                 let resource = known
                     .iter()
                     .find(|resource| resource.api.api_version == object.api_version && resource.api.kind == object.kind)

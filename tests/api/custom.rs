@@ -218,3 +218,32 @@ async fn versions_differ_by_name() {
     assert!(shown.contains("stable.example.com/v1beta1"), "{shown}");
     assert_eq!(server.ok(&["get", "ct", "old", "-o", "jsonpath={.apiVersion}"], ""), "stable.example.com/v1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_checked() {
+    let server = Server::start().await;
+    let rules = r#"
+            x-kubernetes-validations:
+            - {rule: "!has(self.mode) || self.mode != 'Once' || self.replicas == 1", message: one is enough, fieldPath: .replicas}
+            - {rule: "self.replicas >= oldSelf.replicas", messageExpression: "'never below ' + string(oldSelf.replicas)"}
+            required: [cronSpec]"#;
+    let definition = DEFINITION.replace("\n            required: [cronSpec]", rules);
+    server.ok(&["apply", "-f", "-"], &definition);
+    server.fails(
+        &["create", "-f", "-"],
+        &cron("a", "cronSpec: '* * * * *', mode: Once, replicas: 2"),
+        "spec.replicas: Invalid value: one is enough",
+    );
+    server.ok(&["apply", "-f", "-"], &cron("a", "cronSpec: '* * * * *', replicas: 4"));
+    server.fails(&["scale", "ct", "a", "--replicas=3"], "", "spec: Invalid value: never below 4");
+    server.ok(&["scale", "ct", "a", "--replicas=5"], "");
+    server.fails(
+        &["create", "-f", "-"],
+        &cron("b", "replicas: 4"),
+        "some validation rules were not checked because the object was invalid",
+    );
+    let wrong = definition.replace("self.replicas == 1", "self.replicas == nothing");
+    server.fails(&["apply", "-f", "-"], &wrong, "undeclared reference to 'nothing'");
+    let wrong = definition.replace("self.replicas == 1", "self.repicas == 1");
+    server.fails(&["apply", "-f", "-"], &wrong, "undefined field 'repicas'");
+}

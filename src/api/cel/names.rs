@@ -4,6 +4,7 @@ use super::eval::{is_two_variable, type_named};
 use super::functions::PACKAGES;
 use super::kubernetes::is_known;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
+use serde_json::Value;
 
 /// The expression, if it refers to nothing unknown.
 pub fn check(expression: IdedExpr) -> Result<IdedExpr, String> {
@@ -69,6 +70,58 @@ fn called<'e>(call: &'e CallExpr, known: &mut Vec<&'e str>) -> Result<(), String
     let outcome = call.args[variables..].iter().try_for_each(|arg| names(arg, known));
     known.truncate(outside);
     outcome
+}
+
+/// The first field of `self` that an expression selects and the schema does not have.
+pub fn undefined(expression: &IdedExpr, schema: &Value) -> Option<String> {
+    let below = |expression: &IdedExpr| undefined(expression, schema);
+    match &expression.expr {
+        Expr::Select(select) => match chain(expression) {
+            Some(steps) => missing(&steps, schema),
+            None => below(&select.operand),
+        },
+        Expr::Call(call) => call.target.as_deref().and_then(below).or_else(|| call.args.iter().find_map(below)),
+        Expr::List(list) => list.elements.iter().find_map(below),
+        Expr::Comprehension(loops) => {
+            [&loops.iter_range, &loops.accu_init, &loops.loop_step, &loops.result].into_iter().find_map(below)
+        }
+        _ => None,
+    }
+}
+
+/// The fields of `self.a.b`, outermost first.
+fn chain(expression: &IdedExpr) -> Option<Vec<&str>> {
+    match &expression.expr {
+        Expr::Ident(name) if name == "self" => Some(Vec::new()),
+        Expr::Select(select) => {
+            let mut steps = chain(&select.operand)?;
+            steps.push(&select.field);
+            Some(steps)
+        }
+        _ => None,
+    }
+}
+
+fn missing(steps: &[&str], schema: &Value) -> Option<String> {
+    let mut schema = schema;
+    for step in steps {
+        let plain = super::value::unescape(step).unwrap_or_else(|| (*step).into());
+        let identity = matches!(*step, "apiVersion" | "kind" | "metadata");
+        let found = schema["properties"].get(step).or_else(|| schema["properties"].get(&plain));
+        match found {
+            Some(found) if !identity => schema = found,
+            None if schema["type"] == "object"
+                && !identity
+                && schema["additionalProperties"].is_null()
+                && schema["x-kubernetes-preserve-unknown-fields"] != true =>
+            {
+                return Some((*step).into());
+            }
+            // Anything may be below.
+            _ => return None,
+        }
+    }
+    None
 }
 
 fn unknown(name: &str) -> String {

@@ -48,6 +48,11 @@ impl Rule {
         }
     }
 
+    /// A field that the rule reads of `self` and the schema (as sent) does not have.
+    pub fn undefined(&self, schema: &Value) -> Option<String> {
+        super::names::undefined(self.program.as_ref().ok()?, schema)
+    }
+
     /// Why the rule cannot be checked.
     pub fn problem(&self) -> Option<&str> {
         self.program.as_ref().err().map(String::as_str)

@@ -276,7 +276,7 @@ impl<'a> Val<'a> {
 }
 
 /// The name of a property that is no identifier of CEL: `__dash__` stands for `-`.
-fn unescape(name: &str) -> Option<String> {
+pub fn unescape(name: &str) -> Option<String> {
     if !name.contains("__") {
         return None;
     }

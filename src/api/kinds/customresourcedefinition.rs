@@ -75,6 +75,14 @@ impl Kind for CustomResourceDefinition {
         stored_versions(new)
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        if text(object, &["spec", "conversion", "strategy"]) != "Webhook" {
+            return Vec::new();
+        }
+        let why = "conversion webhooks are not called: objects are the same in all versions but for their apiVersion";
+        vec![format!("spec.conversion.strategy: {why}")]
+    }
+
     fn columns(&self) -> Vec<Column> {
         super::table::columns("Name:string:name, Created At:date")
     }

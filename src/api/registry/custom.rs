@@ -54,7 +54,10 @@ fn row(definition: &Value, version: &Value, versions: &[Value], compiler: &mut C
         subresources.push(rows::STATUS_SUB);
     }
     let storage = versions.iter().find(|version| version["storage"] == true).unwrap_or(version);
+    let metadata = &definition["metadata"];
     let custom = Definition {
+        uid: text(&metadata["uid"]),
+        revision: metadata["resourceVersion"].as_str().and_then(|revision| revision.parse().ok()).unwrap_or_default(),
         storage_version: text(&storage["name"]),
         terminating: definition["metadata"]["deletionTimestamp"].is_string(),
         warning: warning(&group, version, versions, &kind),

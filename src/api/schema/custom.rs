@@ -36,6 +36,8 @@ pub struct Checks {
     pub any_of: Vec<SchemaRef>,
     pub one_of: Vec<SchemaRef>,
     pub not: Option<SchemaRef>,
+    /// A whole object of some kind: it must say which.
+    pub embedded: bool,
     /// Checked as well, without a message of its own: what a definition says of `metadata`.
     pub beside: Option<SchemaRef>,
     /// `x-kubernetes-validations`.
@@ -135,14 +137,15 @@ impl Pattern {
     }
 }
 
-/// Go's syntax, as far as it is another: `\d`, `\w` and `\s` are ASCII there.
+/// Go's syntax, as far as it is another: `\d` and `\w` are ASCII there, and a class knows no
+/// operators.
 pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     let mut plain = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
+    let mut rest = pattern.chars();
     let mut in_class = false;
-    while let Some(c) = chars.next() {
+    while let Some(c) = rest.next() {
         match c {
-            '\\' => match (chars.next(), in_class) {
+            '\\' => match (rest.next(), in_class) {
                 (Some('d'), false) => plain.push_str("[0-9]"),
                 (Some('d'), true) => plain.push_str("0-9"),
                 (Some('w'), false) => plain.push_str("[0-9A-Za-z_]"),
@@ -151,23 +154,23 @@ pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
                 (Some(other), _) => plain.extend(['\\', other]),
                 (None, _) => plain.push('\\'),
             },
-            '[' if in_class && chars.as_str().starts_with(':') => plain.push(c),
-            '[' if in_class => plain.push_str("\\["),
+            '[' if in_class => match rest.as_str().split_once(":]").filter(|(name, _)| is_posix(name)) {
+                Some((name, after)) => {
+                    plain.push_str(&format!("[{name}:]"));
+                    rest = after.chars();
+                }
+                None => plain.push_str("\\["),
+            },
             '[' => {
                 in_class = true;
                 plain.push(c);
                 // A bracket right after the opening one is itself.
-                if let Some(rest) = chars.as_str().strip_prefix('^') {
-                    plain.push('^');
-                    chars = rest.chars();
+                for (found, written) in [("^", "^"), ("]", "\\]")] {
+                    if let Some(after) = rest.as_str().strip_prefix(found) {
+                        plain.push_str(written);
+                        rest = after.chars();
+                    }
                 }
-                if let Some(rest) = chars.as_str().strip_prefix(']') {
-                    plain.push_str("\\]");
-                    chars = rest.chars();
-                }
-            }
-            ']' if in_class && plain.ends_with(':') => {
-                plain.push(c);
             }
             ']' => {
                 in_class = false;
@@ -178,4 +181,25 @@ pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
         }
     }
     regex::RegexBuilder::new(&plain).size_limit(4 << 20).dfa_size_limit(1 << 20).build()
+}
+
+/// `:alpha` of `[:alpha:]`.
+fn is_posix(name: &str) -> bool {
+    name.strip_prefix(':').is_some_and(|name| name.trim_start_matches('^').bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_go() {
+        let matches = |pattern: &str, text: &str| compile(pattern).unwrap().is_match(text);
+        assert!(matches("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", "Pending"));
+        assert!(matches(r"^\d+[\d/]\w$", "12/x") && !matches(r"^\d$", "\u{663}"));
+        assert!(matches("^[[:alpha:][:digit:]-]+$", "a1-") && matches("^[][a]+$", "[a]") && matches("^[^]]$", "x"));
+        assert!(matches("^[a&&b~~]+$", "&~a") && matches(r"^a\/b$", "a/b"));
+        assert!(compile("(").is_err() && compile("(a{1000}){1000}").is_err());
+    }
 }

@@ -168,3 +168,53 @@ async fn a_change_set_is_all_or_nothing() {
     assert_eq!(actions(&pruned), ["unchanged", "deleted"]);
     assert_eq!(rig.get("/api/v1/namespaces/new/configmaps/a").await.0, 404);
 }
+
+#[tokio::test]
+async fn a_change_set_defines_what_it_uses() {
+    let rig = Rig::new().await;
+    let path = "/apis/selkie.dev/v1alpha1/changesets";
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.org"}, "spec": {"group": "example.org", "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget"}, "versions": [{"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object",
+            "properties": {"size": {"type": "integer", "maximum": 9, "default": 3}}}}}}}]}});
+    let widget = |size: Value| {
+        json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "default"},
+            "spec": {"size": size}})
+    };
+    let set = |objects: Value, deletions: Value| json!({"spec": {"fieldManager": "selkie", "objects": objects, "deletions": deletions}});
+    let (_, refused) = rig.post(path, set(json!([widget(json!(10)), definition]), json!([]))).await;
+    let message = &refused["status"]["results"][0]["error"]["message"];
+    assert!(message.as_str().unwrap().contains("should be less than or equal to 9"), "{refused}");
+    assert!(rig.get("/apis/example.org/v1/namespaces/default/widgets").await.0 == 404);
+    let (_, done) = rig.post(path, set(json!([widget(Value::Null), definition]), json!([]))).await;
+    assert_eq!(done["status"]["applied"], true, "{done}");
+    assert_eq!(rig.get("/apis/example.org/v1/namespaces/default/widgets/w").await.1["spec"]["size"], 3);
+    let one = "/apis/example.org/v1/namespaces/default/widgets/w";
+    let (code, refused) = rig.put(one, widget(json!(2))).await;
+    assert_eq!(code, 422, "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("must be specified for an update"), "{refused}");
+    let mut nameless = widget(json!(2));
+    nameless["kind"] = Value::Null;
+    let (code, refused) = rig.post("/apis/example.org/v1/namespaces/default/widgets", nameless).await;
+    assert!(
+        code == 400 && refused["message"].as_str().unwrap().starts_with("Object 'Kind' is missing in"),
+        "{refused}"
+    );
+    let (_, again) = rig.post(path, set(json!([definition, widget(Value::Null)]), json!([]))).await;
+    let results = again["status"]["results"].as_array().unwrap();
+    assert!(results.iter().all(|result| result["action"] == "unchanged"), "{again}");
+    let id = |version: &str, kind: &str, name: &str, namespace: &str| json!({"apiVersion": version, "kind": kind, "name": name, "namespace": namespace});
+    let both = json!([
+        id("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.org", ""),
+        id("example.org/v1", "Widget", "w", "default")
+    ]);
+    let (_, gone) = rig.post(path, set(json!([]), both)).await;
+    let results = gone["status"]["results"].as_array().unwrap();
+    assert!(results.iter().all(|result| result["action"] == "deleted"), "{gone}");
+    let widgets = "/apis/example.org/v1/namespaces/default/widgets";
+    assert_eq!(rig.get(widgets).await.1["items"], json!([]));
+    let (code, refused) = rig.post(widgets, widget(json!(1))).await;
+    let expected = "create not allowed while custom resource definition is terminating";
+    assert_eq!((code, &refused["message"]), (405, &json!(expected)));
+}

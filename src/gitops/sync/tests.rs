@@ -410,3 +410,28 @@ async fn a_missing_or_useless_secret_is_named() {
     let useless = next(&mut events, about("tls.key")).await;
     assert!(!useless.contains("hush"), "{useless}");
 }
+
+#[tokio::test]
+async fn a_source_may_define_its_own_kinds() {
+    let rig = Rig::new().await;
+    let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.example.org}\n\
+        spec:\n  group: example.org\n  scope: Namespaced\n  names: {plural: widgets, kind: Widget}\n  versions:\n  - name: v1\n    \
+        served: true\n    storage: true\n    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, \
+        properties: {size: {type: integer}}}}}}\n";
+    let widget = |size: &str| {
+        format!("apiVersion: example.org/v1\nkind: Widget\nmetadata: {{name: w}}\nspec:\n  size: {size}\n")
+    };
+    let options = Options { application: "shop".into(), prune: true, force: true, ..Options::default() };
+    let wrong = [("a.yaml", widget("big")), ("b.yaml", definition.to_string())];
+    let wrong: Vec<(&str, &str)> = wrong.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let lines = rig.apply(&wrong, &options).await.unwrap_err().lines();
+    assert!(lines[0].starts_with("a.yaml:5:") && lines[0].contains("must be of type integer"), "{lines:?}");
+    let good = widget("1");
+    let outcome = rig.apply(&[("a.yaml", &good), ("b.yaml", definition)], &options).await.unwrap();
+    assert_eq!(totals(&outcome.report), (2, 0, 0));
+    let path = "/apis/example.org/v1/namespaces/default/widgets/w";
+    assert_eq!(rig.get(path).await.unwrap()["spec"]["size"], 1);
+    let changed = widget("2");
+    let outcome = rig.apply(&[("a.yaml", &changed), ("b.yaml", definition)], &options).await.unwrap();
+    assert_eq!((totals(&outcome.report), outcome.to_wait_for().len()), ((0, 1, 0), 1));
+}

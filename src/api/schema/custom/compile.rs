@@ -169,6 +169,7 @@ impl Compiler {
             any_of,
             one_of,
             not: source["not"].is_object().then(|| self.node(&source["not"], true)),
+            embedded: source["x-kubernetes-embedded-resource"] == true,
             beside: None,
             rules,
         }))

@@ -49,8 +49,11 @@ fn one(schema: &Schema, default: &Value, path: &str, errors: &mut Vec<FieldError
     let mut wrong = Vec::new();
     validate::validate(schema, &filled["default"], None, &mut wrong);
     errors.extend(wrong.into_iter().map(|error| {
-        let below =
-            if error.field.is_empty() || error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
+        let below = match error.field.as_str() {
+            "" | "<nil>" => String::new(),
+            index if index.starts_with('[') => index.to_string(),
+            field => format!(".{field}"),
+        };
         FieldError { field: format!("{path}{below}"), ..error }
     }));
 }

@@ -133,6 +133,13 @@ impl Run<'_> {
             }
             _ => {}
         }
+        if checks.embedded && value.is_object() {
+            for name in ["apiVersion", "kind"].into_iter().filter(|name| value[name].as_str().is_none_or(str::is_empty))
+            {
+                let field = format!("{}.{name}", self.path);
+                self.push(FieldError::required(field, "must not be empty"));
+            }
+        }
         self.combined(checks, value, old);
     }
 

@@ -155,6 +155,10 @@ fn rules(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
         if let Some(why) = compiled.problem() {
             errors.push(FieldError::invalid(field("rule"), rule, &format!("compilation failed: {why}")));
         }
+        if let Some(name) = compiled.undefined(schema) {
+            let why = format!("compilation failed: undefined field '{name}'");
+            errors.push(FieldError::invalid(field("rule"), rule, &why));
+        }
         if let Some(why) = compiled.message_problem() {
             let why = format!("messageExpression compilation failed: {why}");
             errors.push(FieldError::invalid(field("messageExpression"), rule, &why));
