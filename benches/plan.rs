@@ -2,7 +2,9 @@
 //! the command line asks for them, and as whole processes of `selkie`. Beside each, in the same round,
 //! parsing the same YAML bytes and nothing else, and writing and syncing the same objects to the same disk.
 //!
-//!   cargo bench --bench plan [-- ROUNDS]
+//!   cargo bench --bench plan [-- ROUNDS] [large]
+//!
+//! `large`: one more round, of 10,000 objects with 2,000 changed on 30 hosts.
 
 #[path = "support/daemon.rs"]
 mod daemon;
@@ -11,16 +13,32 @@ use daemon::Daemon;
 use selkie::api::registry::Registry;
 use selkie::gitops::render::{Rendered, render};
 use selkie::gitops::sources::{File, Snapshot};
-use selkie::gitops::sync::{Options, apply_once, plan_once};
+use selkie::gitops::sync::{Options, apply_once, diff_once, plan_once};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// Of each kind in a file of its own, as people keep them: 125 Deployments, Services, ConfigMaps, Secrets.
-const APPS: usize = 125;
-const OBJECTS: usize = 4 * APPS;
-const CHANGED: usize = OBJECTS / 5;
+/// Apps of a Deployment, a Service, a ConfigMap and a Secret each, in a file of their own, as people
+/// keep them; every fifth is changed.
+#[derive(Clone, Copy)]
+struct Scale {
+    apps: usize,
+    hosts: usize,
+}
+
+const USUAL: Scale = Scale { apps: 125, hosts: 10 };
+const LARGE: Scale = Scale { apps: 2500, hosts: 30 };
+
+impl Scale {
+    fn objects(self) -> usize {
+        4 * self.apps
+    }
+
+    fn daemon(self) -> Daemon {
+        Daemon::start(&["--hollow-hosts", &self.hosts.to_string()])
+    }
+}
 
 /// One measurement of every kind, in milliseconds.
 #[derive(Default)]
@@ -29,6 +47,8 @@ struct Round {
     sync: f64,
     render: f64,
     apply: f64,
+    /// The change set alone, as a dry run.
+    diff: f64,
     plan: f64,
     apply_process: f64,
     plan_process: f64,
@@ -41,7 +61,7 @@ fn main() {
     let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(5);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let done: Vec<Round> = (0..rounds).map(|_| runtime.block_on(round())).collect();
+    let done: Vec<Round> = (0..rounds).map(|_| runtime.block_on(round(USUAL))).collect();
     let median = |of: fn(&Round) -> f64| {
         let mut all: Vec<f64> = done.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
@@ -57,61 +77,72 @@ fn main() {
     print("writing the objects, one fsync", sync, "");
     print("reading and checking the manifests", median(|r| r.render), "");
     print("apply of 500 objects", median(|r| r.apply), "target 300 ms");
+    print("dry run of 500 objects, 100 changed", median(|r| r.diff), "");
     print("plan of 500 objects, 100 changed", median(|r| r.plan), "target 150 ms");
     print("`selkie apply`, the process", median(|r| r.apply_process), "");
     print("`selkie plan`, the process", median(|r| r.plan_process), "");
     println!("{:46} {:>8.1} MB", "memory of the daemon then", median(|r| r.memory));
+    if std::env::args().any(|arg| arg == "large") {
+        let large = runtime.block_on(round(LARGE));
+        println!("10,000 objects on 30 hosts, 2,000 changed, one round");
+        for (what, ms) in [("apply", large.apply), ("dry run", large.diff), ("plan", large.plan)] {
+            println!("{what:46} {ms:>8.1} ms");
+        }
+    }
 }
 
 /// Everything once, against daemons of this round's own.
-async fn round() -> Round {
+async fn round(scale: Scale) -> Round {
     let folder = tempfile::tempdir().expect("a directory");
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
-    write(&first, |_| false);
-    write(&second, |app| app % 5 == 0);
+    write(&first, scale, |_| false);
+    write(&second, scale, |app| app % 5 == 0);
     let mut round = Round::default();
     let files = read(&second);
     round.parse = timed(|| files.iter().for_each(|file| parse(&file.bytes)));
     let registry = Registry::builtin();
     let mut changed = Rendered::default();
-    round.render = timed(|| changed = rendered(&second, &registry));
-    let initial = rendered(&first, &registry);
+    round.render = timed(|| changed = rendered(&second, scale, &registry));
+    let initial = rendered(&first, scale, &registry);
     round.sync = timed(|| sync(folder.path(), &changed));
 
-    let daemon = Daemon::start(&["--hollow-hosts", "10"]);
+    let daemon = scale.daemon();
     let client = selkie::client::connect(&daemon.kubeconfig()).await.expect("a client");
     client.apiserver_version().await.expect("an answer");
     let options = Options::default();
     let begun = Instant::now();
     let outcome = apply_once(&client, &registry, &initial, &options).await.expect("an apply");
     round.apply = milliseconds(begun);
-    assert_eq!(outcome.report.totals().add, OBJECTS as u64);
-    settled(&client).await;
+    assert_eq!(outcome.report.totals().add, scale.objects() as u64);
+    settled(&client, scale).await;
+    let begun = Instant::now();
+    diff_once(&client, &registry, &changed, &options).await.expect("a dry run");
+    round.diff = milliseconds(begun);
     let begun = Instant::now();
     let outcome = plan_once(&client, &registry, &changed, &options).await.expect("a plan");
     round.plan = milliseconds(begun);
-    assert_eq!(outcome.report.totals().change, CHANGED as u64);
+    assert_eq!(outcome.report.totals().change, scale.objects() as u64 / 5);
     round.plan_process = timed(|| selkie(&daemon, &["plan"], &second));
     round.memory = daemon.memory();
     drop(daemon);
 
-    let daemon = Daemon::start(&["--hollow-hosts", "10"]);
+    let daemon = scale.daemon();
     round.apply_process = timed(|| selkie(&daemon, &["apply", "--wait=false"], &first));
     round
 }
 
 /// Waits until the pods of all Deployments run: a plan of a busy cluster would measure the cluster.
-async fn settled(client: &kube::Client) {
+async fn settled(client: &kube::Client, scale: Scale) {
     use k8s_openapi::api::core::v1::Pod;
     let pods: kube::Api<Pod> = kube::Api::all(client.clone());
     let begun = Instant::now();
     loop {
         let list = pods.list(&Default::default()).await.expect("pods");
         let runs = |pod: &&Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
-        if list.items.iter().filter(runs).count() == APPS {
+        if list.items.iter().filter(runs).count() == scale.apps {
             return;
         }
-        assert!(begun.elapsed().as_secs() < 60, "the pods do not run");
+        assert!(begun.elapsed().as_secs() < 600, "the pods do not run");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
@@ -145,9 +176,9 @@ fn parse(bytes: &[u8]) {
     std::hint::black_box(all);
 }
 
-fn rendered(folder: &Path, registry: &Registry) -> Rendered {
+fn rendered(folder: &Path, scale: Scale, registry: &Registry) -> Rendered {
     let rendered = render(&Snapshot::new("bench", read(folder), Vec::new()), registry, "default");
-    assert!(rendered.errors.is_empty() && rendered.objects.len() == OBJECTS);
+    assert!(rendered.errors.is_empty() && rendered.objects.len() == scale.objects());
     rendered
 }
 
@@ -173,11 +204,11 @@ fn read(folder: &Path) -> Vec<File> {
     files
 }
 
-fn write(folder: &Path, changed: impl Fn(usize) -> bool) {
+fn write(folder: &Path, scale: Scale, changed: impl Fn(usize) -> bool) {
     std::fs::create_dir_all(folder).expect("a directory");
-    for app in 0..APPS {
+    for app in 0..scale.apps {
         let value = if changed(app) { "changed" } else { "first" };
-        std::fs::write(folder.join(format!("app-{app:03}.yaml")), manifests(app, value)).expect("a file");
+        std::fs::write(folder.join(format!("app-{app:04}.yaml")), manifests(app, value)).expect("a file");
     }
 }
 

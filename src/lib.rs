@@ -29,7 +29,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | one file per verb, settings, output |
-//! | [`daemon`] | wiring, bootstrap, supervision, ordered shutdown |
+//! | [`daemon`] | wiring, bootstrap, supervision, ordered shutdown; plans: the whole of it on a copy of the store ([`daemon::fork`]) |
 //! | [`gitops`] | sources, rendering, plan (pure), sync |
 //! | [`network`] | addresses and service endpoints |
 //! | [`kubelet`] | pod workers (pure decide, thin shell), probes, volumes, images, streams, runtimes |

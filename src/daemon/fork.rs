@@ -20,6 +20,7 @@ mod chain;
 mod consequences;
 mod hosts;
 mod journal;
+pub mod offline;
 mod owners;
 mod pods;
 mod problems;

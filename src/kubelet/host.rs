@@ -286,6 +286,8 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
     let mut repair = tokio::time::interval_at(tokio::time::Instant::now() + repair, repair);
     loop {
         tokio::select! {
+            // In order, so that a simulation goes the same way every time.
+            biased;
             () = host.ctx.shutdown.cancelled() => return,
             () = route.wait() => route.take().iter().for_each(|key| host.look(key)),
             event = events.next() => match event {

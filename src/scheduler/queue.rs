@@ -103,12 +103,14 @@ impl Queue {
 
     /// Something changed that may make room: refused pods become ready when their back-off is over.
     pub fn wake_refused(&mut self, now: Instant) {
-        let refused: Vec<String> = self
+        let mut refused: Vec<String> = self
             .waiting
             .iter()
             .filter(|(_, waiting)| matches!(waiting.place, Place::Refused(_)))
             .map(|(uid, _)| uid.clone())
             .collect();
+        // Hash order must not decide who goes first.
+        refused.sort();
         for uid in refused {
             let Some(waiting) = self.waiting.get_mut(&uid) else { continue };
             if waiting.not_before <= now {

@@ -86,6 +86,7 @@ impl Scheduler {
             }
             let idle = next.map_or(Duration::from_secs(60), |at| at.saturating_duration_since(Instant::now()));
             tokio::select! {
+                biased;
                 one = news.recv() => match one {
                     Some(one) => self.take_in(one),
                     None => return,

@@ -110,3 +110,93 @@ fn events_as_text() {
     let text: String = events.iter().map(|event| plain(&events::text("shop", event))).collect();
     insta::assert_snapshot!(text);
 }
+
+fn looked_ahead() -> Report {
+    use crate::api::plan::{Consequences, HostVerdict, Loss, PodAction, PodStep, Problem, Pull, Verdict, Workload};
+    let mut report = example();
+    let host = |host: &str, score, reasons: &[&str]| HostVerdict {
+        host: host.into(),
+        score,
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+    };
+    let verdict = Verdict {
+        feasible: 2,
+        message: String::new(),
+        hosts: vec![host("h1", Some(691), &[]), host("h2", Some(687), &[]), host("h3", None, &["Insufficient cpu"])],
+    };
+    let none = Verdict { feasible: 0, message: "0/3 nodes are available: 3 Insufficient cpu.".into(), hosts: vec![] };
+    let step = |action, pod: &str, host: &str, ready, verdict| PodStep {
+        action,
+        pod: pod.into(),
+        host: host.into(),
+        at: 0.0,
+        ready,
+        verdict,
+    };
+    let web = report.objects[1].id.clone();
+    report.foresee(Consequences {
+        settled: false,
+        seconds: 3.5,
+        workloads: vec![Workload {
+            id: web.clone(),
+            replaced: 1,
+            restarted: 0,
+            created: 1,
+            deleted: 0,
+            steps: vec![
+                step(PodAction::Create, "web-6d4c-*", "h1", true, Some(verdict)),
+                step(PodAction::Create, "web-6d4c-*", "", false, Some(none)),
+                step(PodAction::Delete, "web-5b7f-x2kqp", "h2", true, None),
+            ],
+        }],
+        pulls: vec![Pull { image: "a:2".into(), hosts: vec!["h1".into()] }],
+        problems: vec![Problem {
+            object: web.clone(),
+            reason: "Unschedulable".into(),
+            message: "0/3 nodes are available:\n3 Insufficient cpu.".into(),
+            pods: 1,
+        }],
+        losses: vec![Loss { object: web, pods: 2, volumes: vec!["emptyDir cache".into()] }],
+        assumptions: vec!["probes pass".into()],
+        hosts: vec![],
+    });
+    report
+}
+
+#[test]
+fn consequences_as_text() {
+    let text = plain(&report(&looked_ahead(), Format::Text));
+    let (_, consequences) = text.split_once("Warning: sub:").unwrap();
+    let (_, consequences) = consequences.split_once('\n').unwrap();
+    assert_eq!(
+        consequences,
+        "\
+Pods, in order:
+  Deployment shop/web: 1 replaced, 1 created
+    + web-6d4c-*      h1       score 691; h2 687; not h3: Insufficient cpu
+    + web-6d4c-*      no host  0/3 nodes are available: 3 Insufficient cpu.
+    - web-5b7f-x2kqp  h2
+Images to pull:
+  a:2  on h1
+Goes with what is deleted:
+  - Deployment shop/web  2 running pods, emptyDir cache
+Problems:
+  ! Deployment shop/web  1 pod: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu.
+Assumed:
+  probes pass
+Plan: 1 to add, 3 to change, 1 to delete; 1 pod to restart.
+"
+    );
+}
+
+#[test]
+fn consequences_for_programs_and_for_a_comment() {
+    let found: Value = serde_json::from_str(&report(&looked_ahead(), Format::Json)).unwrap();
+    assert_eq!((&found["totals"]["restarts"], &found["schema"]), (&json!(1), &json!("selkie.dev/plan/v1")));
+    assert_eq!(found["consequences"]["workloads"][0]["steps"][0]["verdict"]["hosts"][0]["score"], 691);
+    let comment = report(&looked_ahead(), Format::Markdown);
+    assert!(comment.starts_with("### selkie plan\n\n**Plan:** 1 to add"), "{comment}");
+    assert!(comment.contains("> Deployment shop/web: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."));
+    assert!(comment.contains("\n+   Namespace shop") && comment.contains("\n!   Deployment shop/web"), "{comment}");
+    assert!(!comment.contains("s3cret"));
+}

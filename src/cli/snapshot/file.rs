@@ -1,20 +1,14 @@
-//! The file of a snapshot, and a server over it: an API server in memory that can look ahead.
+//! The file of a snapshot.
 
 use super::redact;
-use crate::api::registry::Registry;
-use crate::apiserver::{self, ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::cli::CliError;
-use crate::client::in_process;
-use crate::daemon::fork::Forks;
-use crate::gitops::render::{Rendered, group, version};
-use crate::store::memory::Memory;
-use crate::store::{self, Record};
+use crate::daemon::fork::offline;
+use crate::gitops::render::Rendered;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
-use std::sync::Arc;
 
 const SCHEMA: &str = "selkie.dev/snapshot/v1";
 
@@ -67,36 +61,7 @@ impl SnapshotFile {
 
     /// A client of a server that holds these objects. Must be called within a tokio runtime.
     pub fn serve(&self) -> Result<kube::Client, CliError> {
-        let registry = Arc::new(Registry::builtin());
-        let defined = self.objects.iter().filter(|object| object["kind"] == "CustomResourceDefinition");
-        defined.for_each(|definition| registry.learn(definition));
-        let extract = apiserver::extract(registry.clone());
-        let mut records = Vec::new();
-        for object in &self.objects {
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            let (api_version, kind) = (text("/apiVersion"), text("/kind"));
-            // Kinds that this version does not know change nothing that it does.
-            let Some(resource) = registry.by_kind(group(api_version), version(api_version), kind) else { continue };
-            let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-            let key = store::key(&resource.group, &resource.plural, namespace, name);
-            let value = serde_json::to_vec(object)?;
-            let modified = text("/metadata/resourceVersion").parse().unwrap_or(1);
-            let envelope = Arc::new(extract(&key, &value));
-            records.push(Arc::new(Record {
-                key: key.into(),
-                value: value.into(),
-                created: modified,
-                modified,
-                envelope,
-            }));
-        }
-        let revision = records.iter().map(|record| record.modified).max().unwrap_or(0);
-        let store = Memory::from_snapshot(revision, records);
-        let clock = Clock::virtual_from(self.taken);
-        let mut config = Config::new(store.clone(), registry.clone());
-        config.planner = Forks::new(store, registry, clock.clone());
-        config.clock = clock;
-        Ok(in_process(&ApiServer::new(config), User::master("selkie-plan")))
+        Ok(offline::serve(&self.objects, self.taken)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, config_map, deployment};
 use crate::api::changeset::ObjectId;
-use crate::api::plan::{Consequences, PodAction};
+use crate::api::plan::{Consequences, PlanStatus, PodAction};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -69,6 +69,9 @@ async fn compare(before: Vec<App>, after: Vec<App>, removed: usize) {
     let deletions: Vec<ObjectId> = (after.len()..before.len()).take(removed).map(id).collect();
     let (pods, state) = (rig.placed(), rig.store_state());
     let plan = rig.plan(objects.clone(), deletions.clone());
+    let again = rig.plan(objects.clone(), deletions.clone());
+    let bytes = |plan: &PlanStatus| serde_json::to_string(&plan.consequences).unwrap();
+    assert_eq!(bytes(&plan), bytes(&again), "the same plan, byte for byte");
     assert!(rig.store_state() == state, "planning changes nothing");
     rig.change_and_rest(objects, deletions).await;
     let now = rig.placed();
