@@ -1,6 +1,7 @@
 //! The command line: one file per verb, settings, output. Nothing below knows that a person looks.
 
 mod actual;
+mod app;
 mod apply;
 mod completion;
 mod connection;
@@ -62,6 +63,8 @@ enum Verb {
     Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),
     Status(status::StatusArgs),
+    App(app::App),
+    Undo(app::requests::Undo),
     Get(get::Get),
     Logs(logs::Logs),
     Exec(exec::Exec),
@@ -92,6 +95,8 @@ pub fn main() -> ExitCode {
             Verb::Snapshot(verb) => verb.run(global).await,
             Verb::Diff(verb) => verb.run(global).await,
             Verb::Status(verb) => verb.run(global).await,
+            Verb::App(verb) => verb.run(global).await,
+            Verb::Undo(verb) => verb.run(global).await,
             Verb::Get(verb) => verb.run(global).await,
             Verb::Logs(verb) => verb.run(global).await,
             Verb::Exec(verb) => verb.run(global).await,

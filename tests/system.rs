@@ -22,6 +22,8 @@ mod setting;
 
 #[path = "system/cluster/applying.rs"]
 mod applying;
+#[path = "system/cluster/apps.rs"]
+mod apps;
 #[path = "system/cluster/bad_input.rs"]
 mod bad_input;
 #[path = "system/cluster/ci.rs"]

@@ -100,7 +100,8 @@ async fn overview(client: &kube::Client) -> Result<Value, CliError> {
     Ok(json!({"applications": applications, "workloads": workloads, "hosts": hosts, "unscheduled": waiting}))
 }
 
-fn application(object: &Value) -> Value {
+/// An Application in a line.
+pub fn application(object: &Value) -> Value {
     let (status, message) = application_status(object);
     let source = ["/spec/source/path", "/spec/source/repoURL"]
         .iter()

@@ -22,6 +22,11 @@ pub const PRUNE: &str = "selkie.dev/prune";
 pub const FINALIZER: &str = "selkie.dev/prune";
 /// The finalizer by which `kubectl delete --cascade=orphan` says that dependents are to stay.
 const ORPHAN: &str = "orphan";
+/// Annotation on an Application: what is asked of its sync, as [`Request`] reads it. Each request is
+/// carried out once, and `status.handledRequest` tells which was the last.
+pub const REQUEST: &str = "selkie.dev/request";
+/// How many revisions an Application's history keeps.
+pub const HISTORY_LIMIT: u64 = 10;
 /// How often a source is looked at without any sign of change.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -73,6 +78,9 @@ pub struct ApplicationSpec {
     /// Take over fields that another manager owns. Default: true, as git is what counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
+    /// Default: [`HISTORY_LIMIT`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_limit: Option<u64>,
 }
 
 /// Either `path`, or `repoURL` with the others.
@@ -143,6 +151,14 @@ pub struct ApplicationStatus {
     pub inventory: Vec<ObjectId>,
     /// What is wrong, each with its place; empty when the last try went well.
     pub errors: Vec<String>,
+    /// The number in the history of what is in force; 0: there is none.
+    pub revision_number: u64,
+    /// What is in force instead of what the source says, for people; empty: the source is followed.
+    pub pinned: String,
+    /// The last request that was carried out, whatever came of it.
+    pub handled_request: String,
+    /// Why it failed; empty when it did not.
+    pub request_error: String,
 }
 
 /// As metav1.Condition.
@@ -210,6 +226,17 @@ impl Application {
         self.is_orphaning().then_some("it was deleted with --cascade=orphan")
     }
 
+    /// What is asked of the sync, if that was not carried out already.
+    pub fn request(&self, handled: &str) -> Option<&str> {
+        let asked = self.metadata.annotations.as_ref()?.get(REQUEST)?;
+        (asked != handled).then_some(asked)
+    }
+
+    /// How many revisions its history keeps, at least the one in force.
+    pub fn history_limit(&self) -> usize {
+        usize::try_from(self.spec.history_limit.unwrap_or(HISTORY_LIMIT)).unwrap_or(usize::MAX).max(1)
+    }
+
     pub fn prunes(&self) -> bool {
         self.spec.prune.unwrap_or(true)
     }
@@ -222,6 +249,33 @@ impl Application {
             let digits = revision.strip_prefix("sha256:").unwrap_or(revision);
             given.len() >= 7 && (digits.starts_with(given.as_str()) || revision == given)
         })
+    }
+}
+
+/// What a person asks of an Application's sync. As text `sync@TIME`, `rollback/3@TIME` or `undo@TIME`;
+/// what follows the `@` only tells one request from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Look at the source now.
+    Sync,
+    /// Go back to this revision of the history, and stay there.
+    Rollback(u64),
+    /// Make again what the last revision removed.
+    Undo,
+}
+
+impl Request {
+    /// Says what is wrong with a text that is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (verb, _) = text.split_once('@').unwrap_or((text, ""));
+        match verb.split_once('/') {
+            None if verb == "sync" => Ok(Self::Sync),
+            None if verb == "undo" => Ok(Self::Undo),
+            Some(("rollback", number)) => {
+                number.parse().map(Self::Rollback).map_err(|_| format!("{number:?} is not the number of a revision"))
+            }
+            _ => Err(format!("{REQUEST}: {text:?} is none of sync@TIME, rollback/NUMBER@TIME, undo@TIME")),
+        }
     }
 }
 
@@ -299,6 +353,18 @@ mod tests {
         let now = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
         application.metadata.deletion_timestamp = Some(now);
         assert!(application.keeps_objects().is_some_and(|why| why.contains("orphan")));
+    }
+
+    #[test]
+    fn a_request_is_carried_out_once() {
+        let mut application = Application::default();
+        assert_eq!(application.request(""), None);
+        application.metadata.annotations = Some([(REQUEST.to_owned(), "rollback/3@noon".to_owned())].into());
+        assert_eq!(application.request(""), Some("rollback/3@noon"));
+        assert_eq!(application.request("rollback/3@noon"), None);
+        assert_eq!(Request::parse("rollback/3@noon"), Ok(Request::Rollback(3)));
+        assert_eq!([Request::parse("sync"), Request::parse("undo@1")], [Ok(Request::Sync), Ok(Request::Undo)]);
+        assert!(Request::parse("rollback/x@1").is_err() && Request::parse("stop@1").is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::base::wake::Wake;
 use crate::gitops::render::RenderError;
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,20 @@ pub struct File {
     pub bytes: Bytes,
 }
 
+/// Who made a commit, and when. For people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commit {
+    /// `Name <address>`.
+    pub author: String,
+    /// Who put it into the repository: the author, or who merged or rebased it.
+    pub committer: String,
+    /// RFC 3339: when it was put there.
+    pub time: String,
+    /// The first line of its message.
+    pub subject: String,
+}
+
 /// A source's manifests at one revision.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -45,13 +60,15 @@ pub struct Snapshot {
     pub warnings: Vec<String>,
     /// The source for people, without credentials.
     pub origin: String,
+    /// `None` for what is no commit.
+    pub commit: Option<Commit>,
 }
 
 impl Snapshot {
     /// A snapshot of these files, e.g. of standard input.
     pub fn new(origin: impl Into<String>, files: Vec<File>, rejected: Vec<RenderError>) -> Self {
         let revision = content_revision(&files, &rejected);
-        Self { revision, files, rejected, warnings: Vec::new(), origin: origin.into() }
+        Self { revision, files, rejected, warnings: Vec::new(), origin: origin.into(), commit: None }
     }
 
     #[cfg(test)]

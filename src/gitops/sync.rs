@@ -4,6 +4,7 @@
 //! Applications in sync for as long as the daemon runs. Everything is told to a [`Reporter`].
 
 pub mod engine;
+pub mod history;
 pub mod reporter;
 pub mod wait;
 
@@ -16,7 +17,7 @@ mod task;
 
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
 
-use crate::api::changeset::{ChangeAction, ObjectId};
+use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::client::raw;
 use crate::gitops::application::PRUNE;
 use crate::gitops::kinds::Kinds;
@@ -46,6 +47,8 @@ pub struct Options {
     pub replace: bool,
     /// Objects of other Applications, each with the Application's name.
     pub taken: Vec<(ObjectId, String)>,
+    /// What the history keeps of this, written and deleted along with it.
+    pub record: history::Writes,
 }
 
 /// What an apply did, or a plan would do.
@@ -84,6 +87,8 @@ pub enum SyncError {
     Api(#[source] Box<kube::Error>),
     #[error("the API server's answer to the change set makes no sense: {0}")]
     Answer(String),
+    #[error(transparent)]
+    History(#[from] history::HistoryError),
 }
 
 impl SyncError {
@@ -92,7 +97,7 @@ impl SyncError {
         match self {
             Self::Manifests(errors) => errors.iter().map(ToString::to_string).collect(),
             Self::Api(cause) => vec![format!("{self}: {cause}")],
-            Self::Answer(_) => vec![self.to_string()],
+            Self::Answer(_) | Self::History(_) => vec![self.to_string()],
         }
     }
 
@@ -194,14 +199,16 @@ async fn commit(
             break (status, consequences);
         }
         // What was deleted and made again by someone else is no longer ours to delete.
-        let lost = changeset::lost_deletions(&status, rendered.objects.len(), &deletions);
+        let posted = rendered.objects.len() + options.record.objects.len();
+        let lost = changeset::lost_deletions(&status, posted, &deletions);
         if lost.is_empty() {
             return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
         }
         deletions.retain(|id| !lost.iter().any(|gone| same_object(gone, id)));
         foreign.extend(lost);
     };
-    let mut report = Report::new(&status.results, &rendered.objects, kinds);
+    let results = own_results(&status.results, rendered.objects.len(), &options.record, deletions.len());
+    let mut report = Report::new(&results, &rendered.objects, kinds);
     if let Some(consequences) = consequences {
         report.foresee(consequences);
     }
@@ -225,6 +232,17 @@ async fn commit(
     let versions =
         status.results.iter().filter_map(|result| Some((result.id.clone(), version(result.before.as_ref()?)?)));
     Ok(Outcome { report, inventory, revision: status.revision, held, versions: versions.collect() })
+}
+
+/// The results without those of what the history writes along.
+fn own_results(
+    results: &[ChangeResult],
+    objects: usize,
+    record: &history::Writes,
+    deletions: usize,
+) -> Vec<ChangeResult> {
+    let deleted = results.iter().skip(objects + record.objects.len()).take(deletions);
+    results.iter().take(objects).chain(deleted).cloned().collect()
 }
 
 /// An object as it is now; `None` while it is not there, or the server does not answer.

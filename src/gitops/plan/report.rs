@@ -6,7 +6,7 @@ use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::{Manifest, Origin, same_object};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub struct ObjectChange {
 }
 
 /// The counts of a report's last line. A replacement counts as an addition and a deletion.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     pub add: u64,
     pub change: u64,

@@ -114,7 +114,25 @@ fn read(location: &GitLocation, mirror: &Path, access: &Access) -> Result<Snapsh
     let mut snapshot = Snapshot::new(location.describe(), read.files, read.rejected);
     snapshot.revision = commit.id().to_string();
     snapshot.warnings = read.warnings;
+    snapshot.commit = Some(told(&commit));
     Ok(snapshot)
+}
+
+/// What a commit says of itself, without what a terminal would act on.
+fn told(commit: &git2::Commit<'_>) -> super::Commit {
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let person = |who: &git2::Signature<'_>| {
+        let text = |bytes: &[u8]| clean(&String::from_utf8_lossy(bytes));
+        format!("{} <{}>", text(who.name_bytes()), text(who.email_bytes()))
+    };
+    let time = jiff::Timestamp::from_second(commit.time().seconds()).unwrap_or_default();
+    let subject = commit.summary_bytes().map(|bytes| clean(&String::from_utf8_lossy(bytes))).unwrap_or_default();
+    super::Commit {
+        author: person(&commit.author()),
+        committer: person(&commit.committer()),
+        time: time.to_string(),
+        subject,
+    }
 }
 
 /// Opens exactly this directory: a directory inside another repository is not that repository.

@@ -21,7 +21,7 @@ pub(super) fn request(
     dry_run: bool,
 ) -> ChangeSet {
     let application = |id: &ObjectId| owned.application(id).unwrap_or(&options.application);
-    let objects = rendered.objects.iter().map(|m| labelled(&m.value, application(&m.id))).collect();
+    let objects = rendered.objects.iter().map(|m| labelled(&m.value, application(&m.id)));
     ChangeSet {
         api_version: "selkie.dev/v1alpha1".to_owned(),
         kind: "ChangeSet".to_owned(),
@@ -31,8 +31,8 @@ pub(super) fn request(
             dry_run,
             replace: options.replace,
             expected_revision: 0,
-            objects,
-            deletions: deletions.to_vec(),
+            objects: objects.chain(options.record.objects.iter().cloned()).collect(),
+            deletions: deletions.iter().chain(&options.record.deletions).cloned().collect(),
         },
         status: ChangeSetStatus::default(),
     }

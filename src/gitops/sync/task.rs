@@ -4,6 +4,8 @@
 //! manifests stay in force, and drift from them is still set right.
 
 mod ending;
+mod recording;
+mod requests;
 mod source;
 mod status;
 
@@ -16,7 +18,9 @@ use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, Totals};
 use crate::gitops::render::{Rendered, render, same_object};
 use crate::gitops::sources;
+use recording::Revision;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 struct Task {
@@ -35,6 +39,7 @@ struct Task {
     waiting: Waiting,
     /// What a deleted Application waits for, as told.
     ending: Option<String>,
+    recording: recording::Recording,
 }
 
 struct Good {
@@ -82,6 +87,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
         failures: 0,
         waiting,
         ending: None,
+        recording: recording::Recording::default(),
     };
     loop {
         let Some(application) = task.application() else { return };
@@ -91,14 +97,19 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
             }
             continue;
         }
-        if application.spec.suspend {
-            task.suspended(&application).await;
-            task.wake.wait().await;
+        if let Some(asked) = application.request(&task.status.handled_request) {
+            task.obey(&application, asked).await;
             continue;
         }
-        let succeeded = task.pass(&application).await;
-        task.failures = if succeeded { 0 } else { task.failures + 1 };
-        task.rest(&application).await;
+        if application.spec.suspend {
+            task.suspended(&application).await;
+            task.rest(None).await;
+            continue;
+        }
+        if let Some(succeeded) = task.pass(&application).await {
+            task.failures = if succeeded { 0 } else { task.failures + 1 };
+        }
+        task.rest(Some(application.interval())).await;
     }
 }
 
@@ -111,14 +122,20 @@ impl Task {
         self.shared.settings.reporter.event(&self.name, event);
     }
 
-    /// Waits for readiness of what was changed, then for a reason to look again.
-    async fn rest(&mut self, application: &Application) {
-        let interval = application.interval();
-        let limit = match self.failures {
-            0 => interval,
-            failures => self.shared.settings.retry.after(failures).min(interval),
+    /// Waits for readiness of what was changed, then for a reason to look again; time is one, unless
+    /// `interval` is `None`.
+    async fn rest(&mut self, interval: Option<Duration>) {
+        let limit = match (interval, self.failures) {
+            (Some(interval), 0) => Some(interval),
+            (Some(interval), failures) => Some(self.shared.settings.retry.after(failures).min(interval)),
+            (None, _) => None,
         };
-        let again = tokio::time::sleep(limit);
+        let again = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
         let wake = self.wake.clone();
         let ready = self.become_ready();
         tokio::select! {
@@ -151,22 +168,25 @@ impl Task {
         if !told || failed.is_empty() {
             self.tell(Event::Done(Summary { revision, totals, ready, failed, elapsed }));
         }
+        self.conclude(&waited);
         self.ready_condition(&waited).await;
+        self.flush().await;
     }
 
-    /// One look at the source. False: try again soon.
-    async fn pass(&mut self, application: &Application) -> bool {
+    /// One look at the source. False: try again soon. `None`: the Application was changed meanwhile.
+    async fn pass(&mut self, application: &Application) -> Option<bool> {
         self.hold(application).await;
+        self.flush().await;
         let snapshot = match self.fetch(application).await {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => {
                 self.wake.ring();
-                return true;
+                return None;
             }
             Err(error) => {
                 self.failed("SourceFailed", "", vec![error.to_string()]).await;
                 self.repair(application, false).await;
-                return false;
+                return Some(false);
             }
         };
         for warning in &snapshot.warnings {
@@ -176,43 +196,65 @@ impl Task {
         let good = self.good.as_ref();
         let known = good.is_some_and(|good| good.revision == snapshot.revision && good.namespace == namespace);
         if known {
-            return self.repair(application, true).await;
+            return Some(self.repair(application, true).await);
         }
         let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
         if self.status.attempted_revision != snapshot.revision {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
-        match self.apply(application, &rendered, &snapshot.revision).await {
-            Ok(outcome) => {
-                let (revision, namespace) = (snapshot.revision.clone(), namespace.to_owned());
-                self.good = Some(Good { revision, namespace, rendered });
-                self.applied(application, &snapshot.revision, outcome).await;
-                true
-            }
+        let revision = Revision::of(&snapshot);
+        self.status.pinned.clear();
+        match self.enact(application, rendered, &revision).await {
+            Ok(()) => Some(true),
             Err(error) => {
                 self.failed("SyncFailed", &snapshot.revision, error.lines()).await;
                 self.repair(application, false).await;
-                !error.is_temporary()
+                Some(!error.is_temporary())
             }
         }
     }
 
-    async fn apply(
-        &self,
+    /// Applies a revision, and makes it the one in force and an entry of the history.
+    async fn enact(
+        &mut self,
         application: &Application,
-        rendered: &Rendered,
-        revision: &str,
-    ) -> Result<Outcome, SyncError> {
-        let options = Options {
+        rendered: Rendered,
+        revision: &Revision,
+    ) -> Result<(), SyncError> {
+        let mut options = self.options(application, &revision.revision);
+        // Who returns to a revision means all of it.
+        if !revision.via.is_empty() {
+            (options.prune, options.prune_confirmed) = (true, true);
+        }
+        let record = self.record(&rendered, revision).await?;
+        if let Some(record) = &record {
+            options.record = self.writes(application, record, &rendered);
+        }
+        let outcome = self.apply(&rendered, &options).await?;
+        if let Some(record) = record {
+            self.recorded(application, record, &outcome);
+        }
+        let namespace = application.namespace().to_owned();
+        self.good = Some(Good { revision: revision.revision.clone(), namespace, rendered });
+        self.applied(application, &revision.revision, outcome).await;
+        self.flush().await;
+        Ok(())
+    }
+
+    fn options(&self, application: &Application, revision: &str) -> Options {
+        Options {
             application: self.name.clone(),
             inventory: self.status.inventory.clone(),
             prune: application.prunes(),
             prune_confirmed: application.confirms_prune(revision),
             force: application.spec.force.unwrap_or(true),
-            replace: false,
             taken: self.shared.taken(&self.name),
-        };
-        apply_once(&self.shared.context.client, &*self.shared.settings.kinds, rendered, &options).await
+            ..Options::default()
+        }
+    }
+
+    async fn apply(&self, rendered: &Rendered, options: &Options) -> Result<Outcome, SyncError> {
+        apply_once(&self.shared.context.client, &*self.shared.settings.kinds, rendered, options).await
     }
 
     async fn applied(&mut self, application: &Application, revision: &str, outcome: Outcome) {
@@ -232,7 +274,7 @@ impl Task {
     /// says now, so that success clears earlier errors. False: it could not.
     async fn repair(&mut self, application: &Application, current: bool) -> bool {
         let Some(good) = self.good.take() else { return true };
-        let result = self.apply(application, &good.rendered, &good.revision).await;
+        let result = self.apply(&good.rendered, &self.options(application, &good.revision)).await;
         let revision = good.revision.clone();
         self.good = Some(good);
         match result {

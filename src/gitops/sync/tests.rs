@@ -2,6 +2,8 @@
 //! controllers run: statuses are written by the tests.
 
 #![allow(clippy::unwrap_used)]
+mod returning;
+
 use super::engine::{Settings, run};
 use super::*;
 use crate::apiserver::{ApiServer, Config, User};

@@ -1,7 +1,6 @@
 //! What a task writes to its Application's status; only when something changed.
 
 use super::Task;
-use crate::api::changeset::ObjectId;
 use crate::client::raw;
 use crate::gitops::application::{Application, ApplicationStatus, NAMESPACE};
 use crate::gitops::sync::wait::{Waited, path};
@@ -14,7 +13,19 @@ impl Task {
         let before = self.status.clone();
         let now = self.now();
         self.status.observed_generation = generation(application);
-        self.status.set("Synced", false, "Suspended", "spec.suspend is set", &now);
+        let message = match self.status.pinned.as_str() {
+            "" => "spec.suspend is set".to_owned(),
+            pinned => format!("{pinned}; `selkie app resume {}` follows the source again", self.name),
+        };
+        self.status.set("Synced", false, "Suspended", &message, &now);
+        self.save(&before).await;
+    }
+
+    /// A request was carried out, or cannot be.
+    pub(super) async fn handled(&mut self, request: &str, error: &str) {
+        let before = self.status.clone();
+        request.clone_into(&mut self.status.handled_request);
+        error.clone_into(&mut self.status.request_error);
         self.save(&before).await;
     }
 
@@ -44,8 +55,9 @@ impl Task {
     }
 
     pub(super) async fn succeeded(&mut self, application: &Application, revision: &str, outcome: &Outcome) {
-        // The inventory is in memory already; it counts as changed all the same.
-        let before = ApplicationStatus { inventory: self.saved_inventory(), ..self.status.clone() };
+        // These are in memory already; they count as changed all the same.
+        let ApplicationStatus { inventory, revision_number, pinned, .. } = self.saved();
+        let before = ApplicationStatus { inventory, revision_number, pinned, ..self.status.clone() };
         let now = self.now();
         let status = &mut self.status;
         status.observed_generation = generation(application);
@@ -82,8 +94,9 @@ impl Task {
         self.shared.context.clock.now_seconds().to_string()
     }
 
-    fn saved_inventory(&self) -> Vec<ObjectId> {
-        self.application().map(|application| application.status.inventory.clone()).unwrap_or_default()
+    /// The status as it was saved, where that may be behind what is in memory.
+    fn saved(&self) -> ApplicationStatus {
+        self.application().map(|application| application.status.clone()).unwrap_or_default()
     }
 
     async fn save(&self, before: &ApplicationStatus) {

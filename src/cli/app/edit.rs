@@ -1,0 +1,122 @@
+//! `selkie app add`, `suspend` and `resume`: edits of the Application object.
+
+use super::{Format, api, find, print};
+use crate::cli::connection::Connection;
+use crate::cli::hosts::parse_all;
+use crate::cli::{CliError, Global};
+use crate::daemon::options;
+use crate::gitops::application::{Application, ApplicationSource, ApplicationSpec, NAMESPACE};
+use crate::gitops::sources::SourceError;
+use clap::Args;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Follow a source from now on
+#[derive(Args)]
+pub struct Add {
+    /// As with `selkie up --app`: NAME=DIR or NAME=GIT-URL#REF:PATH
+    #[arg(value_name = "NAME=SOURCE")]
+    app: String,
+    /// Namespace of objects that name none
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// How often a remote source is asked for changes, e.g. 30s
+    #[arg(long, value_name = "TIME")]
+    interval: Option<String>,
+    /// Keep objects whose manifests are gone
+    #[arg(long)]
+    no_prune: bool,
+    /// Add it, but leave everything as it is until `selkie app resume`
+    #[arg(long)]
+    suspend: bool,
+    /// How many revisions to keep for `selkie app rollback`
+    #[arg(long, value_name = "N")]
+    history_limit: Option<u64>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+impl Add {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        let mut parsed = parse_all::<options::App>("NAME=SOURCE", std::slice::from_ref(&self.app))?;
+        let options::App { name, source } = parsed.swap_remove(0);
+        let bad = |error: SourceError| CliError::new(CliError::chain(&error)).code(2);
+        let source = ApplicationSource::parse(&source).map_err(bad)?;
+        source.location().map_err(bad)?;
+        if let Some(interval) = &self.interval {
+            crate::cli::values::duration(interval)
+                .map_err(|why| CliError::new(format!("--interval: {why}")).code(2))?;
+        }
+        let mut application = Application {
+            spec: ApplicationSpec {
+                source,
+                interval: self.interval,
+                namespace: self.namespace.unwrap_or_default(),
+                prune: self.no_prune.then_some(false),
+                suspend: self.suspend,
+                history_limit: self.history_limit,
+                ..ApplicationSpec::default()
+            },
+            ..Application::default()
+        };
+        application.metadata.name = Some(name.clone());
+        application.metadata.namespace = Some(NAMESPACE.to_owned());
+        let connection = Connection::to_server(&global).await?;
+        let created = api(&connection.client).create(&PostParams::default(), &application).await;
+        let created = created.map_err(|error| match error {
+            kube::Error::Api(status) if status.code == 409 => CliError::new(format!(
+                "there is an application {name:?} already"
+            ))
+            .hint(format!("change it with `kubectl -n {NAMESPACE} edit application {name}`, or delete it first")),
+            other => other.into(),
+        })?;
+        print(&created, "created", self.output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Leave an application's objects as they are until `selkie app resume`
+#[derive(Args)]
+pub struct Suspend {
+    name: String,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+impl Suspend {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        set(&global, &self.name, true, self.output).await
+    }
+}
+
+/// Follow the source again, after `selkie app suspend`, `selkie app rollback` or `selkie undo`
+#[derive(Args)]
+pub struct Resume {
+    name: String,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+impl Resume {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        set(&global, &self.name, false, self.output).await
+    }
+}
+
+async fn set(global: &Global, name: &str, suspend: bool, format: Format) -> Result<ExitCode, CliError> {
+    let connection = Connection::to_server(global).await?;
+    let found = find(&connection.client, name).await?;
+    if found.spec.suspend == suspend {
+        let done = if suspend { "is suspended already" } else { "is not suspended" };
+        print(&found, done, format)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
+    let changed = api(&connection.client).patch(name, &PatchParams::default(), &patch).await?;
+    print(&changed, if suspend { "suspended" } else { "resumed" }, format)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,183 @@
+//! `selkie app sync`, `selkie app rollback` and `selkie undo`: the daemon is asked, does it, and what
+//! came of it is shown as `apply` shows it.
+
+use super::history::{failed, kinds, revision};
+use super::{api, find};
+use crate::cli::connection::Connection;
+use crate::cli::output::{self, Format, Printer};
+use crate::cli::values::duration;
+use crate::cli::{CliError, Global};
+use crate::gitops::application::{Application, REQUEST};
+use crate::gitops::render::Rendered;
+use crate::gitops::sources::short;
+use crate::gitops::sync::history;
+use crate::gitops::sync::{Event, Reporter, Summary, wait};
+use clap::Args;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the daemon's answer is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[derive(Args)]
+struct Waiting {
+    /// Wait until what was changed is ready
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    wait: bool,
+    /// How long to wait: 90s, 5m, or a number of seconds
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    timeout: Duration,
+    /// Output format of what changed
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// Look at an application's source now, apply what it says, and wait until it is ready
+#[derive(Args)]
+pub struct Sync {
+    name: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl Sync {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        self.waiting.ask(&global, &self.name, "sync").await
+    }
+}
+
+/// Return to exactly what a revision had in force, and stay there until `selkie app resume`
+///
+/// What came later is deleted, what was deleted is made again. Suspends the application.
+#[derive(Args)]
+pub struct Rollback {
+    name: String,
+    /// A number of `selkie app history`
+    #[arg(value_name = "REV")]
+    revision: u64,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl Rollback {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        self.waiting.ask(&global, &self.name, &format!("rollback/{}", self.revision)).await
+    }
+}
+
+/// Make again what the last sync of an application removed
+///
+/// Suspends the application until `selkie app resume` where its source still lacks the objects.
+#[derive(Args)]
+pub struct Undo {
+    name: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl Undo {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        self.waiting.ask(&global, &self.name, "undo").await
+    }
+}
+
+impl Waiting {
+    async fn ask(&self, global: &Global, name: &str, verb: &str) -> Result<ExitCode, CliError> {
+        let begun = Instant::now();
+        let client = Connection::to_server(global).await?.client;
+        let before = find(&client, name).await?;
+        let after = self.request(&client, name, &format!("{verb}@{}", jiff::Timestamp::now())).await?;
+        let status = &after.status;
+        if !status.request_error.is_empty() {
+            return Err(CliError::new(status.request_error.clone()));
+        }
+        // Errors of a sync are those of the source or of the API server; what runs stays as it is.
+        if !status.errors.is_empty() {
+            let lines: String = status.errors.iter().map(|line| format!("\n  {line}")).collect();
+            return Err(CliError::new(format!("nothing was changed{lines}")));
+        }
+        let changed = self.show(&client, &before, &after).await?;
+        if after.spec.suspend {
+            eprintln!("{name} is suspended: {}; `selkie app resume {name}` follows the source again.", status.pinned);
+        }
+        if !self.wait || !changed {
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.until_ready(&client, &after, begun).await
+    }
+
+    /// The Application once the daemon has done what is asked.
+    async fn request(&self, client: &kube::Client, name: &str, request: &str) -> Result<Application, CliError> {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {REQUEST: request}}}));
+        api(client).patch(name, &PatchParams::default(), &patch).await?;
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let now = find(client, name).await?;
+            if now.status.handled_request == request {
+                return Ok(now);
+            }
+            if Instant::now() > deadline {
+                let seconds = self.timeout.as_secs();
+                return Err(CliError::new(format!("the daemon did not get to it within {seconds} s"))
+                    .hint(format!("it will, unless something holds it up: `selkie app list`; see {name}'s MESSAGE")));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Prints what is in force now that was not before; false: nothing is.
+    async fn show(&self, client: &kube::Client, before: &Application, after: &Application) -> Result<bool, CliError> {
+        let (then, now) = (before.status.revision_number, after.status.revision_number);
+        if then == now {
+            anstream::print!("{}", output::report(&Default::default(), self.output));
+            return Ok(!after.status.is_ready());
+        }
+        let new = revision(client, after.name(), now).await?;
+        let records = history::list(client, after.name()).await.map_err(failed)?;
+        // The one before may have left the history meanwhile.
+        let previous = records.iter().map(|record| record.number).filter(|number| *number <= then).max();
+        let old = match previous {
+            Some(number) => revision(client, after.name(), number).await?,
+            None => Rendered::default(),
+        };
+        let kinds = kinds(client, &[&old, &new]).await?;
+        let report = history::compare(&old, &new, &kinds);
+        anstream::print!("{}", output::report(&report, self.output));
+        Ok(true)
+    }
+
+    async fn until_ready(
+        &self,
+        client: &kube::Client,
+        application: &Application,
+        begun: Instant,
+    ) -> Result<ExitCode, CliError> {
+        let printer = Printer::stderr();
+        let number = application.status.revision_number;
+        let applied = revision(client, application.name(), number).await.unwrap_or_default();
+        let kinds = kinds(client, &[&applied]).await?;
+        let limit = self.timeout.saturating_sub(begun.elapsed());
+        let wait = wait::Wait { client, kinds: &kinds, limit, application: application.name(), reporter: &printer };
+        let waited = wait.until_ready(&application.status.inventory, &mut wait::Memory::default()).await;
+        let success = waited.failed.is_empty();
+        let summary = Summary {
+            revision: application.status.revision.clone(),
+            totals: Default::default(),
+            ready: waited.ready,
+            failed: waited.failed,
+            elapsed: begun.elapsed(),
+        };
+        printer.event(application.name(), Event::Done(summary));
+        if !success {
+            let revision = short(&application.status.revision);
+            eprintln!(
+                "`selkie app rollback {} REV` returns from {revision} to an earlier revision.",
+                application.name()
+            );
+        }
+        Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -1,0 +1,116 @@
+//! What a task writes into its Application's history.
+
+use super::Task;
+use crate::gitops::application::Application;
+use crate::gitops::render::Rendered;
+use crate::gitops::sources::{Commit, Snapshot};
+use crate::gitops::sync::history::{self, HistoryError, Record, Verdict, Writes};
+use crate::gitops::sync::wait::Waited;
+use crate::gitops::sync::{Outcome, SyncError};
+
+/// The history as the task knows it.
+#[derive(Default)]
+pub(super) struct Recording {
+    /// Oldest first; `None` until it was read.
+    known: Option<Vec<Record>>,
+    /// The newest entry is ahead of what is stored.
+    unsaved: bool,
+}
+
+/// A revision that is about to be applied, as the history will tell it.
+pub(super) struct Revision {
+    pub revision: String,
+    pub commit: Option<Commit>,
+    pub source: String,
+    /// How it came about, where not from the source.
+    pub via: String,
+}
+
+impl Revision {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            revision: snapshot.revision.clone(),
+            commit: snapshot.commit.clone(),
+            source: snapshot.origin.clone(),
+            via: String::new(),
+        }
+    }
+}
+
+impl Task {
+    /// The history, read once.
+    pub(super) async fn history(&mut self) -> Result<&mut Vec<Record>, HistoryError> {
+        if self.recording.known.is_none() {
+            self.recording.known = Some(history::list(&self.shared.context.client, &self.name).await?);
+        }
+        Ok(self.recording.known.get_or_insert_default())
+    }
+
+    /// The next entry of the history; `None` where the manifests are those of the last one.
+    pub(super) async fn record(
+        &mut self,
+        rendered: &Rendered,
+        revision: &Revision,
+    ) -> Result<Option<Record>, SyncError> {
+        let (digest, applied) = (history::digest(rendered), self.shared.context.clock.now_seconds().to_string());
+        // Numbers are not given twice, even where someone deleted entries.
+        let given = self.status.revision_number;
+        let known = self.history().await?;
+        let last = known.last();
+        if last.is_some_and(|last| last.digest == digest) {
+            return Ok(None);
+        }
+        Ok(Some(Record {
+            number: last.map_or(0, |last| last.number).max(given) + 1,
+            revision: revision.revision.clone(),
+            commit: revision.commit.clone(),
+            applied,
+            source: revision.source.clone(),
+            via: revision.via.clone(),
+            objects: rendered.objects.len(),
+            digest,
+            ..Record::default()
+        }))
+    }
+
+    pub(super) fn writes(&self, application: &Application, record: &Record, rendered: &Rendered) -> Writes {
+        history::writes(application, record, rendered, self.recording.known.as_deref().unwrap_or_default())
+    }
+
+    /// The revision was applied, and its entry with it.
+    pub(super) fn recorded(&mut self, application: &Application, mut record: Record, outcome: &Outcome) {
+        record.totals = Some(outcome.report.totals());
+        if outcome.to_wait_for().is_empty() && self.waiting.objects.is_empty() {
+            record.result = Verdict::Ready;
+        }
+        self.status.revision_number = record.number;
+        let known = self.recording.known.get_or_insert_default();
+        known.push(record);
+        let surplus = known.len().saturating_sub(application.history_limit());
+        known.drain(..surplus);
+        self.recording.unsaved = true;
+    }
+
+    /// What came of the newest entry.
+    pub(super) fn conclude(&mut self, waited: &Waited) {
+        let Some(record) = self.recording.known.as_mut().and_then(|known| known.last_mut()) else { return };
+        let describe = crate::gitops::render::describe;
+        record.failures = waited.failed.iter().map(|one| format!("{}: {}", describe(&one.id), one.message)).collect();
+        record.result = if waited.failed.is_empty() { Verdict::Ready } else { Verdict::Failed };
+        self.recording.unsaved = true;
+    }
+
+    /// Stores what became known of the newest entry.
+    pub(super) async fn flush(&mut self) {
+        let last = self.recording.known.as_ref().and_then(|known| known.last());
+        let Some(record) = last.filter(|_| self.recording.unsaved) else { return };
+        match history::save(&self.shared.context.client, &self.name, record).await {
+            Ok(()) => self.recording.unsaved = false,
+            Err(error) => {
+                // Someone deleted it, or the server does not answer: the next look tells.
+                tracing::debug!(application = self.name, %error, "cannot complete the revision in the history");
+                self.recording = Recording::default();
+            }
+        }
+    }
+}

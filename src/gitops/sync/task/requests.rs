@@ -1,0 +1,146 @@
+//! What people ask of a sync: a look now, a return to an earlier revision, the last removal undone.
+
+use super::Task;
+use super::recording::Revision;
+use crate::client::raw;
+use crate::gitops::application::{Application, NAMESPACE, Request};
+use crate::gitops::render::{Rendered, same_object};
+use crate::gitops::sync::history::{self, HistoryError};
+use crate::gitops::sync::wait::path;
+use crate::gitops::sync::{Event, SyncError};
+use http::Method;
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a change of the Application takes to come back, at most.
+const ECHO: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Request(String),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[error("the application cannot be suspended: {0}")]
+    Suspend(String),
+}
+
+impl Task {
+    /// Carries out a request, once.
+    pub(super) async fn obey(&mut self, application: &Application, asked: &str) {
+        let result = match Request::parse(asked) {
+            Err(why) => Err(Refusal::Request(why)),
+            Ok(Request::Sync) if application.spec.suspend => Err(Refusal::Request(format!(
+                "application {:?} is suspended: `selkie app resume {}` follows the source again",
+                self.name, self.name
+            ))),
+            Ok(Request::Sync) => match self.pass(application).await {
+                // Changed meanwhile: carried out on what it is now.
+                None => return,
+                Some(succeeded) => {
+                    self.failures = u32::from(!succeeded);
+                    Ok(())
+                }
+            },
+            Ok(Request::Rollback(number)) => self.return_to(application, number).await,
+            Ok(Request::Undo) => self.undo(application).await,
+        };
+        let error = result.err().map(|error| error.to_string()).unwrap_or_default();
+        if !error.is_empty() {
+            self.tell(Event::Warning(error.clone()));
+        }
+        self.handled(asked, &error).await;
+    }
+
+    /// Applies exactly the objects of an earlier revision, and leaves it at that.
+    async fn return_to(&mut self, application: &Application, number: u64) -> Result<(), Refusal> {
+        let client = self.shared.context.client.clone();
+        let rendered = history::manifests(&client, &self.name, number).await?;
+        let known = self.history().await?;
+        let missing = || Refusal::Request(format!("revision {number} is not in the history"));
+        let record = known.iter().find(|record| record.number == number).ok_or_else(missing)?.clone();
+        self.suspend(application).await?;
+        let revision = Revision {
+            revision: record.revision.clone(),
+            commit: record.commit.clone(),
+            source: record.source.clone(),
+            via: format!("rollback to {number}"),
+        };
+        self.enact(application, rendered, &revision).await?;
+        self.pin(format!("rolled back to revision {}", record.describe()));
+        Ok(())
+    }
+
+    /// Makes again what the newest revision no longer had.
+    async fn undo(&mut self, application: &Application) -> Result<(), Refusal> {
+        let client = self.shared.context.client.clone();
+        let known = self.history().await?;
+        let [.., before, last] = known.as_slice() else {
+            return Err(Refusal::Request("there is nothing to undo: the history has one revision only".to_owned()));
+        };
+        let (before, last) = (before.number, last.clone());
+        let mut now = history::manifests(&client, &self.name, last.number).await?;
+        let removed = history::removed(&history::manifests(&client, &self.name, before).await?, &now);
+        if removed.objects.is_empty() {
+            let why = format!("revision {} removed nothing; `selkie app history {}`", last.describe(), self.name);
+            return Err(Refusal::Request(why));
+        }
+        if !self.source_has(&removed) {
+            self.suspend(application).await?;
+        }
+        let count = removed.objects.len();
+        now.objects.extend(removed.objects);
+        let revision = Revision {
+            revision: last.revision.clone(),
+            commit: last.commit.clone(),
+            source: last.source.clone(),
+            via: format!("undo of {}", last.number),
+        };
+        self.enact(application, now, &revision).await?;
+        let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+        self.pin(format!("made {objects} again that revision {} had removed", last.describe()));
+        Ok(())
+    }
+
+    /// Whether the source, as it was read last, would leave these objects alone.
+    fn source_has(&self, objects: &Rendered) -> bool {
+        let Some(good) = &self.good else { return false };
+        let in_source = |id| good.rendered.objects.iter().any(|manifest| same_object(&manifest.id, id));
+        objects.objects.iter().all(|manifest| in_source(&manifest.id))
+    }
+
+    fn pin(&mut self, what: String) {
+        if self.application().is_some_and(|application| application.spec.suspend) {
+            let warning = format!("{what}; suspended until `selkie app resume {}`", self.name);
+            self.tell(Event::Warning(warning));
+        }
+        self.status.pinned = what;
+    }
+
+    /// Suspends the Application, and returns when this process knows: the source must not be applied
+    /// over what comes next.
+    async fn suspend(&self, application: &Application) -> Result<(), Refusal> {
+        if application.spec.suspend {
+            return Ok(());
+        }
+        let path = path("selkie.dev/v1alpha1", "applications", NAMESPACE, &self.name);
+        let body = json!({"spec": {"suspend": true}}).to_string();
+        let patched = raw::request(
+            &self.shared.context.client,
+            Method::PATCH,
+            &path,
+            Some(("application/merge-patch+json", body.into())),
+        );
+        patched.await.map_err(|error| Refusal::Suspend(error.to_string()))?;
+        let seen = async {
+            while self.application().is_some_and(|now| !now.spec.suspend) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(ECHO, seen).await.map_err(|_| Refusal::Suspend("it does not show".to_owned()))
+    }
+}

@@ -1,0 +1,132 @@
+//! Histories, and the ways back: rollback, undo, resume.
+
+use super::*;
+use crate::gitops::application::{Application, REQUEST};
+use crate::gitops::sync::history::{self, Record, Verdict};
+
+async fn app(rig: &Rig) -> Application {
+    serde_json::from_value(rig.get(SHOP).await.unwrap()).unwrap()
+}
+
+/// Asks, waits until it was done, and tells how that went.
+async fn ask(rig: &Rig, request: &str) -> (Application, String) {
+    rig.patch(SHOP, json!({"metadata": {"annotations": {REQUEST: request}}})).await;
+    let done = until(async || {
+        let now = app(rig).await;
+        (now.status.handled_request == request).then_some(now)
+    });
+    let done = done.await;
+    let error = done.status.request_error.clone();
+    (done, error)
+}
+
+async fn records(rig: &Rig) -> Vec<Record> {
+    history::list(&rig.client, "shop").await.unwrap()
+}
+
+async fn value(rig: &Rig, name: &str) -> Option<String> {
+    Some(rig.map(name).await?["data"]["k"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_revision_is_recorded_with_who_made_it_and_returned_to_exactly() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    git(temp.path(), &["init", "-q"]);
+    commit(temp.path(), "deploy/a.yaml", &map("a", "1"));
+    let mut events = rig.start(&format!("git+{}#main:deploy", temp.path().display())).await;
+    next(&mut events, done).await;
+    let first = git(temp.path(), &["rev-parse", "HEAD"]);
+    commit(temp.path(), "README", "says nothing\n");
+    fs::remove_file(temp.path().join("deploy/a.yaml")).unwrap();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {k: hush}\n";
+    fs::write(temp.path().join("deploy/s.yaml"), secret).unwrap();
+    commit(temp.path(), "deploy/b.yaml", &map("b", "2"));
+    assert_eq!(next(&mut events, applied).await, (2, 0, 1));
+    next(&mut events, done).await;
+    let known = until(async || Some(records(&rig).await).filter(|all| all.len() == 2)).await;
+    assert_eq!((known[0].number, known[1].number, known[0].revision.as_str()), (1, 2, first.as_str()));
+    let told = known[0].commit.clone().unwrap();
+    assert_eq!((told.author.as_str(), told.subject.as_str()), ("t <t@t>", "change"));
+    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    let totals = records(&rig).await[1].totals.unwrap();
+    assert_eq!((totals.add, totals.delete), (2, 1));
+    let stored = rig.get("/api/v1/namespaces/selkie-system/secrets/revision.shop.2").await.unwrap();
+    assert_eq!(stored["type"], history::SECRET_TYPE);
+    assert!(!stored.to_string().contains("hush"));
+
+    let (back, error) = ask(&rig, "rollback/1@now").await;
+    assert_eq!((error.as_str(), back.spec.suspend), ("", true));
+    assert_eq!((back.status.revision.as_str(), back.status.revision_number), (first.as_str(), 3));
+    assert_eq!((value(&rig, "a").await, value(&rig, "b").await), (Some("1".into()), None));
+    let said = until(async || {
+        let conditions = app(&rig).await.status.conditions;
+        conditions.into_iter().find(|one| one.kind == "Synced" && one.reason == "Suspended")
+    });
+    let said = said.await.message;
+    assert!(said.starts_with("rolled back to revision 1 (") && said.contains("selkie app resume shop"), "{said}");
+
+    // Suspended: the source is not looked at, and a sync is refused with what to do.
+    let (_, error) = ask(&rig, "sync@now").await;
+    assert!(error.contains("suspended") && error.contains("resume"), "{error}");
+    let (_, error) = ask(&rig, "rollback/9@now").await;
+    assert!(error.contains("no revision 9; it has 1, 2, 3"), "{error}");
+    assert_eq!(value(&rig, "b").await, None);
+
+    rig.patch(SHOP, json!({"spec": {"suspend": false}})).await;
+    until(async || value(&rig, "b").await).await;
+    assert_eq!(value(&rig, "a").await, None);
+    let known = until(async || Some(records(&rig).await).filter(|all| all.len() == 4)).await;
+    let ways: Vec<&str> = known.iter().map(|record| record.via.as_str()).collect();
+    assert_eq!(ways, ["", "", "rollback to 1", ""]);
+    until(async || app(&rig).await.status.pinned.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_undo_makes_again_what_the_last_sync_removed() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(temp.path().join(name), text).unwrap();
+    write("a.yaml", &map("a", "1"));
+    write("b.yaml", &map("b", "1"));
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, done).await;
+    let (_, error) = ask(&rig, "undo@0").await;
+    assert!(error.contains("one revision only"), "{error}");
+    fs::remove_file(temp.path().join("b.yaml")).unwrap();
+    assert_eq!(next(&mut events, applied).await, (0, 0, 1));
+    let (back, error) = ask(&rig, "undo@1").await;
+    assert_eq!((error.as_str(), back.spec.suspend), ("", true));
+    assert!(back.status.pinned.starts_with("made 1 object again that revision 2 ("), "{}", back.status.pinned);
+    assert_eq!((value(&rig, "a").await, value(&rig, "b").await), (Some("1".into()), Some("1".into())));
+    assert_eq!(back.status.inventory.len(), 2, "it is the application's again");
+    let (_, error) = ask(&rig, "undo@2").await;
+    assert!(error.contains("removed nothing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_history_keeps_its_limit_and_a_restart_adds_nothing() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let write = |value: &str| fs::write(temp.path().join("a.yaml"), map("a", value)).unwrap();
+    write("0");
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, done).await;
+    rig.patch(SHOP, json!({"spec": {"historyLimit": 2}})).await;
+    for value in ["1", "2", "3"] {
+        write(value);
+        next(&mut events, applied).await;
+        next(&mut events, done).await;
+    }
+    let numbers = |known: &[Record]| known.iter().map(|record| record.number).collect::<Vec<_>>();
+    assert_eq!(numbers(&records(&rig).await), [3, 4]);
+    rig.stop.cancel();
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop.clone());
+    tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+    write("4");
+    next(&mut events, applied).await;
+    assert_eq!(numbers(&records(&rig).await), [4, 5]);
+    stop.cancel();
+}

@@ -1,0 +1,102 @@
+//! `selkie app` and `selkie undo` against a real daemon with hollow hosts.
+
+use crate::daemon::{Daemon, selkie};
+use serde_json::Value;
+use std::path::Path;
+
+fn web(replicas: u32) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers:\n        - {{name: web, image: 'web:1'}}\n"
+    )
+}
+
+fn map(name: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: '1'}}\n")
+}
+
+fn write(folder: &Path, name: &str, content: &str) {
+    std::fs::write(folder.join(name), content).expect("a manifest");
+}
+
+fn maps(daemon: &Daemon) -> String {
+    daemon.value(&["configmaps", "-l", "selkie.dev/application=shop"], "{.items[*].metadata.name}")
+}
+
+#[test]
+fn an_application_is_added_synced_suspended_rolled_back_and_resumed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "web.yaml", &web(2));
+    write(folder.path(), "a.yaml", &map("a"));
+    let daemon = Daemon::start(&["--hollow-hosts", "2"]);
+    let source = format!("shop={}", folder.path().display());
+    let none = daemon.try_selkie(&["app", "sync", "shop"]);
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(said.contains("no application \"shop\"") && said.contains("there are none"), "{said}");
+
+    assert_eq!(daemon.selkie(&["app", "add", &source]), "application.selkie.dev/shop created\n");
+    let again = daemon.try_selkie(&["app", "add", &source]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already"), "{again:?}");
+    daemon.selkie(&["app", "sync", "shop"]);
+    assert_eq!(daemon.value(&["deploy", "web"], "{.status.readyReplicas}"), "2");
+    assert_eq!(daemon.selkie(&["app", "list", "-o", "name"]), "application.selkie.dev/shop\n");
+    let listed = daemon.selkie(&["app", "list"]);
+    assert!(listed.contains("shop") && listed.contains("Ready"), "{listed}");
+
+    // Suspended: a change of the source does nothing, and a sync says what to do.
+    assert_eq!(daemon.selkie(&["app", "suspend", "shop"]), "application.selkie.dev/shop suspended\n");
+    write(folder.path(), "b.yaml", &map("b"));
+    std::fs::remove_file(folder.path().join("a.yaml")).expect("a manifest");
+    let refused = daemon.try_selkie(&["app", "sync", "shop"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("selkie app resume shop"), "{said}");
+    assert_eq!(maps(&daemon), "a");
+    daemon.selkie(&["app", "resume", "shop"]);
+    daemon.wait_for("the source is followed again", || maps(&daemon) == "b");
+
+    let history: Value = serde_json::from_str(&daemon.selkie(&["app", "history", "shop", "-o", "json"])).expect("JSON");
+    assert_eq!(history.as_array().map(Vec::len), Some(2), "{history:#}");
+    assert_eq!(history[0]["result"], "ready");
+    let diff = daemon.try_selkie(&["app", "diff", "shop", "1"]);
+    let text = String::from_utf8_lossy(&diff.stdout).into_owned();
+    assert_eq!(diff.status.code(), Some(1));
+    assert!(text.contains("+ ConfigMap default/a") && text.contains("- ConfigMap default/b"), "{text}");
+    let between = daemon.try_selkie(&["app", "diff", "shop", "1..2"]);
+    let text = String::from_utf8_lossy(&between.stdout).into_owned();
+    assert!(text.contains("- ConfigMap default/a") && text.contains("+ ConfigMap default/b"), "{text}");
+
+    let back = daemon.try_selkie(&["app", "rollback", "shop", "1"]);
+    let said = String::from_utf8_lossy(&back.stderr).into_owned();
+    assert!(back.status.success() && said.contains("shop is suspended: rolled back to revision 1"), "{said}");
+    assert_eq!(maps(&daemon), "a");
+    assert_eq!(daemon.try_selkie(&["app", "diff", "shop", "1"]).status.code(), Some(0));
+    let listed = daemon.selkie(&["app", "list"]);
+    assert!(listed.contains("Suspended") && listed.contains("rolled back to revision 1"), "{listed}");
+    daemon.selkie(&["app", "resume", "shop"]);
+    daemon.wait_for("the source is followed again", || maps(&daemon) == "b");
+    let missing = daemon.try_selkie(&["app", "rollback", "shop", "77"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no revision 77; it has 1, 2, 3, 4"), "{missing:?}");
+}
+
+#[test]
+fn what_the_last_sync_removed_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "a.yaml", &map("a"));
+    write(folder.path(), "b.yaml", &map("b"));
+    let mut daemon = Daemon::start(&["--no-hosts", "--app", &format!("shop={}", folder.path().display())]);
+    daemon.wait_for("both are there", || maps(&daemon) == "a b");
+    std::fs::remove_file(folder.path().join("b.yaml")).expect("a manifest");
+    daemon.wait_for("one was removed", || maps(&daemon) == "a");
+    // What was removed is known to the cluster, not to the process.
+    daemon.stop();
+    let offline = selkie(&daemon.data, &["app", "history", "shop"]);
+    assert!(String::from_utf8_lossy(&offline.stdout).contains("+0 ~0 -1"), "{offline:?}");
+    daemon.restart();
+    let undone = daemon.try_selkie(&["undo", "shop"]);
+    let said = String::from_utf8_lossy(&undone.stderr).into_owned();
+    assert!(undone.status.success() && said.contains("shop is suspended: made 1 object again"), "{said}");
+    assert_eq!(maps(&daemon), "a b");
+    daemon.kubectl(&["delete", "application", "shop", "-n", "selkie-system", "--timeout=60s"]);
+    daemon.wait_for("its history is gone with it", || {
+        daemon.value(&["secrets", "-n", "selkie-system", "-l", "selkie.dev/history-of=shop"], "{.items}") == "[]"
+    });
+}
