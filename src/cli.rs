@@ -75,6 +75,19 @@ enum Verb {
     Version(completion::Version),
 }
 
+/// `selkie get pods | head` ends when its reader has enough, as other programs do, rather than with a
+/// panic of `println!`. Not for the daemon, which must outlive its readers.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.contains("Broken pipe")) {
+            // What a shell sees of a program that SIGPIPE ends.
+            std::process::exit(141);
+        }
+        usual(panic);
+    }));
+}
+
 /// Parses the command line and runs the verb; every error ends here, once, on stderr.
 pub fn main() -> ExitCode {
     let cli = match settings::parse() {
@@ -83,6 +96,9 @@ pub fn main() -> ExitCode {
     };
     let global = cli.global;
     global.color.apply();
+    if !matches!(cli.verb, Verb::Up(_)) {
+        end_with_the_reader();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return CliError::new(format!("cannot start the async runtime: {error}")).report(),
