@@ -58,9 +58,14 @@ impl Wait {
                 Ok(done) => done?,
                 Err(_) => {
                     let last = api.get_opt(&name).await?.and_then(|object| serde_json::to_value(object).ok());
-                    let state = last.map_or_else(|| "it does not exist".to_string(), |object| state(&object));
+                    let state = match &last {
+                        None => ": it does not exist".to_string(),
+                        Some(object) if self.goal == Goal::Ready => format!(": {}", state(object)),
+                        Some(_) => String::new(),
+                    };
                     return Err(CliError::new(format!(
-                        "{label} is not there after {} s: {state}",
+                        "{label} {} after {} s{state}",
+                        self.goal.unmet(),
                         self.timeout.as_secs()
                     )));
                 }

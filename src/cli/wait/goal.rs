@@ -83,6 +83,17 @@ fn path(text: &str) -> Result<Goal, String> {
 }
 
 impl Goal {
+    /// What an object is like that does not meet it, as in `pod/web is not ready after 5 s`.
+    pub fn unmet(&self) -> String {
+        match self {
+            Self::Ready => "is not ready".to_owned(),
+            Self::Delete => "is still there".to_owned(),
+            Self::Create => "is not there".to_owned(),
+            Self::Condition { name, status } => format!("has no condition {name}={status}"),
+            Self::Path { .. } => "is not as asked for".to_owned(),
+        }
+    }
+
     /// Whether the object is as it should be; `None`: it is not there. An error: it never will be.
     pub fn met(&self, object: Option<&Value>) -> Result<bool, String> {
         let Some(object) = object else { return Ok(*self == Self::Delete) };
