@@ -52,7 +52,9 @@ impl Manifests {
     fn render(&self, files: &Snapshot, registry: &Registry) -> Result<Rendered, CliError> {
         let rendered = render(files, registry, &self.namespace);
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
-            return Err(CliError::new(format!("no manifests in {}", self.filename.join(", ")))
+            let names: Vec<_> =
+                self.filename.iter().map(|name| if name == "-" { "standard input" } else { name }).collect();
+            return Err(CliError::new(format!("no manifests in {}", names.join(", ")))
                 .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
         }
         Ok(rendered)
@@ -110,10 +112,13 @@ pub fn refused(error: &SyncError) -> CliError {
     match error {
         SyncError::Manifests(errors) => {
             let count = if errors.len() == 1 { "1 error".to_string() } else { format!("{} errors", errors.len()) };
-            CliError::new(format!(
-                "{count}, nothing was changed\n{}",
-                error.lines().iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
-            ))
+            let lines: Vec<_> = error.lines().iter().map(|line| format!("  {line}")).collect();
+            let refused = CliError::new(format!("{count}, nothing was changed\n{}", lines.join("\n")));
+            if lines.iter().any(|line| line.contains(": conflict with ")) {
+                return refused
+                    .hint("someone else set these fields: leave them out, or take them over with --force-conflicts");
+            }
+            refused
         }
         other => CliError::new(CliError::chain(other)),
     }
