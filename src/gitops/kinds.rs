@@ -30,7 +30,8 @@ pub trait Kinds: Send + Sync {
         let lower = kind.to_lowercase();
         let near = all.iter().filter(|(version, _)| version == api_version).chain(&all);
         near.map(|(_, known)| (distance(&lower, &known.to_lowercase()), known))
-            .filter(|(distance, _)| *distance <= 2)
+            // Any three letters are two edits from "Pod".
+            .filter(|(distance, _)| *distance <= 2 && distance * 2 < lower.len())
             .min_by_key(|(distance, _)| *distance)
             .map(|(_, known)| known.clone())
     }

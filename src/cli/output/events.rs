@@ -140,9 +140,10 @@ fn summary_line(head: &str, summary: &Summary) -> String {
         let _ = writeln!(text, "{head}{} {}: {}", paint(ERROR, "!"), describe(&progress.id), progress.message);
     }
     let (failed, ready) = (summary.failed.len(), summary.ready);
+    let what = if revision.is_empty() { String::new() } else { format!("{revision}: ") };
     let _ = writeln!(
         text,
-        "{head}{} {revision}: {failed} not ready, {ready} ready after {seconds:.1} s.",
+        "{head}{} {what}{failed} not ready, {ready} ready after {seconds:.1} s.",
         paint(CHANGE, "done:")
     );
     text
