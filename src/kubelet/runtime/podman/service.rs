@@ -140,8 +140,7 @@ pub async fn spawn_service(options: &ServiceOptions) -> Result<String> {
 async fn podman_version() -> Result<super::facts::Version> {
     let missing = |why: String| RuntimeError::Unsupported { what: "running containers on this machine".into(), why };
     let output = Command::new("podman").arg("--version").output().await;
-    let output =
-        output.map_err(|error| missing(format!("podman cannot be run ({error}); install Podman 4.3 or newer")))?;
+    let output = output.map_err(|error| missing(format!("podman cannot be run: {error}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split_whitespace().last().and_then(super::facts::Version::parse);
     version.ok_or_else(|| missing(format!("podman --version says {text:?}")))
