@@ -101,8 +101,14 @@ impl Apply {
         }
         let printer = Printer::stderr();
         let limit = self.timeout;
-        let wait =
-            wait::Wait { client: &connection.client, kinds: registry, limit, application: "", reporter: &printer };
+        let wait = wait::Wait {
+            client: &connection.client,
+            kinds: registry,
+            limit,
+            application: "",
+            reporter: &printer,
+            give_up: None,
+        };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;
         let failed = !waited.failed.is_empty();
         printer.event(

@@ -81,6 +81,12 @@ pub struct ApplicationSpec {
     /// Default: [`HISTORY_LIMIT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_limit: Option<u64>,
+    /// `onFailure`: a rollout that fails returns to the last revision that was ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
+    /// How long what was changed may take to become ready, as `interval` is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_timeout: Option<String>,
 }
 
 /// Either `path`, or `repoURL` with the others.
@@ -155,10 +161,25 @@ pub struct ApplicationStatus {
     pub revision_number: u64,
     /// What is in force instead of what the source says, for people; empty: the source is followed.
     pub pinned: String,
+    /// The revision that failed and is not applied again. Never left out, so that a patch clears it.
+    pub quarantine: Option<Quarantine>,
     /// The last request that was carried out, whatever came of it.
     pub handled_request: String,
     /// Why it failed; empty when it did not.
     pub request_error: String,
+}
+
+/// A revision that was taken back, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Quarantine {
+    pub revision: String,
+    /// RFC 3339.
+    pub since: String,
+    /// What failed, with the pod and the reason.
+    pub cause: String,
+    /// The last lines that the pod wrote.
+    pub log: Vec<String>,
 }
 
 /// As metav1.Condition.
@@ -186,6 +207,16 @@ impl Application {
     /// How long reading a repository may take, at least a second.
     pub fn timeout(&self) -> Duration {
         duration(self.spec.timeout.as_deref(), DEFAULT_TIMEOUT)
+    }
+
+    /// How long what was changed may take to become ready.
+    pub fn ready_timeout(&self, default: Duration) -> Duration {
+        duration(self.spec.ready_timeout.as_deref(), default)
+    }
+
+    /// Whether a rollout that fails is taken back.
+    pub fn rolls_back(&self) -> bool {
+        self.spec.rollback.as_deref() == Some("onFailure")
     }
 
     /// Where objects without a namespace go.
@@ -252,12 +283,12 @@ impl Application {
     }
 }
 
-/// What a person asks of an Application's sync. As text `sync@TIME`, `rollback/3@TIME` or `undo@TIME`;
+/// What a person asks of an Application's sync. As text `sync@TIME`, `sync/force@TIME`, `rollback/3@TIME` or `undo@TIME`;
 /// what follows the `@` only tells one request from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// Look at the source now.
-    Sync,
+    /// Look at the source now; forced, also at a revision that failed before.
+    Sync { force: bool },
     /// Go back to this revision of the history, and stay there.
     Rollback(u64),
     /// Make again what the last revision removed.
@@ -269,12 +300,15 @@ impl Request {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (verb, _) = text.split_once('@').unwrap_or((text, ""));
         match verb.split_once('/') {
-            None if verb == "sync" => Ok(Self::Sync),
+            None if verb == "sync" => Ok(Self::Sync { force: false }),
+            Some(("sync", "force")) => Ok(Self::Sync { force: true }),
             None if verb == "undo" => Ok(Self::Undo),
             Some(("rollback", number)) => {
                 number.parse().map(Self::Rollback).map_err(|_| format!("{number:?} is not the number of a revision"))
             }
-            _ => Err(format!("{REQUEST}: {text:?} is none of sync@TIME, rollback/NUMBER@TIME, undo@TIME")),
+            _ => Err(format!(
+                "{REQUEST}: {text:?} is none of sync@TIME, sync/force@TIME, rollback/NUMBER@TIME, undo@TIME"
+            )),
         }
     }
 }
@@ -363,7 +397,11 @@ mod tests {
         assert_eq!(application.request(""), Some("rollback/3@noon"));
         assert_eq!(application.request("rollback/3@noon"), None);
         assert_eq!(Request::parse("rollback/3@noon"), Ok(Request::Rollback(3)));
-        assert_eq!([Request::parse("sync"), Request::parse("undo@1")], [Ok(Request::Sync), Ok(Request::Undo)]);
+        assert_eq!(
+            [Request::parse("sync"), Request::parse("undo@1")],
+            [Ok(Request::Sync { force: false }), Ok(Request::Undo)]
+        );
+        assert_eq!(Request::parse("sync/force@1"), Ok(Request::Sync { force: true }));
         assert!(Request::parse("rollback/x@1").is_err() && Request::parse("stop@1").is_err());
     }
 

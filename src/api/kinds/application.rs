@@ -28,7 +28,15 @@ impl Kind for Application {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         let source = &object["spec"]["source"];
         let named = ["repoURL", "path"].iter().any(|field| !text(source, &[field]).is_empty());
-        if named { Vec::new() } else { vec![FieldError::required("spec.source", "must name a path or a repoURL")] }
+        let mut errors = Vec::new();
+        if !named {
+            errors.push(FieldError::required("spec.source", "must name a path or a repoURL"));
+        }
+        let rollback = text(&object["spec"], &["rollback"]);
+        if !["", "onFailure"].contains(&rollback) {
+            errors.push(FieldError::not_supported("spec.rollback", &rollback.into(), &["onFailure"]));
+        }
+        errors
     }
 
     fn columns(&self) -> Vec<Column> {

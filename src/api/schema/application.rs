@@ -9,13 +9,15 @@ const SOURCE: [(&str, Shape, &str); 4] = [
     ("ref", Shape::String, "Branch, tag or commit to follow. Default: the repository's HEAD."),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
 ];
-const SPEC: [(&str, Shape, &str); 7] = [
+const SPEC: [(&str, Shape, &str); 9] = [
     ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
     ("timeout", Shape::Duration, "Longest time that reading a repository may take. Default: 60s."),
     ("namespace", Shape::String, "Namespace of objects that name none. Default: default."),
     ("prune", Shape::Boolean, "Delete objects whose manifests are gone. Default: true."),
     ("suspend", Shape::Boolean, "Leave everything as it is until this is cleared."),
     ("force", Shape::Boolean, "Take over fields that another manager owns."),
+    ("rollback", Shape::String, "onFailure: a rollout that fails returns to the last revision that was ready."),
+    ("readyTimeout", Shape::Duration, "How long what was changed may take to become ready. Default: 10m."),
     ("historyLimit", Shape::Integer { bits: 64 }, "How many revisions to keep for app rollback. Default: 10."),
 ];
 

@@ -33,6 +33,9 @@ pub struct Add {
     /// How many revisions to keep for `selkie app rollback`
     #[arg(long, value_name = "N")]
     history_limit: Option<u64>,
+    /// Return to the last revision that was ready when a rollout fails
+    #[arg(long)]
+    rollback_on_failure: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -57,6 +60,7 @@ impl Add {
                 prune: self.no_prune.then_some(false),
                 suspend: self.suspend,
                 history_limit: self.history_limit,
+                rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
                 ..ApplicationSpec::default()
             },
             ..Application::default()

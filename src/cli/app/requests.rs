@@ -39,13 +39,16 @@ struct Waiting {
 #[derive(Args)]
 pub struct Sync {
     name: String,
+    /// Also at a revision that failed and was taken back
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
 
 impl Sync {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        self.waiting.ask(&global, &self.name, "sync").await
+        self.waiting.ask(&global, &self.name, if self.force { "sync/force" } else { "sync" }).await
     }
 }
 
@@ -160,7 +163,14 @@ impl Waiting {
         let applied = revision(client, application.name(), number).await.unwrap_or_default();
         let kinds = kinds(client, &[&applied]).await?;
         let limit = self.timeout.saturating_sub(begun.elapsed());
-        let wait = wait::Wait { client, kinds: &kinds, limit, application: application.name(), reporter: &printer };
+        let wait = wait::Wait {
+            client,
+            kinds: &kinds,
+            limit,
+            application: application.name(),
+            reporter: &printer,
+            give_up: None,
+        };
         let waited = wait.until_ready(&application.status.inventory, &mut wait::Memory::default()).await;
         let success = waited.failed.is_empty();
         let summary = Summary {

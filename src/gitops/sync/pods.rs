@@ -5,6 +5,7 @@ use super::wait::path;
 use crate::client::raw;
 use crate::gitops::readiness::{Trouble, troubles};
 use http::Method;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,9 +17,43 @@ const LOG_LIMIT: Duration = Duration::from_secs(3);
 /// Which troubles were told already: pod uid, container, reason.
 pub(super) type Told = HashSet<(String, String, String)>;
 
-/// New troubles of the pods of `workload` (or of the pod itself).
-pub(super) async fn failing(client: &kube::Client, workload: &Value, told: &mut Told) -> Vec<FailingPod> {
-    let mut found = Vec::new();
+/// What a look at the pods of a workload finds.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Troubles that were not told yet.
+    pub fresh: Vec<FailingPod>,
+    /// A pod that time does not help, told or not.
+    pub hopeless: Option<FailingPod>,
+}
+
+/// Reasons that come back at every try; others come right by themselves more often than not.
+const HOPELESS: [&str; 5] =
+    ["CrashLoopBackOff", "OOMKilled", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"];
+
+/// Whether a pod that was made since then fails at every try. One crash is none: many a program
+/// starts before what it needs.
+fn is_hopeless(pod: &Value, trouble: &Trouble, since: Option<Timestamp>) -> bool {
+    let text = |value: &Value| value.as_str().unwrap_or_default().parse::<Timestamp>().ok();
+    let made = text(&pod["metadata"]["creationTimestamp"]);
+    if !since.is_some_and(|since| made.is_some_and(|made| made >= since)) {
+        return false;
+    }
+    let lists = ["initContainerStatuses", "containerStatuses"].iter();
+    let mut statuses = lists.flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
+    let tries = statuses.find(|one| one["name"] == trouble.container.as_str());
+    let crashes = tries.and_then(|one| one["restartCount"].as_u64()).unwrap_or(0);
+    HOPELESS.contains(&trouble.reason.as_str()) && (trouble.reason != "CrashLoopBackOff" || crashes >= 1)
+}
+
+/// Troubles of the pods of `workload` (or of the pod itself). `since`: those made since then may be
+/// hopeless.
+pub(super) async fn failing(
+    client: &kube::Client,
+    workload: &Value,
+    told: &mut Told,
+    since: Option<Timestamp>,
+) -> Found {
+    let mut found = Found::default();
     for pod in pods_of(client, workload).await {
         let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         if pod.pointer("/metadata/deletionTimestamp").is_some() {
@@ -29,13 +64,21 @@ pub(super) async fn failing(client: &kube::Client, workload: &Value, told: &mut 
             troubles.extend(warning(client, &pod).await);
         }
         for trouble in troubles {
-            if !told.insert((text("/metadata/uid"), trouble.container.clone(), trouble.reason.clone())) {
+            let fresh = told.insert((text("/metadata/uid"), trouble.container.clone(), trouble.reason.clone()));
+            let hopeless = found.hopeless.is_none() && is_hopeless(&pod, &trouble, since);
+            if !fresh && !hopeless {
                 continue;
             }
             let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
             let log = log(client, &namespace, &name, &trouble).await;
             let Trouble { container, reason, message, .. } = trouble;
-            found.push(FailingPod { namespace, pod: name, container, reason, message, log });
+            let failing = FailingPod { namespace, pod: name, container, reason, message, log };
+            if hopeless {
+                found.hopeless = Some(failing.clone());
+            }
+            if fresh {
+                found.fresh.push(failing);
+            }
         }
     }
     found

@@ -6,6 +6,7 @@
 mod ending;
 mod recording;
 mod requests;
+mod retreat;
 mod source;
 mod status;
 
@@ -40,6 +41,8 @@ struct Task {
     /// What a deleted Application waits for, as told.
     ending: Option<String>,
     recording: recording::Recording,
+    /// A rollout that failed and is to be taken back.
+    failure: Option<wait::Waited>,
 }
 
 struct Good {
@@ -47,6 +50,8 @@ struct Good {
     /// Where objects without a namespace went.
     namespace: String,
     rendered: Rendered,
+    /// It is what the source says at the revision, not what was returned to.
+    followed: bool,
 }
 
 /// Changed objects that are not known to be ready, since when, and what the changes amounted to.
@@ -88,6 +93,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
         waiting,
         ending: None,
         recording: recording::Recording::default(),
+        failure: None,
     };
     loop {
         let Some(application) = task.application() else { return };
@@ -97,19 +103,23 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
             }
             continue;
         }
+        if let Some(failure) = task.failure.take() {
+            task.retreat(&application, failure).await;
+            continue;
+        }
         if let Some(asked) = application.request(&task.status.handled_request) {
             task.obey(&application, asked).await;
             continue;
         }
         if application.spec.suspend {
             task.suspended(&application).await;
-            task.rest(None).await;
+            task.rest(&application, None).await;
             continue;
         }
         if let Some(succeeded) = task.pass(&application).await {
             task.failures = if succeeded { 0 } else { task.failures + 1 };
         }
-        task.rest(Some(application.interval())).await;
+        task.rest(&application, Some(application.interval())).await;
     }
 }
 
@@ -124,7 +134,7 @@ impl Task {
 
     /// Waits for readiness of what was changed, then for a reason to look again; time is one, unless
     /// `interval` is `None`.
-    async fn rest(&mut self, interval: Option<Duration>) {
+    async fn rest(&mut self, application: &Application, interval: Option<Duration>) {
         let limit = match (interval, self.failures) {
             (Some(interval), 0) => Some(interval),
             (Some(interval), failures) => Some(self.shared.settings.retry.after(failures).min(interval)),
@@ -137,24 +147,28 @@ impl Task {
             }
         };
         let wake = self.wake.clone();
-        let ready = self.become_ready();
+        let ready = self.become_ready(application);
         tokio::select! {
             () = wake.wait() => {}
             () = again => {}
-            () = async { ready.await; std::future::pending().await } => {}
+            // A rollout to take back is a reason, too.
+            () = async { if !ready.await { std::future::pending().await } } => {}
         }
     }
 
-    async fn become_ready(&mut self) {
-        let Some(since) = self.waiting.since else { return };
+    /// True: what was waited for failed, and is to be taken back.
+    async fn become_ready(&mut self, application: &Application) -> bool {
+        let Some(since) = self.waiting.since else { return false };
         let settings = self.shared.settings.clone();
-        let limit = settings.ready_limit.saturating_sub(since.elapsed());
+        let limit = application.ready_timeout(settings.ready_limit).saturating_sub(since.elapsed());
+        let retreats = self.may_retreat(application).await;
         let wait = wait::Wait {
             client: &self.shared.context.client,
             kinds: &*settings.kinds,
             limit,
             application: &self.name,
             reporter: if self.waiting.told { &Silent } else { &*settings.reporter },
+            give_up: if retreats { self.applied_at() } else { None },
         };
         let waited = wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await;
         let Waiting { objects, totals, told, .. } = std::mem::take(&mut self.waiting);
@@ -171,6 +185,11 @@ impl Task {
         self.conclude(&waited);
         self.ready_condition(&waited).await;
         self.flush().await;
+        let failed = retreats && !waited.failed.is_empty();
+        if failed {
+            self.failure = Some(waited);
+        }
+        failed
     }
 
     /// One look at the source. False: try again soon. `None`: the Application was changed meanwhile.
@@ -192,9 +211,13 @@ impl Task {
         for warning in &snapshot.warnings {
             self.warn(warning);
         }
+        if self.is_quarantined(&snapshot.revision) {
+            return Some(self.stay(application).await);
+        }
         let namespace = application.namespace();
         let good = self.good.as_ref();
-        let known = good.is_some_and(|good| good.revision == snapshot.revision && good.namespace == namespace);
+        let known =
+            good.is_some_and(|good| good.followed && good.revision == snapshot.revision && good.namespace == namespace);
         if known {
             return Some(self.repair(application, true).await);
         }
@@ -203,7 +226,6 @@ impl Task {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
         let revision = Revision::of(&snapshot);
-        self.status.pinned.clear();
         match self.enact(application, rendered, &revision).await {
             Ok(()) => Some(true),
             Err(error) => {
@@ -234,8 +256,13 @@ impl Task {
         if let Some(record) = record {
             self.recorded(application, record, &outcome);
         }
-        let namespace = application.namespace().to_owned();
-        self.good = Some(Good { revision: revision.revision.clone(), namespace, rendered });
+        let (namespace, followed) = (application.namespace().to_owned(), revision.via.is_empty());
+        self.good = Some(Good { revision: revision.revision.clone(), namespace, rendered, followed });
+        if followed {
+            // The source is followed.
+            self.status.pinned.clear();
+            self.status.quarantine = None;
+        }
         self.applied(application, &revision.revision, outcome).await;
         self.flush().await;
         Ok(())

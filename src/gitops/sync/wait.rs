@@ -2,11 +2,12 @@
 
 use super::live;
 use super::pods::{self, Told};
-use super::reporter::{Event, Progress, Reporter};
+use super::reporter::{Event, FailingPod, Progress, Reporter};
 use crate::api::changeset::ObjectId;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::readiness::{self, NOT_STARTED, Readiness};
 use crate::gitops::render::{group, version};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub struct Waited {
     pub ready: usize,
     /// Objects that failed, or were not ready in time, with the reason.
     pub failed: Vec<Progress>,
+    /// The pod that tells why, where there is one.
+    pub cause: Option<FailingPod>,
 }
 
 /// How to wait.
@@ -35,6 +38,8 @@ pub struct Wait<'a> {
     /// For the reporter; empty for a one-shot.
     pub application: &'a str,
     pub reporter: &'a dyn Reporter,
+    /// End as soon as a pod that was made since then is beyond hope.
+    pub give_up: Option<Timestamp>,
 }
 
 /// What was told already, for a wait that is taken up again.
@@ -42,6 +47,9 @@ pub struct Wait<'a> {
 pub struct Memory {
     troubles: Told,
     shown: Vec<Progress>,
+    last: Option<FailingPod>,
+    /// When this wait began, which may have been taken up again since.
+    begun: Option<Instant>,
 }
 
 /// One look at all objects.
@@ -50,7 +58,7 @@ struct Look {
     unready: Vec<Progress>,
     failed: Vec<Progress>,
     /// The objects behind both.
-    workloads: Vec<Value>,
+    workloads: Vec<(ObjectId, Value)>,
     ready: usize,
 }
 
@@ -59,6 +67,7 @@ impl Wait<'_> {
     /// changed. Pods in trouble are told, with their last log lines, as soon as they are seen.
     pub async fn until_ready(&self, objects: &[ObjectId], memory: &mut Memory) -> Waited {
         let (start, mut looked_at_pods) = (Instant::now(), None::<Instant>);
+        let begun = *memory.begun.get_or_insert(start);
         loop {
             let look = self.look(objects).await;
             // Each change of an object makes its controller look anew; that alone is no news.
@@ -77,16 +86,20 @@ impl Wait<'_> {
             let since = *looked_at_pods.get_or_insert_with(Instant::now);
             if done || since.elapsed() >= LOOK_AT_PODS {
                 looked_at_pods = Some(Instant::now());
-                self.look_at_pods(&look.workloads, memory).await;
+                if let Some((id, pod)) = self.look_at_pods(&look, memory).await {
+                    let message = format!("Pod {}: {}: {}", pod.pod, pod.reason, pod.message);
+                    let failed = vec![Progress { id, message }];
+                    return Waited { ready: look.ready, failed, cause: Some(pod) };
+                }
             }
             if done {
-                let seconds = self.limit.as_secs();
+                let seconds = begun.elapsed().as_secs_f64().round();
                 let late = |Progress { id, message }| Progress {
                     id,
                     message: format!("not ready after {seconds} s: {message}"),
                 };
                 let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
-                return Waited { ready: look.ready, failed };
+                return Waited { ready: look.ready, failed, cause: memory.last.take() };
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -103,11 +116,11 @@ impl Wait<'_> {
             match object.as_ref().map_or_else(|| Readiness::Progressing("not there".to_owned()), readiness::of) {
                 Readiness::Ready => look.ready += 1,
                 Readiness::Failed(message) => {
-                    look.workloads.extend(object);
+                    look.workloads.extend(object.map(|object| (id.clone(), object)));
                     look.failed.push(Progress { id: id.clone(), message });
                 }
                 Readiness::Progressing(message) => {
-                    look.workloads.extend(object);
+                    look.workloads.extend(object.map(|object| (id.clone(), object)));
                     look.unready.push(Progress { id: id.clone(), message });
                 }
             }
@@ -115,12 +128,18 @@ impl Wait<'_> {
         look
     }
 
-    async fn look_at_pods(&self, workloads: &[Value], memory: &mut Memory) {
-        for workload in workloads {
-            for pod in pods::failing(self.client, workload, &mut memory.troubles).await {
+    /// Tells of pods in trouble; one that is beyond hope, and its workload.
+    async fn look_at_pods(&self, look: &Look, memory: &mut Memory) -> Option<(ObjectId, FailingPod)> {
+        let mut hopeless = None;
+        for (id, workload) in &look.workloads {
+            let found = pods::failing(self.client, workload, &mut memory.troubles, self.give_up).await;
+            for pod in found.fresh {
+                memory.last = Some(pod.clone());
                 self.reporter.event(self.application, Event::Failing(pod));
             }
+            hopeless = hopeless.or(found.hopeless.map(|pod| (id.clone(), pod)));
         }
+        hopeless
     }
 }
 

@@ -91,6 +91,10 @@ impl Task {
         self.recording.unsaved = true;
     }
 
+    pub(super) fn newest(&self) -> Option<&Record> {
+        self.recording.known.as_ref()?.last()
+    }
+
     /// What came of the newest entry.
     pub(super) fn conclude(&mut self, waited: &Waited) {
         let Some(record) = self.recording.known.as_mut().and_then(|known| known.last_mut()) else { return };

@@ -5,6 +5,7 @@ use super::recording::Revision;
 use crate::client::raw;
 use crate::gitops::application::{Application, NAMESPACE, Request};
 use crate::gitops::render::{Rendered, same_object};
+use crate::gitops::sources;
 use crate::gitops::sync::history::{self, HistoryError};
 use crate::gitops::sync::wait::path;
 use crate::gitops::sync::{Event, SyncError};
@@ -34,18 +35,23 @@ impl Task {
     pub(super) async fn obey(&mut self, application: &Application, asked: &str) {
         let result = match Request::parse(asked) {
             Err(why) => Err(Refusal::Request(why)),
-            Ok(Request::Sync) if application.spec.suspend => Err(Refusal::Request(format!(
+            Ok(Request::Sync { .. }) if application.spec.suspend => Err(Refusal::Request(format!(
                 "application {:?} is suspended: `selkie app resume {}` follows the source again",
                 self.name, self.name
             ))),
-            Ok(Request::Sync) => match self.pass(application).await {
-                // Changed meanwhile: carried out on what it is now.
-                None => return,
-                Some(succeeded) => {
-                    self.failures = u32::from(!succeeded);
-                    Ok(())
+            Ok(Request::Sync { force }) => {
+                if force {
+                    self.status.quarantine = None;
                 }
-            },
+                match self.pass(application).await {
+                    // Changed meanwhile: carried out on what it is now.
+                    None => return,
+                    Some(succeeded) => {
+                        self.failures = u32::from(!succeeded);
+                        self.still_quarantined()
+                    }
+                }
+            }
             Ok(Request::Rollback(number)) => self.return_to(application, number).await,
             Ok(Request::Undo) => self.undo(application).await,
         };
@@ -54,6 +60,16 @@ impl Task {
             self.tell(Event::Warning(error.clone()));
         }
         self.handled(asked, &error).await;
+    }
+
+    /// A sync that found nothing but what failed before has done nothing.
+    fn still_quarantined(&self) -> Result<(), Refusal> {
+        let Some(quarantine) = &self.status.quarantine else { return Ok(()) };
+        let (revision, name) = (sources::short(&quarantine.revision), &self.name);
+        Err(Refusal::Request(format!(
+            "{revision} failed and was taken back: {}; `selkie app sync {name} --force` tries it again",
+            quarantine.cause
+        )))
     }
 
     /// Applies exactly the objects of an earlier revision, and leaves it at that.

@@ -21,6 +21,15 @@ impl Task {
         self.save(&before).await;
     }
 
+    /// A revision failed and an earlier one is in force again.
+    pub(super) async fn retreated(&mut self, revision: &str, message: &str) {
+        let before = self.status.clone();
+        let now = self.now();
+        revision.clone_into(&mut self.status.attempted_revision);
+        self.status.set("Synced", false, "RolledBack", message, &now);
+        self.save(&before).await;
+    }
+
     /// A request was carried out, or cannot be.
     pub(super) async fn handled(&mut self, request: &str, error: &str) {
         let before = self.status.clone();
@@ -56,8 +65,8 @@ impl Task {
 
     pub(super) async fn succeeded(&mut self, application: &Application, revision: &str, outcome: &Outcome) {
         // These are in memory already; they count as changed all the same.
-        let ApplicationStatus { inventory, revision_number, pinned, .. } = self.saved();
-        let before = ApplicationStatus { inventory, revision_number, pinned, ..self.status.clone() };
+        let ApplicationStatus { inventory, revision_number, pinned, quarantine, .. } = self.saved();
+        let before = ApplicationStatus { inventory, revision_number, pinned, quarantine, ..self.status.clone() };
         let now = self.now();
         let status = &mut self.status;
         status.observed_generation = generation(application);
@@ -90,7 +99,7 @@ impl Task {
         self.save(&before).await;
     }
 
-    fn now(&self) -> String {
+    pub(super) fn now(&self) -> String {
         self.shared.context.clock.now_seconds().to_string()
     }
 
@@ -99,7 +108,7 @@ impl Task {
         self.application().map(|application| application.status.clone()).unwrap_or_default()
     }
 
-    async fn save(&self, before: &ApplicationStatus) {
+    pub(super) async fn save(&self, before: &ApplicationStatus) {
         if *before == self.status {
             return;
         }

@@ -102,6 +102,8 @@ async fn an_undo_makes_again_what_the_last_sync_removed() {
     assert_eq!(back.status.inventory.len(), 2, "it is the application's again");
     let (_, error) = ask(&rig, "undo@2").await;
     assert!(error.contains("removed nothing"), "{error}");
+    rig.patch(SHOP, json!({"spec": {"suspend": false}})).await;
+    until(async || value(&rig, "b").await.is_none().then_some(())).await;
 }
 
 #[tokio::test]
@@ -129,4 +131,104 @@ async fn a_history_keeps_its_limit_and_a_restart_adds_nothing() {
     next(&mut events, applied).await;
     assert_eq!(numbers(&records(&rig).await), [4, 5]);
     stop.cancel();
+}
+
+const WEB: &str = "/apis/apps/v1/namespaces/default/deployments/web";
+
+fn web(image: &str) -> String {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+        "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "image": image}]}}}})
+    .to_string()
+}
+
+/// Plays the controller: all pods are there and ready, or none of the new ones.
+async fn roll_out(rig: &Rig, ready: bool) {
+    let generation = rig.get(WEB).await.unwrap()["metadata"]["generation"].clone();
+    let pods = u64::from(ready);
+    let status = json!({"observedGeneration": generation, "replicas": 1, "updatedReplicas": pods,
+        "readyReplicas": pods, "availableReplicas": pods});
+    rig.patch(&format!("{WEB}/status"), json!({"status": status})).await;
+}
+
+async fn image(rig: &Rig) -> String {
+    rig.get(WEB).await.unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+}
+
+/// A pod of `web` that ended with code 1 and was restarted so often.
+async fn crashing(rig: &Rig, name: &str, restarts: u64) {
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": name, "labels": {"app": "web"}},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    rig.create(pods, &pod).await;
+    let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": restarts,
+        "image": "i", "imageID": "i", "ready": false, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}]});
+    rig.patch(&format!("{pods}/{name}/status"), json!({"status": status})).await;
+}
+
+#[tokio::test]
+async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
+    write("web:1");
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
+    next(&mut events, applied).await;
+    roll_out(&rig, true).await;
+    assert_eq!(next(&mut events, done).await.failed, []);
+    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+
+    write("web:2");
+    next(&mut events, applied).await;
+    roll_out(&rig, false).await;
+    crashing(&rig, "web-2", 2).await;
+    let summary = next(&mut events, done).await;
+    assert!(summary.failed[0].message.contains("Pod web-2: CrashLoopBackOff: exited with code 1"), "{summary:?}");
+    let warning = |event: &Event| if let Event::Warning(text) = event { Some(text.clone()) } else { None };
+    let said = next(&mut events, warning).await;
+    assert!(said.contains("back at revision 1 (") && said.contains("--force"), "{said}");
+    assert_eq!(image(&rig).await, "web:1");
+    raw::request(&rig.client, Method::DELETE, "/api/v1/namespaces/default/pods/web-2?gracePeriodSeconds=0", None)
+        .await
+        .unwrap();
+    roll_out(&rig, true).await;
+    let ways = until(async || Some(records(&rig).await).filter(|all| all.len() == 3)).await;
+    assert_eq!((ways[1].result, ways[2].via.as_str()), (Verdict::Failed, "automatic rollback to 1"));
+    let quarantine = until(async || app(&rig).await.status.quarantine).await;
+    assert!(quarantine.cause.contains("Deployment default/web: Pod web-2"), "{quarantine:?}");
+
+    // Not by itself, but when it is asked for; a newer one is.
+    let (now, error) = ask(&rig, "sync@1").await;
+    assert!(error.contains("failed and was taken back") && !now.spec.suspend, "{error}");
+    assert_eq!(image(&rig).await, "web:1");
+    let (now, error) = ask(&rig, "sync/force@2").await;
+    assert_eq!((error.as_str(), image(&rig).await.as_str()), ("", "web:2"));
+    assert_eq!(now.status.quarantine, None);
+    roll_out(&rig, true).await;
+    write("web:3");
+    until(async || (image(&rig).await == "web:3").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_not_ready_in_time_returns_too_but_only_where_that_is_asked_for() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
+    write("web:1");
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    rig.patch(SHOP, json!({"spec": {"readyTimeout": "1s"}})).await;
+    next(&mut events, applied).await;
+    roll_out(&rig, true).await;
+    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    write("web:2");
+    next(&mut events, applied).await;
+    roll_out(&rig, false).await;
+    until(async || (records(&rig).await.last()?.result == Verdict::Failed).then_some(())).await;
+    assert_eq!(image(&rig).await, "web:2");
+    rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
+    until(async || (image(&rig).await == "web:1").then_some(())).await;
+    let quarantine = until(async || app(&rig).await.status.quarantine).await;
+    assert!(quarantine.cause.contains("not ready after 1 s"), "{quarantine:?}");
 }
