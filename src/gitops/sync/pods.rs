@@ -35,14 +35,12 @@ const HOPELESS: [&str; 5] =
 fn is_hopeless(pod: &Value, trouble: &Trouble, since: Option<Timestamp>) -> bool {
     let text = |value: &Value| value.as_str().unwrap_or_default().parse::<Timestamp>().ok();
     let made = text(&pod["metadata"]["creationTimestamp"]);
-    if !since.is_some_and(|since| made.is_some_and(|made| made >= since)) {
-        return false;
-    }
+    let new = since.is_some_and(|since| made.is_some_and(|made| made >= since));
     let lists = ["initContainerStatuses", "containerStatuses"].iter();
     let mut statuses = lists.flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
     let tries = statuses.find(|one| one["name"] == trouble.container.as_str());
     let crashes = tries.and_then(|one| one["restartCount"].as_u64()).unwrap_or(0);
-    HOPELESS.contains(&trouble.reason.as_str()) && (trouble.reason != "CrashLoopBackOff" || crashes >= 1)
+    new && HOPELESS.contains(&trouble.reason.as_str()) && (trouble.reason != "CrashLoopBackOff" || crashes >= 1)
 }
 
 /// Troubles of the pods of `workload` (or of the pod itself). `since`: those made since then may be
