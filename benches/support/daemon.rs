@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub struct Daemon {
-    child: Child,
+    pub child: Child,
     pub folder: tempfile::TempDir,
     /// From the start of the process to the first answer of `/readyz`.
     pub cold_start: Duration,
