@@ -112,5 +112,5 @@ async fn refusals() {
     refused("one/exec?stdout=1", 400, "you must specify at least one command for the container").await;
     refused("one/exec?command=x&stdout=false", 400, "you must specify at least 1 of stdin, stdout, stderr").await;
     refused("one/exec?command=x&stdout=true", 400, "Upgrade request required").await;
-    refused("one/portforward?ports=80", 501, "port-forward is not supported yet").await;
+    refused("one/portforward?ports=80", 400, "Upgrade request required").await;
 }
