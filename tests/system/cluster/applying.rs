@@ -1,9 +1,10 @@
 //! One-shots: plan, apply, diff, status, get, logs, exec, wait, delete, with and without a daemon.
 
 use crate::daemon::{selkie, text};
-use crate::setting::{Folder, Setting, edit};
+use crate::setting::{Folder, Setting, edit, free_port};
 
-fn guestbook(folder: &Folder, port: &str) -> String {
+fn guestbook(folder: &Folder) -> String {
+    let port = free_port();
     let reached = format!("HOST\" {port}");
     let listen = format!("\"{port}\"");
     let number = format!(": {port}");
@@ -14,7 +15,7 @@ fn guestbook(folder: &Folder, port: &str) -> String {
 #[test]
 fn a_two_tier_application_is_planned_applied_changed_and_deleted() {
     let folder = Folder::new();
-    let example = guestbook(&folder, "18091");
+    let example = guestbook(&folder);
     let setting = Setting::start(folder, &[]);
     let daemon = &setting.daemon;
 
@@ -102,7 +103,7 @@ fn a_two_tier_application_is_planned_applied_changed_and_deleted() {
 #[test]
 fn a_one_shot_needs_no_daemon_and_a_later_daemon_adopts_it() {
     let folder = Folder::new();
-    let example = guestbook(&folder, "18092");
+    let example = guestbook(&folder);
     let host = folder.host();
     let plan = text("plan", &selkie(&folder.data(), &["plan", "-f", &example]));
     assert!(plan.contains("Plan: 8 to add"), "{plan}");

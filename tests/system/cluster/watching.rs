@@ -1,16 +1,18 @@
 //! A watched directory: edits roll, deletions prune, drift is repaired, restarts adopt.
 
-use crate::setting::{Folder, Setting, edit};
+use crate::setting::{Folder, Setting, edit, free_port};
 
 #[test]
 fn a_directory_becomes_containers_and_stays_what_it_says() {
     let folder = Folder::new();
-    let example = folder.example("hello", &[("hostPort: 8080", "hostPort: 18080")]);
+    let port = free_port();
+    let example = folder.example("hello", &[("hostPort: 8080", &format!("hostPort: {port}"))]);
     let app = format!("hello={}", example.display());
     let mut setting = Setting::start(folder, &["--app", &app]);
     setting.wait_rolled_out("default", "hello-web", 1);
     setting.wait_rolled_out("default", "hello-worker", 2);
-    let page = || crate::daemon::run("curl", &["-fsS", "--max-time", "5", "http://127.0.0.1:18080/"]);
+    let address = format!("http://127.0.0.1:{port}/");
+    let page = || crate::daemon::run("curl", &["-fsS", "--max-time", "5", &address]);
     assert!(page().contains("Hello from selkie"));
     let nodes = setting.daemon.kubectl(&["get", "deploy,rs,pods,nodes", "-o", "wide"]);
     assert!(nodes.contains("podman://") && nodes.contains("deployment.apps/hello-worker   2/2"), "{nodes}");
