@@ -2,7 +2,7 @@
 
 use crate::kubelet::env;
 use crate::kubelet::pod::step::STREAK;
-use crate::kubelet::pod::{container_hash, identity, spec};
+use crate::kubelet::pod::{Role, all_containers, container_hash, identity, spec};
 use crate::kubelet::resources;
 use crate::kubelet::runtime::{
     ContainerIdentity, ContainerSpec, HostInfo, ImageInfo, Mount, Resources, Seccomp, SecurityContext,
@@ -47,8 +47,17 @@ pub fn container(pod: &Pod, container: &Container, inputs: Inputs) -> Result<Con
         stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
         labels: [(STREAK.to_string(), inputs.streak.to_string())].into(),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
+        ends: ends(pod, container),
         ..ContainerSpec::default()
     })
+}
+
+/// Whether the container is there to do its work and end.
+fn ends(pod: &Pod, container: &Container) -> bool {
+    let mut all = all_containers(spec(pod));
+    let init = all.any(|(role, one)| role == Role::Init && one.name == container.name);
+    let owners = pod.metadata.owner_references.iter().flatten();
+    init || owners.filter(|owner| owner.controller == Some(true)).any(|owner| owner.kind == "Job")
 }
 
 fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {

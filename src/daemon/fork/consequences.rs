@@ -144,9 +144,7 @@ impl Draft {
             return vec!["no hosts are known yet: where pods go, and whether they can run, is not shown".to_owned()];
         }
         if self.jobs {
-            all.push(
-                "the containers of Jobs run until they are stopped: what follows their end is not shown".to_owned(),
-            );
+            all.push("the containers of Jobs that are not running yet end at once, and well".to_owned());
         }
         if !run.hosts.silent.is_empty() {
             let names = run.hosts.silent.join(", ");

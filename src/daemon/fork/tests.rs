@@ -53,6 +53,20 @@ async fn what_runs_already_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_there_to_end_ends() {
+    let rig = Rig::new(&["h1"]).await;
+    let mut prepared = deployment("prepared", 1, "web:1");
+    prepared["spec"]["template"]["spec"]["initContainers"] = json!([{"name": "first", "image": "tool:1"}]);
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "default"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "tool:1"}]}}},
+    });
+    let found = rig.plan(vec![prepared, job], vec![]).consequences;
+    assert!(found.settled, "{found:#?}");
+    assert_eq!(found.problems, []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_host_fits_in_the_schedulers_words() {
     let rig = Rig::new(&["h1", "h2"]).await;
     let mut large = deployment("large", 1, "web:1");

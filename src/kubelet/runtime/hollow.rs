@@ -209,7 +209,7 @@ impl ContainerRuntime for Hollow {
         let id = host.add_container(HollowContainer {
             identity: spec.identity.clone(),
             sandbox,
-            behaviour: Behaviour::of(&image, &spec.annotations),
+            behaviour: Behaviour::of(&image, &spec.annotations).ending(&image, spec.ends),
             image,
             created: now,
             state: ContainerState::Created,

@@ -97,6 +97,9 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
     /// Read by the hollow runtime only (`hollow.selkie.dev/*`).
     pub annotations: BTreeMap<String, String>,
+    /// It is there to do its work and end: an init container, a container of a Job. Read by the hollow
+    /// runtime only.
+    pub ends: bool,
 }
 
 /// Something mounted into a container.

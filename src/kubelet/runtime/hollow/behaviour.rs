@@ -9,7 +9,7 @@
 //! | `hollow/stubborn` | ignores SIGTERM |
 //! | `hollow/no-start` | cannot be started |
 //! | `hollow/missing`, `hollow/private`, `hollow/unreachable` | cannot be pulled: not found, no access, no network |
-//! | anything else | runs until it is stopped, then exits with 0 |
+//! | anything else | runs until it is stopped, then exits with 0; init containers and those of Jobs run for a moment |
 //!
 //! The annotations [`RUN_FOR`] and [`EXIT_CODE`] of a container win over its image.
 
@@ -59,6 +59,12 @@ impl Behaviour {
         }
         behaviour
     }
+
+    /// As its pod means it, where the image says nothing: what is there to end does, well.
+    pub fn ending(self, image: &str, ends: bool) -> Self {
+        let ends = ends && self.run_for.is_none() && role(image).is_none();
+        if ends { Self { run_for: Some(MOMENT), ..self } } else { self }
+    }
 }
 
 /// Why an image cannot be pulled, if it cannot.
@@ -96,6 +102,9 @@ mod tests {
         assert_eq!((of("hollow/exit-3").exit_code, of("hollow/exit-3").run_for), (3, Some(MOMENT)));
         assert_eq!(of("docker.io/hollow/crash:2").exit_code, 1);
         assert_eq!(of("hollow/run-0.5").run_for, Some(Duration::from_millis(500)));
+        assert_eq!(of("nginx").ending("nginx", true).run_for, Some(MOMENT));
+        assert_eq!(of("nginx").ending("nginx", false).run_for, None);
+        assert_eq!(of("hollow/stubborn").ending("hollow/stubborn", true).run_for, None, "the image says more");
         assert_eq!(of("nginx").run_for, None);
         assert_eq!(of("nothollow/crash").run_for, None);
         assert!(of("hollow/oom@sha256:0").out_of_memory);
