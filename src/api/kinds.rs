@@ -114,6 +114,11 @@ pub trait Kind: Send + Sync {
     fn validate_status(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
     }
+    /// Whether a write of the status can be prepared without anything but it and the metadata: rules
+    /// and admission look at nothing else then.
+    fn status_stands_alone(&self) -> bool {
+        false
+    }
     /// Warnings for the client, e.g. deprecated fields.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()

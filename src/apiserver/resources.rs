@@ -14,6 +14,7 @@ pub mod object;
 pub mod patch;
 pub mod pods;
 pub mod select;
+pub mod stored;
 pub mod update;
 pub mod view;
 pub mod watch;

@@ -40,6 +40,10 @@ impl Kind for Pod {
         true
     }
 
+    fn status_stands_alone(&self) -> bool {
+        true
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

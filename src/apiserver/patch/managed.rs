@@ -1,5 +1,9 @@
 //! `metadata.managedFields`: who owns which fields, and how writes other than apply move them.
 
+mod written;
+
+pub use written::update_written;
+
 use super::compare::{Comparison, compare, created};
 use super::fieldset::FieldSet;
 use crate::api::schema::Schema;
@@ -167,26 +171,35 @@ pub fn update(before: Option<&Value>, after: &mut Value, schema: &Schema, writer
         return write(after, vec![Entry::new(Operation::Update, writer, fields)]);
     };
     let Some(mut entries) = current(before, asked, writer) else { return };
+    let (taken, removed) = moved(before, after, schema);
+    hand_over(&mut entries, taken, &removed, writer);
+    fold(&mut entries);
+    write(after, entries);
+}
+
+/// The fields an update gives to its writer, and those it leaves to nobody.
+fn moved(before: &Value, after: &Value, schema: &Schema) -> (FieldSet, FieldSet) {
     let changes = changes(before, after, schema);
     let mut taken = changes.modified;
     taken.union(&changes.added);
-    if !taken.is_empty() || !changes.removed.is_empty() {
-        for entry in &mut entries {
-            entry.fields.subtract(&taken);
-            entry.fields.subtract(&changes.removed);
-        }
+    (taken, changes.removed)
+}
+
+fn hand_over(entries: &mut Vec<Entry>, taken: FieldSet, removed: &FieldSet, writer: &Writer<'_>) {
+    for entry in &mut *entries {
+        entry.fields.subtract(&taken);
+        entry.fields.subtract(removed);
     }
-    if !taken.is_empty() {
-        match entries.iter_mut().find(|entry| entry.is_by(Operation::Update, writer)) {
-            Some(entry) => {
-                entry.fields.union(&taken);
-                entry.time = timestamp(writer.now);
-            }
-            None => entries.push(Entry::new(Operation::Update, writer, taken)),
-        }
+    if taken.is_empty() {
+        return;
     }
-    fold(&mut entries);
-    write(after, entries);
+    match entries.iter_mut().find(|entry| entry.is_by(Operation::Update, writer)) {
+        Some(entry) => {
+            entry.fields.union(&taken);
+            entry.time = timestamp(writer.now);
+        }
+        None => entries.push(Entry::new(Operation::Update, writer, taken)),
+    }
 }
 
 /// The entries an update starts from; `None` when the object is to have none.

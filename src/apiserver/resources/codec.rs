@@ -1,5 +1,7 @@
 //! Bodies to objects: the schema's decoding, defaults, ownership of fields.
 
+use super::object::metadata;
+use super::stored::Rest;
 use super::{Writer, convert};
 use crate::api::error::ApiError;
 use crate::api::registry::{Registry, Resource};
@@ -81,13 +83,36 @@ pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresou
     let home = convert::home(&writer.server.registry, writer.at.resource);
     let resource = home.as_ref().unwrap_or(writer.at.resource);
     let version = resource.api_version();
-    let owner = managed::Writer {
+    managed::update(old, new, &resource.schema, &owner(writer, &version, subresource));
+}
+
+/// As [`track`], where the entries are in the rest of the object.
+pub fn track_around(
+    writer: &Writer<'_>,
+    old: &Value,
+    new: &mut Value,
+    subresource: &str,
+    rest: &mut Rest,
+) -> Result<(), ApiError> {
+    let Some(written) = &rest.ownership else {
+        track(writer, Some(old), new, subresource);
+        return Ok(());
+    };
+    // What a request for a subresource says of them does not count.
+    metadata(new).remove("managedFields");
+    let (version, schema) = (writer.at.resource.api_version(), &writer.at.resource.schema);
+    let moved = managed::update_written(written, old, new, schema, &owner(writer, &version, subresource));
+    rest.ownership = Some(moved.map_err(ApiError::internal)?.into());
+    Ok(())
+}
+
+fn owner<'a>(writer: &Writer<'a>, version: &'a str, subresource: &'a str) -> managed::Writer<'a> {
+    managed::Writer {
         manager: &writer.options.field_manager,
-        api_version: &version,
+        api_version: version,
         subresource,
         now: writer.server.clock.now_seconds(),
-    };
-    managed::update(old, new, &resource.schema, &owner);
+    }
 }
 
 /// The live object (`None`: a new one) with an apply's intent merged in and its owner recorded.
@@ -99,11 +124,5 @@ pub fn merge_intent(
 ) -> Result<Value, ApiError> {
     let (schema, force) = (&writer.at.resource.schema, writer.options.force);
     let version = writer.at.resource.api_version();
-    let owner = managed::Writer {
-        manager: &writer.options.field_manager,
-        api_version: &version,
-        subresource,
-        now: writer.server.clock.now_seconds(),
-    };
-    apply::apply(live, intent, schema, &owner, force)
+    apply::apply(live, intent, schema, &owner(writer, &version, subresource), force)
 }

@@ -1,5 +1,6 @@
 //! Objects as they are stored: JSON bytes with a place for the revision, and their envelope.
 
+use super::stored::Rest;
 use crate::api::kinds::Kind;
 use crate::api::kinds::generic::Generic;
 use crate::api::meta::Envelope;
@@ -24,6 +25,21 @@ impl Packed {
         let envelope = Arc::new(Envelope::of(object, resource.rules.as_ref()));
         let (value, splice) = serialize(object, true);
         Self { value, splice, envelope }
+    }
+
+    /// As [`Self::new`], for an object whose `rest` is still as `before` has it.
+    pub fn around(resource: &Resource, object: &Value, rest: &Rest, before: &Record) -> Self {
+        let mut envelope = Envelope::of(object, resource.rules.as_ref());
+        if rest.has_fields() {
+            // Only the status can have changed: the other selectable fields are in the rest.
+            for (field, known) in envelope.fields.iter_mut().zip(&before.envelope.fields) {
+                if !known.0.starts_with("status.") {
+                    field.clone_from(known);
+                }
+            }
+        }
+        let (value, splice) = serialize_around(object, true, rest);
+        Self { value, splice, envelope: Arc::new(envelope) }
     }
 
     pub fn into_put(self, key: Arc<str>) -> Write {
@@ -65,8 +81,12 @@ fn cut(text: &[u8], start: usize, end: usize) -> Bytes {
 /// JSON with `kind`, `apiVersion` and `metadata` first. With `versioned`, metadata gets an empty
 /// resourceVersion, whose position is returned; without, whatever the object says is written.
 pub fn serialize(object: &Value, versioned: bool) -> (Bytes, Option<usize>) {
+    serialize_around(object, versioned, &Rest::default())
+}
+
+fn serialize_around(object: &Value, versioned: bool, rest: &Rest) -> (Bytes, Option<usize>) {
     let Some(fields) = object.as_object() else { return (object.to_string().into(), None) };
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(1024 + rest.size());
     let mut splice = None;
     out.push(b'{');
     for name in ["kind", "apiVersion"] {
@@ -78,10 +98,13 @@ pub fn serialize(object: &Value, versioned: bool) -> (Bytes, Option<usize>) {
         separate(&mut out);
         out.extend_from_slice(b"\"metadata\":");
         if versioned {
-            splice = Some(write_metadata(&mut out, metadata));
+            splice = Some(write_metadata(&mut out, metadata, rest));
         } else {
             write_value(&mut out, &fields["metadata"]);
         }
+    }
+    for (name, value) in &rest.fields {
+        write_raw(&mut out, name, value);
     }
     for (name, value) in fields.iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"))
     {
@@ -91,8 +114,11 @@ pub fn serialize(object: &Value, versioned: bool) -> (Bytes, Option<usize>) {
     (out.into(), splice)
 }
 
-fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>) -> usize {
+fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>, rest: &Rest) -> usize {
     out.push(b'{');
+    if let Some(ownership) = &rest.ownership {
+        write_raw(out, "managedFields", ownership);
+    }
     for (name, value) in metadata.iter().filter(|(name, _)| *name != "resourceVersion") {
         write_field(out, name, value);
     }
@@ -111,12 +137,19 @@ fn separate(out: &mut Vec<u8>) {
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &Value) {
     separate(out);
-    write_value(out, &Value::String(name.to_string()));
+    write_value(out, name);
     out.push(b':');
     write_value(out, value);
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+fn write_raw(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    separate(out);
+    write_value(out, name);
+    out.push(b':');
+    out.extend_from_slice(value);
+}
+
+fn write_value<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     // Writing a Value into memory cannot fail: its keys are strings, and a Vec takes everything.
     let _ = serde_json::to_writer(out, value);
 }

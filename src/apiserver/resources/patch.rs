@@ -1,6 +1,7 @@
 //! PATCH: a new state computed from the stored one, then written as an update.
 
 use super::object::parse;
+use super::stored::Stored;
 use super::update::{Part, check_identity};
 use super::{At, Prepared, Writer, codec, convert, meta};
 use crate::api::error::{ApiError, FieldError, Target};
@@ -14,15 +15,18 @@ impl Writer<'_> {
     pub fn patch(&self, kind: PatchType, patch: &Value, text: &str, part: Part) -> Result<Prepared, ApiError> {
         let at = self.at;
         let before = at.get(self.view)?;
-        let old = parse(&before);
-        let patched = apply_patch(kind, &convert::shown(at.resource, &old), patch, &at.resource.schema)?;
+        let old = match part {
+            Part::Status if kind != PatchType::Json && is_of_status(patch) => Stored::for_status(at.resource, before),
+            _ => Stored::whole(before),
+        };
+        let patched = apply_patch(kind, &convert::shown(at.resource, &old.object), patch, &at.resource.schema)?;
         meta::keep_identity(at, &patched)?;
         let decoded =
             codec::conform(at.resource, patched, self.options.field_validation).map_err(|error| unfit(&error, text))?;
         let mut new = decoded.object;
         convert::incoming(at.resource, &mut new);
         codec::default(at.resource, &mut new);
-        let mut prepared = self.replace(before, &old, new, part, true)?;
+        let mut prepared = self.replace(old, new, part, true)?;
         prepared.warnings.extend(decoded.warnings);
         Ok(prepared)
     }
@@ -45,17 +49,17 @@ impl Writer<'_> {
                 self.create_applied(codec::merge_intent(self, None, &intent, part.name())?)
             }
             Some(before) => {
-                let old = parse(&before);
-                check_identity(at, &old, &intent)?;
+                let old = Stored::whole(before);
+                check_identity(at, &old.object, &intent)?;
                 meta::identify(at, &mut intent)?;
                 meta::clear_server_fields(&mut intent);
                 if let (Part::Main, true, Some(fields)) = (part, at.resource.rules.has_status(), intent.as_object_mut())
                 {
                     fields.remove("status");
                 }
-                let mut new = codec::merge_intent(self, Some(&old), &intent, part.name())?;
+                let mut new = codec::merge_intent(self, Some(&old.object), &intent, part.name())?;
                 codec::default(at.resource, &mut new);
-                self.replace(before, &old, new, part, false)
+                self.replace(old, new, part, false)
             }
         }
     }
@@ -63,15 +67,14 @@ impl Writer<'_> {
     /// Prepares a change of `spec.replicas` through the Scale.
     pub fn update_scale(&self, wanted: &Value) -> Result<Prepared, ApiError> {
         let at = self.at;
-        let before = at.get(self.view)?;
-        let old = parse(&before);
-        check_identity(at, &old, wanted)?;
+        let old = Stored::whole(at.get(self.view)?);
+        check_identity(at, &old.object, wanted)?;
         let replicas = scale::replicas(wanted).map_err(|error| {
             ApiError::invalid(Target { group: "autoscaling", resource: "", kind: "Scale" }, at.name, &[error])
         })?;
-        let mut new = old.clone();
+        let mut new = old.object.clone();
         at.resource.rules.set_replicas(&mut new, replicas);
-        self.replace(before, &old, new, Part::Scale, true)
+        self.replace(old, new, Part::Scale, true)
     }
 
     /// Prepares a patch of the Scale.
@@ -80,6 +83,12 @@ impl Writer<'_> {
         let shown = self.at.resource.rules.scale(&parse(&before));
         self.update_scale(&apply_patch(kind, &shown, patch, &Schema::default())?)
     }
+}
+
+/// Whether a merge patch speaks of nothing that a write of the status would drop.
+fn is_of_status(patch: &Value) -> bool {
+    let known = ["apiVersion", "kind", "metadata", "status"];
+    patch.as_object().is_some_and(|fields| fields.keys().all(|name| known.contains(&name.as_str())))
 }
 
 /// A patch whose result does not fit the schema is an invalid patch.

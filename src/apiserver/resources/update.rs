@@ -1,14 +1,13 @@
 //! PUT, and the outcome of a PATCH: a new state for an existing object, of the object itself or of
 //! one of its subresources.
 
-use super::object::{Packed, metadata, parse};
+use super::object::{Packed, metadata};
+use super::stored::Stored;
 use super::{At, Effect, Prepared, Writer, codec, meta};
 use crate::api::error::{ApiError, FieldError};
 use crate::api::kinds::metadata::validate_metadata;
 use crate::apiserver::admission;
-use crate::store::Record;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// Which part of the object a request may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +45,11 @@ impl Writer<'_> {
             }
             return Err(ApiError::not_found(at.target(), at.name));
         };
-        let old = parse(&before);
-        check_identity(at, &old, &object)?;
+        let old = match part {
+            Part::Status => Stored::for_status(at.resource, before),
+            _ => Stored::whole(before),
+        };
+        check_identity(at, &old.object, &object)?;
         if !at.resource.rules.unconditional_update()
             && object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty)
         {
@@ -55,21 +57,16 @@ impl Writer<'_> {
             return Err(ApiError::invalid(at.target(), at.name, &[error]));
         }
         codec::default(at.resource, &mut object);
-        self.replace(before, &old, object, part, true)
+        self.replace(old, object, part, true)
     }
 
     /// The common end of PUT and PATCH: `new` (defaulted) becomes the object's state as far as
     /// `part` goes. With `track`, ownership of what changed is recorded for the field manager
     /// (server-side apply has recorded its own).
-    pub fn replace(
-        &self,
-        before: Arc<Record>,
-        old: &Value,
-        mut new: Value,
-        part: Part,
-        track: bool,
-    ) -> Result<Prepared, ApiError> {
+    pub fn replace(&self, stored: Stored, mut new: Value, part: Part, track: bool) -> Result<Prepared, ApiError> {
         let at = self.at;
+        let Stored { record: before, object: old, mut rest } = stored;
+        let old = &old;
         let rules = &at.resource.rules;
         check_identity(at, old, &new)?;
         let mut errors = meta::keep(&mut new, old);
@@ -83,8 +80,9 @@ impl Writer<'_> {
             admitted = admission::update(self, &mut new, old)?;
         }
         codec::complete(at.resource, &mut new);
+        rest.take_out_of(&mut new);
         if track {
-            codec::track(self, Some(old), &mut new, part.name());
+            codec::track_around(self, old, &mut new, part.name(), &mut rest)?;
         }
         if same(&new, old) {
             let mut prepared = Prepared::new(at.key(), Effect::Unchanged(before));
@@ -104,7 +102,7 @@ impl Writer<'_> {
         if part == Part::Main {
             admitted.warnings.extend(rules.warnings(&new));
         }
-        let packed = Packed::new(at.resource, &new);
+        let packed = Packed::around(at.resource, &new, &rest, &before);
         let effect = match is_released(&new) {
             true => Effect::Delete { before, last: Some(packed) },
             false => Effect::Update { before, packed },
