@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tracing::{info, warn};
 
 /// With the client's limit for connecting, a host that is back is noticed within about ten seconds.
@@ -44,6 +44,8 @@ pub struct Host {
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
     returned: Notify,
+    /// Whose pod may report its status; one at a time.
+    pub turns: Arc<Semaphore>,
     observer: Arc<dyn DriftObserver>,
 }
 
@@ -59,7 +61,21 @@ impl Host {
         let pods = ctx.informers.of::<Pod>();
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
         let (info, workers, returned) = Default::default();
-        Arc::new(Self { ctx, node, runtime, events, pods, interests, info, addresses, workers, returned, observer })
+        let turns = Arc::new(Semaphore::new(1));
+        Arc::new(Self {
+            ctx,
+            node,
+            runtime,
+            events,
+            pods,
+            interests,
+            info,
+            addresses,
+            workers,
+            returned,
+            turns,
+            observer,
+        })
     }
 
     /// Waits until the host answers after it did not.

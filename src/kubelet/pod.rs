@@ -9,6 +9,7 @@ pub mod hooks;
 mod last_words;
 pub mod ops;
 pub mod plan;
+mod report;
 pub mod start;
 pub mod step;
 pub mod worker;

@@ -6,6 +6,7 @@ use crate::kubelet::inbox::Inbox;
 use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Plan, plan};
+use crate::kubelet::pod::report::Reports;
 use crate::kubelet::pod::start::{self, Life};
 use crate::kubelet::pod::step::CANNOT_START;
 use crate::kubelet::pod::{Role, View, all_containers, container_hash, identity, spec};
@@ -14,7 +15,6 @@ use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, Po
 use crate::kubelet::{status, volumes};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,7 @@ pub struct Worker {
     busy: HashMap<String, CancellationToken>,
     operations: JoinSet<(String, Outcome)>,
     probers: Probers,
+    reports: Reports,
     /// Volumes are behind the objects they show.
     stale_volumes: bool,
     retry: bool,
@@ -62,6 +63,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         busy: HashMap::new(),
         operations: JoinSet::new(),
         probers: Probers::default(),
+        reports: Reports::default(),
         stale_volumes: false,
         retry: false,
         finished: false,
@@ -85,10 +87,9 @@ impl Worker {
             let status = self.status(&plan);
             self.probe();
             let wake = plan.wake;
-            // Writing the report takes as long as a disk does; what is to be done need not wait for it.
             plan.actions.into_iter().for_each(|action| self.begin(action));
             self.refresh();
-            self.report(&status).await;
+            self.report(&status);
             self.wait(wake).await;
         }
     }
@@ -262,26 +263,17 @@ impl Worker {
         status::pod_status(&self.view(&self.busy()), plan, &self.host.addresses())
     }
 
-    async fn report(&mut self, status: &PodStatus) {
+    fn report(&mut self, status: &PodStatus) {
         if self.gone {
             return;
         }
-        let Some(patch) = status::patch::patch(&self.pod, status) else { return };
-        let api = self.host.api_pods(&self.identity.namespace);
-        match api.patch_status(&self.identity.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-            Ok(pod) => {
-                if version(&pod) > version(&self.pod) {
-                    self.pod = Arc::new(pod);
-                    // Phase and counts feed the next decision.
-                    self.inbox.ring();
-                }
-            }
-            // Deleted or replaced; the informer will say so.
-            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => {}
-            Err(error) => {
-                warn!(pod = self.identity.name, namespace = self.identity.namespace, %error, "cannot report a pod's status; trying again");
-                self.retry = true;
-            }
+        self.retry |= self.reports.report(&self.host, &self.pod, status).is_some();
+    }
+
+    /// What was written is newer than what the informer shows.
+    fn written(&mut self, pod: Option<Arc<Pod>>) {
+        if let Some(pod) = pod.filter(|pod| version(pod) > version(&self.pod)) {
+            self.pod = pod;
         }
     }
 
@@ -387,6 +379,7 @@ impl Worker {
                 }
                 Err(error) => warn!(pod = self.identity.name, %error, "an operation on a pod broke down"),
             },
+            written = self.reports.next() => self.written(written),
             () = self.inbox.wait() => {}
             () = sleep(timer), if timer.is_some() => {}
         }

@@ -6,7 +6,11 @@ use serde_json::{Map, Value, json};
 
 /// `None`: nothing to report. The patch carries the uid, so that it never hits a namesake.
 pub fn patch(pod: &Pod, new: &PodStatus) -> Option<Value> {
-    let old = serde_json::to_value(pod.status.clone().unwrap_or_default()).ok()?;
+    if pod.status.as_ref() == Some(new) {
+        return None;
+    }
+    let none = PodStatus::default();
+    let old = serde_json::to_value(pod.status.as_ref().unwrap_or(&none)).ok()?;
     let new = serde_json::to_value(new).ok()?;
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return None };
     let mut changes = Map::new();
@@ -21,6 +25,10 @@ pub fn patch(pod: &Pod, new: &PodStatus) -> Option<Value> {
     if changes.is_empty() {
         return None;
     }
+    // Conditions merge field by field: what a condition no longer says must be taken back.
+    if let (Some(Value::Array(new)), Some(Value::Array(old))) = (changes.get_mut("conditions"), old.get("conditions")) {
+        new.iter_mut().for_each(|condition| take_back(condition, old));
+    }
     // Merged by key in Kubernetes' schema, but addresses replace each other.
     for key in ["podIPs", "hostIPs"] {
         if let Some(Value::Array(list)) = changes.get_mut(key)
@@ -30,6 +38,15 @@ pub fn patch(pod: &Pod, new: &PodStatus) -> Option<Value> {
         }
     }
     Some(json!({"metadata": {"uid": pod.metadata.uid}, "status": changes}))
+}
+
+/// Names, with null, what the condition of the same type said before and `condition` does not.
+fn take_back(condition: &mut Value, old: &[Value]) {
+    let before = old.iter().find(|other| other["type"] == condition["type"]).and_then(Value::as_object);
+    let (Some(before), Some(now)) = (before, condition.as_object_mut()) else { return };
+    for name in before.keys() {
+        now.entry(name.as_str()).or_insert(Value::Null);
+    }
 }
 
 #[cfg(test)]
@@ -49,5 +66,15 @@ mod tests {
         new.pod_ips.as_mut().unwrap()[0].ip = "2".into();
         let expect = json!({"phase": "Failed", "message": null, "podIPs": [{"$patch": "replace"}, {"ip": "2"}]});
         assert_eq!(patch(&pod, &new).unwrap(), json!({"metadata": {"uid": "u"}, "status": expect}));
+    }
+
+    #[test]
+    fn a_condition_takes_back_what_it_no_longer_says() {
+        let unready = json!({"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "m"});
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"uid": "u"}, "status": {"conditions": [unready]}})).unwrap();
+        let new = serde_json::from_value(json!({"conditions": [{"type": "Ready", "status": "True"}]})).unwrap();
+        let expect = json!([{"type": "Ready", "status": "True", "reason": null, "message": null}]);
+        assert_eq!(patch(&pod, &new).unwrap()["status"]["conditions"], expect);
     }
 }

@@ -1,0 +1,144 @@
+//! Reports a pod's status to the API: level-triggered, one report of a host at a time.
+//!
+//! A report takes as long as a disk does, and waits its turn among the host's other pods, as in
+//! Kubernetes' status manager. The worker goes on meanwhile: what is sent is the status at the time
+//! of the turn, so that the states in between of a pod that starts quickly are never written.
+
+use crate::client::raw;
+use crate::kubelet::host::Host;
+use crate::kubelet::pod::identity;
+use crate::kubelet::status;
+use bytes::Bytes;
+use http::Method;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+/// An API server that is silent for longer must not hold up the other pods' reports.
+const ANSWER: Duration = Duration::from_secs(30);
+/// After a report that failed.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// The reports of one pod.
+#[derive(Default)]
+pub struct Reports {
+    /// What is under way: waiting for the turn, or for the API's answer. At most one.
+    step: JoinSet<Step>,
+    turn: Option<OwnedSemaphorePermit>,
+    /// After a failure: nothing is sent before.
+    not_before: Option<Instant>,
+    /// What was last accepted, and the revision it left. Sent again, it would change nothing, even
+    /// where the API shows it in other words.
+    accepted: Option<(String, PodStatus)>,
+}
+
+enum Step {
+    Turn(OwnedSemaphorePermit),
+    /// The pod with what was reported.
+    Written(Arc<Pod>),
+    /// Deleted or replaced; the informer will say so.
+    Refused,
+    Failed,
+}
+
+/// What an answer is read for.
+#[derive(Deserialize)]
+struct Answer {
+    metadata: Revision,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Revision {
+    resource_version: String,
+}
+
+impl Reports {
+    /// Brings the API's view of the pod closer to `status`. Returns when to try again if it must wait
+    /// after a failure; otherwise [`Self::next`] tells when to look again.
+    pub fn report(&mut self, host: &Arc<Host>, pod: &Arc<Pod>, new: &PodStatus) -> Option<Instant> {
+        if !self.step.is_empty() {
+            return None;
+        }
+        let turn = self.turn.take();
+        if pod.status.as_ref() == Some(new) || self.is_accepted(pod, new) {
+            return None;
+        }
+        if let Some(at) = self.not_before.filter(|at| *at > Instant::now()) {
+            return Some(at);
+        }
+        match turn {
+            None => {
+                let turns = host.turns.clone();
+                self.step.spawn(async move { turns.acquire_owned().await.map_or(Step::Failed, Step::Turn) });
+            }
+            Some(turn) => {
+                let body = status::patch::patch(pod, new)?.to_string();
+                let (host, pod, new) = (host.clone(), pod.clone(), new.clone());
+                self.step.spawn(async move {
+                    let step = send(&host, &pod, new, body.into()).await;
+                    drop(turn);
+                    step
+                });
+            }
+        }
+        None
+    }
+
+    fn is_accepted(&self, pod: &Pod, new: &PodStatus) -> bool {
+        let known = self.accepted.as_ref();
+        known
+            .is_some_and(|(revision, status)| pod.metadata.resource_version.as_ref() == Some(revision) && status == new)
+    }
+
+    /// Waits for what is under way; pending while nothing is. `Some`: the pod as it was written.
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> Option<Arc<Pod>> {
+        match self.step.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok(Step::Turn(turn))) => {
+                self.turn = Some(turn);
+                None
+            }
+            Some(Ok(Step::Written(pod))) => {
+                self.not_before = None;
+                self.accepted = pod.metadata.resource_version.clone().zip(pod.status.clone());
+                Some(pod)
+            }
+            Some(Ok(Step::Refused)) => None,
+            Some(Ok(Step::Failed) | Err(_)) => {
+                self.not_before = Some(Instant::now() + AGAIN);
+                None
+            }
+        }
+    }
+}
+
+async fn send(host: &Host, pod: &Arc<Pod>, new: PodStatus, body: Bytes) -> Step {
+    let identity = identity(pod);
+    let path = format!("/api/v1/namespaces/{}/pods/{}/status", identity.namespace, identity.name);
+    let sent = raw::request(&host.ctx.client, Method::PATCH, &path, Some((STRATEGIC, body)));
+    let why = match timeout(ANSWER, sent).await {
+        Ok(Ok(answer)) => match serde_json::from_slice::<Answer>(&answer) {
+            Ok(answer) => {
+                let mut written = Pod::clone(pod);
+                written.status = Some(new);
+                written.metadata.resource_version = Some(answer.metadata.resource_version);
+                return Step::Written(Arc::new(written));
+            }
+            Err(error) => error.to_string(),
+        },
+        Ok(Err(error)) if matches!(raw::code(&error), Some(404 | 409)) => return Step::Refused,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
+    };
+    let (name, namespace) = (identity.name, identity.namespace);
+    warn!(pod = name, namespace, "cannot report a pod's status; trying again: {why}");
+    Step::Failed
+}
