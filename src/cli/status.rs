@@ -125,6 +125,7 @@ fn application_status(object: &Value) -> (&'static str, &str) {
         (_, Some((_, "Deleting", why))) => ("Deleting", why),
         (Some(("False", "Suspended", why)), _) => ("Suspended", why),
         (Some(("False", _, why)), _) => ("Failed", why),
+        (Some((_, "PruneHeld", why)), _) => ("PruneHeld", why),
         (_, Some(("True", _, why))) => ("Ready", why),
         (_, Some(("False", "Progressing", why))) => ("Syncing", why),
         (_, Some(("False", _, why))) => ("Failed", why),

@@ -46,12 +46,20 @@ impl Kind for Application {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let reason = super::json::list(object, &["status", "conditions"])
-            .iter()
-            .find(|condition| text(condition, &["type"]) == "Ready")
-            .map_or("", |condition| text(condition, &["reason"]));
+        let conditions = super::json::list(object, &["status", "conditions"]);
+        let of = |name: &str| {
+            let found = conditions.iter().find(|condition| text(condition, &["type"]) == name);
+            found.map_or(("", ""), |one| (text(one, &["status"]), text(one, &["reason"])))
+        };
+        // A source that is refused or that holds deletions back matters more than what runs meanwhile.
+        let (ready, reason) = match (of("Synced"), of("Ready")) {
+            (("False", why), (ready, _)) => (if ready.is_empty() { "False" } else { ready }, why),
+            ((_, "PruneHeld"), (ready, _)) => (ready, "PruneHeld"),
+            (_, (ready, why)) => (ready, why),
+        };
         let source = &object["spec"]["source"];
-        let revision: String = text(object, &["status", "revision"]).chars().take(12).collect();
+        let revision = text(object, &["status", "revision"]);
+        let revision: String = revision.strip_prefix("sha256:").unwrap_or(revision).chars().take(12).collect();
         let place = match (text(source, &["repoURL"]), text(source, &["ref"]), text(source, &["path"])) {
             ("", _, path) => path.to_string(),
             (url, reference, _) => {
@@ -66,7 +74,7 @@ impl Kind for Application {
         };
         vec![
             table::name(object),
-            table::condition(object, "Ready").unwrap_or("Unknown").into(),
+            if ready.is_empty() { "Unknown" } else { ready }.into(),
             reason.into(),
             table::or_none(&revision),
             object["spec"]["suspend"].as_bool().unwrap_or(false).into(),

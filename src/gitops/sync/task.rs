@@ -32,6 +32,8 @@ struct Task {
     /// The manifests in force.
     good: Option<Good>,
     status: ApplicationStatus,
+    /// The status as it was written last; what differs is still to be written.
+    written: Option<ApplicationStatus>,
     /// Warnings told already.
     told: Vec<String>,
     /// The failure told last: revision and errors.
@@ -86,6 +88,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
         wake,
         source: None,
         good: None,
+        written: Some(status.clone()),
         status,
         told: Vec::new(),
         told_failure: None,

@@ -185,6 +185,39 @@ async fn pruning_spares_what_others_made_again_and_what_others_own() {
 }
 
 #[tokio::test]
+async fn deletions_held_back_show_until_they_are_confirmed() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, done).await;
+    fs::remove_file(temp.path().join("a.yaml")).unwrap();
+    let path = format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications/shop");
+    let until = async |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        for _ in 0..400 {
+            if holds(&rig.status().await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{what}: {:#}", rig.status().await);
+    };
+    let condition = |status: &Value, kind: &str, field: &str| {
+        let all = status["conditions"].as_array().cloned().unwrap_or_default();
+        all.iter().find(|one| one["type"] == kind).map_or(Value::Null, |one| one[field].clone())
+    };
+    until("it is held back", &|status| condition(status, "Synced", "reason") == "PruneHeld").await;
+    assert!(rig.map("a").await.is_some());
+    let revision = rig.status().await["revision"].clone();
+    rig.patch(&path, json!({"metadata": {"annotations": {"selkie.dev/confirm-prune": revision}}})).await;
+    until("it is done", &|status| {
+        condition(status, "Ready", "status") == "True" && condition(status, "Synced", "reason") == "Synced"
+    })
+    .await;
+    assert!(rig.map("a").await.is_none());
+}
+
+#[tokio::test]
 async fn a_one_shot_leaves_an_application_what_it_holds() {
     let rig = Rig::new().await;
     let temp = tempfile::tempdir().unwrap();

@@ -68,6 +68,8 @@ fn a_directory_becomes_containers_and_stays_what_it_says() {
         .daemon
         .wait_for("the guard speaks", || setting.daemon.log().contains("the source is empty, it had 2 objects"));
     assert_eq!(setting.folder.containers("{{.ID}}").len(), 1, "nothing is pruned");
+    let shown = setting.daemon.kubectl(&["get", "applications", "-n", "selkie-system"]);
+    assert!(shown.contains("PruneHeld"), "{shown}");
 
     let took = setting.daemon.stop();
     assert!(took.as_secs() < 5, "it stopped after {took:?}");

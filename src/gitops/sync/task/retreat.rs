@@ -34,13 +34,12 @@ impl Task {
 
     /// Returns to the last revision that was ready.
     pub(super) async fn retreat(&mut self, application: &Application, failure: Waited) {
-        let before = self.status.clone();
         let failed = self.status.revision.clone();
         let quarantine = quarantine(&failed, self.now(), &failure);
         let cause = quarantine.cause.clone();
         // First, so that a daemon that ends here does not try the revision again.
         self.status.quarantine = Some(quarantine);
-        self.save(&before).await;
+        self.save().await;
         let number = match self.return_to_ready(application).await {
             Ok(number) => number,
             Err(error) => {

@@ -2,15 +2,15 @@
 
 use super::Task;
 use crate::client::raw;
-use crate::gitops::application::{Application, ApplicationStatus, NAMESPACE};
+use crate::gitops::application::{Application, NAMESPACE};
+use crate::gitops::plan::Held;
 use crate::gitops::sync::wait::{Waited, path};
 use crate::gitops::sync::{Event, Outcome};
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 impl Task {
     pub(super) async fn suspended(&mut self, application: &Application) {
-        let before = self.status.clone();
         let now = self.now();
         self.status.observed_generation = generation(application);
         let message = match self.status.pinned.as_str() {
@@ -18,36 +18,32 @@ impl Task {
             pinned => format!("{pinned}; `selkie app resume {}` follows the source again", self.name),
         };
         self.status.set("Synced", false, "Suspended", &message, &now);
-        self.save(&before).await;
+        self.save().await;
     }
 
     /// A revision failed and an earlier one is in force again.
     pub(super) async fn retreated(&mut self, revision: &str, message: &str) {
-        let before = self.status.clone();
         let now = self.now();
         revision.clone_into(&mut self.status.attempted_revision);
         self.status.set("Synced", false, "RolledBack", message, &now);
-        self.save(&before).await;
+        self.save().await;
     }
 
     /// A request was carried out, or cannot be.
     pub(super) async fn handled(&mut self, request: &str, error: &str) {
-        let before = self.status.clone();
         request.clone_into(&mut self.status.handled_request);
         error.clone_into(&mut self.status.request_error);
-        self.save(&before).await;
+        self.save().await;
     }
 
     pub(super) async fn deleting(&mut self, message: &str) {
-        let before = self.status.clone();
         let now = self.now();
         self.status.set("Ready", false, "Deleting", message, &now);
-        self.save(&before).await;
+        self.save().await;
     }
 
     /// Nothing was applied. The same errors are told once.
     pub(super) async fn failed(&mut self, reason: &str, revision: &str, errors: Vec<String>) {
-        let before = self.status.clone();
         let now = self.now();
         let message = errors.first().cloned().unwrap_or_default();
         self.status.set("Synced", false, reason, &message, &now);
@@ -60,13 +56,10 @@ impl Task {
             self.told_failure = Some(failure.clone());
             self.tell(Event::Failed { revision: failure.0, errors: failure.1 });
         }
-        self.save(&before).await;
+        self.save().await;
     }
 
     pub(super) async fn succeeded(&mut self, application: &Application, revision: &str, outcome: &Outcome) {
-        // These are in memory already; they count as changed all the same.
-        let ApplicationStatus { inventory, revision_number, pinned, quarantine, .. } = self.saved();
-        let before = ApplicationStatus { inventory, revision_number, pinned, quarantine, ..self.status.clone() };
         let now = self.now();
         let status = &mut self.status;
         status.observed_generation = generation(application);
@@ -79,15 +72,20 @@ impl Task {
         self.told_failure = None;
         let status = &mut self.status;
         let message = format!("applied revision {}", crate::gitops::sources::short(revision));
-        status.set("Synced", true, "Synced", &message, &now);
+        match outcome.held.as_ref().filter(|why| **why != Held::Disabled) {
+            Some(why) => {
+                let message = format!("{message}; {why}: nothing was deleted until that is confirmed");
+                status.set("Synced", true, "PruneHeld", &message, &now);
+            }
+            None => status.set("Synced", true, "Synced", &message, &now),
+        }
         if !outcome.report.is_empty() {
             status.set("Ready", false, "Progressing", "waiting for changed objects", &now);
         }
-        self.save(&before).await;
+        self.save().await;
     }
 
     pub(super) async fn ready_condition(&mut self, waited: &Waited) {
-        let before = self.status.clone();
         let now = self.now();
         match waited.failed.first() {
             None => self.status.set("Ready", true, "Ready", "all objects are ready", &now),
@@ -96,30 +94,35 @@ impl Task {
                 self.status.set("Ready", false, "Failed", &message, &now);
             }
         }
-        self.save(&before).await;
+        self.save().await;
     }
 
     pub(super) fn now(&self) -> String {
         self.shared.context.clock.now_seconds().to_string()
     }
 
-    /// The status as it was saved, where that may be behind what is in memory.
-    fn saved(&self) -> ApplicationStatus {
-        self.application().map(|application| application.status.clone()).unwrap_or_default()
-    }
-
-    pub(super) async fn save(&self, before: &ApplicationStatus) {
-        if *before == self.status {
+    /// Writes what is not written yet. A wake-up may end the wait for the answer: then the next call
+    /// writes it again.
+    pub(super) async fn save(&mut self) {
+        if self.written.as_ref() == Some(&self.status) {
             return;
         }
         let path = path("selkie.dev/v1alpha1", "applications", NAMESPACE, &self.name) + "/status";
-        let body = json!({"status": self.status}).to_string();
-        let body = Some(("application/merge-patch+json", body.into()));
-        let client = &self.shared.context.client;
-        if let Err(error) = raw::request(client, Method::PATCH, &path, body).await
-            && !raw::is_not_found(&error)
-        {
-            tracing::warn!(application = self.name, %error, "cannot write the application's status");
+        let mut status = json!(self.status);
+        // What is not said any more is to go.
+        let known = self.written.as_ref().map(|written| json!(written)).unwrap_or_default();
+        for name in known.as_object().into_iter().flat_map(|fields| fields.keys()) {
+            if status.get(name).is_none() {
+                status[name.as_str()] = Value::Null;
+            }
+        }
+        let body = Some(("application/merge-patch+json", json!({"status": status}).to_string().into()));
+        match raw::request(&self.shared.context.client, Method::PATCH, &path, body).await {
+            Ok(_) => self.written = Some(self.status.clone()),
+            Err(error) if raw::is_not_found(&error) => {}
+            Err(error) => {
+                tracing::warn!(application = self.name, %error, "cannot write the application's status");
+            }
         }
     }
 }
