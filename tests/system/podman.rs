@@ -99,8 +99,7 @@ async fn stopping_gives_grace() {
 async fn the_kernel_kills_for_want_of_memory() {
     let rig = Rig::shared().await;
     let podman = rig.podman("oom").await;
-    // Watched once it runs, which a busy machine notices late.
-    let hungry = "sleep 2; head -c 100m /dev/zero | tail -c 100m | wc -c; exit 137";
+    let hungry = "head -c 100m /dev/zero | tail -c 100m | wc -c; exit 137";
     let spec = container(&pod("hungry"), "main", hungry);
     let resources = Resources { memory_limit: Some(16 << 20), cpu_shares: Some(102), ..Resources::default() };
     let (_, id) = run_spec(&podman, &ContainerSpec { resources, ..spec }).await;

@@ -18,7 +18,9 @@ use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, time::timeout};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// How long a verdict may lag behind the exit: until the container's cgroup is removed.
-const VERDICT: Duration = Duration::from_millis(500);
+const VERDICT: Duration = Duration::from_secs(1);
+/// How long the kernel takes from the removal of a cgroup's files to its signal.
+const REMOVAL: Duration = Duration::from_millis(400);
 
 /// What is known about one container.
 enum Watched {
@@ -123,13 +125,15 @@ fn pod_cgroup(text: &str) -> Option<PathBuf> {
     Some(Path::new(CGROUPS).join(container.parent()?))
 }
 
-/// The kills counted in `memory.events` (v2) or `memory.oom_control` (v1); 0 when unreadable.
+/// The kills counted in `memory.events`; 0 when unreadable.
 fn kills(file: &Path) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Asks the kernel to signal when the cgroup runs out of memory; it also does when it is removed.
+/// Asks the kernel to signal when the cgroup runs out of memory. It signals before it chooses what
+/// to kill, so the count of kills says nothing yet; and once more when the cgroup is removed, always
+/// after its files have gone. So every signal but that last one is for want of memory.
 fn notified(cgroup: &Path) -> io::Result<watch::Receiver<Option<bool>>> {
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let control_file = cgroup.join("memory.oom_control");
@@ -141,13 +145,11 @@ fn notified(cgroup: &Path) -> io::Result<watch::Receiver<Option<bool>>> {
     let (say, verdict) = watch::channel(None);
     tokio::spawn(async move {
         let _open = control;
-        let killed = loop {
-            match signals(&mut event).await {
-                // The kill and the removal, both before we looked.
-                Ok(count) if count > 1 || kills(&control_file) > 0 => break true,
-                Ok(_) if control_file.exists() => {}
-                _ => break false,
-            }
+        let killed = match signals(&mut event).await {
+            Ok(count) if count > 1 || control_file.exists() => true,
+            // The removal; or a kill that we looked at so late that the removal is on its way.
+            Ok(_) => timeout(REMOVAL, signals(&mut event)).await.is_ok_and(|more| more.is_ok()),
+            Err(_) => false,
         };
         _ = say.send(Some(killed));
     });
