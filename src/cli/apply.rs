@@ -107,6 +107,7 @@ impl Apply {
             limit,
             application: "",
             reporter: &printer,
+            patience: Duration::ZERO,
             give_up: None,
         };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;

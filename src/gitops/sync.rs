@@ -8,6 +8,7 @@ pub mod history;
 pub mod reporter;
 pub mod wait;
 
+mod bell;
 mod changeset;
 mod drift;
 mod owners;

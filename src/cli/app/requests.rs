@@ -169,6 +169,7 @@ impl Waiting {
             limit,
             application: application.name(),
             reporter: &printer,
+            patience: Duration::ZERO,
             give_up: None,
         };
         let waited = wait.until_ready(&application.status.inventory, &mut wait::Memory::default()).await;

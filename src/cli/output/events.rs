@@ -87,6 +87,9 @@ pub fn text(application: &str, event: &Event) -> String {
         Event::Progress(objects) => objects.iter().map(|progress| waiting(&head, progress)).collect(),
         Event::Failing(pod) => failing(&head, pod),
         Event::Done(summary) => summary_line(&head, summary),
+        Event::Recovered { elapsed } => {
+            format!("{head}{} ready again after {:.1} s.\n", paint(ADD, "done:"), elapsed.as_secs_f64())
+        }
         Event::Failed { revision, errors } => failed(&head, revision, errors),
         Event::Ending { objects } => format!("{head}deleted; deleting its {}\n", count(*objects, "object")),
         Event::Ended { kept: Some(why), objects } => {

@@ -100,6 +100,7 @@ fn events_as_text() {
         Event::Done(summary(vec![])),
         Event::Done(summary(vec![progress])),
         Event::Done(Summary { ready: 0, ..summary(vec![]) }),
+        Event::Recovered { elapsed: Duration::from_millis(2_340) },
         Event::Ending { objects: 2 },
         Event::Ended { objects: 2, kept: None },
         Event::Ended { objects: 1, kept: Some("spec.prune is false".into()) },

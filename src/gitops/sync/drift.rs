@@ -1,17 +1,18 @@
-//! Notices that applied objects are changed by others.
+//! Notices that applied objects are changed by others, or are not ready any more.
 //!
 //! One watch for each kind in any inventory, on objects with the Application label. An event only
-//! wakes the Application's task, which asks the API server what differs; a timer makes up for events
+//! bells the Application's task, which asks the API server what differs; a timer makes up for events
 //! that a broken watch missed.
 
+use super::bell::Bells;
 use super::wait::path;
 use crate::api::changeset::ObjectId;
 use crate::base::backoff::Backoff;
-use crate::base::wake::Wake;
 use crate::client::raw;
 use crate::gitops::application::LABEL;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::diff::without_noise;
+use crate::gitops::readiness::{self, Readiness};
 use bytes::BytesMut;
 use http::Method;
 use http_body_util::BodyExt;
@@ -25,18 +26,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 const RETRY: Backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(30) };
 
-type Wakes = Arc<Mutex<HashMap<String, Wake>>>;
-
 pub(super) struct DriftWatch {
     client: kube::Client,
     kinds: Arc<dyn Kinds>,
-    wakes: Wakes,
+    bells: Bells,
     watches: Mutex<HashMap<(String, String), AbortOnDropHandle<()>>>,
 }
 
 impl DriftWatch {
-    pub fn new(client: kube::Client, kinds: Arc<dyn Kinds>, wakes: Wakes) -> Self {
-        Self { client, kinds, wakes, watches: Mutex::default() }
+    pub fn new(client: kube::Client, kinds: Arc<dyn Kinds>, bells: Bells) -> Self {
+        Self { client, kinds, bells, watches: Mutex::default() }
     }
 
     /// Watches the kinds of these objects, if they are not watched yet.
@@ -53,18 +52,18 @@ impl DriftWatch {
                 path(&id.api_version, &plural, "", ""),
                 LABEL.replace('/', "%2F")
             );
-            let task = tokio::spawn(watch(self.client.clone(), path, self.wakes.clone()));
+            let task = tokio::spawn(watch(self.client.clone(), path, self.bells.clone()));
             watches.insert(key, AbortOnDropHandle::new(task));
         }
     }
 }
 
 /// Watches one kind for ever.
-async fn watch(client: kube::Client, path: String, wakes: Wakes) {
+async fn watch(client: kube::Client, path: String, bells: Bells) {
     let mut seen = Seen::default();
     let mut failures = 0;
     loop {
-        match stream(&client, &path, &mut seen, &wakes).await {
+        match stream(&client, &path, &mut seen, &bells).await {
             // Servers end watches from time to time.
             Ok(()) => failures = 0,
             Err(error) => {
@@ -76,7 +75,7 @@ async fn watch(client: kube::Client, path: String, wakes: Wakes) {
     }
 }
 
-async fn stream(client: &kube::Client, path: &str, seen: &mut Seen, wakes: &Wakes) -> Result<(), kube::Error> {
+async fn stream(client: &kube::Client, path: &str, seen: &mut Seen, bells: &Bells) -> Result<(), kube::Error> {
     let mut body = raw::open(client, Method::GET, path, None).await?.into_body();
     let mut buffer = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -85,60 +84,95 @@ async fn stream(client: &kube::Client, path: &str, seen: &mut Seen, wakes: &Wake
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
             let line = buffer.split_to(end + 1);
             let Ok(event) = serde_json::from_slice::<Value>(&line) else { continue };
-            if let Some(application) = seen.event(&event)
-                && let Some(wake) = wakes.lock().get(&application)
-            {
-                wake.ring();
+            let Some(notice) = seen.event(&event) else { continue };
+            let Some(bell) = bells.lock().get(&notice.application).cloned() else { continue };
+            if notice.changed {
+                bell.look.ring();
+            }
+            if let Some(object) = notice.unready {
+                bell.ring_unready(object);
             }
         }
     }
     Ok(())
 }
 
-/// What each object looked like last, by uid.
+/// What an event means for an Application.
+#[derive(Debug, PartialEq)]
+struct Notice {
+    application: String,
+    /// The object differs in more than status, or is gone.
+    changed: bool,
+    /// The object, if it is not ready and was not known to be so.
+    unready: Option<ObjectId>,
+}
+
+/// What each object looked like last, by uid: a digest, and whether it was ready.
 #[derive(Default)]
-struct Seen(HashMap<String, u64>);
+struct Seen(HashMap<String, (u64, bool)>);
 
 impl Seen {
-    /// The Application to wake: the object differs in more than status, or is gone.
-    fn event(&mut self, event: &Value) -> Option<String> {
+    /// What is new, if anything is.
+    fn event(&mut self, event: &Value) -> Option<Notice> {
         let object = event.get("object")?;
         let uid = object.pointer("/metadata/uid")?.as_str()?;
         let application = object.pointer("/metadata/labels")?.get(LABEL)?.as_str()?.to_owned();
         match event.get("type")?.as_str()? {
             "DELETED" => {
                 self.0.remove(uid);
-                Some(application)
+                Some(Notice { application, changed: true, unready: None })
             }
             "ADDED" | "MODIFIED" => {
                 let mut hasher = DefaultHasher::new();
                 without_noise(object).to_string().hash(&mut hasher);
-                let digest = hasher.finish();
-                (self.0.insert(uid.to_owned(), digest) != Some(digest)).then_some(application)
+                let (digest, ready) = (hasher.finish(), readiness::of(object) == Readiness::Ready);
+                let before = self.0.insert(uid.to_owned(), (digest, ready));
+                let changed = before.is_none_or(|(before, _)| before != digest);
+                let fell = !ready && before.is_none_or(|(_, before)| before);
+                let unready = fell.then(|| id_of(object));
+                (changed || fell).then_some(Notice { application, changed, unready })
             }
             _ => None,
         }
     }
 }
 
+fn id_of(object: &Value) -> ObjectId {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    ObjectId {
+        api_version: text("/apiVersion"),
+        kind: text("/kind"),
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name"),
+        uid: text("/metadata/uid"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 
     #[test]
     fn only_meaningful_changes_wake() {
         let mut seen = Seen::default();
-        let mut event = |kind: &str, replicas: u64, status: u64| {
-            seen.event(&json!({"type": kind, "object": {
-                "metadata": {"uid": "u", "resourceVersion": status.to_string(), "labels": {LABEL: "shop"}},
-                "spec": {"replicas": replicas}, "status": {"replicas": status}}}))
+        let mut event = |kind: &str, wanted: u64, available: u64| {
+            let notice = seen.event(&json!({"type": kind, "object": {
+                "apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": wanted},
+                "metadata": {"name": "web", "uid": "u", "resourceVersion": available.to_string(),
+                    "labels": {LABEL: "shop"}},
+                "status": {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": available}}}))?;
+            assert_eq!(notice.application, "shop");
+            Some((notice.changed, notice.unready.map(|id| id.name)))
         };
-        let shop = Some("shop".to_owned());
-        assert_eq!(event("ADDED", 1, 1), shop);
+        assert_eq!(event("ADDED", 1, 1), Some((true, None)));
         assert_eq!(event("MODIFIED", 1, 2), None);
-        assert_eq!(event("MODIFIED", 2, 2), shop);
-        assert_eq!(event("DELETED", 2, 2), shop);
+        assert_eq!(event("MODIFIED", 1, 0), Some((false, Some("web".to_owned()))));
+        assert_eq!(event("MODIFIED", 1, 0), None, "that is known");
+        assert_eq!(event("MODIFIED", 1, 1), None, "better news can wait");
+        assert_eq!(event("MODIFIED", 2, 1), Some((true, Some("web".to_owned()))));
+        assert_eq!(event("DELETED", 2, 2), Some((true, None)));
         assert_eq!(event("BOOKMARK", 2, 2), None);
     }
 }

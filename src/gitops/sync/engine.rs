@@ -1,5 +1,6 @@
 //! Keeps every Application in sync: one task for each, started and ended as Applications come and go.
 
+use super::bell::Bells;
 use super::drift::DriftWatch;
 use super::reporter::Reporter;
 use super::task;
@@ -64,11 +65,11 @@ impl Shared {
 pub async fn run(context: Context, settings: Settings) {
     let applications = context.informers.of::<Application>();
     let changed = Wake::default();
-    let wakes: Arc<Mutex<HashMap<String, Wake>>> = Arc::default();
+    let bells = Bells::default();
     let orphaning: Arc<Mutex<HashSet<String>>> = Arc::default();
-    subscribe(&applications, &changed, &wakes, &orphaning);
+    subscribe(&applications, &changed, &bells, &orphaning);
     applications.synced().await;
-    let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), wakes.clone());
+    let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), bells.clone());
     let known = applications.list();
     let inventories = known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())).collect();
     let shutdown = context.shutdown.clone();
@@ -80,15 +81,15 @@ pub async fn run(context: Context, settings: Settings) {
         tasks.retain(|name, _| {
             let stays = wanted.contains(name);
             if !stays {
-                wakes.lock().remove(name);
+                bells.lock().remove(name);
                 shared.inventories.lock().remove(name);
             }
             stays
         });
         for name in wanted {
             tasks.entry(name).or_insert_with_key(|name| {
-                let wake = wakes.lock().entry(name.clone()).or_default().clone();
-                AbortOnDropHandle::new(tokio::spawn(task::run(shared.clone(), name.clone(), wake)))
+                let bell = bells.lock().entry(name.clone()).or_default().clone();
+                AbortOnDropHandle::new(tokio::spawn(task::run(shared.clone(), name.clone(), bell)))
             });
         }
         tokio::select! {
@@ -98,15 +99,15 @@ pub async fn run(context: Context, settings: Settings) {
     }
 }
 
-/// A new spec or annotation, or a deletion, wakes the Application's task; status, which the task
+/// A new spec or annotation, or a deletion, bells the Application's task; status, which the task
 /// itself writes, does not.
 fn subscribe(
     applications: &Informer<Application>,
     changed: &Wake,
-    wakes: &Arc<Mutex<HashMap<String, Wake>>>,
+    bells: &Bells,
     orphaning: &Arc<Mutex<HashSet<String>>>,
 ) {
-    let (changed, wakes, orphaning) = (changed.clone(), wakes.clone(), orphaning.clone());
+    let (changed, bells, orphaning) = (changed.clone(), bells.clone(), orphaning.clone());
     let uid = |app: &Application| app.metadata.uid.clone().unwrap_or_default();
     applications.subscribe(Box::new(move |change| match change {
         Change::Updated { old, new } => {
@@ -115,9 +116,9 @@ fn subscribe(
             }
             let meant = |app: &Application| (app.spec.clone(), app.metadata.annotations.clone(), app.is_deleted());
             if meant(old) != meant(new)
-                && let Some(wake) = wakes.lock().get(new.name())
+                && let Some(bell) = bells.lock().get(new.name())
             {
-                wake.ring();
+                bell.look.ring();
             }
         }
         Change::Added(_) => changed.ring(),

@@ -34,6 +34,10 @@ pub enum Event {
     Failing(FailingPod),
     /// Everything that was changed is ready, or has failed.
     Done(Summary),
+    /// What was not ready for a while, though nothing had changed, is ready again.
+    Recovered {
+        elapsed: Duration,
+    },
     /// Nothing was applied: each thing wrong, with its place.
     Failed {
         revision: String,

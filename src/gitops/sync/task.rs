@@ -9,25 +9,25 @@ mod requests;
 mod retreat;
 mod source;
 mod status;
+mod waiting;
 
+use super::bell::Bell;
 use super::engine::Shared;
-use super::reporter::{Event, Silent, Summary};
+use super::reporter::Event;
 use super::{Options, Outcome, SyncError, apply_once, wait};
-use crate::api::changeset::ObjectId;
-use crate::base::wake::Wake;
 use crate::gitops::application::{Application, ApplicationStatus};
-use crate::gitops::plan::{Held, Totals};
-use crate::gitops::render::{Rendered, render, same_object};
+use crate::gitops::plan::Held;
+use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources;
 use recording::Revision;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
+use waiting::Waiting;
 
 struct Task {
     shared: Arc<Shared>,
     name: String,
-    wake: Wake,
+    bell: Bell,
     source: Option<source::Opened>,
     /// The manifests in force.
     good: Option<Good>,
@@ -40,6 +40,8 @@ struct Task {
     told_failure: Option<(String, Vec<String>)>,
     failures: u32,
     waiting: Waiting,
+    /// Since when everything has been ready, while that is still to prove itself.
+    ready_since: Option<Instant>,
     /// What a deleted Application waits for, as told.
     ending: Option<String>,
     recording: recording::Recording,
@@ -56,28 +58,7 @@ struct Good {
     followed: bool,
 }
 
-/// Changed objects that are not known to be ready, since when, and what the changes amounted to.
-#[derive(Default)]
-struct Waiting {
-    objects: Vec<ObjectId>,
-    since: Option<Instant>,
-    memory: wait::Memory,
-    totals: Totals,
-    /// It was told already that they are not: only that they are ready is worth a word now.
-    told: bool,
-}
-
-impl Waiting {
-    /// What an earlier daemon waited for, or found to have failed.
-    fn resumed(status: &ApplicationStatus) -> Self {
-        if status.revision.is_empty() || status.is_ready() {
-            return Self::default();
-        }
-        Self { objects: status.inventory.clone(), since: Some(Instant::now()), ..Self::default() }
-    }
-}
-
-pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
+pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
     let Some(application) = shared.applications.get(crate::gitops::application::NAMESPACE, &name) else { return };
     let status = application.status.clone();
     shared.drift.cover(&status.inventory);
@@ -85,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
     let mut task = Task {
         shared,
         name,
-        wake,
+        bell,
         source: None,
         good: None,
         written: Some(status.clone()),
@@ -94,6 +75,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, wake: Wake) {
         told_failure: None,
         failures: 0,
         waiting,
+        ready_since: None,
         ending: None,
         recording: recording::Recording::default(),
         failure: None,
@@ -135,66 +117,6 @@ impl Task {
         self.shared.settings.reporter.event(&self.name, event);
     }
 
-    /// Waits for readiness of what was changed, then for a reason to look again; time is one, unless
-    /// `interval` is `None`.
-    async fn rest(&mut self, application: &Application, interval: Option<Duration>) {
-        let limit = match (interval, self.failures) {
-            (Some(interval), 0) => Some(interval),
-            (Some(interval), failures) => Some(self.shared.settings.retry.after(failures).min(interval)),
-            (None, _) => None,
-        };
-        let again = async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        let wake = self.wake.clone();
-        let ready = self.become_ready(application);
-        tokio::select! {
-            () = wake.wait() => {}
-            () = again => {}
-            // A rollout to take back is a reason, too.
-            () = async { if !ready.await { std::future::pending().await } } => {}
-        }
-    }
-
-    /// True: what was waited for failed, and is to be taken back.
-    async fn become_ready(&mut self, application: &Application) -> bool {
-        let Some(since) = self.waiting.since else { return false };
-        let settings = self.shared.settings.clone();
-        let limit = application.ready_timeout(settings.ready_limit).saturating_sub(since.elapsed());
-        let retreats = self.may_retreat(application).await;
-        let wait = wait::Wait {
-            client: &self.shared.context.client,
-            kinds: &*settings.kinds,
-            limit,
-            application: &self.name,
-            reporter: if self.waiting.told { &Silent } else { &*settings.reporter },
-            give_up: if retreats { self.applied_at() } else { None },
-        };
-        let waited = wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await;
-        let Waiting { objects, totals, told, .. } = std::mem::take(&mut self.waiting);
-        let revision = self.status.revision.clone();
-        // Told before anything is awaited: a wake-up may end this wait at any such point.
-        let (ready, failed, elapsed) = (waited.ready, waited.failed.clone(), since.elapsed());
-        if !failed.is_empty() {
-            // They may come right by themselves, as when an image arrives late.
-            self.waiting = Waiting { objects, since: Some(Instant::now()), told: true, ..Waiting::default() };
-        }
-        if !told || failed.is_empty() {
-            self.tell(Event::Done(Summary { revision, totals, ready, failed, elapsed }));
-        }
-        self.conclude(&waited);
-        self.ready_condition(&waited).await;
-        self.flush().await;
-        let failed = retreats && !waited.failed.is_empty();
-        if failed {
-            self.failure = Some(waited);
-        }
-        failed
-    }
-
     /// One look at the source. False: try again soon. `None`: the Application was changed meanwhile.
     async fn pass(&mut self, application: &Application) -> Option<bool> {
         self.hold(application).await;
@@ -202,7 +124,7 @@ impl Task {
         let snapshot = match self.fetch(application).await {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => {
-                self.wake.ring();
+                self.bell.look.ring();
                 return None;
             }
             Err(error) => {
@@ -334,23 +256,7 @@ impl Task {
         if outcome.report.is_empty() {
             return;
         }
-        let waiting = &mut self.waiting;
-        for id in outcome.to_wait_for() {
-            if !waiting.objects.iter().any(|known| same_object(known, &id)) {
-                waiting.objects.push(id);
-            }
-        }
-        let inventory = &outcome.inventory;
-        waiting.objects.retain(|id| inventory.iter().any(|kept| same_object(kept, id)));
-        if std::mem::take(&mut waiting.told) {
-            waiting.since = None;
-        }
-        waiting.since = Some(waiting.since.unwrap_or_else(Instant::now));
-        let new = outcome.report.totals();
-        waiting.totals.add += new.add;
-        waiting.totals.change += new.change;
-        waiting.totals.delete += new.delete;
-        waiting.totals.restarts += new.restarts;
+        self.waiting.add(outcome);
     }
 
     /// How to let held-back pruning go on.

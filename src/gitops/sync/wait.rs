@@ -38,6 +38,8 @@ pub struct Wait<'a> {
     /// For the reporter; empty for a one-shot.
     pub application: &'a str,
     pub reporter: &'a dyn Reporter,
+    /// Objects that come right within this time are not worth a word.
+    pub patience: Duration,
     /// End as soon as a pod that was made since then is beyond hope.
     pub give_up: Option<Timestamp>,
 }
@@ -50,6 +52,14 @@ pub struct Memory {
     last: Option<FailingPod>,
     /// When this wait began, which may have been taken up again since.
     begun: Option<Instant>,
+    said: bool,
+}
+
+impl Memory {
+    /// Whether anything was told.
+    pub fn said_anything(&self) -> bool {
+        self.said
+    }
 }
 
 /// One look at all objects.
@@ -69,14 +79,16 @@ impl Wait<'_> {
         let (start, mut looked_at_pods) = (Instant::now(), None::<Instant>);
         let begun = *memory.begun.get_or_insert(start);
         loop {
-            let look = self.look(objects).await;
+            let look = look(self.client, self.kinds, objects).await;
             // Each change of an object makes its controller look anew; that alone is no news.
             let news = look.unready.iter().filter(|one| one.message != NOT_STARTED || start.elapsed() > STARTING);
             let news: Vec<Progress> = news.cloned().collect();
-            if news != memory.shown && (!news.is_empty() || look.unready.is_empty()) {
+            let worth_it = begun.elapsed() >= self.patience;
+            if worth_it && news != memory.shown && (!news.is_empty() || look.unready.is_empty()) {
                 let fresh: Vec<_> = news.iter().filter(|one| !memory.shown.contains(one)).cloned().collect();
                 memory.shown = news;
                 if !fresh.is_empty() {
+                    memory.said = true;
                     self.reporter.event(self.application, Event::Progress(fresh));
                 }
             }
@@ -105,42 +117,48 @@ impl Wait<'_> {
         }
     }
 
-    async fn look(&self, objects: &[ObjectId]) -> Look {
-        let mut look = Look::default();
-        for id in objects {
-            if !readiness::has_rule(&id.api_version, &id.kind) {
-                look.ready += 1;
-                continue;
-            }
-            let object = live(self.client, self.kinds, id).await;
-            match object.as_ref().map_or_else(|| Readiness::Progressing("not there".to_owned()), readiness::of) {
-                Readiness::Ready => look.ready += 1,
-                Readiness::Failed(message) => {
-                    look.workloads.extend(object.map(|object| (id.clone(), object)));
-                    look.failed.push(Progress { id: id.clone(), message });
-                }
-                Readiness::Progressing(message) => {
-                    look.workloads.extend(object.map(|object| (id.clone(), object)));
-                    look.unready.push(Progress { id: id.clone(), message });
-                }
-            }
-        }
-        look
-    }
-
     /// Tells of pods in trouble; one that is beyond hope, and its workload.
     async fn look_at_pods(&self, look: &Look, memory: &mut Memory) -> Option<(ObjectId, FailingPod)> {
         let mut hopeless = None;
         for (id, workload) in &look.workloads {
             let found = pods::failing(self.client, workload, &mut memory.troubles, self.give_up).await;
             for pod in found.fresh {
-                memory.last = Some(pod.clone());
+                (memory.last, memory.said) = (Some(pod.clone()), true);
                 self.reporter.event(self.application, Event::Failing(pod));
             }
             hopeless = hopeless.or(found.hopeless.map(|pod| (id.clone(), pod)));
         }
         hopeless
     }
+}
+
+/// Those that are not ready now, and why.
+pub async fn unready(client: &kube::Client, kinds: &dyn Kinds, objects: &[ObjectId]) -> Vec<Progress> {
+    let look = look(client, kinds, objects).await;
+    look.failed.into_iter().chain(look.unready).collect()
+}
+
+async fn look(client: &kube::Client, kinds: &dyn Kinds, objects: &[ObjectId]) -> Look {
+    let mut look = Look::default();
+    for id in objects {
+        if !readiness::has_rule(&id.api_version, &id.kind) {
+            look.ready += 1;
+            continue;
+        }
+        let object = live(client, kinds, id).await;
+        match object.as_ref().map_or_else(|| Readiness::Progressing("not there".to_owned()), readiness::of) {
+            Readiness::Ready => look.ready += 1,
+            Readiness::Failed(message) => {
+                look.workloads.extend(object.map(|object| (id.clone(), object)));
+                look.failed.push(Progress { id: id.clone(), message });
+            }
+            Readiness::Progressing(message) => {
+                look.workloads.extend(object.map(|object| (id.clone(), object)));
+                look.unready.push(Progress { id: id.clone(), message });
+            }
+        }
+    }
+    look
 }
 
 /// The URL path of an object; of a collection with an empty `name`; of all namespaces with an empty

@@ -35,7 +35,7 @@ impl Task {
     pub(super) async fn end(&mut self, application: &Application) -> bool {
         if !application.is_held() {
             // Others hold it still; nothing of ours is left.
-            self.wake.wait().await;
+            self.bell.look.wait().await;
             return false;
         }
         let uid = application.metadata.uid.clone().unwrap_or_default();

@@ -51,7 +51,7 @@ impl Task {
         let location = spec.location()?;
         let remote = matches!(&location, Location::Git(git) if git.local().is_none());
         let source = sources::open(&location, &self.shared.settings.repos, true, access.clone());
-        let guard = source.watch(self.wake.clone()).unwrap_or_else(|error| {
+        let guard = source.watch(self.bell.look.clone()).unwrap_or_else(|error| {
             tracing::debug!(application = self.name, %error, "no notification, the source is polled");
             None
         });

@@ -4,6 +4,7 @@ use super::Task;
 use crate::client::raw;
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::plan::Held;
+use crate::gitops::sync::reporter::Progress;
 use crate::gitops::sync::wait::{Waited, path};
 use crate::gitops::sync::{Event, Outcome};
 use http::Method;
@@ -94,6 +95,14 @@ impl Task {
                 self.status.set("Ready", false, "Failed", &message, &now);
             }
         }
+        self.save().await;
+    }
+
+    /// Something that was ready is so no more.
+    pub(super) async fn not_ready(&mut self, first: &Progress) {
+        let now = self.now();
+        let message = format!("{}: {}", crate::gitops::render::describe(&first.id), first.message);
+        self.status.set("Ready", false, "Progressing", &message, &now);
         self.save().await;
     }
 

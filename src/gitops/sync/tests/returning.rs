@@ -174,11 +174,11 @@ async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again
     let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
     write("web:1");
     let mut events = rig.start(temp.path().to_str().unwrap()).await;
-    rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     assert_eq!(next(&mut events, done).await.failed, []);
     until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
 
     write("web:2");
     next(&mut events, applied).await;
@@ -209,6 +209,61 @@ async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again
     roll_out(&rig, true).await;
     write("web:3");
     until(async || (image(&rig).await == "web:3").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_rollout_that_crashes_only_after_it_was_ready_is_taken_back_too() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
+    write("web:1");
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, applied).await;
+    roll_out(&rig, true).await;
+    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
+    write("web:2");
+    next(&mut events, applied).await;
+    roll_out(&rig, true).await;
+    assert_eq!(next(&mut events, done).await.failed, []);
+    until(async || is_ready(&rig, true).await).await;
+    assert_eq!(records(&rig).await[1].result, Verdict::Progressing, "it is on trial");
+
+    crashing(&rig, "web-2", 2).await;
+    roll_out(&rig, false).await;
+    until(async || (image(&rig).await == "web:1").then_some(())).await;
+    let quarantine = until(async || app(&rig).await.status.quarantine).await;
+    assert!(quarantine.cause.contains("Deployment default/web: Pod web-2"), "{quarantine:?}");
+    assert_eq!(records(&rig).await[1].result, Verdict::Failed);
+}
+
+async fn is_ready(rig: &Rig, wanted: bool) -> Option<()> {
+    let status = app(rig).await.status;
+    (!status.revision.is_empty() && status.is_ready() == wanted).then_some(())
+}
+
+#[tokio::test]
+async fn what_is_not_ready_any_more_shows_and_is_not_the_revisions_fault() {
+    let rig = Rig::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("web.json"), web("web:1")).unwrap();
+    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    next(&mut events, applied).await;
+    roll_out(&rig, true).await;
+    next(&mut events, done).await;
+    until(async || is_ready(&rig, true).await).await;
+    crashing(&rig, "web-1", 2).await;
+    roll_out(&rig, false).await;
+    until(async || is_ready(&rig, false).await).await;
+    let why = app(&rig).await.status.conditions.into_iter().find(|one| one.kind == "Ready").unwrap();
+    assert_eq!(why.message, "Deployment default/web: 0 of 1 pods updated");
+    let failing = |event: &Event| if let Event::Failing(pod) = event { Some(pod.reason.clone()) } else { None };
+    assert_eq!(next(&mut events, failing).await, "CrashLoopBackOff");
+    roll_out(&rig, true).await;
+    let recovered = |event: &Event| matches!(event, Event::Recovered { .. }).then_some(());
+    next(&mut events, recovered).await;
+    until(async || is_ready(&rig, true).await).await;
+    assert_eq!(records(&rig).await[0].result, Verdict::Ready);
 }
 
 #[tokio::test]
