@@ -95,9 +95,11 @@ impl Worker {
     }
 
     /// What runs already was started by an earlier daemon: its hooks are over, and what the API says
-    /// of its probes holds until they say otherwise.
+    /// of its probes holds until they say otherwise. What it mounts may have changed meanwhile, and is
+    /// followed from here on.
     fn adopt(&mut self, listing: Listing) {
         self.set_listing(listing);
+        self.stale_volumes = self.sandbox.is_some();
         let running: Vec<_> = self.lives.iter().filter(|life| life.state.is_running()).cloned().collect();
         for life in running {
             let name = &life.identity.container;
