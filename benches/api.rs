@@ -10,6 +10,8 @@ mod bare;
 mod daemon;
 #[path = "support/https.rs"]
 mod https;
+#[path = "../tests/support/wait.rs"]
+mod wait;
 
 use bytes::Bytes;
 use daemon::Daemon;
@@ -18,8 +20,10 @@ use https::{Connection, Outcome, Target, load};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
+use wait::Pace;
 
 const TIME: Duration = Duration::from_secs(3);
+const PACE: Pace = Pace { every: Duration::from_millis(100), at_most: Duration::from_secs(60) };
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -92,7 +96,13 @@ async fn memory() {
     let daemon = Daemon::start(&["--no-hosts"]);
     let target = Target::of(&daemon.kubeconfig());
     let mut one = target.connect().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut before = processor(&daemon);
+    wait::until("the daemon is idle", PACE, async || {
+        let now = processor(&daemon);
+        let busy = now - std::mem::replace(&mut before, now);
+        if busy < 1e-3 { Ok(()) } else { Err(format!("{busy} s of processor time between looks")) }
+    })
+    .await;
     println!("{:42} {:>9.1} MB", "memory, idle control plane", daemon.memory());
     create_pods(&mut one, 1000).await;
     let clients = (0..16).map(|client| {
@@ -164,9 +174,11 @@ async fn chain() {
     let daemon = Daemon::start(&["--hollow-hosts", "100"]);
     let target = Target::of(&daemon.kubeconfig());
     let mut one = target.connect().await;
-    while count(&mut one, "/api/v1/nodes", ready).await < 100 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait::until("the hosts are ready", PACE, async || {
+        let hosts = count(&mut one, "/api/v1/nodes", ready).await;
+        if hosts == 100 { Ok(()) } else { Err(hosts) }
+    })
+    .await;
     let template = json!({"metadata": {"labels": {"app": "chain"}}, "spec": pod_spec()});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "chain"},

@@ -8,6 +8,8 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "../tests/support/wait.rs"]
+mod wait;
 
 use daemon::Daemon;
 use selkie::api::registry::Registry;
@@ -17,7 +19,8 @@ use selkie::gitops::sync::{Options, apply_once, diff_once, plan_once};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use wait::Pace;
 
 /// Apps of a Deployment, a Service, a ConfigMap and a Secret each, in a file of their own, as people
 /// keep them; every fifth is changed.
@@ -135,16 +138,14 @@ async fn round(scale: Scale) -> Round {
 async fn settled(client: &kube::Client, scale: Scale) {
     use k8s_openapi::api::core::v1::Pod;
     let pods: kube::Api<Pod> = kube::Api::all(client.clone());
-    let begun = Instant::now();
-    loop {
+    let pace = Pace { every: Duration::from_millis(100), at_most: Duration::from_secs(600) };
+    wait::until("the pods run", pace, async || {
         let list = pods.list(&Default::default()).await.expect("pods");
         let runs = |pod: &&Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
-        if list.items.iter().filter(runs).count() == scale.apps {
-            return;
-        }
-        assert!(begun.elapsed().as_secs() < 600, "the pods do not run");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+        let running = list.items.iter().filter(runs).count();
+        if running == scale.apps { Ok(()) } else { Err(running) }
+    })
+    .await;
 }
 
 fn milliseconds(begun: Instant) -> f64 {

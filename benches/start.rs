@@ -10,6 +10,8 @@
 mod daemon;
 #[path = "support/podman.rs"]
 mod podman;
+#[path = "../tests/support/wait.rs"]
+mod wait;
 
 use daemon::Daemon;
 use futures::{StreamExt, stream};
@@ -18,13 +20,14 @@ use podman::{IMAGE, Pod, Podman};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use wait::Pace;
 
 const PODS: usize = 20;
 const MADE_BY_SELKIE: &str = "io.selkie.container.name";
 const MADE_RAW: &str = "bench=main";
-/// Longer than any round takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any round takes, and too seldom to disturb it.
+const PACE: Pace = Pace { every: Duration::from_millis(50), at_most: Duration::from_secs(120) };
 
 fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -116,11 +119,7 @@ impl Bench {
     }
 
     async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
-        let begun = Instant::now();
-        while !condition().await {
-            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        wait::until(what, PACE, async || if condition().await { Ok(()) } else { Err("otherwise") }).await;
     }
 
     async fn get(&self, path: &str) -> Value {

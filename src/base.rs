@@ -5,4 +5,7 @@ pub mod clock;
 pub mod cron;
 pub mod ids;
 pub mod url;
+#[cfg(test)]
+#[path = "../tests/support/wait.rs"]
+pub mod wait;
 pub mod wake;

@@ -2,6 +2,9 @@
 //! the kubelet: they mark pods as ready or ended.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/wait.rs"]
+mod wait;
+
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -14,8 +17,8 @@ use selkie::client::{Context, in_process};
 use selkie::controllers::{Timing, deployment, job, pods, run};
 use selkie::store::memory::Memory;
 use serde_json::{Value, from_value, json};
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use wait::Pace;
 
 struct Rig {
     ctx: Context,
@@ -101,19 +104,19 @@ fn is_done(deployment: &Deployment) -> bool {
 
 /// Plays the kubelet until the Deployment is done, checking what must hold at every look.
 async fn roll(rig: &Rig, at_least: usize) {
-    for _ in 0..300 {
-        if is_done(&rig.api().get("web").await.unwrap()) {
-            return;
+    wait::until("the rollout ends", Pace::default(), async || {
+        let seen: Deployment = rig.api().get("web").await.unwrap();
+        if is_done(&seen) {
+            return Ok(());
         }
         let pods = rig.pods().await;
         assert!(pods.iter().filter(|pod| pods::is_active(pod)).count() <= 5);
         assert!(pods.iter().filter(|pod| pods::is_active(pod) && pods::is_ready(pod)).count() >= at_least);
         rig.make_ready().await;
         rig.bury().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let seen: Deployment = rig.api().get("web").await.unwrap();
-    panic!("the rollout does not end: {:?}", seen.status);
+        Err(format!("{:?}", seen.status))
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,16 +155,16 @@ async fn a_job_runs_to_completion() {
     }))
     .unwrap();
     rig.api().create(&PostParams::default(), &job).await.unwrap();
-    for _ in 0..100 {
+    let done = wait::until("the Job ends", Pace::default(), async || {
         let seen: Job = rig.api().get("work").await.unwrap();
         if job::plan::finished(&seen).is_some_and(|condition| condition.type_ == "Complete") {
-            assert_eq!(seen.status.unwrap().succeeded, Some(3));
-            assert!(rig.pods().await.iter().all(|pod| !job::plan::is_tracked(pod)));
-            return rig.stop().await;
+            return Ok(seen);
         }
         assert!(rig.pods().await.iter().filter(|pod| pods::is_active(pod)).count() <= 2);
         rig.report(json!({"phase": "Succeeded"}), pods::is_active).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the Job does not end: {:?}", rig.api::<Job>().get("work").await.unwrap().status);
+        Err(format!("{:?}", seen.status))
+    });
+    assert_eq!(done.await.status.unwrap().succeeded, Some(3));
+    assert!(rig.pods().await.iter().all(|pod| !job::plan::is_tracked(pod)));
+    rig.stop().await;
 }

@@ -75,8 +75,8 @@ mod tests {
         let made = rig.until(path, |service| service["spec"]["clusterIP"] == "10.96.0.1").await;
         let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
         rig.until(slice, |slice| slice["endpoints"][0]["addresses"][0] == "192.0.2.7").await;
-        tokio::time::sleep(EVERY * 3).await;
-        assert_eq!(rig.get(path).await["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+        let revision = |service: &Value| service["metadata"]["resourceVersion"].clone();
+        rig.stays(path, EVERY * 3, |service| revision(service) == revision(&made)).await;
         rig.delete(path).await;
         rig.until(path, |service| service["metadata"]["uid"] != made["metadata"]["uid"] && !service.is_null()).await;
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::apiserver::{ApiServer, Config, User};
+use crate::base::wait::{self, Pace};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{self, Context, raw};
 use http::Method;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long, in virtual time, a condition may take.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// What takes controllers an hour is virtual time here.
+const PACE: Pace = Pace { every: Duration::from_millis(20), at_most: Duration::from_secs(3600) };
 
 /// A cluster without kubelets. Ends what it spawned when it is dropped.
 pub struct Rig {
@@ -82,17 +83,25 @@ impl Rig {
     }
 
     /// Waits until what is at `path` (null if nothing) is as expected.
-    pub async fn until(&self, path: &str, expected: impl Fn(&Value) -> bool) -> Value {
-        let mut seen = Value::Null;
-        let end = tokio::time::Instant::now() + PATIENCE;
-        while tokio::time::Instant::now() < end {
-            seen = self.get(path).await;
-            if expected(&seen) {
-                return seen;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{path} never got there: {seen:#}");
+    #[track_caller]
+    pub fn until(&self, path: &str, expected: impl Fn(&Value) -> bool) -> impl Future<Output = Value> {
+        wait::until("the object is as expected", PACE, async move || {
+            let seen = self.get(path).await;
+            if expected(&seen) { Ok(seen) } else { Err(format!("{path}: {seen:#}")) }
+        })
+    }
+
+    /// Looks every virtual second for `span` whether what is at `path` stays as expected: that something
+    /// does not happen gives no sign to wait for.
+    #[track_caller]
+    pub fn stays(&self, path: &str, span: Duration, expected: impl Fn(&Value) -> bool) -> impl Future<Output = ()> {
+        let pace = Pace { every: Duration::from_secs(1), at_most: span * 2 };
+        let begun = tokio::time::Instant::now();
+        wait::until("the time has passed", pace, async move || {
+            let seen = self.get(path).await;
+            assert!(expected(&seen), "{path} did not stay as it was: {seen:#}");
+            if begun.elapsed() >= span { Ok(()) } else { Err(format!("{path}: {seen:#}")) }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A cluster of one kubelet for tests: an API server in memory, pods bound by hand.
 
+use crate::wait::{self, Pace};
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
@@ -14,7 +15,6 @@ use selkie::store::memory::Memory;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub const NODE: &str = "h1";
@@ -85,17 +85,16 @@ impl Cluster {
         pod.map(|pod| serde_json::to_value(pod).expect("JSON"))
     }
 
-    /// The pod once `ready` holds of it; panics with its last state after a minute.
-    pub async fn until(&self, name: &str, ready: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        for _ in 0..1200 {
-            last = self.get(name).await.unwrap_or_default();
-            if ready(&last) {
-                return last;
+    /// The pod (null: there is none) once `ready` holds of it.
+    #[track_caller]
+    pub fn until(&self, name: &str, ready: impl Fn(&Value) -> bool) -> impl Future<Output = Value> {
+        wait::until("the pod is as expected", Pace::default(), async move || {
+            let pod = self.get(name).await.unwrap_or_default();
+            if ready(&pod) {
+                return Ok(pod);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{name} never came to what was waited for: {:#}\n{:#?}", last["status"], self.events(name).await);
+            Err(format!("{name}: {:#}\n{:#?}", pod["status"], self.events(name).await))
+        })
     }
 
     pub async fn until_gone(&self, name: &str) {
@@ -114,14 +113,13 @@ impl Cluster {
         own.map(|e| format!("{}: {}", e.reason.unwrap_or_default(), e.message.unwrap_or_default())).collect()
     }
 
-    pub async fn until_event(&self, name: &str, text: &str) {
-        for _ in 0..600 {
-            if self.events(name).await.iter().any(|event| event.starts_with(text)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("no event {text:?}: {:#?}", self.events(name).await);
+    #[track_caller]
+    pub fn until_event(&self, name: &str, text: &str) -> impl Future<Output = ()> {
+        wait::until("the event comes", Pace::default(), async move || {
+            let events = self.events(name).await;
+            let came = events.iter().any(|event| event.starts_with(text));
+            if came { Ok(()) } else { Err(format!("no {text:?} in {events:#?}")) }
+        })
     }
 
     pub fn streams(&self) -> &dyn PodStreams {

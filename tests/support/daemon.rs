@@ -44,18 +44,13 @@ impl Daemon {
     }
 
     fn wait_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        let data = self.data.clone();
+        wait_until("the daemon is ready", || log(&data), &mut || {
             if let Some(status) = self.child.try_wait().expect("the daemon's state") {
                 panic!("the daemon ended with {status}:\n{}", self.log());
             }
-            let ready = self.kubeconfig().exists() && self.try_kubectl(&["get", "--raw", "/readyz"]).status.success();
-            if ready {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the daemon is not ready:\n{}", self.log());
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
+            self.kubeconfig().exists() && self.try_kubectl(&["get", "--raw", "/readyz"]).status.success()
+        });
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -68,7 +63,7 @@ impl Daemon {
 
     /// What the daemon printed so far, both streams.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_path(&self.data)).unwrap_or_default()
+        log(&self.data)
     }
 
     /// `kill -9`, at whatever line it is.
@@ -151,6 +146,10 @@ fn clean<'a>(command: &'a mut Command, data: &Path) -> &'a mut Command {
     command.env("SELKIE_DATA_DIR", data).env("SELKIE_CONFIG", "/dev/null").env_remove("KUBECONFIG").env("NO_COLOR", "1")
 }
 
+fn log(data: &Path) -> String {
+    std::fs::read_to_string(log_path(data)).unwrap_or_default()
+}
+
 fn log_path(data: &Path) -> PathBuf {
     data.with_extension("log")
 }
@@ -170,7 +169,7 @@ pub fn wait_until(what: &str, context: impl Fn() -> String, condition: &mut dyn 
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "never came true: {what}\n{}", context());
-        std::thread::park_timeout(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 

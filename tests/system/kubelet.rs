@@ -13,6 +13,7 @@ mod volumes;
 
 use crate::control_plane::{Cluster, NODE, is_ready};
 use crate::rig::{IMAGE, Rig, container, pod, sandbox};
+use crate::wait::{self, Pace};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
@@ -92,6 +93,15 @@ async fn put_map(cluster: &Cluster, value: &str) {
     put(cluster, "configmaps", json!({"metadata": {"name": "cm"}, "data": {"a": value}})).await;
 }
 
+/// Waits until the container sees `value` in the file that its ConfigMap is mounted as.
+async fn until_mounted(cluster: &Cluster, pod: &Value, value: &str) {
+    wait::until("the change arrives", Pace::default(), async || {
+        let seen = exec(cluster, pod, &["cat", "/cm/a"]).await.0;
+        if seen == value { Ok(()) } else { Err(seen) }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn runs_answers_adopts_and_ends() {
     let rig = Rig::shared().await;
@@ -111,16 +121,16 @@ async fn runs_answers_adopts_and_ends() {
     assert_eq!(log(&cluster, &pod, "c").await, "hello web\n");
 
     put_map(&cluster, "two").await;
-    let begun = std::time::Instant::now();
-    while exec(&cluster, &pod, &["cat", "/cm/a"]).await.0 != "two" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the change does not arrive");
-    }
+    until_mounted(&cluster, &pod, "two").await;
 
     cluster.stop().await;
     cluster.start(Arc::new(rig.podman("kubelet-life").await), false);
-    tokio::time::timeout(Duration::from_secs(3), cluster.until("web", |pod| !is_ready(pod))).await.unwrap_err();
+    // What only the new kubelet can have done shows that it has taken the pod over.
+    put_map(&cluster, "three").await;
+    until_mounted(&cluster, &pod, "three").await;
     let adopted = cluster.get("web").await.unwrap();
     assert_eq!(first(&adopted)["containerID"], first(&pod)["containerID"], "a restart adopts what runs");
+    assert_eq!(adopted["status"]["conditions"], pod["status"]["conditions"], "and it was ready all the time");
 
     let begun = std::time::Instant::now();
     cluster.delete("web").await;
@@ -168,7 +178,7 @@ async fn removes_what_no_pod_owns_and_repairs_what_was_removed() {
     let left = rig.podman("kubelet-repair").await.list().await.unwrap();
     assert!(left.sandboxes.iter().all(|s| s.pod.name != "orphan"));
     let id = first(&before)["containerID"].as_str().unwrap().trim_start_matches("podman://").to_string();
-    rig.cli(&["rm", "--force", "--time", "0", &id]);
+    rig.storage.cli(&["rm", "--force", "--time", "0", &id]);
     let after =
         cluster.until("web", |pod| is_ready(pod) && first(pod)["containerID"] != first(&before)["containerID"]).await;
     assert_eq!(first(&after)["restartCount"], 1);

@@ -1,6 +1,7 @@
 //! The kubelet on a pretended host, with the clock paused: whole lives of pods in no time.
 
 use crate::control_plane::{Cluster, condition, is_ready};
+use crate::wait::{self, Pace};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::Api;
@@ -52,9 +53,13 @@ async fn the_node_registers_and_its_lease_is_renewed() {
     assert_eq!(node["status"]["capacity"]["cpu"], "8");
     assert_eq!(condition(&node, "Ready"), "True");
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "kube-node-lease");
-    let first = leases.get(crate::control_plane::NODE).await.unwrap().spec.unwrap().renew_time;
-    tokio::time::sleep(std::time::Duration::from_secs(25)).await;
-    assert!(leases.get(crate::control_plane::NODE).await.unwrap().spec.unwrap().renew_time > first);
+    let renewed = async || leases.get(crate::control_plane::NODE).await.unwrap().spec.unwrap().renew_time.unwrap();
+    let first = renewed().await;
+    wait::until("the lease is renewed", Pace::default(), async || {
+        let now = renewed().await;
+        if now > first { Ok(()) } else { Err(now.0) }
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

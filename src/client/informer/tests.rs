@@ -1,6 +1,7 @@
 //! Informers against a scripted server: canned answers, one after the other.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::base::wait::{self, Pace};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{Request, Response};
@@ -10,7 +11,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::Body;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
@@ -145,9 +145,11 @@ async fn resumes_where_the_watch_ended_and_lists_again_when_that_is_gone() {
     let handle = informers.of::<ConfigMap>();
     let told = record(&handle);
     handle.reached(30).await;
-    while script.asked.lock().len() < 6 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait::until("the sixth request", Pace::default(), async || {
+        let asked = script.asked.lock().len();
+        if asked < 6 { Err(asked) } else { Ok(()) }
+    })
+    .await;
     assert_eq!(*told.lock(), ["+a@3", "+b@4", "~a@6", "-b@4", "~a@25", "+c@26"]);
     assert_eq!(handle.list().len(), 2);
     let asked = script.asked.lock().clone();

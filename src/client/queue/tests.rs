@@ -1,8 +1,8 @@
 //! Queues and workers under the paused clock.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::base::wait::{self, Pace};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
 async fn merges_while_queued_and_hands_out_again_after_processing() {
@@ -50,9 +50,11 @@ async fn failures_back_off_and_success_resets() {
         }
     }));
     queue.add("x");
-    while calls.load(Ordering::SeqCst) < 4 || !queue.is_idle() {
-        sleep(Duration::from_millis(1)).await;
-    }
+    wait::until("the fourth call has ended", Pace::default(), async || {
+        let calls = calls.load(Ordering::SeqCst);
+        if calls < 4 || !queue.is_idle() { Err(calls) } else { Ok(()) }
+    })
+    .await;
     assert!(start.elapsed() >= Duration::from_millis(5 + 10 + 20));
     assert_eq!(queue.failures(&"x"), 0);
     queue.shutdown();
@@ -70,7 +72,7 @@ async fn many_workers_share_what_becomes_due_together() {
             let (running, peak) = (running.clone(), peak.clone());
             async move {
                 peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
                 Ok::<_, String>(None)
             }
@@ -78,9 +80,10 @@ async fn many_workers_share_what_becomes_due_together() {
     }));
     (0..8).for_each(|key| queue.add_after(key, Duration::from_secs(3)));
     let start = Instant::now();
-    while !queue.is_idle() {
-        sleep(Duration::from_millis(100)).await;
-    }
+    wait::until("all is done", Pace::default(), async || {
+        if queue.is_idle() { Ok(()) } else { Err(format!("{} under way", running.load(Ordering::SeqCst))) }
+    })
+    .await;
     assert_eq!(peak.load(Ordering::SeqCst), 4);
     assert!(start.elapsed() < Duration::from_secs(6), "two rounds of four");
     queue.shutdown();

@@ -46,8 +46,7 @@ async fn endpoints_follow_pods() {
         rig.until(&format!("{NAMESPACE}/endpoints/web"), |found| found["subsets"][0]["addresses"][1].is_object()).await;
     assert_eq!(legacy["subsets"][0]["ports"], json!([{"port": 8080, "protocol": "TCP"}]));
     // Nothing changes, nothing is written.
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(rig.get(SLICES).await["items"], slices["items"]);
+    rig.stays(SLICES, Duration::from_secs(60), |now| now["items"] == slices["items"]).await;
     rig.delete(&format!("{NAMESPACE}/pods/one?gracePeriodSeconds=0")).await;
     rig.until(SLICES, endpoints(1)).await;
     rig.delete(&format!("{NAMESPACE}/services/web")).await;

@@ -111,6 +111,5 @@ async fn owners_of_unknown_kinds_hold() {
     let mut owner = reference(&json!({"metadata": {"name": "x", "uid": "x"}}));
     owner["apiVersion"] = json!("example.org/v1");
     rig.post(MAPS, json!({"metadata": {"name": "child", "ownerReferences": [owner]}})).await;
-    tokio::time::sleep(Duration::from_secs(300)).await;
-    assert!(rig.get(&path("child")).await.is_object());
+    rig.stays(&path("child"), Duration::from_secs(300), Value::is_object).await;
 }

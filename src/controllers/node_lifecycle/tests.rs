@@ -39,12 +39,13 @@ async fn start(rig: &Rig, name: &str) -> Host {
     }
     let path = format!("{leases}/{name}");
     Host(tokio::spawn(async move {
+        let mut beat = tokio::time::interval(Duration::from_secs(10));
         loop {
+            beat.tick().await;
             let time = clock.now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
             let renewal = json!({"spec": {"renewTime": time}}).to_string();
             let body = Some(("application/merge-patch+json", renewal.into()));
             raw::request(&client, http::Method::PATCH, &path, body).await.unwrap();
-            tokio::time::sleep(Duration::from_secs(10)).await;
         }
     }))
 }
@@ -87,8 +88,8 @@ async fn a_silent_host_loses_its_pods_and_comes_back() {
     let (a, _b) = (start(&rig, "a").await, start(&rig, "b").await);
     let patient = pod(&rig, "patient", "a", json!([])).await;
     let faithful = pod(&rig, "faithful", "a", json!([{"operator": "Exists"}])).await;
-    tokio::time::sleep(Duration::from_secs(300)).await;
-    assert!(untainted(&rig.get(&node("a")).await));
+    rig.until(&node("a"), untainted).await;
+    rig.stays(&node("a"), Duration::from_secs(300), untainted).await;
     drop(a);
     let stopped = rig.ctx.clock.now();
     let lost = rig.until(&node("a"), |node| has(node, plan::UNREACHABLE, "NoExecute")).await;
@@ -115,10 +116,15 @@ async fn losing_all_hosts_at_once_drives_nobody_off() {
         json!([{"key": plan::UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]),
     )
     .await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    for host in ["a", "b", "c"] {
+        rig.until(&node(host), untainted).await;
+    }
     drop(hosts);
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    for host in ["a", "b", "c"] {
+        rig.until(&node(host), |node| has(node, plan::UNREACHABLE, "NoSchedule")).await;
+    }
+    let spared = |pod: &Value| pod["metadata"]["uid"].is_string() && pod["metadata"]["deletionTimestamp"].is_null();
+    rig.stays(&hasty, Duration::from_secs(600), spared).await;
     let lost = rig.get(&node("a")).await;
     assert!(has(&lost, plan::UNREACHABLE, "NoSchedule") && !has(&lost, plan::UNREACHABLE, "NoExecute"), "{lost}");
-    assert!(rig.get(&hasty).await["metadata"]["deletionTimestamp"].is_null());
 }

@@ -26,8 +26,8 @@ async fn pods_go_with_their_node_object() {
     }
     let (lost, kept) = (pod(&rig, "lost", "a").await, pod(&rig, "kept", "b").await);
     rig.delete(&lost).await;
-    tokio::time::sleep(Duration::from_secs(300)).await;
-    assert!(rig.get(&lost).await["metadata"]["deletionTimestamp"].is_string());
+    let leaving = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_string();
+    rig.stays(&lost, Duration::from_secs(300), leaving).await;
     rig.delete("/api/v1/nodes/a").await;
     rig.until(&lost, Value::is_null).await;
     assert!(rig.get(&kept).await.is_object());
@@ -58,7 +58,8 @@ async fn only_so_many_ended_pods_are_kept() {
     for name in ["one", "two", "three"] {
         let path = pod(&rig, name, "a").await;
         rig.status(&path, json!({"phase": "Succeeded"})).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        // The oldest go first, by whole seconds.
+        tokio::time::advance(Duration::from_secs(2)).await;
     }
     rig.until(&format!("{PODS}/one"), Value::is_null).await;
     assert_eq!(rig.items(PODS).await.len(), 2);

@@ -10,6 +10,7 @@ use crate::apiserver::{ApiServer, Config, User};
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::ids::Ids;
+use crate::base::wait::{self, Pace};
 use crate::client::{Context, in_process, raw};
 use crate::gitops::application::{ApplicationSource, LABEL, NAMESPACE};
 use crate::gitops::render::render;
@@ -24,6 +25,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::registry::Registry;
+
+const SHOP: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications/shop";
 
 struct Rig {
     client: kube::Client,
@@ -95,8 +98,16 @@ impl Rig {
     }
 
     async fn status(&self) -> Value {
-        let path = format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications/shop");
-        self.get(&path).await.unwrap()["status"].clone()
+        self.get(SHOP).await.unwrap()["status"].clone()
+    }
+
+    /// What `look` finds once there is something.
+    #[track_caller]
+    fn until<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+        wait::until("the application is as expected", Pace::default(), async move || match look().await {
+            Some(found) => Ok(found),
+            None => Err(self.get(SHOP).await.unwrap_or_default()),
+        })
     }
 }
 
@@ -192,26 +203,19 @@ async fn deletions_held_back_show_until_they_are_confirmed() {
     let mut events = rig.start(temp.path().to_str().unwrap()).await;
     next(&mut events, done).await;
     fs::remove_file(temp.path().join("a.yaml")).unwrap();
-    let path = format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications/shop");
-    let until = async |what: &str, holds: &dyn Fn(&Value) -> bool| {
-        for _ in 0..400 {
-            if holds(&rig.status().await) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{what}: {:#}", rig.status().await);
-    };
     let condition = |status: &Value, kind: &str, field: &str| {
         let all = status["conditions"].as_array().cloned().unwrap_or_default();
         all.iter().find(|one| one["type"] == kind).map_or(Value::Null, |one| one[field].clone())
     };
-    until("it is held back", &|status| condition(status, "Synced", "reason") == "PruneHeld").await;
+    rig.until(async || (condition(&rig.status().await, "Synced", "reason") == "PruneHeld").then_some(())).await;
     assert!(rig.map("a").await.is_some());
     let revision = rig.status().await["revision"].clone();
-    rig.patch(&path, json!({"metadata": {"annotations": {"selkie.dev/confirm-prune": revision}}})).await;
-    until("it is done", &|status| {
-        condition(status, "Ready", "status") == "True" && condition(status, "Synced", "reason") == "Synced"
+    rig.patch(SHOP, json!({"metadata": {"annotations": {"selkie.dev/confirm-prune": revision}}})).await;
+    rig.until(async || {
+        let status = rig.status().await;
+        let done =
+            condition(&status, "Ready", "status") == "True" && condition(&status, "Synced", "reason") == "Synced";
+        done.then_some(())
     })
     .await;
     assert!(rig.map("a").await.is_none());
@@ -346,20 +350,6 @@ fn with_controllers(rig: &Rig) {
     tokio::spawn(crate::controllers::run(context, crate::controllers::Timing::default()));
 }
 
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap()
-}
-
-const SHOP: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications/shop";
-
 async fn delete(rig: &Rig, query: &str) {
     raw::request(&rig.client, Method::DELETE, &format!("{SHOP}{query}"), None).await.unwrap();
 }
@@ -383,7 +373,7 @@ async fn a_deleted_application_takes_its_objects_with_it_but_those_that_are_to_s
 
     delete(&rig, "").await;
     assert_eq!(next(&mut events, ended).await, (2, None));
-    until(async || rig.get(SHOP).await.is_none().then_some(())).await;
+    rig.until(async || rig.get(SHOP).await.is_none().then_some(())).await;
     assert!(rig.map("a").await.is_none(), "pruned before the application went");
     assert!(rig.map("b").await.is_some(), "kept by its annotation");
 }
@@ -399,7 +389,7 @@ async fn an_application_deleted_as_an_orphan_leaves_its_objects() {
     delete(&rig, "?propagationPolicy=Orphan").await;
     let (objects, why) = next(&mut events, ended).await;
     assert!(objects == 1 && why.as_ref().is_some_and(|why| why.contains("orphan")), "{objects} {why:?}");
-    until(async || rig.get(SHOP).await.is_none().then_some(())).await;
+    rig.until(async || rig.get(SHOP).await.is_none().then_some(())).await;
     assert!(rig.map("a").await.is_some_and(|map| map["metadata"]["deletionTimestamp"].is_null()));
 }
 

@@ -3,6 +3,7 @@
 use super::{FOREVER, cluster, exec, first, script};
 use crate::control_plane::is_ready;
 use crate::rig::Rig;
+use crate::wait::{self, Pace};
 use selkie::kubelet::runtime::ContainerRuntime;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -34,16 +35,11 @@ async fn host_ports_and_networks() {
     assert_eq!(pod["status"]["phase"], "Pending");
     drop(taken);
     cluster.until("web", is_ready).await;
-    let answer = tokio::task::spawn_blocking(move || {
-        let begun = std::time::Instant::now();
-        loop {
-            match get(port) {
-                Ok(text) if text.contains("web") => return text,
-                other => assert!(begun.elapsed().as_secs() < 20, "{other:?}"),
-            }
-        }
+    let answer = wait::until("the page is served", Pace::default(), async || {
+        let answer = tokio::task::spawn_blocking(move || get(port)).await.unwrap();
+        answer.ok().filter(|text| text.contains("web")).ok_or("no page")
     });
-    assert!(answer.await.unwrap().ends_with("web\n"));
+    assert!(answer.await.ends_with("web\n"));
     let pod = cluster.until("host", is_ready).await;
     assert_eq!(pod["status"]["podIP"], pod["status"]["hostIP"]);
     let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
@@ -85,7 +81,7 @@ async fn limits_and_rights() {
     if info.enforces("cpu") {
         let id = first(&cluster.get("small").await.unwrap())["containerID"].as_str().unwrap().to_string();
         let format = "{{.HostConfig.Memory}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}} {{.State.Pid}}";
-        let line = rig.cli(&["inspect", "--format", format, id.trim_start_matches("podman://")]);
+        let line = rig.storage.cli(&["inspect", "--format", format, id.trim_start_matches("podman://")]);
         let fields: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(fields[..3], ["50331648", "50000", "100000"]);
         if info.cgroup_version == 1 {

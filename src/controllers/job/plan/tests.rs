@@ -83,7 +83,7 @@ impl World {
         self.pods.iter().filter(|pod| pods::is_active(pod)).count() as i32
     }
 
-    fn sleep(&mut self, seconds: i64) {
+    fn advance(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
     }
 
@@ -128,7 +128,7 @@ fn failed_pods_are_replaced_more_and_more_slowly() {
     world.end(0, false);
     let plan = world.pass(false);
     assert_eq!((plan.create.len(), plan.again), (0, Some(SignedDuration::from_secs(10))));
-    world.sleep(10);
+    world.advance(10);
     assert_eq!(world.pass(false).create.len(), 1);
     world.end(0, false);
     assert_eq!(world.pass(false).again, Some(SignedDuration::from_secs(20)));
@@ -154,13 +154,13 @@ fn too_many_failures_end_it() {
 fn a_deadline_ends_it_and_ttl_removes_it() {
     let mut world = World::new(json!({"activeDeadlineSeconds": 30, "ttlSecondsAfterFinished": 60}));
     assert_eq!(world.pass(false).again, Some(SignedDuration::from_secs(30)));
-    world.sleep(30);
+    world.advance(30);
     for _ in 0..4 {
         world.pass(false);
     }
     assert_eq!(world.reason("Failed").as_deref(), Some("DeadlineExceeded"));
     assert_eq!((world.pass(false).expired, world.decide().again), (false, Some(SignedDuration::from_secs(60))));
-    world.sleep(61);
+    world.advance(61);
     assert!(world.decide().expired);
 }
 
@@ -207,7 +207,7 @@ fn a_work_queue_ends_with_its_last_pod() {
 enum Step {
     Pass { dies: bool },
     End { choice: usize, success: bool },
-    Sleep(i64),
+    Advance(i64),
     Parallelism(i32),
 }
 
@@ -215,7 +215,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => prop::bool::weighted(0.2).prop_map(|dies| Step::Pass { dies }),
         4 => (0usize..5, prop::bool::weighted(0.7)).prop_map(|(choice, success)| Step::End { choice, success }),
-        1 => (1i64..500).prop_map(Step::Sleep),
+        1 => (1i64..500).prop_map(Step::Advance),
         1 => (1i32..5).prop_map(Step::Parallelism),
     ];
     prop::collection::vec(step, 0..60)
@@ -232,7 +232,7 @@ proptest! {
             match step {
                 Step::Pass { dies } => drop(world.pass(*dies)),
                 Step::End { choice, success } => world.end(*choice, *success),
-                Step::Sleep(seconds) => world.sleep(*seconds),
+                Step::Advance(seconds) => world.advance(*seconds),
                 Step::Parallelism(count) => {
                     world.job.spec.as_mut().unwrap().parallelism = Some(*count);
                     most = most.max(*count);
@@ -245,7 +245,7 @@ proptest! {
         for _ in 0..200 {
             world.pass(false);
             world.end(0, true);
-            world.sleep(400);
+            world.advance(400);
         }
         let status = world.status();
         if world.reason("Complete").is_some() {

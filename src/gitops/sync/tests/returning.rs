@@ -11,7 +11,7 @@ async fn app(rig: &Rig) -> Application {
 /// Asks, waits until it was done, and tells how that went.
 async fn ask(rig: &Rig, request: &str) -> (Application, String) {
     rig.patch(SHOP, json!({"metadata": {"annotations": {REQUEST: request}}})).await;
-    let done = until(async || {
+    let done = rig.until(async || {
         let now = app(rig).await;
         (now.status.handled_request == request).then_some(now)
     });
@@ -44,11 +44,11 @@ async fn a_revision_is_recorded_with_who_made_it_and_returned_to_exactly() {
     commit(temp.path(), "deploy/b.yaml", &map("b", "2"));
     assert_eq!(next(&mut events, applied).await, (2, 0, 1));
     next(&mut events, done).await;
-    let known = until(async || Some(records(&rig).await).filter(|all| all.len() == 2)).await;
+    let known = rig.until(async || Some(records(&rig).await).filter(|all| all.len() == 2)).await;
     assert_eq!((known[0].number, known[1].number, known[0].revision.as_str()), (1, 2, first.as_str()));
     let told = known[0].commit.clone().unwrap();
     assert_eq!((told.author.as_str(), told.subject.as_str()), ("t <t@t>", "change"));
-    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
     let totals = records(&rig).await[1].totals.unwrap();
     assert_eq!((totals.add, totals.delete), (2, 1));
     let stored = rig.get("/api/v1/namespaces/selkie-system/secrets/revision.shop.2").await.unwrap();
@@ -59,7 +59,7 @@ async fn a_revision_is_recorded_with_who_made_it_and_returned_to_exactly() {
     assert_eq!((error.as_str(), back.spec.suspend), ("", true));
     assert_eq!((back.status.revision.as_str(), back.status.revision_number), (first.as_str(), 3));
     assert_eq!((value(&rig, "a").await, value(&rig, "b").await), (Some("1".into()), None));
-    let said = until(async || {
+    let said = rig.until(async || {
         let conditions = app(&rig).await.status.conditions;
         conditions.into_iter().find(|one| one.kind == "Synced" && one.reason == "Suspended")
     });
@@ -74,12 +74,12 @@ async fn a_revision_is_recorded_with_who_made_it_and_returned_to_exactly() {
     assert_eq!(value(&rig, "b").await, None);
 
     rig.patch(SHOP, json!({"spec": {"suspend": false}})).await;
-    until(async || value(&rig, "b").await).await;
+    rig.until(async || value(&rig, "b").await).await;
     assert_eq!(value(&rig, "a").await, None);
-    let known = until(async || Some(records(&rig).await).filter(|all| all.len() == 4)).await;
+    let known = rig.until(async || Some(records(&rig).await).filter(|all| all.len() == 4)).await;
     let ways: Vec<&str> = known.iter().map(|record| record.via.as_str()).collect();
     assert_eq!(ways, ["", "", "rollback to 1", ""]);
-    until(async || app(&rig).await.status.pinned.is_empty().then_some(())).await;
+    rig.until(async || app(&rig).await.status.pinned.is_empty().then_some(())).await;
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn an_undo_makes_again_what_the_last_sync_removed() {
     let (_, error) = ask(&rig, "undo@2").await;
     assert!(error.contains("removed nothing"), "{error}");
     rig.patch(SHOP, json!({"spec": {"suspend": false}})).await;
-    until(async || value(&rig, "b").await.is_none().then_some(())).await;
+    rig.until(async || value(&rig, "b").await.is_none().then_some(())).await;
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     assert_eq!(next(&mut events, done).await.failed, []);
-    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
     rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
 
     write("web:2");
@@ -194,9 +194,9 @@ async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again
         .await
         .unwrap();
     roll_out(&rig, true).await;
-    let ways = until(async || Some(records(&rig).await).filter(|all| all.len() == 3)).await;
+    let ways = rig.until(async || Some(records(&rig).await).filter(|all| all.len() == 3)).await;
     assert_eq!((ways[1].result, ways[2].via.as_str()), (Verdict::Failed, "automatic rollback to 1"));
-    let quarantine = until(async || app(&rig).await.status.quarantine).await;
+    let quarantine = rig.until(async || app(&rig).await.status.quarantine).await;
     assert!(quarantine.cause.contains("Deployment default/web: Pod web-2"), "{quarantine:?}");
 
     // Not by itself, but when it is asked for; a newer one is.
@@ -208,7 +208,7 @@ async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again
     assert_eq!(now.status.quarantine, None);
     roll_out(&rig, true).await;
     write("web:3");
-    until(async || (image(&rig).await == "web:3").then_some(())).await;
+    rig.until(async || (image(&rig).await == "web:3").then_some(())).await;
 }
 
 #[tokio::test]
@@ -220,19 +220,19 @@ async fn a_rollout_that_crashes_only_after_it_was_ready_is_taken_back_too() {
     let mut events = rig.start(temp.path().to_str().unwrap()).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
-    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
     rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
     write("web:2");
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     assert_eq!(next(&mut events, done).await.failed, []);
-    until(async || is_ready(&rig, true).await).await;
+    rig.until(async || is_ready(&rig, true).await).await;
     assert_eq!(records(&rig).await[1].result, Verdict::Progressing, "it is on trial");
 
     crashing(&rig, "web-2", 2).await;
     roll_out(&rig, false).await;
-    until(async || (image(&rig).await == "web:1").then_some(())).await;
-    let quarantine = until(async || app(&rig).await.status.quarantine).await;
+    rig.until(async || (image(&rig).await == "web:1").then_some(())).await;
+    let quarantine = rig.until(async || app(&rig).await.status.quarantine).await;
     assert!(quarantine.cause.contains("Deployment default/web: Pod web-2"), "{quarantine:?}");
     assert_eq!(records(&rig).await[1].result, Verdict::Failed);
 }
@@ -251,10 +251,10 @@ async fn what_is_not_ready_any_more_shows_and_is_not_the_revisions_fault() {
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     next(&mut events, done).await;
-    until(async || is_ready(&rig, true).await).await;
+    rig.until(async || is_ready(&rig, true).await).await;
     crashing(&rig, "web-1", 2).await;
     roll_out(&rig, false).await;
-    until(async || is_ready(&rig, false).await).await;
+    rig.until(async || is_ready(&rig, false).await).await;
     let why = app(&rig).await.status.conditions.into_iter().find(|one| one.kind == "Ready").unwrap();
     assert_eq!(why.message, "Deployment default/web: 0 of 1 pods updated");
     let failing = |event: &Event| if let Event::Failing(pod) = event { Some(pod.reason.clone()) } else { None };
@@ -262,7 +262,7 @@ async fn what_is_not_ready_any_more_shows_and_is_not_the_revisions_fault() {
     roll_out(&rig, true).await;
     let recovered = |event: &Event| matches!(event, Event::Recovered { .. }).then_some(());
     next(&mut events, recovered).await;
-    until(async || is_ready(&rig, true).await).await;
+    rig.until(async || is_ready(&rig, true).await).await;
     assert_eq!(records(&rig).await[0].result, Verdict::Ready);
 }
 
@@ -276,14 +276,14 @@ async fn a_rollout_that_is_not_ready_in_time_returns_too_but_only_where_that_is_
     rig.patch(SHOP, json!({"spec": {"readyTimeout": "1s"}})).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
-    until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
     write("web:2");
     next(&mut events, applied).await;
     roll_out(&rig, false).await;
-    until(async || (records(&rig).await.last()?.result == Verdict::Failed).then_some(())).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Failed).then_some(())).await;
     assert_eq!(image(&rig).await, "web:2");
     rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
-    until(async || (image(&rig).await == "web:1").then_some(())).await;
-    let quarantine = until(async || app(&rig).await.status.quarantine).await;
+    rig.until(async || (image(&rig).await == "web:1").then_some(())).await;
+    let quarantine = rig.until(async || app(&rig).await.status.quarantine).await;
     assert!(quarantine.cause.contains("not ready after 1 s"), "{quarantine:?}");
 }
