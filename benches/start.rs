@@ -10,6 +10,8 @@
 mod daemon;
 #[path = "support/podman.rs"]
 mod podman;
+#[path = "../tests/support/storage.rs"]
+mod storage;
 #[path = "../tests/support/wait.rs"]
 mod wait;
 
@@ -39,7 +41,7 @@ fn main() {
 
 async fn run(rounds: usize) {
     let podman = Podman::start().await;
-    let daemon = Daemon::start(&["--host", &format!("one={}", podman.url)]);
+    let daemon = Daemon::start(&["--host", &format!("one={}", podman.storage.url)]);
     let bench = Bench { podman, daemon };
     bench.ready().await;
 

@@ -19,6 +19,8 @@ mod repository;
 mod rig;
 #[path = "support/setting.rs"]
 mod setting;
+#[path = "support/storage.rs"]
+mod storage;
 #[path = "support/wait.rs"]
 mod wait;
 

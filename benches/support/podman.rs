@@ -1,21 +1,16 @@
 //! A Podman with storage of its own, spoken to over its REST API: the baseline for what a daemon does on
 //! the same host. Removed with everything in it when dropped.
 
+use crate::storage::Storage;
 use jiff::Timestamp;
 use selkie::kubelet::runtime::podman::http::{Client, SLOW};
-use selkie::kubelet::runtime::podman::{ServiceOptions, spawn_service};
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::process::Command;
 
 pub const IMAGE: &str = "localhost/selkie-demo:1";
 
 pub struct Podman {
-    pub url: String,
+    pub storage: Storage,
     client: Client,
-    directory: PathBuf,
-    arguments: Vec<String>,
-    service: i32,
 }
 
 /// A pod of one container, as the kubelet asks Podman for it.
@@ -30,35 +25,9 @@ pub struct Pod {
 
 impl Podman {
     pub async fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("selkie-bench-").tempdir().expect("a directory").keep();
-        let path = |name: &str| directory.join(name).display().to_string();
-        let arguments: Vec<String> =
-            ["--root", &path("root"), "--runroot", &path("run"), "--tmpdir", &path("tmp")].map(str::to_owned).into();
-        let options = ServiceOptions { directory: directory.join("service"), arguments: arguments.clone() };
-        let url = spawn_service(&options).await.expect("a Podman service");
-        let socket = url.trim_start_matches("unix://");
-        let service = tokio::net::UnixStream::connect(socket).await.expect("its socket").peer_cred().expect("its pid");
-        let service = service.pid().expect("its pid");
-        let podman = Self { client: Client::new(&url).expect("a client"), url, directory, arguments, service };
-        podman.build_image();
-        podman
-    }
-
-    fn build_image(&self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/image/build");
-        let built = self.environment(Command::new(script)).output().expect("examples/image/build runs");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    }
-
-    fn environment(&self, mut command: Command) -> Command {
-        command.env("PODMAN", format!("podman {}", self.arguments.join(" ")));
-        command.env("CONTAINERS_CONF", self.directory.join("service/containers.conf"));
-        command
-    }
-
-    fn cli(&self, arguments: &[&str]) {
-        let mut command = self.environment(Command::new("podman"));
-        let _ = command.args(&self.arguments).args(arguments).output();
+        let storage = Storage::start("selkie-bench-").await;
+        storage.build_demo_image();
+        Self { client: Client::new(&storage.url).expect("a client"), storage }
     }
 
     /// Makes and starts a pod with as few calls as it takes.
@@ -112,17 +81,5 @@ impl Podman {
 fn merge(body: &mut Value, more: &Value) {
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();
-    }
-}
-
-impl Drop for Podman {
-    fn drop(&mut self) {
-        self.cli(&["pod", "rm", "--all", "--force", "--time", "0"]);
-        self.cli(&["rm", "--all", "--force", "--time", "0"]);
-        if let Some(service) = rustix::process::Pid::from_raw(self.service) {
-            let _ = rustix::process::kill_process(service, rustix::process::Signal::TERM);
-        }
-        let _ = Command::new("umount").arg(self.directory.join("root/overlay")).output();
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

@@ -1,13 +1,13 @@
 //! A Podman of the tests' own: private storage, a service started by selkie, a tiny image. Shared by
 //! the tests that run at the same time, removed with everything in it when the last one ends.
 
+use crate::storage::Storage;
+use crate::wait::{self, Pace};
 use bytes::Bytes;
 use selkie::kubelet::runtime::{
-    ContainerIdentity, ContainerRuntime, ContainerSpec, PodIdentity, SandboxSpec,
-    podman::{Podman, ServiceOptions, spawn_service},
+    ContainerIdentity, ContainerRuntime, ContainerSpec, PodIdentity, SandboxSpec, podman::Podman,
 };
 use std::{
-    path::PathBuf,
     process::Command,
     sync::{Arc, OnceLock, Weak, atomic::AtomicU32, atomic::Ordering},
 };
@@ -19,11 +19,7 @@ static SHARED: Mutex<Weak<Rig>> = Mutex::const_new(Weak::new());
 static PODS: AtomicU32 = AtomicU32::new(0);
 
 pub struct Rig {
-    pub url: String,
-    pub directory: PathBuf,
-    /// Options of the podman command that lead to this storage.
-    pub arguments: Vec<String>,
-    service: i32,
+    pub storage: Storage,
     demo: OnceLock<()>,
 }
 
@@ -41,21 +37,13 @@ impl Rig {
 
     /// One with storage of its own. Starting one takes a second: share where nothing forbids it.
     pub async fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("selkie-test-").tempdir().expect("a directory").keep();
-        let path = |name: &str| directory.join(name).display().to_string();
-        let arguments: Vec<String> =
-            ["--root", &path("root"), "--runroot", &path("run"), "--tmpdir", &path("tmp")].map(str::to_owned).into();
-        let options = ServiceOptions { directory: directory.join("service"), arguments: arguments.clone() };
-        let url = spawn_service(&options).await.expect("a Podman service");
-        let socket = url.trim_start_matches("unix://");
-        let service = tokio::net::UnixStream::connect(socket).await.expect("its socket").peer_cred().expect("its pid");
-        let rig = Self { service: service.pid().expect("its pid"), url, directory, arguments, demo: OnceLock::new() };
+        let rig = Self { storage: Storage::start("selkie-test-").await, demo: OnceLock::new() };
         rig.podman("loader").await.load_image(rig.image()).await.expect("an image");
         rig
     }
 
     fn image(&self) -> Bytes {
-        let archive = self.directory.join("image.tar");
+        let archive = self.storage.directory.join("image.tar");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/image.sh");
         let made = Command::new(script).arg(&archive).arg(IMAGE).status().expect("image.sh runs");
         assert!(made.success());
@@ -64,22 +52,11 @@ impl Rig {
 
     /// Makes sure that the examples' image is in this storage, under its usual name.
     pub fn demo_image(&self) {
-        self.demo.get_or_init(|| self.build_demo_image());
-    }
-
-    fn build_demo_image(&self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/image/build");
-        let podman = format!("podman {}", self.arguments.join(" "));
-        let built = Command::new(script)
-            .env("PODMAN", podman)
-            .env("CONTAINERS_CONF", self.directory.join("service/containers.conf"))
-            .output()
-            .expect("examples/image/build runs");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        self.demo.get_or_init(|| self.storage.build_demo_image());
     }
 
     pub async fn podman(&self, cluster: &str) -> Podman {
-        Podman::connect(&self.url, cluster).await.expect("a connection")
+        Podman::connect(&self.storage.url, cluster).await.expect("a connection")
     }
 
     /// A second service on the same storage, across the (loopback) network.
@@ -91,30 +68,17 @@ impl Rig {
     pub async fn serve_configured(&self, infra_image: &str) -> TcpService {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port");
         let url = format!("tcp://{free}");
-        let settings = std::fs::read_to_string(self.directory.join("service/containers.conf")).expect("settings");
-        let configured = self.directory.join(format!("containers-{}.conf", free.port()));
+        let settings = std::fs::read_to_string(self.storage.settings()).expect("settings");
+        let configured = self.storage.directory.join(format!("containers-{}.conf", free.port()));
         std::fs::write(&configured, settings.replace("infra_image = \"\"", infra_image)).expect("settings");
         let mut command = Command::new("podman");
-        command.args(&self.arguments).args(["system", "service", "--time=0", &url]);
+        command.args(&self.storage.arguments).args(["system", "service", "--time=0", &url]);
         command.env("CONTAINERS_CONF", &configured);
         let process = command.stderr(std::process::Stdio::null()).spawn().expect("podman runs");
         let service = TcpService { url, process };
-        let begun = std::time::Instant::now();
-        while Podman::connect(&service.url, "probe").await.is_err() {
-            assert!(begun.elapsed().as_secs() < 30, "the service does not answer");
-        }
+        let probe = async || Podman::connect(&service.url, "probe").await.map(drop);
+        wait::until("the service answers", Pace::default(), probe).await;
         service
-    }
-
-    /// Runs the podman command on this storage.
-    pub fn cli(&self, arguments: &[&str]) -> String {
-        let output = Command::new("podman")
-            .args(&self.arguments)
-            .args(arguments)
-            .env("CONTAINERS_CONF", self.directory.join("service/containers.conf"))
-            .output()
-            .expect("podman runs");
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
@@ -128,18 +92,6 @@ impl Drop for TcpService {
     fn drop(&mut self) {
         _ = self.process.kill();
         _ = self.process.wait();
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.cli(&["pod", "rm", "--all", "--force", "--time", "0"]);
-        self.cli(&["rm", "--all", "--force", "--time", "0"]);
-        if let Some(service) = rustix::process::Pid::from_raw(self.service) {
-            _ = rustix::process::kill_process(service, rustix::process::Signal::TERM);
-        }
-        _ = Command::new("umount").arg(self.directory.join("root/overlay")).output();
-        _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -42,7 +42,7 @@ impl Folder {
 
     /// `--host NAME=URL` for the private Podman.
     pub fn host(&self) -> String {
-        format!("one={}", self.rig.url)
+        format!("one={}", self.rig.storage.url)
     }
 
     /// A copy of one of the examples with `old` replaced by `new` in every file, so that tests that
@@ -65,7 +65,7 @@ impl Folder {
     /// The cluster's containers that run now, as `podman ps` shows them with `format`.
     pub fn containers(&self, format: &str) -> Vec<String> {
         let Some(filter) = self.cluster_filter() else { return Vec::new() };
-        let listing = self.rig.cli(&[
+        let listing = self.rig.storage.cli(&[
             "ps",
             "--no-trunc",
             "--filter",
@@ -89,15 +89,15 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let Some(filter) = self.cluster_filter() else { return };
-        let pods = self.rig.cli(&["pod", "ps", "--quiet", "--filter", &filter]);
+        let pods = self.rig.storage.cli(&["pod", "ps", "--quiet", "--filter", &filter]);
         let ids: Vec<&str> = pods.split_whitespace().collect();
         if !ids.is_empty() {
-            self.rig.cli(&[&["pod", "rm", "--force", "--time", "0"], ids.as_slice()].concat());
+            self.rig.storage.cli(&[&["pod", "rm", "--force", "--time", "0"], ids.as_slice()].concat());
         }
-        let left = self.rig.cli(&["ps", "--all", "--quiet", "--filter", &filter]);
+        let left = self.rig.storage.cli(&["ps", "--all", "--quiet", "--filter", &filter]);
         let ids: Vec<&str> = left.split_whitespace().collect();
         if !ids.is_empty() {
-            self.rig.cli(&[&["rm", "--force", "--time", "0"], ids.as_slice()].concat());
+            self.rig.storage.cli(&[&["rm", "--force", "--time", "0"], ids.as_slice()].concat());
         }
     }
 }

@@ -310,7 +310,7 @@ async fn a_restarted_daemon_finds_everything() {
     assert!(usage.iter().any(|usage| usage.id == id && usage.memory > 0), "{usage:?}");
 
     // Its network goes with the infra container: the sandbox is broken and is made anew.
-    rig.cli(&["kill", &format!("selkie_tests_adopt_{}-infra", made.pod.uid)]);
+    rig.storage.cli(&["kill", &format!("selkie_tests_adopt_{}-infra", made.pod.uid)]);
     let broken = async { while after.list().await.unwrap().sandboxes[0].ready {} };
     timeout(PATIENCE, broken).await.unwrap();
     let anew = after.ensure_sandbox(&sandbox(&made.pod)).await.unwrap();
@@ -325,7 +325,7 @@ async fn volumes_and_files() {
     let volume = VolumeSpec { name: "data".into(), pod_uid: pod.uid.clone(), tmpfs: None };
     podman.ensure_volume(&volume).await.unwrap();
     podman.ensure_volume(&volume).await.unwrap();
-    let host = rig.directory.join("host-file");
+    let host = rig.storage.directory.join("host-file");
     std::fs::write(&host, "from the host\n").unwrap();
     let mount = |source, target: &str, read_only| Mount {
         source,
@@ -349,10 +349,12 @@ async fn volumes_and_files() {
         let line = timeout(PATIENCE, lines.next()).await.unwrap().unwrap().unwrap();
         assert_eq!(line.bytes, expect);
     }
-    let archive = rig.directory.join("files.tar");
+    let archive = rig.storage.directory.join("files.tar");
     let tar = std::process::Command::new("tar");
     let mut tar = tar;
-    assert!(tar.arg("-C").arg(&rig.directory).arg("-cf").arg(&archive).arg("host-file").status().unwrap().success());
+    assert!(
+        tar.arg("-C").arg(&rig.storage.directory).arg("-cf").arg(&archive).arg("host-file").status().unwrap().success()
+    );
     podman.write_files(&id, "/data", std::fs::read(&archive).unwrap().into()).await.unwrap();
     let read = podman.exec_sync(&id, &["cat".into(), "/data/file".into(), "/data/host-file".into()], PATIENCE).await;
     assert_eq!(read.unwrap().stdout, b"kept\nfrom the host\n");
@@ -403,7 +405,7 @@ async fn what_the_trait_costs_over_raw_calls() {
     const ROUNDS: u32 = 5;
     let rig = Rig::shared().await;
     let podman = rig.podman("cost").await;
-    let client = http::Client::new(&rig.url).unwrap();
+    let client = http::Client::new(&rig.storage.url).unwrap();
     let mut raw = Duration::ZERO;
     let mut ours = Duration::ZERO;
     for round in 0..ROUNDS {

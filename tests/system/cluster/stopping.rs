@@ -73,6 +73,6 @@ fn the_daemon_stops_in_time_whatever_goes_on() {
     assert!(
         running.iter().any(|name| name.contains("runs")),
         "containers are left alone: {running:?}\n{}",
-        setting.folder.rig.cli(&["ps", "--all", "--no-trunc"])
+        setting.folder.rig.storage.cli(&["ps", "--all", "--no-trunc"])
     );
 }

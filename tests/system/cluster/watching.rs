@@ -36,7 +36,7 @@ fn a_directory_becomes_containers_and_stays_what_it_says() {
 
     // A container removed behind selkie's back comes back, and the daemon says so.
     let victim = setting.folder.containers("{{.ID}}").swap_remove(0);
-    setting.folder.rig.cli(&["rm", "--force", "--time", "0", &victim]);
+    setting.folder.rig.storage.cli(&["rm", "--force", "--time", "0", &victim]);
     setting.daemon.wait_for("the container is replaced", || {
         let now = setting.folder.containers("{{.ID}}");
         now.len() == 3 && !now.contains(&victim)

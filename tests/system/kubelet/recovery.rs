@@ -21,19 +21,19 @@ async fn what_others_stop_or_remove_comes_back() {
     cluster.run("once", once).await;
     let web = cluster.until("web", is_ready).await;
     let once = cluster.until("once", is_ready).await;
-    rig.cli(&["rm", "--force", "--time", "0", &id(&web)]);
+    rig.storage.cli(&["rm", "--force", "--time", "0", &id(&web)]);
     let begun = Instant::now();
     let again = cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&web)).await;
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(first(&again)["restartCount"], 1);
-    rig.cli(&["stop", "--time", "5", &id(&again)]);
+    rig.storage.cli(&["stop", "--time", "5", &id(&again)]);
     let third = cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&again)).await;
     assert_eq!(first(&third)["lastState"]["terminated"]["reason"], "Completed");
-    rig.cli(&["stop", "--time", "5", &id(&once)]);
+    rig.storage.cli(&["stop", "--time", "5", &id(&once)]);
     cluster.until("once", |pod| pod["status"]["phase"] == "Succeeded").await;
     // The sandbox itself: everything in it is made anew.
-    let infra = rig.cli(&["inspect", "--format", "{{.Pod}}", &id(&third)]);
-    rig.cli(&["pod", "rm", "--force", "--time", "0", infra.trim()]);
+    let infra = rig.storage.cli(&["inspect", "--format", "{{.Pod}}", &id(&third)]);
+    rig.storage.cli(&["pod", "rm", "--force", "--time", "0", infra.trim()]);
     cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&third)).await;
 }
 
@@ -61,7 +61,8 @@ async fn pid(url: &str) -> Kill {
 #[tokio::test]
 async fn a_dead_service_is_started_again_and_containers_live_on() {
     let rig = Rig::shared().await;
-    let options = ServiceOptions { directory: rig.directory.join("second"), arguments: rig.arguments.clone() };
+    let options =
+        ServiceOptions { directory: rig.storage.directory.join("second"), arguments: rig.storage.arguments.clone() };
     let url = spawn_service(&options).await.unwrap();
     let first_service = pid(&url).await;
     let (cluster, _directory) = cluster(Podman::new(&url, "kubelet-service").unwrap().kept_alive(options)).await;
@@ -76,6 +77,6 @@ async fn a_dead_service_is_started_again_and_containers_live_on() {
     let after = cluster.get("web").await.unwrap();
     assert_eq!((id(&after), first(&after)["restartCount"].as_i64()), (id(&before), Some(0)));
     // Events of the new service arrive.
-    rig.cli(&["rm", "--force", "--time", "0", &id(&before)]);
+    rig.storage.cli(&["rm", "--force", "--time", "0", &id(&before)]);
     cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&before)).await;
 }
