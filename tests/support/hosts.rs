@@ -9,7 +9,8 @@ use std::{
 pub const IMAGE: &str = "localhost/selkie-test:1";
 const LOCK: &str = "/tmp/selkie-hosts.lock";
 
-/// Removed with everything on them when dropped; what a killed test leaves, the next one removes.
+/// Removed with everything on them when dropped; what a killed test leaves, the next one removes. The
+/// lock keeps others away until then, however this one ends.
 pub struct Hosts {
     count: usize,
     _lock: File,
@@ -71,7 +72,9 @@ impl Drop for Hosts {
 }
 
 fn script(name: &str) -> Command {
-    Command::new(format!("{}/tests/support/{name}", env!("CARGO_MANIFEST_DIR")))
+    let mut command = Command::new(format!("{}/tests/support/{name}", env!("CARGO_MANIFEST_DIR")));
+    command.env("SELKIE_HOSTS_LOCKED", "1");
+    command
 }
 
 fn run(name: &str, arguments: &[&str]) -> String {

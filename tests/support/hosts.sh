@@ -11,10 +11,27 @@
 # Host K has its own network, mount, process, host name and IPC namespaces, /run, /dev/shm, /etc/containers
 # and storage (in memory). It is 10.91.0.(10+K) on a bridge to this machine, its pods are in 10.92.K.0/24
 # and reach those of other hosts. Podman listens on tcp://10.91.0.(10+K):8080 and unix://$BASE/hK/podman.sock.
+#
+# There is one set of hosts on a machine: `up` and `down` refuse while another test run holds the lock.
+# Whatever is interrupted, the next `up` or `down` removes all that is left.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
-BASE=/tmp/selkie-hosts
+BASE=/tmp/selkie-hosts LOCK=/tmp/selkie-hosts.lock
 BRIDGE=selkie-hosts LAN=10.91.0 PODS=10.92
+
+alone() { # holds the lock until the script ends; tests hold it themselves for as long as they need the hosts
+    [ -z "${SELKIE_HOSTS_LOCKED:-}" ] || return 0
+    exec 9>"$LOCK"
+    flock --nonblock 9 || { echo "hosts.sh: a test run is using the hosts; try again when it has ended ($LOCK)" >&2; exit 1; }
+}
+
+remains() { # the first processes of hosts, and who keeps them, whatever became of their files
+    grep -lsz '^SELKIE_TEST_HOST=' /proc/[0-9]*/environ | cut -d/ -f3
+}
+
+no_remains() {
+    [ -z "$(remains)" ]
+}
 
 init() { # K: the host's first process, if it is up
     local pid
@@ -82,7 +99,7 @@ start() {
             ip link set lo up
             echo 1 >/proc/sys/net/ipv4/ip_forward
             touch "$host/ready"
-            exec catatonit -P' _ "$host" "h$k" </dev/null >"$host/init.log" 2>&1 &
+            exec catatonit -P' _ "$host" "h$k" </dev/null >"$host/init.log" 2>&1 9>&- &
     keeper=$!
     wait_for "host $k (see $host/init.log)" test -e "$host/ready"
     # setsid runs unshare in its own place, whose only child is the host's first process.
@@ -107,7 +124,7 @@ start() {
 serve() { # K: the two Podman services
     local k=$1 host=$BASE/h$1 url
     for url in "unix://$host/podman.sock" "tcp://$LAN.$((10 + k)):8080"; do
-        on "$k" setsid podman system service --time=0 "$url" </dev/null >>"$host/podman.log" 2>&1 &
+        on "$k" setsid podman system service --time=0 "$url" </dev/null >>"$host/podman.log" 2>&1 9>&- &
         # One after the other: the first one prepares the storage.
         case $url in
         unix:*) wait_for "Podman on host $k (see $host/podman.log)" curl -sf --unix-socket "$host/podman.sock" http://d/_ping ;;
@@ -118,10 +135,11 @@ serve() { # K: the two Podman services
 
 stop() {
     local k=$1 pid id group
-    pid=$(init "$k") || return 0
     # The kernel kills all its processes with the first one.
-    kill -9 "$pid"
-    wait_for "the end of host $k" test ! -e "/proc/$pid"
+    if pid=$(init "$k"); then
+        kill -9 "$pid"
+        wait_for "the end of host $k" test ! -e "/proc/$pid"
+    fi
     rm -f "$BASE/h$k/init.pid"
     # The network ends with its last process, a moment later.
     ip link delete "selkie-h$k" 2>/dev/null || true
@@ -136,8 +154,14 @@ stop() {
 }
 
 up() {
-    local count=$1 image=$2 k
-    down
+    local count=$1 image=$2 k used
+    alone
+    remove
+    used=$(ip -4 route show root $LAN.0/24 && ip -4 route show root $PODS.0.0/16)
+    [ -z "$used" ] || { echo "hosts.sh: this machine has other uses for its addresses: $used" >&2; exit 1; }
+    # All or nothing, also when it is interrupted.
+    trap remove EXIT
+    trap 'exit 130' HUP INT TERM
     mkdir -p $BASE
     # In memory: what tests write need not survive them, and syncing is slow.
     mount -t tmpfs -o mode=755 selkie-hosts $BASE
@@ -147,16 +171,24 @@ up() {
     ip link set $BRIDGE up
     for ((k = 1; k <= count; k++)); do start "$k"; done
     for ((k = 1; k <= count; k++)); do on "$k" podman load -q -i /dev/stdin <"$image" >/dev/null; done
+    trap - EXIT
 }
 
 down() {
-    local host
-    for host in $BASE/h*; do
+    alone
+    remove
+}
+
+remove() { # each step finds what is there by itself: an earlier run may have been interrupted anywhere
+    local host pid
+    for host in "$BASE"/h*; do
         [ ! -d "$host" ] || stop "${host##*/h}"
     done
+    for pid in $(remains); do kill -9 "$pid" 2>/dev/null || true; done
+    wait_for "the end of what an earlier run left" no_remains
     ip link delete $BRIDGE 2>/dev/null || true
     while mountpoint -q $BASE; do umount -l $BASE; done
-    rm -rf $BASE
+    rm -rf --one-file-system $BASE
 }
 
 case ${1:-} in
@@ -164,5 +196,5 @@ up | start | stop | down | on) "$@" ;;
 cut) ip link set "selkie-h$2" down ;;
 heal) ip link set "selkie-h$2" up && ip route replace "$PODS.$2.0/24" via "$LAN.$((10 + $2))" ;;
 podman) on "$2" "${@:1:1}" "${@:3}" ;;
-*) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
