@@ -21,6 +21,7 @@ use crate::kubelet::streams::HostStreams;
 use crate::store::memory::Memory;
 use crate::store::redb::{OpenError, Redb};
 use crate::store::{Store, history};
+use crate::telemetry::Metrics;
 use crate::{controllers, scheduler};
 use futures::FutureExt;
 use std::io;
@@ -93,6 +94,7 @@ impl Cluster {
             config.tokens = Tokens::new([(pki.token.clone(), User::master("selkie-admin"))]);
             config.account_keys = Some(pki.account_keys.clone());
         }
+        let metrics = config.metrics.clone();
         let api = ApiServer::new(config);
         let shutdown = CancellationToken::new();
         let client = client::in_process(&api, User::master("system:selkie"));
@@ -116,7 +118,7 @@ impl Cluster {
             cluster.publish(address, certificate);
         }
         if options.mode != Mode::ReadOnly {
-            cluster.start_parts(&options, &streams, &ids, registry).await?;
+            cluster.start_parts(&options, &streams, &ids, registry, &metrics).await?;
         }
         Ok(cluster)
     }
@@ -127,6 +129,7 @@ impl Cluster {
         streams: &Arc<HostStreams>,
         ids: &Ids,
         registry: Arc<Registry>,
+        metrics: &Metrics,
     ) -> Result<(), StartError> {
         let id = credentials::cluster_id(&self.paths, ids)?;
         let connected = hosts::connect(options, &self.paths, &id).await?;
@@ -153,6 +156,7 @@ impl Cluster {
         if options.mode == Mode::Daemon {
             apps::declare(&self.client, &options.apps).await?;
             let settings = Settings::new(self.paths.repositories(), registry, options.reporter.clone());
+            settings.repositories.count_in(metrics);
             let context = self.context.clone();
             self.supervisor.keep("gitops", String::new(), move || {
                 let (context, settings, names) = (context.clone(), settings.clone(), names.clone());

@@ -6,10 +6,12 @@
 pub mod dir;
 pub mod git;
 pub mod location;
+pub mod repositories;
 pub mod watch;
 
 pub use git::credentials::{Access, Credentials};
 pub use location::Location;
+pub use repositories::Repositories;
 
 use crate::base::wake::Wake;
 use crate::gitops::render::RenderError;
@@ -139,19 +141,18 @@ pub trait Source: Send + Sync {
     /// Reads the manifests as they are now.
     async fn fetch(&self) -> Result<Snapshot, SourceError>;
     /// Rings `wake` when the contents may have changed, until the guard is dropped. `None` where
-    /// only asking again tells (remote repositories: poll).
+    /// only asking again tells (remote repositories: poll; then it rings when others heard of one).
     fn watch(&self, wake: Wake) -> Result<Option<watch::Guard>, SourceError>;
+    /// The next fetch must not make do with what was heard before.
+    fn expire(&self) {}
     /// The source for people, without credentials.
     fn describe(&self) -> String;
 }
 
-/// Opens a location. `repos` is the directory for mirrors of remote repositories. `recursive`
-/// matters to directories only, `access` to repositories.
+/// Opens a location for one look at it. `repos` is the directory for mirrors of remote repositories.
+/// `recursive` matters to directories only, `access` to repositories.
 pub fn open(location: &Location, repos: &Path, recursive: bool, access: Access) -> Arc<dyn Source> {
-    match location {
-        Location::Directory(path) => Arc::new(dir::DirSource::new(path.clone(), recursive)),
-        Location::Git(git) => Arc::new(git::GitSource::new(git.clone(), repos, access)),
-    }
+    Repositories::new(repos.to_path_buf()).open(location, recursive, access)
 }
 
 /// Whether a file name is one of a manifest.

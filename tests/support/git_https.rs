@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 
 pub const USER: &str = "deployer";
@@ -25,6 +25,8 @@ pub struct HttpsServer {
     pub authority: String,
     /// Set: an answer with a pack stops in its middle and never goes on.
     pub stalls: Arc<AtomicBool>,
+    /// Requests of somebody with the right credentials: what there is, and for a pack.
+    pub asked: Arc<AtomicUsize>,
     tls: Arc<rustls::ServerConfig>,
     root: PathBuf,
     runtime: Option<tokio::runtime::Runtime>,
@@ -48,8 +50,9 @@ impl HttpsServer {
         let tls = rustls::ServerConfig::builder().with_no_client_auth();
         let tls = tls.with_single_cert(vec![certificate.der().clone()], private).expect("TLS");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (tls, root, stalls) = (Arc::new(tls), root.to_path_buf(), Arc::default());
-        let mut server = Self { address, authority, stalls, tls, root, runtime: None };
+        let (tls, root) = (Arc::new(tls), root.to_path_buf());
+        let (stalls, asked) = (Arc::default(), Arc::default());
+        let mut server = Self { address, authority, stalls, asked, tls, root, runtime: None };
         server.serve();
         server
     }
@@ -68,14 +71,13 @@ impl HttpsServer {
         let listener = runtime.block_on(tokio::net::TcpListener::bind(self.address)).expect("an address");
         self.address = listener.local_addr().expect("an address");
         let (tls, root) = (tokio_rustls::TlsAcceptor::from(self.tls.clone()), self.root.clone());
-        let stalls = self.stalls.clone();
+        let state = State { root, stalls: self.stalls.clone(), asked: self.asked.clone() };
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (tls, root, stalls) = (tls.clone(), root.clone(), stalls.clone());
+                let (tls, state) = (tls.clone(), state.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = tls.accept(stream).await else { return };
-                    let service =
-                        hyper::service::service_fn(move |request| answer(root.clone(), stalls.clone(), request));
+                    let service = hyper::service::service_fn(move |request| answer(state.clone(), request));
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -96,12 +98,21 @@ impl Drop for HttpsServer {
     }
 }
 
-async fn answer(root: PathBuf, stalls: Arc<AtomicBool>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+#[derive(Clone)]
+struct State {
+    root: PathBuf,
+    stalls: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+async fn answer(state: State, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let State { root, stalls, asked } = state;
     if !may_pass(request.headers()) {
         let refusal = Response::builder().status(StatusCode::UNAUTHORIZED);
         let refusal = refusal.header(header::WWW_AUTHENTICATE, "Basic realm=\"git\"");
         return Ok(refusal.body(Full::new(Bytes::new()).boxed_unsync()).expect("an answer"));
     }
+    asked.fetch_add(1, Ordering::SeqCst);
     let is_pack = request.method() == http::Method::POST;
     let (status, headers, body) = backend(&root, request).await;
     let body = if is_pack && stalls.load(Ordering::SeqCst) {

@@ -30,7 +30,7 @@ impl GitRepository {
         self.folder.path().join("repo.git")
     }
 
-    fn work(&self) -> PathBuf {
+    pub fn work(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 

@@ -94,7 +94,8 @@ impl Wanted {
             return Err(CliError::new(format!("no application {name:?}")).hint(hint));
         };
         let snapshot = {
-            let access = Access { credentials: credentials(client, &app).await?, timeout: app.timeout() };
+            let (credentials, timeout) = (credentials(client, &app).await?, app.timeout());
+            let access = Access { credentials, timeout, ..Access::default() };
             self.fetch(global, app.spec.source.location().map_err(failed)?, true, access).await?
         };
         let taken = others.iter().flat_map(|app| {

@@ -2,66 +2,90 @@
 //! filters.
 //!
 //! A repository on this machine is read in place and watched. Of a remote one, a bare mirror with
-//! just the commits asked for is kept in the data directory.
+//! just the commits asked for is kept in the data directory, shared by all who read that repository
+//! with the same credentials.
 
 pub mod credentials;
 
+pub(super) mod directories;
 mod mirror;
+pub(super) mod shared;
 mod timeouts;
 mod tree;
 mod trust;
 
 use super::location::GitLocation;
+use super::repositories::Repositories;
 use super::watch::{self, Guard, Target};
 use super::{Access, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
 use async_trait::async_trait;
 use git2::{Commit, ErrorClass, ErrorCode, ObjectType, Repository, RepositoryOpenFlags};
-use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use shared::{Mirrored, Shared, User};
+use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::Mutex;
 
 pub struct GitSource {
     location: GitLocation,
-    mirror: PathBuf,
     access: Access,
-    /// Held by the thread that fetches, also after we stopped waiting for it: a server that hangs
-    /// costs one thread, not one for each try.
-    fetching: Arc<Mutex<()>>,
+    /// `None`: the repository is on this machine, and read in place.
+    remote: Option<Remote>,
+}
+
+/// Our part in a mirror.
+#[derive(Clone)]
+struct Remote {
+    mirror: Arc<Shared>,
+    user: Arc<User>,
 }
 
 impl GitSource {
-    /// `repos` is the directory that holds mirrors.
-    pub fn new(location: GitLocation, repos: &Path, access: Access) -> Self {
-        let digest = Sha256::digest(location.url.as_bytes());
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { location, mirror: repos.join(name), access, fetching: Arc::default() }
+    pub fn new(location: GitLocation, repositories: &Arc<Repositories>, access: Access) -> Self {
+        let remote = location.local().is_none().then(|| {
+            let mirror = repositories.shared(&location, &access.credentials);
+            let user = mirror.join(location.reference.clone(), access.timeout, access.max_age);
+            Remote { mirror, user }
+        });
+        Self { location, access, remote }
+    }
+
+    async fn read(&self) -> Result<Snapshot, SourceError> {
+        let (location, access) = (self.location.clone(), self.access.clone());
+        let mirrored = match &self.remote {
+            None => None,
+            Some(Remote { mirror, user }) => {
+                Some(mirror.commit(user).await.map_err(|error| explain(&location, &access, &error))?)
+            }
+        };
+        let url = location.describe();
+        let read = tokio::task::spawn_blocking(move || match mirrored {
+            None => read_local(&location, &access),
+            Some(mirrored) => read_mirror(&mirrored, &location, &access),
+        });
+        let broken =
+            |join: tokio::task::JoinError| SourceError::Git { url, what: join.to_string(), hint: String::new() };
+        read.await.map_err(broken)?
     }
 }
 
 #[async_trait]
 impl Source for GitSource {
     async fn fetch(&self) -> Result<Snapshot, SourceError> {
-        let (location, mirror, fetching) = (self.location.clone(), self.mirror.clone(), self.fetching.clone());
-        let (url, access) = (self.location.describe(), self.access.clone());
-        let work = async move {
-            let alone = fetching.lock_owned().await;
-            tokio::task::spawn_blocking(move || {
-                let result = read(&location, &mirror, &access);
-                drop(alone);
-                result
-            })
-            .await
-        };
-        match tokio::time::timeout(self.access.timeout, work).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(join)) => Err(SourceError::Git { url, what: join.to_string(), hint: String::new() }),
-            Err(_) => Err(SourceError::Timeout { url, seconds: self.access.timeout.as_secs() }),
-        }
+        let read = tokio::time::timeout(self.access.timeout, self.read()).await;
+        let (url, seconds) = (self.location.describe(), self.access.timeout.as_secs());
+        read.unwrap_or(Err(SourceError::Timeout { url, seconds }))
+    }
+
+    fn expire(&self) {
+        self.remote.iter().for_each(|remote| remote.mirror.expire());
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
+        if let Some(remote) = &self.remote {
+            // Others may hear of a change first.
+            remote.user.rings(wake);
+            return Ok(None);
+        }
         let Some(path) = self.location.local() else { return Ok(None) };
         let repository = open_local(&path).map_err(|e| explain(&self.location, &self.access, &e))?;
         let common = repository.commondir().to_path_buf();
@@ -86,22 +110,29 @@ impl Source for GitSource {
     }
 }
 
-fn read(location: &GitLocation, mirror: &Path, access: &Access) -> Result<Snapshot, SourceError> {
+fn read_local(location: &GitLocation, access: &Access) -> Result<Snapshot, SourceError> {
+    let fail = |error: git2::Error| explain(location, access, &error);
+    let repository = open_local(&location.local().unwrap_or_default()).map_err(fail)?;
+    let commit = resolve_local(&repository, location.reference.as_deref()).map_err(fail)?;
+    read_commit(&repository, &commit, location, access)
+}
+
+fn read_mirror(mirrored: &Mirrored, location: &GitLocation, access: &Access) -> Result<Snapshot, SourceError> {
+    let fail = |error: git2::Error| explain(location, access, &error);
+    let repository = mirrored.directory.open().map_err(fail)?;
+    let commit = repository.find_commit(mirrored.oid).map_err(fail)?;
+    read_commit(&repository, &commit, location, access)
+}
+
+fn read_commit(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    location: &GitLocation,
+    access: &Access,
+) -> Result<Snapshot, SourceError> {
     let fail = |error: &git2::Error| explain(location, access, error);
-    let local = location.local();
-    let repository = match &local {
-        Some(path) => open_local(path).map_err(|e| fail(&e))?,
-        None => {
-            timeouts::set();
-            mirror::open(mirror).map_err(|e| fail(&e))?
-        }
-    };
-    let commit = match local {
-        Some(_) => resolve_local(&repository, location.reference.as_deref()).map_err(|e| fail(&e))?,
-        None => mirror::commit(&repository, location, access).map_err(|e| fail(&e))?,
-    };
     let tree = commit.tree().map_err(|e| fail(&e))?;
-    let read = tree::read(&repository, &tree, &location.path).map_err(|e| match e {
+    let read = tree::read(repository, &tree, &location.path).map_err(|e| match e {
         tree::TreeError::Git(error) => fail(&error),
         tree::TreeError::NoPath => SourceError::Git {
             url: location.describe(),
@@ -114,7 +145,7 @@ fn read(location: &GitLocation, mirror: &Path, access: &Access) -> Result<Snapsh
     let mut snapshot = Snapshot::new(location.describe(), read.files, read.rejected);
     snapshot.revision = commit.id().to_string();
     snapshot.warnings = read.warnings;
-    snapshot.commit = Some(told(&commit));
+    snapshot.commit = Some(told(commit));
     Ok(snapshot)
 }
 

@@ -119,6 +119,22 @@ impl GitLocation {
         }
     }
 
+    /// The URL in one of the spellings that mean the same repository asked in the same way. May hold
+    /// credentials.
+    pub fn repository(&self) -> String {
+        let url = self.url.trim_end_matches('/');
+        let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (format!("{user}@"), host),
+            None => (String::new(), authority),
+        };
+        let usual = [("https", ":443"), ("http", ":80"), ("ssh", ":22"), ("git", ":9418")];
+        let port = usual.iter().find(|(name, _)| *name == scheme).map_or("", |(_, port)| port);
+        let host = host.strip_suffix(port).unwrap_or(host).to_lowercase();
+        format!("{scheme}://{user}{host}/{path}")
+    }
+
     /// The host and, where the URL names one, the port of a repository elsewhere.
     pub fn host(&self) -> Option<(&str, Option<u16>)> {
         let Some((_, rest)) = self.url.split_once("://") else {
@@ -225,6 +241,16 @@ mod tests {
         assert_eq!(host("ssh://git@[::1]:22/r"), Some(("::1".into(), Some(22))));
         assert_eq!(host("git@h:team/r"), Some(("h".into(), None)));
         assert_eq!(host("/srv/r.git"), None);
+    }
+
+    #[test]
+    fn spellings_of_one_repository_are_one() {
+        let name = |url: &str| GitLocation::new(url, "", "").unwrap().repository();
+        assert_eq!(name("https://Git.Example:443/Team/r.git/"), "https://git.example/Team/r.git");
+        assert_eq!(name("ssh://git@H:22/r"), "ssh://git@h/r");
+        assert_eq!(name("https://h:8443/r"), "https://h:8443/r");
+        assert_ne!(name("https://a:b@h/r"), name("https://h/r"));
+        assert_eq!(name("git@h:Team/r"), "git@h:Team/r");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::base::wake::Wake;
 use crate::client::{Change, Context, Informer};
 use crate::gitops::application::Application;
 use crate::gitops::kinds::Kinds;
+use crate::gitops::sources::Repositories;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -25,8 +26,8 @@ const READY_LIMIT: Duration = Duration::from_secs(600);
 /// What the engine needs besides the cluster.
 #[derive(Clone)]
 pub struct Settings {
-    /// Mirrors of remote repositories: `repos/` in the data directory.
-    pub repos: PathBuf,
+    /// Mirrors of remote repositories.
+    pub repositories: Arc<Repositories>,
     pub kinds: Arc<dyn Kinds>,
     pub reporter: Arc<dyn Reporter>,
     pub retry: Backoff,
@@ -34,8 +35,9 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// `repos`: where mirrors are kept, `repos/` in the data directory.
     pub fn new(repos: PathBuf, kinds: Arc<dyn Kinds>, reporter: Arc<dyn Reporter>) -> Self {
-        Self { repos, kinds, reporter, retry: RETRY, ready_limit: READY_LIMIT }
+        Self { repositories: Repositories::new(repos), kinds, reporter, retry: RETRY, ready_limit: READY_LIMIT }
     }
 }
 
@@ -74,6 +76,7 @@ pub async fn run(context: Context, settings: Settings) {
     let inventories = known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())).collect();
     let shutdown = context.shutdown.clone();
     let inventories = Mutex::new(inventories);
+    let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
     let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, inventories });
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
     loop {

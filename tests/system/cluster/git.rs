@@ -4,6 +4,8 @@
 mod hanging;
 #[path = "git/https.rs"]
 mod https;
+#[path = "git/sharing.rs"]
+mod sharing;
 #[path = "git/ssh.rs"]
 mod ssh;
 
@@ -95,9 +97,15 @@ impl Follower {
         });
     }
 
-    fn mirror(&self) -> PathBuf {
-        let mut mirrors = std::fs::read_dir(self.daemon.data.join("repos")).unwrap();
-        mirrors.next().unwrap().unwrap().path()
+    fn mirrors(&self) -> Vec<PathBuf> {
+        let mirrors = std::fs::read_dir(self.daemon.data.join("repos")).into_iter().flatten();
+        mirrors.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Waits until there are so many: those that nobody uses any more go after a moment.
+    fn wait_mirrors(&self, count: usize) -> Vec<PathBuf> {
+        self.daemon.wait_for(&format!("there are {count} mirrors"), || self.mirrors().len() == count);
+        self.mirrors()
     }
 
     /// All that people get to see without asking for the Secret or the Application's own spec.

@@ -5,6 +5,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ pub struct Access {
     pub credentials: Credentials,
     /// The longest that a fetch may take.
     pub timeout: Duration,
+    /// How old what others heard of the repository may be. Zero: it is asked anew.
+    pub max_age: Duration,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self { credentials: Credentials::default(), timeout: DEFAULT_TIMEOUT }
+        Self { credentials: Credentials::default(), timeout: DEFAULT_TIMEOUT, max_age: Duration::ZERO }
     }
 }
 
@@ -82,6 +85,19 @@ impl Credentials {
 
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// A name for `repository` as these credentials see it, fit for a file. What has the same name
+    /// was asked with the same credentials.
+    pub(in crate::gitops::sources) fn digest(&self, repository: &str) -> String {
+        let mut hash = Sha256::new();
+        let texts = [repository, &self.username, &self.password, &self.bearer_token, &self.identity, &self.known_hosts];
+        let parts = texts.into_iter().map(str::as_bytes).chain(self.ca.iter().map(|certificate| &**certificate));
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// User name and password for https. Most servers take any user name with a token.

@@ -2,76 +2,107 @@
 //! the transport can.
 
 use super::trust;
-use crate::gitops::sources::Access;
+use crate::gitops::sources::Credentials;
 use crate::gitops::sources::location::GitLocation;
 use git2::{
-    AutotagOption, Commit, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, ProxyOptions, Remote,
-    RemoteCallbacks, RemoteRedirect, Repository, RepositoryInitOptions,
+    AutotagOption, Commit, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, Progress, ProxyOptions,
+    Remote, RemoteCallbacks, RemoteRedirect, Repository,
 };
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
-use std::path::Path;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// More than any repository of manifests has.
 const MAX_TRANSFER_BYTES: usize = 1 << 30;
-/// Where fetched commits are kept from being collected.
-const KEPT: &str = "refs/selkie/commit";
+/// Files, directories and commits of one transfer.
+const MAX_TRANSFER_OBJECTS: usize = 1_000_000;
+/// Where fetched commits are kept, each under a digest of the name it was asked for by: names that
+/// cannot stand beside each other (`a` and `a/b`) may follow each other at the remote.
+const KEPT: &str = "refs/selkie/kept";
 /// Matches nothing: fetching it only asks which refs there are.
 const NOTHING: &str = "refs/selkie/nothing:refs/selkie/nothing";
 
+/// What each reference (`None`: HEAD) means at the remote, as far as that could be found out.
+pub(super) type Found = BTreeMap<Option<String>, Result<Oid, git2::Error>>;
+
 /// The other side of a fetch, and how to meet it.
-struct Peer<'a> {
+pub(super) struct Peer<'a> {
     location: &'a GitLocation,
-    access: &'a Access,
-    /// Why we did not trust it: libgit2 puts words of its own in the place of ours.
-    refusal: RefCell<Option<String>>,
+    credentials: &'a Credentials,
+    start: Instant,
+    /// The longest that it may take, all in all.
+    patience: Duration,
+    /// Why we did not trust it, or broke off: libgit2 puts words of its own in the place of ours.
+    refusal: RefCell<Option<git2::Error>>,
 }
 
-impl Peer<'_> {
+impl<'a> Peer<'a> {
+    pub fn new(location: &'a GitLocation, credentials: &'a Credentials, patience: Duration) -> Self {
+        Self { location, credentials, start: Instant::now(), patience, refusal: RefCell::default() }
+    }
+
     fn explained(&self, error: git2::Error) -> git2::Error {
-        match self.refusal.take() {
-            Some(refusal) => git2::Error::new(ErrorCode::Certificate, ErrorClass::Ssh, refusal),
-            None => error,
+        self.refusal.take().unwrap_or(error)
+    }
+
+    /// Whether a transfer may go on.
+    fn bears(&self, progress: &Progress<'_>) -> bool {
+        let too_much = if progress.received_bytes() > MAX_TRANSFER_BYTES {
+            Some(format!("the repository sends more than {} MiB", MAX_TRANSFER_BYTES >> 20))
+        } else if progress.total_objects() > MAX_TRANSFER_OBJECTS {
+            let objects = progress.total_objects();
+            Some(format!("the repository sends {objects} objects, more than the {MAX_TRANSFER_OBJECTS} it may"))
+        } else {
+            None
+        };
+        let bears = too_much.is_none() && self.start.elapsed() < self.patience;
+        if let Some(what) = too_much {
+            self.refusal.replace(Some(git2::Error::new(ErrorCode::User, ErrorClass::Callback, what)));
         }
+        bears
     }
 }
 
-/// Opens the mirror, or makes it.
-pub(super) fn open(path: &Path) -> Result<Repository, git2::Error> {
-    match Repository::open_bare(path) {
-        Ok(repository) => Ok(repository),
-        Err(_) => {
-            let mut options = RepositoryInitOptions::new();
-            options.bare(true).mkpath(true).external_template(false);
-            Repository::init_opts(path, &options)
-        }
-    }
-}
-
-/// The commit that the location means now, fetched if the mirror lacks it.
-pub(super) fn commit<'a>(
-    repository: &'a Repository,
-    location: &GitLocation,
-    access: &Access,
-) -> Result<Commit<'a>, git2::Error> {
-    let wanted = location.reference.as_deref();
-    if let Some(full) = wanted.filter(|name| name.len() == 40)
-        && let Ok(oid) = Oid::from_str(full)
-        && let Ok(commit) = repository.find_commit(oid)
-    {
-        return Ok(commit);
-    }
-    let mut remote = repository.remote_anonymous(&location.url)?;
-    let peer = Peer { location, access, refusal: RefCell::default() };
+/// Asks what the references mean now, and fetches the commits that the mirror lacks.
+pub(super) fn update(
+    repository: &Repository,
+    wanted: &BTreeSet<Option<String>>,
+    peer: &Peer<'_>,
+) -> Result<Found, git2::Error> {
+    let mut remote = repository.remote_anonymous(&peer.location.url)?;
     // Not `connect_auth`, which cannot send a bearer token.
-    remote.fetch(&[NOTHING], Some(&mut options(&peer)), None).map_err(|error| peer.explained(error))?;
-    let (name, oid) = resolve(remote.list()?, wanted)?;
-    let commit_of = |oid: Oid| repository.find_object(oid, None).and_then(|object| object.peel_to_commit());
-    if let Ok(commit) = commit_of(oid) {
-        return Ok(commit);
-    }
-    fetch(&mut remote, &name, &peer).map_err(|error| peer.explained(error))?;
-    commit_of(oid)
+    remote.fetch(&[NOTHING], Some(&mut options(peer)), None).map_err(|error| peer.explained(error))?;
+    let heads = remote.list()?;
+    let resolved: Vec<_> = wanted.iter().map(|name| (name.clone(), resolve(heads, name.as_deref()))).collect();
+    let missing: BTreeMap<String, Oid> = resolved
+        .iter()
+        .filter_map(|(_, found)| found.as_ref().ok())
+        .filter(|(_, oid)| commit_of(repository, *oid).is_err())
+        .cloned()
+        .collect();
+    let names: Vec<&String> = missing.keys().collect();
+    let everything: Vec<String> =
+        heads.iter().map(|head| head.name()).filter(|name| is_named(name)).map(refspec).collect();
+    let mut failures = fetch_all(&mut remote, &names, &everything, peer);
+    let found = resolved.into_iter().map(|(wanted, found)| {
+        let found = found.and_then(|(name, oid)| match failures.remove(&name) {
+            Some(error) => Err(error),
+            None => commit_of(repository, oid).map(|commit| commit.id()),
+        });
+        (wanted, found)
+    });
+    Ok(found.collect())
+}
+
+/// The commit that a full hash names, where the mirror has it: no other can ever have that name.
+pub(super) fn pinned(repository: &Repository, reference: Option<&str>) -> Option<Oid> {
+    let oid = Oid::from_str(reference.filter(|name| name.len() == 40)?).ok()?;
+    repository.find_commit(oid).ok().map(|commit| commit.id())
+}
+
+fn commit_of(repository: &Repository, oid: Oid) -> Result<Commit<'_>, git2::Error> {
+    repository.find_object(oid, None)?.peel_to_commit()
 }
 
 /// The ref (or hash) to fetch, and the object it names.
@@ -100,17 +131,45 @@ fn resolve(heads: &[git2::RemoteHead<'_>], wanted: Option<&str>) -> Result<(Stri
     Err(git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, what))
 }
 
-fn fetch(remote: &mut Remote<'_>, name: &str, peer: &Peer<'_>) -> Result<(), git2::Error> {
-    let refspec = format!("+{name}:{KEPT}");
+/// Fetches each of these refs (or hashes); what went wrong with which.
+fn fetch_all(
+    remote: &mut Remote<'_>,
+    names: &[&String],
+    everything: &[String],
+    peer: &Peer<'_>,
+) -> BTreeMap<String, git2::Error> {
+    let specs: Vec<String> = names.iter().map(|name| refspec(name)).collect();
+    if names.len() > 1 && remote.fetch(&specs, Some(options(peer).depth(1)), None).is_ok() {
+        return BTreeMap::new();
+    }
+    // One that cannot be had must not keep the others from coming.
+    let failed = names.iter().filter_map(|name| {
+        let error = fetch(remote, name, everything, peer).err()?;
+        Some(((*name).clone(), peer.explained(error)))
+    });
+    failed.collect()
+}
+
+fn refspec(name: &str) -> String {
+    let digest = Sha256::digest(name.as_bytes());
+    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("+{name}:{KEPT}/{digits}")
+}
+
+/// Branches and tags, without what tags point to.
+fn is_named(name: &str) -> bool {
+    ["refs/heads/", "refs/tags/"].iter().any(|kind| name.starts_with(kind)) && !name.ends_with("^{}")
+}
+
+fn fetch(remote: &mut Remote<'_>, name: &str, everything: &[String], peer: &Peer<'_>) -> Result<(), git2::Error> {
     let attempt = |remote: &mut Remote<'_>, specs: &[String], depth: i32| {
         remote.fetch(specs, Some(options(peer).depth(depth)), None)
     };
-    let shallow = attempt(remote, std::slice::from_ref(&refspec), 1);
+    let shallow = attempt(remote, &[refspec(name)], 1);
     match shallow {
         // Not every server is shallow, nor hands out any commit by its hash: take the branches.
-        Err(error) if worth_more(&error) => {
-            let all = ["+refs/heads/*:refs/selkie/heads/*".to_owned(), "+refs/tags/*:refs/selkie/tags/*".to_owned()];
-            attempt(remote, &all, 0).map_err(|_| error)
+        Err(error) if worth_more(&error) && peer.refusal.borrow().is_none() => {
+            attempt(remote, everything, 0).map_err(|_| error)
         }
         other => other,
     }
@@ -135,7 +194,7 @@ fn options<'a>(peer: &'a Peer<'_>) -> FetchOptions<'a> {
         .proxy_options(proxy())
         .download_tags(AutotagOption::None)
         .update_fetchhead(false);
-    if let Some(header) = peer.access.credentials.authorization() {
+    if let Some(header) = peer.credentials.authorization() {
         // A redirect would take the token to another server.
         options.custom_headers(&[&header]).follow_redirects(RemoteRedirect::None);
     }
@@ -151,14 +210,11 @@ fn callbacks<'a>(peer: &'a Peer<'_>) -> RemoteCallbacks<'a> {
         credential(peer, tries, url, user, allowed)
     });
     callbacks.certificate_check(move |certificate, host| {
-        trust::check(peer.location, peer.access, certificate, host).inspect_err(|error| {
-            peer.refusal.replace(Some(error.message().to_owned()));
+        trust::check(peer.location, peer.credentials, certificate, host).inspect_err(|error| {
+            peer.refusal.replace(Some(git2::Error::new(error.code(), error.class(), error.message())));
         })
     });
-    let start = Instant::now();
-    callbacks.transfer_progress(move |progress| {
-        start.elapsed() < peer.access.timeout && progress.received_bytes() < MAX_TRANSFER_BYTES
-    });
+    callbacks.transfer_progress(move |progress| peer.bears(&progress));
     callbacks
 }
 
@@ -171,7 +227,7 @@ fn credential(
     user: Option<&str>,
     allowed: CredentialType,
 ) -> Result<Cred, git2::Error> {
-    let own = &peer.access.credentials;
+    let own = peer.credentials;
     let refuse = |what: &str| Err(git2::Error::new(ErrorCode::Auth, ErrorClass::Net, what));
     let user = user.filter(|user| !user.is_empty()).unwrap_or("git");
     if allowed.contains(CredentialType::USERNAME) {

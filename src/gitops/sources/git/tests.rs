@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::gitops::sources::Credentials;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -39,7 +40,9 @@ fn repository() -> tempfile::TempDir {
 
 fn source(text: &str, repos: &Path) -> GitSource {
     match super::super::Location::parse(text).unwrap() {
-        super::super::Location::Git(location) => GitSource::new(location, repos, Access::default()),
+        super::super::Location::Git(location) => {
+            GitSource::new(location, &Repositories::new(repos.to_path_buf()), Access::default())
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -126,29 +129,44 @@ async fn a_commit_rings() {
     assert_eq!(source.fetch().await.unwrap().revision, head);
 }
 
+/// What the reference means at a repository that stands for one elsewhere: through libgit2's local
+/// transport, into this mirror.
+fn mirrored(
+    mirror: &Repository,
+    remote: &Path,
+    references: &[Option<&str>],
+) -> Result<Vec<Option<String>>, git2::Error> {
+    let location = GitLocation::new(remote.to_str().unwrap(), "", "").unwrap();
+    let credentials = Credentials::default();
+    let peer = mirror::Peer::new(&location, &credentials, Duration::from_secs(60));
+    let wanted: Vec<_> = references.iter().map(|name| name.map(str::to_owned)).collect();
+    let found = mirror::update(mirror, &wanted.iter().cloned().collect(), &peer)?;
+    Ok(wanted.iter().map(|name| found[name].as_ref().ok().map(ToString::to_string)).collect())
+}
+
 #[test]
 fn a_mirror_follows_its_remote() {
-    // Through libgit2's local transport, which stands for the network ones here.
     let temp = repository();
     let repos = tempfile::tempdir().unwrap();
-    let location = GitLocation::new(temp.path().to_str().unwrap(), "main", "").unwrap();
-    let repository = mirror::open(repos.path()).unwrap();
-    let id = |repository: &Repository| {
-        mirror::commit(repository, &location, &Access::default()).map(|commit| commit.id().to_string())
-    };
-    let first = git(temp.path(), &["rev-parse", "main"]);
-    assert_eq!(id(&repository).unwrap(), first);
+    let directory = directories::Directory::take(repos.path(), "a").unwrap();
+    let repository = directory.open().unwrap();
+    let commit = || Some(git(temp.path(), &["rev-parse", "HEAD"]));
+    let first = commit();
+    assert_eq!(mirrored(&repository, temp.path(), &[Some("main"), Some("nope")]).unwrap(), [first.clone(), None]);
     git(temp.path(), &["commit", "-q", "--allow-empty", "-m", "two"]);
-    let second = git(temp.path(), &["rev-parse", "main"]);
-    assert_eq!(id(&repository).unwrap(), second);
-    let reopened = mirror::open(repos.path()).unwrap();
-    assert_eq!(id(&reopened).unwrap(), second);
-    let pinned = GitLocation::new(temp.path().to_str().unwrap(), &first, "").unwrap();
+    git(temp.path(), &["branch", "a"]);
+    let second = commit();
+    let both = [second.clone(), second.clone(), second.clone()];
+    assert_eq!(mirrored(&repository, temp.path(), &[None, Some("main"), Some("a")]).unwrap(), both);
+    // A branch that stands where another one was a directory, and the other way round.
+    git(temp.path(), &["branch", "-m", "a", "a/b"]);
+    git(temp.path(), &["checkout", "-q", "a/b"]);
+    git(temp.path(), &["commit", "-q", "--allow-empty", "-m", "three"]);
+    assert_eq!(mirrored(&repository, temp.path(), &[Some("a/b"), Some("main")]).unwrap(), [commit(), second]);
+    let reopened = directories::Directory::take(repos.path(), "a").unwrap().open().unwrap();
     fs::remove_dir_all(temp.path().join(".git")).unwrap();
-    assert_eq!(
-        mirror::commit(&reopened, &pinned, &Access::default()).unwrap().id().to_string(),
-        first,
-        "kept without the remote"
-    );
-    assert!(mirror::commit(&reopened, &location, &Access::default()).is_err());
+    let pinned = |name: Option<&str>| mirror::pinned(&reopened, name).map(|oid| oid.to_string());
+    assert_eq!(pinned(first.as_deref()), first, "kept without the remote");
+    assert_eq!(pinned(Some("main")), None);
+    assert!(mirrored(&reopened, temp.path(), &[Some("main")]).is_err());
 }

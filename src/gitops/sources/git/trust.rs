@@ -2,7 +2,7 @@
 //! known hosts, that an Application brings along. What it does not bring is libgit2's to check: the
 //! system's CAs, and ~/.ssh/known_hosts. Nothing is ever trusted at first sight.
 
-use crate::gitops::sources::Access;
+use crate::gitops::sources::Credentials;
 use crate::gitops::sources::location::GitLocation;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,19 +17,19 @@ use std::sync::Arc;
 
 pub(super) fn check(
     location: &GitLocation,
-    access: &Access,
+    credentials: &Credentials,
     certificate: &Cert<'_>,
     host: &str,
 ) -> Result<CertificateCheckStatus, git2::Error> {
     if let Some(certificate) = certificate.as_x509() {
-        let trusted = certified(access.credentials.authorities(), certificate.data(), host);
+        let trusted = certified(credentials.authorities(), certificate.data(), host);
         return Ok(if trusted {
             CertificateCheckStatus::CertificateOk
         } else {
             CertificateCheckStatus::CertificatePassthrough
         });
     }
-    match (access.credentials.known_hosts(), certificate.as_hostkey()) {
+    match (credentials.known_hosts(), certificate.as_hostkey()) {
         (Some(known), Some(key)) => known_host(known, location, host, key),
         (None, _) => Ok(CertificateCheckStatus::CertificatePassthrough),
         (_, None) => Err(refused("the server shows neither a certificate nor a host key")),

@@ -3,7 +3,7 @@
 use super::Task;
 use crate::client::raw;
 use crate::gitops::application::{Application, ApplicationSource, NAMESPACE, SecretRef};
-use crate::gitops::sources::{self, Access, Credentials, Location, Snapshot, Source, SourceError, watch::Guard};
+use crate::gitops::sources::{Access, Credentials, Location, Snapshot, Source, SourceError, watch::Guard};
 use crate::gitops::sync::wait::path;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
@@ -27,6 +27,9 @@ impl Task {
     /// `None`: the Application was changed meanwhile, look at it anew.
     pub(super) async fn fetch(&mut self, application: &Application) -> Result<Option<Snapshot>, SourceError> {
         let source = self.open(application).await?;
+        if application.request(&self.status.handled_request).is_some() {
+            source.expire();
+        }
         let fetched = tokio::select! {
             fetched = source.fetch() => fetched,
             () = self.until_edited(application) => return Ok(None),
@@ -44,13 +47,13 @@ impl Task {
             Some(reference) => self.credentials(reference).await?,
             None => Credentials::default(),
         };
-        let access = Access { credentials, timeout: application.timeout() };
+        let access = Access { credentials, timeout: application.timeout(), max_age: application.interval() };
         if let Some(opened) = self.source.as_ref().filter(|opened| opened.spec == *spec && opened.access == access) {
             return Ok(opened.source.clone());
         }
         let location = spec.location()?;
         let remote = matches!(&location, Location::Git(git) if git.local().is_none());
-        let source = sources::open(&location, &self.shared.settings.repos, true, access.clone());
+        let source = self.shared.settings.repositories.open(&location, true, access.clone());
         let guard = source.watch(self.bell.look.clone()).unwrap_or_else(|error| {
             tracing::debug!(application = self.name, %error, "no notification, the source is polled");
             None
