@@ -1,10 +1,12 @@
 //! Which pods to give up first when there are too many. The order is Kubernetes'.
 
+use crate::controllers::claim::controller_of;
 use crate::controllers::pods;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Pods of one workload per node; a node with many is where one is missed least.
@@ -37,13 +39,18 @@ struct Rank {
     ready_for: Age,
     restarts: Reverse<i32>,
     age: Age,
-    /// Equal pods must be told apart in the same way every time.
+    /// Among pods of about the same age the draw is by host, the same one whenever the same pods are
+    /// where they are: uids are others in a plan than in the cluster.
+    lot: u64,
+    /// On one host the youngest goes first.
+    since: Reverse<(Option<Timestamp>, Option<Timestamp>)>,
     uid: String,
 }
 
 impl Rank {
     fn of(pod: &Pod, crowd: &Crowd, now: Timestamp) -> Self {
         let node = pods::node(pod);
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
         Self {
             assigned: node.is_some(),
             phase: match pods::phase(pod) {
@@ -56,10 +63,20 @@ impl Rank {
             crowded: Reverse(node.and_then(|node| crowd.get(node)).copied().unwrap_or(0)),
             ready_for: Age::since(pods::ready_since(pod), now),
             restarts: Reverse(pods::restarts(pod)),
-            age: Age::since(pod.metadata.creation_timestamp.as_ref().map(|time| time.0), now),
+            age: Age::since(created, now),
+            lot: lot(pod),
+            since: Reverse((pods::ready_since(pod), created)),
             uid: pods::uid(pod).to_owned(),
         }
     }
+}
+
+/// A number for the pod's host, another one for each workload.
+fn lot(pod: &Pod) -> u64 {
+    let owner = controller_of(&pod.metadata).map(|owner| owner.name.as_str());
+    let mut hasher = DefaultHasher::new();
+    (pod.metadata.namespace.as_deref(), owner, pods::node(pod)).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Annotation `controller.kubernetes.io/pod-deletion-cost`; 0 without it, or if it is no number.
@@ -72,7 +89,7 @@ fn deletion_cost(pod: &Pod) -> i64 {
 }
 
 /// Younger is smaller, but only by orders of magnitude (base 2): among pods of about the same age
-/// the choice is left to chance (the uid), so that not one zone or host loses all its pods.
+/// the choice is left to chance ([`lot`]), so that not one zone or host loses all its pods.
 #[derive(Debug, PartialEq, Eq)]
 struct Age(Option<u32>);
 
@@ -160,6 +177,21 @@ mod tests {
         ];
         assert_eq!(order, expect);
         assert_eq!(choose(&pods, 2, &crowd, now()).len(), 2);
+    }
+
+    /// Whatever the uids are: in a plan they are others.
+    #[test]
+    fn among_equals_the_host_decides() {
+        let ready = Some("2024-01-01T00:00:30Z");
+        let chosen = |uids: [&str; 4]| {
+            let hosts = ["a", "b", "a", "b"];
+            let pods: Vec<_> =
+                uids.iter().zip(hosts).map(|(uid, host)| pod(uid, Some(host), "Running", ready, json!({}))).collect();
+            let chosen = choose(&pods, 3, &crowd(&pods), now());
+            chosen.iter().map(|pod| pods::node(pod).map(str::to_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(["1", "2", "3", "4"]), chosen(["4", "3", "2", "1"]));
+        assert_eq!(chosen(["1", "2", "3", "4"]), chosen(["2", "3", "1", "4"]));
     }
 
     #[test]
