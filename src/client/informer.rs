@@ -194,6 +194,7 @@ impl<K: Kind> Informer<K> {
     pub async fn synced(&self) {
         let mut synced = self.shared.synced.subscribe();
         tokio::select! {
+            biased;
             _ = synced.wait_for(|done| *done) => {}
             () = self.shared.stop.cancelled() => {}
         }
@@ -212,6 +213,7 @@ impl<K: Kind> Informer<K> {
     pub async fn reached(&self, revision: u64) {
         let mut seen = self.shared.revision.subscribe();
         tokio::select! {
+            biased;
             _ = seen.wait_for(|seen| *seen >= revision) => {}
             () = self.shared.stop.cancelled() => {}
         }

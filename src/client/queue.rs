@@ -157,7 +157,7 @@ impl<K: Key> WorkQueue<K> {
                 due
             };
             match next_due {
-                Some(due) => tokio::select! { () = news => {}, () = sleep_until(due) => {} },
+                Some(due) => tokio::select! { biased; () = news => {}, () = sleep_until(due) => {} },
                 None => news.await,
             }
         }

@@ -5,7 +5,7 @@ use crate::client::Informers;
 use crate::kubelet::inbox::Inbox;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,8 +19,8 @@ type Name = (String, String, String);
 
 #[derive(Default)]
 pub struct Interests {
-    by_object: Mutex<HashMap<Key, HashMap<String, Weak<Inbox>>>>,
-    by_pod: Mutex<HashMap<Name, HashMap<String, Weak<Inbox>>>>,
+    by_object: Mutex<HashMap<Key, BTreeMap<String, Weak<Inbox>>>>,
+    by_pod: Mutex<HashMap<Name, BTreeMap<String, Weak<Inbox>>>>,
     subscribed: Mutex<BTreeSet<Object>>,
 }
 
@@ -50,7 +50,7 @@ impl Interests {
     pub fn workers_of(&self, node: &str, (namespace, name): (&str, &str)) -> Vec<Arc<Inbox>> {
         let key = (node.to_string(), namespace.to_string(), name.to_string());
         let by_pod = self.by_pod.lock();
-        by_pod.get(&key).into_iter().flat_map(HashMap::values).filter_map(Weak::upgrade).collect()
+        by_pod.get(&key).into_iter().flat_map(BTreeMap::values).filter_map(Weak::upgrade).collect()
     }
 
     /// Forgets a pod's worker.

@@ -8,7 +8,7 @@ use super::batch::Draft;
 use super::history::{History, Ledger};
 use super::{Event, Range, Record, Revision, StoreError};
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -205,7 +205,8 @@ impl Image {
     /// Makes a durable draft visible and wakes the watchers it concerns. Returns the events that
     /// history limits dropped, so that their memory is freed, and a disk cleaned, outside the lock.
     pub(super) fn apply(&self, draft: Draft) -> Vec<Arc<Event>> {
-        let mut bells: HashMap<Arc<str>, Arc<Notify>> = HashMap::new();
+        // In order: who is woken first must not be left to chance where a cluster is simulated.
+        let mut bells: BTreeMap<Arc<str>, Arc<Notify>> = BTreeMap::new();
         let mut dropped = Vec::new();
         {
             let mut state = self.state.write();
