@@ -10,8 +10,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// What the scheduler says of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Bind it to this host. `feasible` of `looked_at` hosts could take it.
-    Bind { host: String, feasible: usize, looked_at: usize },
+    /// Bind it to this host, one of `feasible` that could take it.
+    Bind { host: String, feasible: usize },
     /// No host can take it; why, per host.
     Unschedulable { rejections: BTreeMap<String, Vec<Rejection>> },
 }
@@ -44,17 +44,17 @@ fn enough(hosts: usize) -> usize {
     (hosts * percentage / 100).max(LEAST)
 }
 
-/// Decides for one pod. `start` rotates where the search begins.
-pub fn decide(pod: &Pod, snapshot: &Snapshot, start: usize) -> Verdict {
+/// Decides for one pod. Nothing but the two has a say: a copy of the cluster decides the same.
+pub fn decide(pod: &Pod, snapshot: &Snapshot) -> Verdict {
     let mut rejections = BTreeMap::new();
     let Some(wanted) = Wanted::of(pod) else { return Verdict::Unschedulable { rejections } };
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
     let enough = enough(hosts.len());
+    // Each placement moves on where the search begins.
+    let start = snapshot.placed().wrapping_mul(enough);
     let mut feasible = Vec::new();
-    let mut looked_at = 0;
     for at in 0..hosts.len() {
-        let host = hosts[(start + at) % hosts.len()];
-        looked_at += 1;
+        let host = hosts[start.wrapping_add(at) % hosts.len()];
         let reasons = filters::check(&wanted, host);
         if reasons.is_empty() {
             feasible.push(host);
@@ -72,14 +72,15 @@ pub fn decide(pod: &Pod, snapshot: &Snapshot, start: usize) -> Verdict {
     let best = totals.iter().copied().max().unwrap_or(0);
     let winners = feasible.iter().zip(&totals).filter(|(_, total)| **total == best).map(|(host, _)| &host.name);
     let host = winners.max_by_key(|name| (preference(pod, name), *name)).cloned().unwrap_or_default();
-    Verdict::Bind { host, feasible: feasible.len(), looked_at }
+    Verdict::Bind { host, feasible: feasible.len() }
 }
 
 /// Breaks ties between equally good hosts. Kubernetes draws lots; here the pods of one controller
 /// always prefer the same host, so that a plan can say which one it will be.
 fn preference(pod: &Pod, host: &str) -> u64 {
     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    let name = owner.map(|owner| owner.name.as_str()).or(pod.metadata.name.as_deref());
+    let own = pod.metadata.generate_name.as_deref().or(pod.metadata.name.as_deref());
+    let name = owner.map(|owner| owner.name.as_str()).or(own);
     let mut hasher = DefaultHasher::new();
     (pod.metadata.namespace.as_deref(), name, host).hash(&mut hasher);
     hasher.finish()
@@ -147,7 +148,7 @@ mod tests {
             node("h3", "8", json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]})),
             node("h4", "1", json!({})),
         ]);
-        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &snapshot, 0) else {
+        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &snapshot) else {
             panic!("it does not fit")
         };
         assert_eq!(
@@ -164,7 +165,7 @@ mod tests {
         let mut hosts = Vec::new();
         for uid in ["a", "b", "c"] {
             let pod = pod(uid, "100m", json!({}));
-            let Verdict::Bind { host, .. } = decide(&pod, &snapshot, 0) else { panic!("it fits") };
+            let Verdict::Bind { host, .. } = decide(&pod, &snapshot) else { panic!("it fits") };
             snapshot.place(uid, &host, Placed::of(&pod));
             hosts.push(host);
         }
@@ -182,10 +183,10 @@ mod tests {
             pod
         };
         let first = with_port("a");
-        let Verdict::Bind { host, .. } = decide(&first, &snapshot, 0) else { panic!("it fits") };
+        let Verdict::Bind { host, .. } = decide(&first, &snapshot) else { panic!("it fits") };
         assert_eq!(host, "h2");
         snapshot.place("a", &host, Placed::of(&first));
-        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &snapshot, 0) else {
+        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &snapshot) else {
             panic!("the port is taken")
         };
         assert_eq!(
@@ -194,14 +195,39 @@ mod tests {
         );
     }
 
+    #[test]
+    fn nothing_but_the_state_of_the_cluster_decides() {
+        let nodes: Vec<Value> = (0..150).map(|at| node(&format!("h{at:03}"), "4", json!({}))).collect();
+        let backwards: Vec<Value> = nodes.iter().rev().cloned().collect();
+        let (mut one, mut other) = (cluster(&nodes), cluster(&backwards));
+        // Hosts that came and went, and pods under other uids that came in another order.
+        other.set_node(Arc::new(serde_json::from_value(node("h0005", "4", json!({}))).unwrap()));
+        other.remove_node("h0005");
+        let there: Vec<usize> = (0..70).collect();
+        for at in &there {
+            one.place(&format!("a{at}"), &format!("h{at:03}"), Placed::of(&pod("", "500m", json!({}))));
+        }
+        for at in there.iter().rev() {
+            other.place(&format!("b{at}"), &format!("h{at:03}"), Placed::of(&pod("", "500m", json!({}))));
+        }
+        for at in 0..100 {
+            let (new, same) = (pod(&format!("c{at}"), "700m", json!({})), pod(&format!("d{at}"), "700m", json!({})));
+            let decided = decide(&new, &one);
+            assert_eq!(decided, decide(&same, &other));
+            let Verdict::Bind { host, .. } = decided else { panic!("it fits") };
+            one.place(&format!("c{at}"), &host, Placed::of(&new));
+            other.place(&format!("d{at}"), &host, Placed::of(&same));
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_host_is_ever_overfilled(cpus in prop::collection::vec(1u32..40, 1..40), start in 0usize..10) {
+        fn no_host_is_ever_overfilled(cpus in prop::collection::vec(1u32..40, 1..40)) {
             let mut snapshot = cluster(&[node("h1", "4", json!({})), node("h2", "2", json!({})), node("h3", "3", json!({}))]);
             for (at, cpu) in cpus.iter().enumerate() {
                 let uid = format!("p{at}");
                 let pod = pod(&uid, &format!("{}m", cpu * 100), json!({}));
-                if let Verdict::Bind { host, .. } = decide(&pod, &snapshot, start) {
+                if let Verdict::Bind { host, .. } = decide(&pod, &snapshot) {
                     snapshot.place(&uid, &host, Placed::of(&pod));
                 }
             }

@@ -1,7 +1,8 @@
-//! The pods that wait for a host: ready ones by priority and age, refused ones until something
+//! The pods that wait for a host: ready ones by priority, age and controller, refused ones until something
 //! changes or their back-off ends.
 
 use crate::base::backoff::Backoff;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -14,10 +15,9 @@ const BACKOFF: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::
 /// A refused pod is looked at again after this long even if nothing seemed to change.
 const FLUSH: Duration = Duration::from_secs(300);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// In `ready` under this number.
-    Ready(u64),
+    /// In `ready`.
+    Ready(Order),
     /// Failed; becomes ready at this moment.
     BackingOff(Instant),
     /// No host fits; waits for a change until this moment.
@@ -32,18 +32,39 @@ struct Waiting {
     place: Place,
 }
 
-type Order = (Reverse<i32>, u64);
+/// Who goes first. Not hash order, nor who was told of first, nor uids: those are others in a copy of
+/// the cluster. Random letters in names tell only pods of one controller apart, which are alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    priority: Reverse<i32>,
+    created: Option<Timestamp>,
+    namespace: String,
+    controller: String,
+    name: String,
+    uid: String,
+}
 
-/// Deterministic: equal priorities go in the order they came.
+/// Deterministic: see [`Order`].
 #[derive(Default)]
 pub struct Queue {
     waiting: HashMap<String, Waiting>,
-    ready: BTreeSet<(Order, String)>,
-    arrivals: u64,
+    ready: BTreeSet<Order>,
 }
 
-fn priority(pod: &Pod) -> i32 {
-    pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
+impl Order {
+    fn of(uid: &str, pod: &Pod) -> Self {
+        let meta = &pod.metadata;
+        let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let controller = controller.map(|owner| &owner.name).or(meta.name.as_ref());
+        Self {
+            priority: Reverse(pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            controller: controller.cloned().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: uid.to_owned(),
+        }
+    }
 }
 
 fn is_gated(pod: &Pod) -> bool {
@@ -62,30 +83,30 @@ impl Queue {
                 let changed = waiting.pod.spec != pod.spec || waiting.pod.metadata.labels != pod.metadata.labels;
                 waiting.pod = pod;
                 if changed {
-                    self.make_ready(uid, now);
+                    self.make_ready(uid);
                 }
             }
             None => {
                 self.waiting
                     .insert(uid.into(), Waiting { pod, attempts: 0, not_before: now, place: Place::Refused(now) });
-                self.make_ready(uid, now);
+                self.make_ready(uid);
             }
         }
     }
 
     pub fn remove(&mut self, uid: &str) {
         if let Some(waiting) = self.waiting.remove(uid)
-            && let Place::Ready(number) = waiting.place
+            && let Place::Ready(order) = waiting.place
         {
-            self.ready.remove(&((Reverse(priority(&waiting.pod)), number), uid.to_string()));
+            self.ready.remove(&order);
         }
     }
 
     /// The most urgent pod. It leaves the queue; give it back with one of the two below.
     pub fn pop(&mut self) -> Option<(String, Arc<Pod>, u32)> {
-        let (_, uid) = self.ready.pop_first()?;
-        let waiting = self.waiting.remove(&uid)?;
-        Some((uid, waiting.pod, waiting.attempts + 1))
+        let next = self.ready.pop_first()?;
+        let waiting = self.waiting.remove(&next.uid)?;
+        Some((next.uid, waiting.pod, waiting.attempts + 1))
     }
 
     /// No host fits: wait for a change.
@@ -103,18 +124,12 @@ impl Queue {
 
     /// Something changed that may make room: refused pods become ready when their back-off is over.
     pub fn wake_refused(&mut self, now: Instant) {
-        let mut refused: Vec<String> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| matches!(waiting.place, Place::Refused(_)))
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        // Hash order must not decide who goes first.
-        refused.sort();
+        let refused = self.waiting.iter().filter(|(_, waiting)| matches!(waiting.place, Place::Refused(_)));
+        let refused: Vec<String> = refused.map(|(uid, _)| uid.clone()).collect();
         for uid in refused {
             let Some(waiting) = self.waiting.get_mut(&uid) else { continue };
             if waiting.not_before <= now {
-                self.make_ready(&uid, now);
+                self.make_ready(&uid);
             } else {
                 waiting.place = Place::BackingOff(waiting.not_before);
             }
@@ -132,9 +147,7 @@ impl Queue {
                 Place::Ready(_) => {}
             }
         }
-        // Hash order must not decide who goes first.
-        due.sort();
-        due.iter().for_each(|uid| self.make_ready(uid, now));
+        due.iter().for_each(|uid| self.make_ready(uid));
         next
     }
 
@@ -142,14 +155,14 @@ impl Queue {
         !self.ready.is_empty()
     }
 
-    fn make_ready(&mut self, uid: &str, _now: Instant) {
+    fn make_ready(&mut self, uid: &str) {
         let Some(waiting) = self.waiting.get_mut(uid) else { return };
-        if let Place::Ready(number) = waiting.place {
-            self.ready.retain(|((_, other), _)| *other != number);
+        if let Place::Ready(order) = &waiting.place {
+            self.ready.remove(order);
         }
-        self.arrivals += 1;
-        waiting.place = Place::Ready(self.arrivals);
-        self.ready.insert(((Reverse(priority(&waiting.pod)), self.arrivals), uid.to_string()));
+        let order = Order::of(uid, &waiting.pod);
+        waiting.place = Place::Ready(order.clone());
+        self.ready.insert(order);
     }
 }
 

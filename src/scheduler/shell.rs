@@ -18,6 +18,10 @@ use tokio::time::Instant;
 /// Bindings under way at once: enough to fill the store's group commits.
 const BINDINGS: usize = 256;
 
+/// What happens at the same moment is seen whole before the first decision, so that it does not depend
+/// on which of it was told first.
+const GATHER: Duration = Duration::from_millis(2);
+
 enum News {
     Pod(Change<Pod>),
     Node(Change<Node>),
@@ -54,7 +58,6 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
         binding: HashMap::new(),
         permits: Arc::new(Semaphore::new(BINDINGS)),
         sender,
-        start: 0,
     };
     ctx.shutdown.run_until_cancelled(scheduler.work(news)).await;
 }
@@ -69,21 +72,26 @@ struct Scheduler {
     binding: HashMap<String, String>,
     permits: Arc<Semaphore>,
     sender: mpsc::UnboundedSender<News>,
-    /// Where the next search for a host begins.
-    start: usize,
 }
 
 impl Scheduler {
     async fn work(&mut self, mut news: mpsc::UnboundedReceiver<News>) {
+        let mut gathered = false;
         loop {
             while let Ok(one) = news.try_recv() {
                 self.take_in(one);
             }
             let next = self.queue.tick(Instant::now());
             if self.queue.has_ready() {
+                if !gathered {
+                    gathered = true;
+                    tokio::time::sleep(GATHER).await;
+                    continue;
+                }
                 self.schedule_one().await;
                 continue;
             }
+            gathered = false;
             let idle = next.map_or(Duration::from_secs(60), |at| at.saturating_duration_since(Instant::now()));
             tokio::select! {
                 biased;
@@ -157,11 +165,10 @@ impl Scheduler {
 
     async fn schedule_one(&mut self) {
         let Some((uid, pod, attempts)) = self.queue.pop() else { return };
-        let decided = cycle::decide(&pod, &self.snapshot, self.start);
+        let decided = cycle::decide(&pod, &self.snapshot);
         (self.observer)(&pod, &self.snapshot, &decided);
         match decided {
-            Verdict::Bind { host, looked_at, .. } => {
-                self.start = self.start.wrapping_add(looked_at) % self.snapshot.hosts().count().max(1);
+            Verdict::Bind { host, .. } => {
                 self.snapshot.place(&uid, &host, Placed::of(&pod));
                 self.binding.insert(uid.clone(), host.clone());
                 self.bind(uid, pod, attempts, host).await;

@@ -132,7 +132,7 @@ impl HostState {
     }
 }
 
-/// All hosts, by name, in a stable order.
+/// All hosts, ordered by name: in a copy of the cluster they come in another order.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     hosts: Vec<HostState>,
@@ -152,11 +152,23 @@ impl Snapshot {
     }
 
     fn slot(&mut self, name: &str) -> &mut HostState {
-        let at = *self.by_name.entry(name.to_string()).or_insert_with(|| {
-            self.hosts.push(HostState::new(name));
-            self.hosts.len() - 1
-        });
+        let at = match self.by_name.get(name) {
+            Some(at) => *at,
+            None => {
+                let at = self.hosts.partition_point(|host| *host.name < *name);
+                self.hosts.insert(at, HostState::new(name));
+                self.number_from(at);
+                at
+            }
+        };
         &mut self.hosts[at]
+    }
+
+    /// Hosts come and go rarely, and new ones mostly at the end.
+    fn number_from(&mut self, at: usize) {
+        for (number, host) in self.hosts.iter().enumerate().skip(at) {
+            self.by_name.insert(host.name.clone(), number);
+        }
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
@@ -173,11 +185,14 @@ impl Snapshot {
     }
 
     fn drop_slot(&mut self, at: usize) {
-        let gone = self.hosts.swap_remove(at);
+        let gone = self.hosts.remove(at);
         self.by_name.remove(&gone.name);
-        if let Some(moved) = self.hosts.get(at) {
-            self.by_name.insert(moved.name.clone(), at);
-        }
+        self.number_from(at);
+    }
+
+    /// Pods that are counted, on all hosts.
+    pub fn placed(&self) -> usize {
+        self.placed.len()
     }
 
     /// Counts the pod on `host`, wherever it was counted before.
@@ -260,5 +275,15 @@ mod tests {
         snapshot.remove_node("h1");
         snapshot.forget("u1");
         assert_eq!(snapshot.hosts.len(), 0);
+    }
+
+    #[test]
+    fn hosts_are_ordered_by_name_however_they_come() {
+        let mut snapshot = Snapshot::default();
+        ["h2", "h4", "h1", "h3"].into_iter().for_each(|name| snapshot.set_node(node(name)));
+        snapshot.observe(&pod("u1", "h4", "Running"));
+        snapshot.remove_node("h2");
+        assert_eq!(snapshot.hosts().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["h1", "h3", "h4"]);
+        assert_eq!(snapshot.host("h4").map(HostState::pod_count), Some(1));
     }
 }
