@@ -40,6 +40,19 @@ impl Drop for Rig {
     }
 }
 
+/// A directory of manifests.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.0.path().join(name)).unwrap();
+    }
+}
+
 struct Listener(mpsc::UnboundedSender<Event>);
 
 impl Reporter for Listener {
@@ -95,6 +108,14 @@ impl Rig {
         settings.retry = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(1) };
         tokio::spawn(run(context, settings));
         receiver
+    }
+
+    /// Runs the engine on a directory with these files.
+    async fn follow(&self, files: &[(&str, &str)]) -> (Folder, mpsc::UnboundedReceiver<Event>) {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        files.iter().for_each(|(name, text)| folder.write(name, text));
+        let events = self.start(folder.0.path().to_str().unwrap()).await;
+        (folder, events)
     }
 
     async fn status(&self) -> Value {
@@ -198,11 +219,9 @@ async fn pruning_spares_what_others_made_again_and_what_others_own() {
 #[tokio::test]
 async fn deletions_held_back_show_until_they_are_confirmed() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1"))]).await;
     next(&mut events, done).await;
-    fs::remove_file(temp.path().join("a.yaml")).unwrap();
+    folder.remove("a.yaml");
     let condition = |status: &Value, kind: &str, field: &str| {
         let all = status["conditions"].as_array().cloned().unwrap_or_default();
         all.iter().find(|one| one["type"] == kind).map_or(Value::Null, |one| one[field].clone())
@@ -224,9 +243,7 @@ async fn deletions_held_back_show_until_they_are_confirmed() {
 #[tokio::test]
 async fn a_one_shot_leaves_an_application_what_it_holds() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (_folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1"))]).await;
     next(&mut events, done).await;
 
     let same = rig.apply(&[("a.yaml", &map("a", "1"))], &Options::default()).await.unwrap();
@@ -241,17 +258,13 @@ async fn a_one_shot_leaves_an_application_what_it_holds() {
 #[tokio::test]
 async fn a_directory_is_followed() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(temp.path().join(name), text).unwrap();
-    write("a.yaml", &map("a", "1"));
-    write("b.yaml", &map("b", "1"));
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]).await;
     assert_eq!(next(&mut events, applied).await, (2, 0, 0));
     assert_eq!(next(&mut events, done).await.failed, []);
 
-    write("a.yaml", &map("a", "2"));
+    folder.write("a.yaml", &map("a", "2"));
     assert_eq!(next(&mut events, applied).await, (0, 1, 0));
-    fs::remove_file(temp.path().join("b.yaml")).unwrap();
+    folder.remove("b.yaml");
     assert_eq!(next(&mut events, applied).await, (0, 0, 1));
     assert!(rig.map("b").await.is_none());
 
@@ -259,7 +272,7 @@ async fn a_directory_is_followed() {
     rig.patch("/api/v1/namespaces/default/configmaps/a", json!({"data": {"k": "drift"}})).await;
     let report = next(&mut events, drift).await;
     assert_eq!(report.objects[0].fields.len(), 1);
-    write("broken.yaml", "a: [\n");
+    folder.write("broken.yaml", "a: [\n");
     let errors = next(&mut events, failed).await;
     assert!(errors[0].contains("broken.yaml:1:4: not valid YAML"), "{errors:?}");
     rig.patch("/api/v1/namespaces/default/configmaps/a", json!({"data": {"k": "again"}})).await;
@@ -267,8 +280,8 @@ async fn a_directory_is_followed() {
     assert_eq!(rig.map("a").await.unwrap()["data"]["k"], "2");
 
     // An emptied source prunes nothing until that is confirmed.
-    fs::remove_file(temp.path().join("a.yaml")).unwrap();
-    fs::remove_file(temp.path().join("broken.yaml")).unwrap();
+    folder.remove("a.yaml");
+    folder.remove("broken.yaml");
     let is_guard =
         |event: &Event| matches!(event, Event::Warning(text) if text.contains("confirm-prune")).then_some(());
     next(&mut events, is_guard).await;
@@ -362,11 +375,8 @@ fn ended(event: &Event) -> Option<(usize, Option<String>)> {
 async fn a_deleted_application_takes_its_objects_with_it_but_those_that_are_to_stay() {
     let rig = Rig::new().await;
     with_controllers(&rig);
-    let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
     let kept = map("b", "1").replace("  name: b\n", "  name: b\n  annotations: {selkie.dev/prune: disabled}\n");
-    fs::write(temp.path().join("b.yaml"), kept).unwrap();
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (_folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1")), ("b.yaml", &kept)]).await;
     assert_eq!(next(&mut events, applied).await, (2, 0, 0));
     let finalizers = rig.get(SHOP).await.unwrap()["metadata"]["finalizers"].clone();
     assert_eq!(finalizers, json!(["selkie.dev/prune"]));
@@ -382,9 +392,7 @@ async fn a_deleted_application_takes_its_objects_with_it_but_those_that_are_to_s
 async fn an_application_deleted_as_an_orphan_leaves_its_objects() {
     let rig = Rig::new().await;
     with_controllers(&rig);
-    let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (_folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1"))]).await;
     next(&mut events, applied).await;
     delete(&rig, "?propagationPolicy=Orphan").await;
     let (objects, why) = next(&mut events, ended).await;
@@ -410,9 +418,7 @@ async fn an_object_that_is_not_to_be_pruned_outlives_its_manifest() {
 async fn objects_without_a_namespace_go_to_the_applications() {
     let rig = Rig::new().await;
     rig.create("/api/v1/namespaces", &json!({"metadata": {"name": "shop"}})).await;
-    let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("a.yaml"), map("a", "1")).unwrap();
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (_folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1"))]).await;
     next(&mut events, applied).await;
     assert!(rig.map("a").await.is_some());
     rig.patch(SHOP, json!({"spec": {"namespace": "shop"}})).await;

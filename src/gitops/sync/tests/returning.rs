@@ -85,15 +85,11 @@ async fn a_revision_is_recorded_with_who_made_it_and_returned_to_exactly() {
 #[tokio::test]
 async fn an_undo_makes_again_what_the_last_sync_removed() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(temp.path().join(name), text).unwrap();
-    write("a.yaml", &map("a", "1"));
-    write("b.yaml", &map("b", "1"));
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1")), ("b.yaml", &map("b", "1"))]).await;
     next(&mut events, done).await;
     let (_, error) = ask(&rig, "undo@0").await;
     assert!(error.contains("one revision only"), "{error}");
-    fs::remove_file(temp.path().join("b.yaml")).unwrap();
+    folder.remove("b.yaml");
     assert_eq!(next(&mut events, applied).await, (0, 0, 1));
     let (back, error) = ask(&rig, "undo@1").await;
     assert_eq!((error.as_str(), back.spec.suspend), ("", true));
@@ -109,14 +105,11 @@ async fn an_undo_makes_again_what_the_last_sync_removed() {
 #[tokio::test]
 async fn a_history_keeps_its_limit_and_a_restart_adds_nothing() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    let write = |value: &str| fs::write(temp.path().join("a.yaml"), map("a", value)).unwrap();
-    write("0");
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("a.yaml", &map("a", "0"))]).await;
     next(&mut events, done).await;
     rig.patch(SHOP, json!({"spec": {"historyLimit": 2}})).await;
     for value in ["1", "2", "3"] {
-        write(value);
+        folder.write("a.yaml", &map("a", value));
         next(&mut events, applied).await;
         next(&mut events, done).await;
     }
@@ -127,7 +120,7 @@ async fn a_history_keeps_its_limit_and_a_restart_adds_nothing() {
     let stop = CancellationToken::new();
     let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop.clone());
     tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
-    write("4");
+    folder.write("a.yaml", &map("a", "4"));
     next(&mut events, applied).await;
     assert_eq!(numbers(&records(&rig).await), [4, 5]);
     stop.cancel();
@@ -170,17 +163,14 @@ async fn crashing(rig: &Rig, name: &str, restarts: u64) {
 #[tokio::test]
 async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
-    write("web:1");
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("web.json", &web("web:1"))]).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     assert_eq!(next(&mut events, done).await.failed, []);
     rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
     rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
 
-    write("web:2");
+    folder.write("web.json", &web("web:2"));
     next(&mut events, applied).await;
     roll_out(&rig, false).await;
     crashing(&rig, "web-2", 2).await;
@@ -207,22 +197,19 @@ async fn a_rollout_that_crashes_returns_to_what_was_ready_and_is_not_tried_again
     assert_eq!((error.as_str(), image(&rig).await.as_str()), ("", "web:2"));
     assert_eq!(now.status.quarantine, None);
     roll_out(&rig, true).await;
-    write("web:3");
+    folder.write("web.json", &web("web:3"));
     rig.until(async || (image(&rig).await == "web:3").then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_rollout_that_crashes_only_after_it_was_ready_is_taken_back_too() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
-    write("web:1");
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("web.json", &web("web:1"))]).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
     rig.patch(SHOP, json!({"spec": {"rollback": "onFailure"}})).await;
-    write("web:2");
+    folder.write("web.json", &web("web:2"));
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     assert_eq!(next(&mut events, done).await.failed, []);
@@ -245,9 +232,7 @@ async fn is_ready(rig: &Rig, wanted: bool) -> Option<()> {
 #[tokio::test]
 async fn what_is_not_ready_any_more_shows_and_is_not_the_revisions_fault() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("web.json"), web("web:1")).unwrap();
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (_folder, mut events) = rig.follow(&[("web.json", &web("web:1"))]).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     next(&mut events, done).await;
@@ -269,15 +254,12 @@ async fn what_is_not_ready_any_more_shows_and_is_not_the_revisions_fault() {
 #[tokio::test]
 async fn a_rollout_that_is_not_ready_in_time_returns_too_but_only_where_that_is_asked_for() {
     let rig = Rig::new().await;
-    let temp = tempfile::tempdir().unwrap();
-    let write = |image: &str| fs::write(temp.path().join("web.json"), web(image)).unwrap();
-    write("web:1");
-    let mut events = rig.start(temp.path().to_str().unwrap()).await;
+    let (folder, mut events) = rig.follow(&[("web.json", &web("web:1"))]).await;
     rig.patch(SHOP, json!({"spec": {"readyTimeout": "1s"}})).await;
     next(&mut events, applied).await;
     roll_out(&rig, true).await;
     rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
-    write("web:2");
+    folder.write("web.json", &web("web:2"));
     next(&mut events, applied).await;
     roll_out(&rig, false).await;
     rig.until(async || (records(&rig).await.last()?.result == Verdict::Failed).then_some(())).await;
