@@ -88,11 +88,8 @@ impl Apply {
                 sync::Options { force, replace, ..sync::Options::default() }
             }
         };
-        let outcome = if dry_run {
-            sync::plan_once(&connection.client, registry, rendered, &options).await
-        } else {
-            sync::apply_once(&connection.client, registry, rendered, &options).await
-        };
+        let how = if dry_run { sync::How::LookAhead } else { sync::How::Apply };
+        let outcome = sync::once(&connection.client, registry, rendered, &options, how).await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;
         anstream::print!("{}", output::report(&outcome.report, self.output));
         let waiting = outcome.to_wait_for();

@@ -31,7 +31,7 @@ impl Diff {
         let (registry, rendered) = self.manifests.resolve(&global).await?;
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
         let options = sync::Options { force: true, ..sync::Options::default() };
-        let outcome = sync::diff_once(&connection.client, &registry, &rendered, &options).await;
+        let outcome = sync::once(&connection.client, &registry, &rendered, &options, sync::How::DryRun).await;
         let containers = actual::compare(&connection.client, &global).await;
         connection.close().await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;

@@ -75,7 +75,8 @@ impl Plan {
         if let Some(snapshot) = snapshot {
             snapshot.redact(&mut input.rendered);
         }
-        let outcome = sync::plan_once(&connection.client, &input.kinds, &input.rendered, &input.options).await;
+        let outcome =
+            sync::once(&connection.client, &input.kinds, &input.rendered, &input.options, sync::How::LookAhead).await;
         let mut outcome = outcome.map_err(|error| manifests::refused(&error))?;
         if let (Some(snapshot), Some(found)) = (snapshot, &mut outcome.report.consequences) {
             found.assumptions.push(format!("the cluster is as it was at {}", snapshot.taken));

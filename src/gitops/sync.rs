@@ -1,6 +1,6 @@
 //! Makes the cluster what a source says: one change set per revision, all or nothing.
 //!
-//! [`apply_once`] and [`plan_once`] are single steps for the command line; [`engine`] keeps
+//! [`once`] is a single step for the command line; [`engine`] keeps
 //! Applications in sync for as long as the daemon runs. Everything is told to a [`Reporter`].
 
 pub mod engine;
@@ -112,44 +112,29 @@ fn list(errors: &[RenderError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Applies rendered manifests, all or nothing.
+/// What is to become of rendered manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// They are applied, all or nothing.
+    Apply,
+    /// What that would do to the objects, computed by the API server on the real ones.
+    DryRun,
+    /// And what the cluster would then do: the real chain on a copy of it.
+    LookAhead,
+}
+
+/// [`once`], for real.
 pub async fn apply_once(
     client: &kube::Client,
     kinds: &dyn Kinds,
     rendered: &Rendered,
     options: &Options,
 ) -> Result<Outcome, SyncError> {
-    run(client, kinds, rendered, options, How::Apply).await
+    once(client, kinds, rendered, options, How::Apply).await
 }
 
-/// What [`apply_once`] would do to the objects, computed by the API server on the real ones.
-pub async fn diff_once(
-    client: &kube::Client,
-    kinds: &dyn Kinds,
-    rendered: &Rendered,
-    options: &Options,
-) -> Result<Outcome, SyncError> {
-    run(client, kinds, rendered, options, How::DryRun).await
-}
-
-/// What [`apply_once`] would do, and what the cluster would then do: the real chain on a copy of it.
-pub async fn plan_once(
-    client: &kube::Client,
-    kinds: &dyn Kinds,
-    rendered: &Rendered,
-    options: &Options,
-) -> Result<Outcome, SyncError> {
-    run(client, kinds, rendered, options, How::LookAhead).await
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    Apply,
-    DryRun,
-    LookAhead,
-}
-
-async fn run(
+/// Applies rendered manifests, or tells what that would do.
+pub async fn once(
     client: &kube::Client,
     kinds: &dyn Kinds,
     rendered: &Rendered,

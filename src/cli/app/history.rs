@@ -132,7 +132,7 @@ impl Diff {
             Revisions::One(number) => {
                 let wanted = revision(client, &self.name, number).await?;
                 let kinds = kinds(client, &[&wanted]).await?;
-                let outcome = sync::diff_once(client, &kinds, &wanted, &returning(&application)).await;
+                let outcome = sync::once(client, &kinds, &wanted, &returning(&application), sync::How::DryRun).await;
                 outcome.map(|outcome| outcome.report).map_err(|error| manifests::refused(&error))
             }
             Revisions::Two(from, to) => {

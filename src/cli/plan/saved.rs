@@ -119,7 +119,7 @@ impl Saved {
 
     /// Refuses, with what moved, unless a plan made now is this one.
     pub async fn check(&self, client: &kube::Client, kinds: &dyn Kinds) -> Result<(), CliError> {
-        let now = sync::plan_once(client, kinds, &self.rendered(), &self.options()).await;
+        let now = sync::once(client, kinds, &self.rendered(), &self.options(), sync::How::LookAhead).await;
         let now = now.map_err(|error| self.no_longer(&error.lines()))?;
         let versions = now.versions.iter().map(|(id, version)| (render::describe(id), version.clone())).collect();
         let moved = moved(&self.plan, &json::value(&now.report), &self.versions, &versions);

@@ -73,7 +73,7 @@ mod tests {
     use crate::gitops::plan::Action;
     use crate::gitops::render::render;
     use crate::gitops::sources::Snapshot;
-    use crate::gitops::sync::{Options, plan_once};
+    use crate::gitops::sync::{How, Options, once};
     use serde_json::json;
 
     fn secret(value: &str) -> String {
@@ -100,7 +100,7 @@ mod tests {
             let mut rendered = render(&Snapshot::of(&[("s.yaml", &secret(value))]), &registry, "default");
             file.redact(&mut rendered);
             let options = Options { force: true, ..Options::default() };
-            let outcome = plan_once(&client, &registry, &rendered, &options).await.unwrap();
+            let outcome = once(&client, &registry, &rendered, &options, How::LookAhead).await.unwrap();
             let changed =
                 outcome.report.changes().filter(|change| change.action == Action::Change && !change.fields.is_empty());
             assert_eq!(changed.count(), expected, "{:#?}", outcome.report);
