@@ -11,17 +11,32 @@ use super::super::verbs::Ask;
 use super::websocket::{self, Handshake};
 use crate::api::error::ApiError;
 use crate::apiserver::{Connection, PodStreams};
+use bytes::Bytes;
+use futures::SinkExt;
+use futures::stream::SplitSink;
 use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+type Sink = SplitSink<WebSocketStream<TokioIo<Upgraded>>, Message>;
 
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: [&str; 5] =
     [TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "portforward.k8s.io"];
 const SPDY: &str = "SPDY/3.1";
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+
+/// Pieces on their way, per direction. A connection that does not take what it is sent holds up the
+/// others of its client, as SPDY without flow control does.
+const QUEUE: usize = 64;
+const PIECE: usize = 32 * 1024;
 
 /// Opens connections to one pod.
 #[derive(Clone)]
@@ -39,6 +54,54 @@ impl Dialer {
             format!("error forwarding port {port} to pod {name}: {}", error.message)
         })
     }
+}
+
+/// Carries data both ways until the pod ends the connection or the client is gone. `frame` makes of what
+/// the pod says what the client understands.
+async fn carry(
+    connection: Box<dyn Connection>,
+    mut input: mpsc::Receiver<Bytes>,
+    output: &mpsc::Sender<Bytes>,
+    frame: impl Fn(&[u8]) -> Bytes,
+) -> std::io::Result<()> {
+    let (mut reader, mut writer) = tokio::io::split(connection);
+    let inward = async {
+        while let Some(bytes) = input.recv().await {
+            if writer.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        let _ = writer.shutdown().await;
+        // The pod may still have something to say.
+        std::future::pending::<()>().await
+    };
+    let outward = async {
+        let mut piece = vec![0; PIECE];
+        loop {
+            match reader.read(&mut piece).await? {
+                0 => return Ok(()),
+                count => {
+                    if output.send(frame(&piece[..count])).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = inward => Ok(()),
+        ended = outward => ended,
+    }
+}
+
+/// Sends messages until there are no more or the client is gone.
+async fn send_messages(mut sink: Sink, mut messages: mpsc::Receiver<Bytes>) {
+    while let Some(bytes) = messages.recv().await {
+        if sink.send(Message::Binary(bytes)).await.is_err() {
+            return;
+        }
+    }
+    let _ = sink.close().await;
 }
 
 impl Ask<'_> {

@@ -1,20 +1,16 @@
 //! Forwarding over WebSocket channels: for port number i, channel 2i carries data and 2i+1 errors. The
 //! first message of each is the port, two bytes, little end first.
 
-use super::Dialer;
+use super::{Dialer, QUEUE, carry, send_messages};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
-
-const QUEUE: usize = 64;
-const PIECE: usize = 32 * 1024;
 
 fn message(channel: usize, bytes: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(bytes.len() + 1);
@@ -26,8 +22,8 @@ fn message(channel: usize, bytes: &[u8]) -> Bytes {
 /// Carries one connection for each port until the client goes away.
 pub async fn run(upgraded: Upgraded, ports: Vec<u16>, dialer: Dialer) {
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-    let (mut sink, mut stream) = socket.split();
-    let (output, mut outputs) = mpsc::channel::<Bytes>(QUEUE);
+    let (sink, mut stream) = socket.split();
+    let (output, outputs) = mpsc::channel::<Bytes>(QUEUE);
     let (mut inputs, mut connections) = (Vec::new(), JoinSet::new());
     for (index, port) in ports.into_iter().enumerate() {
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -35,14 +31,7 @@ pub async fn run(upgraded: Upgraded, ports: Vec<u16>, dialer: Dialer) {
         connections.spawn(connection(dialer.clone(), index, port, receiver, output.clone()));
     }
     drop(output);
-    let send = async {
-        while let Some(bytes) = outputs.recv().await {
-            if sink.send(Message::Binary(bytes)).await.is_err() {
-                return;
-            }
-        }
-        let _ = sink.close().await;
-    };
+    let send = send_messages(sink, outputs);
     let receive = async {
         while let Some(Ok(message)) = stream.next().await {
             let Message::Binary(bytes) = message else { continue };
@@ -72,40 +61,16 @@ async fn connection(
     dialer: Dialer,
     index: usize,
     port: u16,
-    mut input: mpsc::Receiver<Bytes>,
+    input: mpsc::Receiver<Bytes>,
     output: mpsc::Sender<Bytes>,
 ) {
     let (data, error) = (2 * index, 2 * index + 1);
     for channel in [data, error] {
         let _ = output.send(message(channel, &port.to_le_bytes())).await;
     }
-    let connection = match dialer.dial(port).await {
-        Ok(connection) => connection,
-        Err(why) => {
-            let _ = output.send(message(error, why.as_bytes())).await;
-            return;
-        }
-    };
-    let (mut reader, mut writer) = tokio::io::split(connection);
-    let inward = async {
-        while let Some(bytes) = input.recv().await {
-            if writer.write_all(&bytes).await.is_err() {
-                break;
-            }
-        }
-        let _ = writer.shutdown().await;
-        std::future::pending::<()>().await
-    };
-    let outward = async {
-        let mut piece = vec![0; PIECE];
-        while let Ok(count @ 1..) = reader.read(&mut piece).await {
-            if output.send(message(data, &piece[..count])).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = inward => {}
-        () = outward => {}
+    match dialer.dial(port).await {
+        // A connection that breaks ends as one that its server closes: these channels cannot tell.
+        Ok(connection) => drop(carry(connection, input, &output, |bytes| message(data, bytes)).await),
+        Err(why) => drop(output.send(message(error, why.as_bytes())).await),
     }
 }

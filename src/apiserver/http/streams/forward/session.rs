@@ -2,10 +2,9 @@
 //! only this side speaks, and `data`.
 
 use super::super::spdy::{self, Frame, Reader, Writer};
-use super::Dialer;
-use crate::apiserver::Connection;
+use super::{Dialer, PIECE, QUEUE, carry, send_messages};
 use bytes::{Bytes, BytesMut};
-use futures::{SinkExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
@@ -15,11 +14,6 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
-
-/// Pieces on their way, per direction. A connection that does not take what it is sent holds up the
-/// others of its client, as SPDY without flow control does.
-const QUEUE: usize = 64;
-const PIECE: usize = 32 * 1024;
 
 /// Over the connection itself.
 pub async fn plain(upgraded: Upgraded, dialer: Dialer) {
@@ -49,16 +43,9 @@ pub async fn plain(upgraded: Upgraded, dialer: Dialer) {
 /// Over the binary messages of a WebSocket.
 pub async fn in_websocket(upgraded: Upgraded, dialer: Dialer) {
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-    let (mut sink, stream) = socket.split();
-    let (output, mut outputs) = mpsc::channel::<Bytes>(QUEUE);
-    let send = async move {
-        while let Some(bytes) = outputs.recv().await {
-            if sink.send(Message::Binary(bytes)).await.is_err() {
-                return;
-            }
-        }
-        let _ = sink.close().await;
-    };
+    let (sink, stream) = socket.split();
+    let (output, outputs) = mpsc::channel::<Bytes>(QUEUE);
+    let send = send_messages(sink, outputs);
     let input = stream
         .take_while(|message| std::future::ready(matches!(message, Ok(message) if !message.is_close())))
         .filter_map(|message| std::future::ready(message.ok().filter(Message::is_binary).map(Message::into_data)));
@@ -167,45 +154,12 @@ async fn connection(
     output: mpsc::Sender<Bytes>,
 ) {
     let why = match dialer.dial(port).await {
-        Ok(connection) => carry(connection, data, input, &output).await.err().map(|error| error.to_string()),
+        Ok(connection) => carry(connection, input, &output, |bytes| spdy::data(data, bytes, false))
+            .await
+            .err()
+            .map(|error| error.to_string()),
         Err(why) => Some(why),
     };
     let _ = output.send(spdy::data(data, b"", true)).await;
     let _ = output.send(spdy::data(error, why.unwrap_or_default().as_bytes(), true)).await;
-}
-
-async fn carry(
-    connection: Box<dyn Connection>,
-    data: u32,
-    mut input: mpsc::Receiver<Bytes>,
-    output: &mpsc::Sender<Bytes>,
-) -> std::io::Result<()> {
-    let (mut reader, mut writer) = tokio::io::split(connection);
-    let inward = async {
-        while let Some(bytes) = input.recv().await {
-            if writer.write_all(&bytes).await.is_err() {
-                break;
-            }
-        }
-        let _ = writer.shutdown().await;
-        // The pod may still have something to say.
-        std::future::pending::<()>().await
-    };
-    let outward = async {
-        let mut piece = vec![0; PIECE];
-        loop {
-            match reader.read(&mut piece).await? {
-                0 => return Ok(()),
-                count => {
-                    if output.send(spdy::data(data, &piece[..count], false)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = inward => Ok(()),
-        ended = outward => ended,
-    }
 }
