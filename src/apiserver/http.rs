@@ -24,8 +24,7 @@ mod yaml;
 use super::auth::{self, Attributes};
 use super::{ApiServer, User};
 use crate::api::error::ApiError;
-use body::Body;
-use bytes::Bytes;
+use body::{Body, RequestBody};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -41,11 +40,7 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 impl ApiServer {
     /// Answers a request of an authenticated user. Never fails: errors are responses.
-    pub async fn handle<B>(self: &Arc<Self>, user: &User, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub async fn handle<B: RequestBody>(self: &Arc<Self>, user: &User, request: Request<B>) -> Response<Body> {
         let started = tokio::time::Instant::now();
         let (parts, body) = request.into_parts();
         let decoded = query::decode(parts.uri.path(), false);
@@ -64,11 +59,7 @@ impl ApiServer {
     }
 
     /// Answers a request as whoever its credentials name.
-    pub async fn handle_authenticated<B>(self: &Arc<Self>, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub async fn handle_authenticated<B: RequestBody>(self: &Arc<Self>, request: Request<B>) -> Response<Body> {
         let acting = match self.authenticate(&request) {
             Ok(Some(user)) => self.acting(user, request.headers()),
             Ok(None) if auth::is_public(&path::parse(request.uri().path())) => Ok(Arc::new(User::anonymous())),
@@ -86,17 +77,13 @@ impl ApiServer {
         response
     }
 
-    async fn route<B>(
+    async fn route<B: RequestBody>(
         self: &Arc<Self>,
         user: &User,
         route: &Route<'_>,
         parts: Parts,
         body: B,
-    ) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    ) -> Result<Response<Body>, ApiError> {
         match route {
             Route::Resource(path) => {
                 let verb = verbs::name(&parts, route);

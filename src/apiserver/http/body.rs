@@ -97,12 +97,14 @@ fn next_piece(parts: &mut std::vec::IntoIter<Bytes>) -> Option<Bytes> {
     Some(piece.freeze())
 }
 
+/// What requests may come with, from the network and from clients inside the process.
+pub trait RequestBody: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> RequestBody for B {}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Reads a request's body, at most `limit` bytes.
-pub async fn read<B>(body: B, limit: usize) -> Result<Bytes, ApiError>
-where
-    B: http_body::Body<Data = Bytes> + Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub async fn read<B: RequestBody>(body: B, limit: usize) -> Result<Bytes, ApiError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -118,11 +120,7 @@ where
 }
 
 /// The whole body; `None` if it is larger than `limit`.
-async fn collect<B>(body: B, limit: usize) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>>
-where
-    B: http_body::Body<Data = Bytes> + Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn collect<B: RequestBody>(body: B, limit: usize) -> Result<Option<Bytes>, BoxError> {
     let mut body = std::pin::pin!(body);
     let (mut pieces, mut total) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {

@@ -1,10 +1,9 @@
 //! The server as a tower service inside the process: no TCP, no TLS, no copy of bodies.
 
-use super::body::Body;
+use super::body::{Body, RequestBody};
 use super::respond::{self, Style};
 use crate::api::error::ApiError;
 use crate::apiserver::{ApiServer, User};
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use http::header::{HeaderValue, UPGRADE, USER_AGENT};
@@ -35,11 +34,7 @@ impl ApiServer {
     }
 }
 
-impl<B> Service<Request<B>> for InProcess
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<B: RequestBody> Service<Request<B>> for InProcess {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -62,11 +57,7 @@ where
 }
 
 /// Only a connection can be taken over, so an upgrade gets one of its own.
-async fn over_pipe<B>(server: Arc<ApiServer>, user: Arc<User>, request: Request<B>) -> Response<Body>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn over_pipe<B: RequestBody>(server: Arc<ApiServer>, user: Arc<User>, request: Request<B>) -> Response<Body> {
     let (near, far) = tokio::io::duplex(PIPE);
     let service = service_fn(move |request| {
         let (server, user) = (server.clone(), user.clone());

@@ -1,6 +1,6 @@
 //! Resource requests: method and path to verb, reading verbs to responses.
 
-use super::body::{self, Body};
+use super::body::{self, Body, RequestBody};
 use super::negotiate::{self, Accepts};
 use super::path::{ResourcePath, Route};
 use super::query::Query;
@@ -56,17 +56,13 @@ pub struct Ask<'a> {
 }
 
 impl ApiServer {
-    pub(super) async fn resource<B>(
+    pub(super) async fn resource<B: RequestBody>(
         self: &Arc<Self>,
         user: &User,
         path: &ResourcePath<'_>,
         parts: Parts,
         body: B,
-    ) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    ) -> Result<Response<Body>, ApiError> {
         if let ("selkie.dev", "changesets" | "plans") = (path.group, path.resource) {
             if parts.method != Method::POST {
                 return Err(ApiError::method_not_allowed());
