@@ -1,28 +1,22 @@
 //! Keeps the status of PodDisruptionBudgets. Evictions count for themselves when they are asked for;
 //! the status tells people, and what drains nodes, how much is left.
 
+use super::shell::{self, Reconcile};
 use super::{pods, write};
 use crate::api::disruption::Count;
 use crate::api::selector::LabelSelector;
 use crate::base::clock::Clock;
-use crate::client::{Change, Context, Informer, WorkQueue, raw, run_workers};
+use crate::client::{Context, Informer, Kind, ObjectKey, WorkQueue, raw};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Pods become ready in bursts: their budgets are counted once a burst.
 const GATHER: Duration = Duration::from_millis(100);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    namespace: Arc<str>,
-    name: Arc<str>,
-}
 
 struct Controller {
     client: kube::Client,
@@ -46,8 +40,7 @@ enum SyncError {
 
 /// Runs until shutdown.
 pub async fn run(ctx: Context, workers: usize) {
-    let queue = WorkQueue::<Key>::new();
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         client: ctx.client.clone(),
         budgets: ctx.informers.of(),
         pods: ctx.informers.of(),
@@ -55,42 +48,28 @@ pub async fn run(ctx: Context, workers: usize) {
         replica_sets: ctx.informers.of(),
         stateful_sets: ctx.informers.of(),
         clock: ctx.clock.clone(),
-    });
-    controller.pods.synced().await;
-    controller.deployments.synced().await;
-    controller.replica_sets.synced().await;
-    controller.stateful_sets.synced().await;
-    let to = queue.clone();
-    controller.budgets.subscribe(Box::new(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            to.add(key(change.object()));
-        }
-    }));
-    let (to, budgets) = (queue.clone(), controller.budgets.clone());
-    controller.pods.subscribe(Box::new(move |change| {
-        for budget in budgets.list_namespace(&change.object().namespace().unwrap_or_default()) {
-            to.add_after(key(&budget), GATHER);
-        }
-    }));
-    let (to, budgets) = (queue.clone(), controller.budgets.clone());
-    controller.deployments.subscribe(Box::new(move |change| {
-        for budget in budgets.list_namespace(&change.object().namespace().unwrap_or_default()) {
-            to.add_after(key(&budget), GATHER);
-        }
-    }));
-    let work = run_workers(queue.clone(), workers, move |key| {
-        let controller = controller.clone();
-        async move { controller.sync(&key).await }
-    });
-    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+    };
+    shell::run(&ctx, workers, controller).await;
 }
 
-fn key(budget: &PodDisruptionBudget) -> Key {
-    Key { namespace: budget.namespace().unwrap_or_default().into(), name: budget.name_any().into() }
-}
+impl Reconcile for Controller {
+    type Error = SyncError;
 
-impl Controller {
-    async fn sync(&self, key: &Key) -> Result<Option<Duration>, SyncError> {
+    fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
+        shell::own(&self.budgets, queue);
+        self.count_again_after(&self.pods, queue);
+        self.count_again_after(&self.deployments, queue);
+    }
+
+    async fn synced(&self) {
+        self.budgets.synced().await;
+        self.pods.synced().await;
+        self.deployments.synced().await;
+        self.replica_sets.synced().await;
+        self.stateful_sets.synced().await;
+    }
+
+    async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
         let Some(budget) = self.budgets.get(&key.namespace, &key.name) else { return Ok(None) };
         let value = serde_json::to_value(&*budget)?;
         let count = self.count(&key.namespace, &value["spec"])?;
@@ -101,6 +80,18 @@ impl Controller {
             Err(error) if raw::is_conflict(&error) => Ok(Some(GATHER)),
             outcome => Ok(outcome.map(|_| None)?),
         }
+    }
+}
+
+impl Controller {
+    /// The budgets of its namespace, when an object of this kind changes.
+    fn count_again_after<K: Kind>(&self, informer: &Informer<K>, queue: &WorkQueue<ObjectKey>) {
+        let (to, budgets) = (queue.clone(), self.budgets.clone());
+        informer.subscribe(Box::new(move |change| {
+            for budget in budgets.list_namespace(change.object().meta().namespace.as_deref().unwrap_or_default()) {
+                to.add_after(ObjectKey::of(&*budget), GATHER);
+            }
+        }));
     }
 
     fn count(&self, namespace: &str, spec: &Value) -> Result<Count, SyncError> {

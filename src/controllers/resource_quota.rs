@@ -4,74 +4,66 @@
 //! objects are gone, and when the limits change. A write that admission has overtaken is refused by
 //! its resourceVersion and made again.
 
+use super::shell::{self, Reconcile};
 use super::{pods, write};
 use crate::api::quota::{self, Usage};
-use crate::client::{Change, Context, Informer, WorkQueue, raw, run_workers};
+use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, raw};
 use http::Method;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Objects without an informer here are counted this often.
 const RECOUNT: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    namespace: Arc<str>,
-    name: Arc<str>,
-}
-
 struct Controller {
     client: kube::Client,
     quotas: Informer<ResourceQuota>,
+    pods: Informer<Pod>,
+    services: Informer<Service>,
 }
 
 /// Runs until shutdown.
 pub async fn run(ctx: Context, workers: usize) {
-    let queue = WorkQueue::<Key>::new();
-    let controller = Arc::new(Controller { client: ctx.client.clone(), quotas: ctx.informers.of() });
-    let to = queue.clone();
-    controller.quotas.subscribe(Box::new(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            to.add(key(change.object()));
-        }
-    }));
-    let (to, quotas) = (queue.clone(), controller.quotas.clone());
-    ctx.informers.of::<Pod>().subscribe(Box::new(move |change| {
-        let ended = match change {
-            Change::Added(_) => false,
-            Change::Updated { old, new } => pods::is_finished(new) && !pods::is_finished(old),
-            Change::Deleted(_) => true,
-        };
-        if ended {
-            wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
-        }
-    }));
-    let (to, quotas) = (queue.clone(), controller.quotas.clone());
-    ctx.informers.of::<Service>().subscribe(Box::new(move |change| {
-        if !matches!(change, Change::Added(_)) {
-            wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
-        }
-    }));
-    let work = run_workers(queue.clone(), workers, move |key| {
-        let controller = controller.clone();
-        async move { controller.sync(&key).await }
-    });
-    super::until_shutdown(&ctx.shutdown, &queue, work).await;
+    let informers = &ctx.informers;
+    let (quotas, pods, services) = (informers.of(), informers.of(), informers.of());
+    shell::run(&ctx, workers, Controller { client: ctx.client.clone(), quotas, pods, services }).await;
 }
 
-fn key(quota: &ResourceQuota) -> Key {
-    Key { namespace: quota.namespace().unwrap_or_default().into(), name: quota.name_any().into() }
+fn wake(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<ObjectKey>, namespace: &str) {
+    quotas.list_namespace(namespace).iter().for_each(|quota| queue.add(ObjectKey::of(&**quota)));
 }
 
-fn wake(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<Key>, namespace: &str) {
-    quotas.list_namespace(namespace).iter().for_each(|quota| queue.add(key(quota)));
-}
+impl Reconcile for Controller {
+    type Error = kube::Error;
 
-impl Controller {
-    async fn sync(&self, key: &Key) -> Result<Option<Duration>, kube::Error> {
+    fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
+        shell::own(&self.quotas, queue);
+        let (to, quotas) = (queue.clone(), self.quotas.clone());
+        self.pods.subscribe(Box::new(move |change| {
+            let ended = match change {
+                Change::Added(_) => false,
+                Change::Updated { old, new } => pods::is_finished(new) && !pods::is_finished(old),
+                Change::Deleted(_) => true,
+            };
+            if ended {
+                wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
+            }
+        }));
+        let (to, quotas) = (queue.clone(), self.quotas.clone());
+        self.services.subscribe(Box::new(move |change| {
+            if !matches!(change, Change::Added(_)) {
+                wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
+            }
+        }));
+    }
+
+    async fn synced(&self) {
+        self.quotas.synced().await;
+    }
+
+    async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, kube::Error> {
         let Some(quota) = self.quotas.get(&key.namespace, &key.name) else { return Ok(None) };
         let value = serde_json::to_value(&*quota).map_err(kube::Error::SerdeError)?;
         let hard = quota::amounts(&value["spec"]["hard"]);
@@ -96,7 +88,9 @@ impl Controller {
         let informed = quota::counted(&hard).iter().all(|(_, plural)| matches!(plural.as_str(), "pods" | "services"));
         Ok((!informed).then_some(RECOUNT))
     }
+}
 
+impl Controller {
     async fn count(&self, namespace: &str, quota: &Value, hard: &Usage) -> Result<Usage, kube::Error> {
         let mut used: Usage = hard.keys().map(|name| (name.clone(), Default::default())).collect();
         for (group, plural) in quota::counted(hard) {
