@@ -1,4 +1,18 @@
-//! Cuts a watch body into lines. Lines that lie within one frame are handed on without a copy.
+//! Cuts a watch body into lines, each an event. Lines that lie within one frame are handed on without a copy.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What a line says.
+#[derive(Deserialize)]
+pub struct WatchEvent<'a> {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    #[serde(rename = "type")]
+    pub what: &'a str,
+    /// The object, or for an error the `Status`.
+    #[serde(borrow)]
+    pub object: &'a RawValue,
+}
 
 /// The start of a line whose end has not arrived yet.
 #[derive(Default)]

@@ -1,7 +1,10 @@
 //! Keeps a cache equal to the API server's: list, watch from there, resume, and list again when the
 //! server no longer knows the revision.
 
-use super::{Change, Kind, ObjectKey, Shared, lines::Lines};
+use super::{
+    Change, Kind, ObjectKey, Shared,
+    lines::{Lines, WatchEvent},
+};
 use crate::base::{backoff::Backoff, ids::Ids};
 use crate::client::raw;
 use http::Method;
@@ -44,14 +47,6 @@ struct Page<'a> {
     metadata: ListMeta,
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    what: &'a str,
-    #[serde(borrow)]
-    object: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +153,7 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
     if line.is_empty() {
         return Ok(());
     }
-    let event: Event = serde_json::from_slice(line).map_err(|source| ReflectError::Body("watch event", source))?;
+    let event: WatchEvent = serde_json::from_slice(line).map_err(|source| ReflectError::Body("watch event", source))?;
     match event.what {
         "ADDED" | "MODIFIED" | "DELETED" => {
             let Some(object) = parse::<K>(path, event.object) else { return Ok(()) };

@@ -1,12 +1,10 @@
 //! Follows all objects of one kind by their metadata: list, then watch, and again when that ends.
 
-use crate::client::informer::lines::Lines;
+use crate::client::informer::lines::{Lines, WatchEvent};
 use crate::client::raw;
 use crate::controllers::objects::{self, Head, Meta, Resource};
 use http::Method;
 use http_body_util::BodyExt;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +25,6 @@ pub enum Told {
     Seen(Meta),
     /// By uid.
     Gone(String),
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    what: &'a str,
-    #[serde(borrow)]
-    object: &'a RawValue,
 }
 
 /// Runs until it is dropped. `tell` must be quick.
@@ -92,7 +82,7 @@ fn apply(
     if line.is_empty() {
         return Ok(());
     }
-    let event: Event = serde_json::from_slice(line).map_err(kube::Error::SerdeError)?;
+    let event: WatchEvent = serde_json::from_slice(line).map_err(kube::Error::SerdeError)?;
     if event.what == "ERROR" {
         let status: kube::core::Status = serde_json::from_str(event.object.get()).unwrap_or_default();
         return Err(kube::Error::Api(status.boxed()));
