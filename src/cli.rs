@@ -1,5 +1,23 @@
 //! The command line: one file per verb, settings, output. Nothing below knows that a person looks.
 
+/// The verbs of a command with their arguments, and running the one that was given.
+macro_rules! verbs {
+    ($($verb:ident($arguments:ty),)+) => {
+        #[derive(clap::Subcommand)]
+        enum Verb {
+            $($verb($arguments),)+
+        }
+
+        impl Verb {
+            async fn run(self, global: Global) -> Result<std::process::ExitCode, CliError> {
+                match self {
+                    $(Self::$verb(verb) => verb.run(global).await,)+
+                }
+            }
+        }
+    };
+}
+
 mod actual;
 mod app;
 mod apply;
@@ -28,7 +46,7 @@ mod wait;
 pub use error::CliError;
 pub use settings::Global;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use std::process::ExitCode;
 
 const ABOUT: &str = "Run containers on plain machines from git";
@@ -55,8 +73,7 @@ pub struct Cli {
     verb: Verb,
 }
 
-#[derive(Subcommand)]
-enum Verb {
+verbs! {
     Up(up::Up),
     Apply(apply::Apply),
     Plan(plan::Plan),
@@ -103,26 +120,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return CliError::new(format!("cannot start the async runtime: {error}")).report(),
     };
-    let result = runtime.block_on(async move {
-        match cli.verb {
-            Verb::Up(verb) => verb.run(global).await,
-            Verb::Apply(verb) => verb.run(global).await,
-            Verb::Plan(verb) => verb.run(global).await,
-            Verb::Snapshot(verb) => verb.run(global).await,
-            Verb::Diff(verb) => verb.run(global).await,
-            Verb::Status(verb) => verb.run(global).await,
-            Verb::App(verb) => verb.run(global).await,
-            Verb::Undo(verb) => verb.run(global).await,
-            Verb::Get(verb) => verb.run(global).await,
-            Verb::Logs(verb) => verb.run(global).await,
-            Verb::Exec(verb) => verb.run(global).await,
-            Verb::Delete(verb) => verb.run(global).await,
-            Verb::Wait(verb) => verb.run(global).await,
-            Verb::Kubeconfig(verb) => verb.run(global).await,
-            Verb::Completion(verb) => verb.run(),
-            Verb::Version(verb) => verb.run(),
-        }
-    });
+    let result = runtime.block_on(cli.verb.run(global));
     // Blocking reads (stdin, notify) must not keep the process alive.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| error.report())

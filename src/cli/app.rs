@@ -9,7 +9,7 @@ pub mod requests;
 use super::output::yaml;
 use super::{CliError, Global};
 use crate::gitops::application::{Application, NAMESPACE};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
@@ -22,8 +22,7 @@ pub struct App {
     verb: Verb,
 }
 
-#[derive(Subcommand)]
-enum Verb {
+verbs! {
     List(list::List),
     Add(edit::Add),
     Suspend(edit::Suspend),
@@ -36,16 +35,7 @@ enum Verb {
 
 impl App {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        match self.verb {
-            Verb::List(verb) => verb.run(global).await,
-            Verb::Add(verb) => verb.run(global).await,
-            Verb::Suspend(verb) => verb.run(global).await,
-            Verb::Resume(verb) => verb.run(global).await,
-            Verb::Sync(verb) => verb.run(global).await,
-            Verb::History(verb) => verb.run(global).await,
-            Verb::Diff(verb) => verb.run(global).await,
-            Verb::Rollback(verb) => verb.run(global).await,
-        }
+        self.verb.run(global).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! `selkie completion` and `selkie version`.
 
-use super::{Cli, CliError};
+use super::{Cli, CliError, Global};
 use clap::{Args, CommandFactory};
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    pub fn run(self) -> Result<ExitCode, CliError> {
+    pub async fn run(self, _: Global) -> Result<ExitCode, CliError> {
         clap_complete::generate(self.shell, &mut Cli::command(), "selkie", &mut std::io::stdout());
         Ok(ExitCode::SUCCESS)
     }
@@ -22,7 +22,7 @@ impl Completion {
 pub struct Version {}
 
 impl Version {
-    pub fn run(self) -> Result<ExitCode, CliError> {
+    pub async fn run(self, _: Global) -> Result<ExitCode, CliError> {
         println!("selkie {} (Kubernetes API v1.36)", env!("CARGO_PKG_VERSION"));
         Ok(ExitCode::SUCCESS)
     }
