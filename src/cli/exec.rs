@@ -1,6 +1,7 @@
 //! `selkie exec`: runs a command in a container, with its exit code.
 
 use super::connection::Connection;
+use super::pods::{self, Target};
 use super::{CliError, Global};
 use clap::Args;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,15 +13,8 @@ use tokio::io::{AsyncWriteExt, copy};
 /// Run a command in a container
 #[derive(Args)]
 pub struct Exec {
-    /// POD, or TYPE/NAME for a running pod of a workload
-    #[arg(value_name = "POD|TYPE/NAME")]
-    what: String,
-    /// Namespace of the pod
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
-    /// Container, when the pod has several
-    #[arg(short, long)]
-    container: Option<String>,
+    #[command(flatten)]
+    target: Target,
     /// Pass standard input on
     #[arg(short = 'i', long)]
     stdin: bool,
@@ -35,11 +29,12 @@ pub struct Exec {
 impl Exec {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_server(&global).await?;
-        let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.namespace);
+        let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.target.namespace);
         let tty = self.tty && rustix::termios::isatty(std::io::stdin());
         let mut parameters = AttachParams::default().stdin(self.stdin).stdout(true).stderr(!tty).tty(tty);
-        parameters.container = self.container.clone();
-        let pod = super::pods::of(&connection.client, &self.namespace, &self.what).await?.swap_remove(0).name_any();
+        parameters.container = self.target.container.clone();
+        let pod =
+            pods::of(&connection.client, &self.target.namespace, &self.target.what).await?.swap_remove(0).name_any();
         let mut process = pods.exec(&pod, self.command.clone(), &parameters).await?;
         let _raw = if tty { Some(RawTerminal::enter()?) } else { None };
         if let (true, Some(mut sizes)) = (tty, process.terminal_size()) {

@@ -1,6 +1,7 @@
 //! `selkie logs`: a pod's output, or that of all pods of a workload.
 
 use super::connection::Connection;
+use super::pods::{self, Target};
 use super::values::duration;
 use super::{CliError, Global};
 use clap::Args;
@@ -14,15 +15,8 @@ use std::time::Duration;
 /// Print the output of containers
 #[derive(Args)]
 pub struct Logs {
-    /// POD, or TYPE/NAME for all pods of a workload
-    #[arg(value_name = "POD|TYPE/NAME")]
-    what: String,
-    /// Namespace of the pod
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
-    /// Container, when the pod has several
-    #[arg(short, long)]
-    container: Option<String>,
+    #[command(flatten)]
+    target: Target,
     /// Keep printing what is written
     #[arg(short, long)]
     follow: bool,
@@ -43,11 +37,11 @@ pub struct Logs {
 impl Logs {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_server(&global).await?;
-        let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.namespace);
-        let found = super::pods::of(&connection.client, &self.namespace, &self.what).await?;
+        let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.target.namespace);
+        let found = pods::of(&connection.client, &self.target.namespace, &self.target.what).await?;
         let names: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
         let parameters = LogParams {
-            container: self.container.clone(),
+            container: self.target.container.clone(),
             follow: self.follow,
             previous: self.previous,
             tail_lines: self.tail,

@@ -2,10 +2,25 @@
 
 use super::CliError;
 use super::resources;
+use clap::Args;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
+
+/// Whose containers a verb is about.
+#[derive(Args)]
+pub struct Target {
+    /// POD, or TYPE/NAME for the pods of a workload
+    #[arg(value_name = "POD|TYPE/NAME")]
+    pub what: String,
+    /// Namespace of the pod
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// Container, when the pod has several
+    #[arg(short, long)]
+    pub container: Option<String>,
+}
 
 /// A pod by its name, or all pods of a workload, those that run first. Never empty.
 pub async fn of(client: &Client, namespace: &str, what: &str) -> Result<Vec<Pod>, CliError> {
