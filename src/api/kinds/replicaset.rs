@@ -35,9 +35,7 @@ impl Kind for ReplicaSet {
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        workloads::immutable(new, old, &["spec", "selector"], &mut errors);
-        errors
+        workloads::fixed_selector(new, old)
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -239,7 +239,7 @@ fn apps(kind: &str) -> Simple {
             row: Some(cells::daemon_set),
             default: Some(defaults::daemon_set),
             validate: Some(checks::workloads::daemon_set),
-            validate_update: Some(checks::workloads::daemon_set_update),
+            validate_update: Some(super::workloads::fixed_selector),
             status: true,
             generation: true,
             ..PLAIN

@@ -64,6 +64,13 @@ pub fn immutable(new: &Value, old: &Value, path: &[&str], errors: &mut Vec<Field
     }
 }
 
+/// What an update of a workload may not touch: its pods would be nobody's.
+pub fn fixed_selector(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    immutable(new, old, &["spec", "selector"], &mut errors);
+    errors
+}
+
 /// Spec replicas, and a count of the status.
 pub fn replicas(object: &Value) -> i64 {
     table::number(object, &["spec", "replicas"])

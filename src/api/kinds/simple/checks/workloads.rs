@@ -93,12 +93,6 @@ pub fn daemon_set(object: &Value) -> Vec<FieldError> {
     cx.errors
 }
 
-pub fn daemon_set_update(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    workloads::immutable(new, old, &["spec", "selector"], &mut errors);
-    errors
-}
-
 /// The jobs' names get eleven characters more.
 const NAME_LIMIT: usize = 52;
 
