@@ -31,11 +31,13 @@ pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources)
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
-        config_map(&mut files, namespace, sources, &source.name, source.items.as_deref(), mode, source.optional)?;
+        let share = Share { name: &source.name, items: source.items.as_deref(), mode, optional: source.optional };
+        share.of_config_map(&mut files, namespace, sources)?;
     } else if let Some(source) = &volume.secret {
         let name = source.secret_name.as_deref().unwrap_or_default();
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
-        secret(&mut files, namespace, sources, name, source.items.as_deref(), mode, source.optional)?;
+        let share = Share { name, items: source.items.as_deref(), mode, optional: source.optional };
+        share.of_secret(&mut files, namespace, sources)?;
     } else if let Some(source) = &volume.downward_api {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         downward(&mut files, pod, facts, source.items.as_deref().unwrap_or_default(), mode)?;
@@ -43,17 +45,13 @@ pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources)
         let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
         for source in projected.sources.iter().flatten() {
             if let Some(source) = &source.config_map {
-                config_map(
-                    &mut files,
-                    namespace,
-                    sources,
-                    &source.name,
-                    source.items.as_deref(),
-                    mode,
-                    source.optional,
-                )?;
+                let share =
+                    Share { name: &source.name, items: source.items.as_deref(), mode, optional: source.optional };
+                share.of_config_map(&mut files, namespace, sources)?;
             } else if let Some(source) = &source.secret {
-                secret(&mut files, namespace, sources, &source.name, source.items.as_deref(), mode, source.optional)?;
+                let share =
+                    Share { name: &source.name, items: source.items.as_deref(), mode, optional: source.optional };
+                share.of_secret(&mut files, namespace, sources)?;
             } else if let Some(source) = &source.downward_api {
                 downward(&mut files, pod, facts, source.items.as_deref().unwrap_or_default(), mode)?;
             } else if source.service_account_token.is_some() {
@@ -73,68 +71,64 @@ pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources)
     }
 }
 
-type Items<'a> = Option<&'a [KeyToPath]>;
-
-fn config_map(
-    files: &mut Files,
-    namespace: &str,
-    sources: &Sources,
-    name: &str,
-    items: Items,
+/// What a volume takes of a ConfigMap or a Secret.
+struct Share<'a> {
+    name: &'a str,
+    /// All keys if there are none.
+    items: Option<&'a [KeyToPath]>,
     mode: i32,
     optional: Option<bool>,
-) -> Result<(), String> {
-    let Some(map) = sources.config_map(name) else {
-        return if optional == Some(true) { Ok(()) } else { Err(format!("configmap {name:?} not found")) };
-    };
-    let text = map.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
-    let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice()));
-    let data = text.chain(binary).collect();
-    pick(files, data, items, mode, optional, || format!("configmap {namespace}/{name}"), "config")
 }
 
-fn secret(
-    files: &mut Files,
-    namespace: &str,
-    sources: &Sources,
-    name: &str,
-    items: Items,
-    mode: i32,
-    optional: Option<bool>,
-) -> Result<(), String> {
-    let Some(secret) = sources.secret(name) else {
-        return if optional == Some(true) { Ok(()) } else { Err(format!("secret {name:?} not found")) };
-    };
-    let data = secret.data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice())).collect();
-    pick(files, data, items, mode, optional, || format!("secret {namespace}/{name}"), "secret")
-}
-
-fn pick(
-    files: &mut Files,
-    data: BTreeMap<&str, &[u8]>,
-    items: Items,
-    mode: i32,
-    optional: Option<bool>,
-    object: impl Fn() -> String,
-    what: &str,
-) -> Result<(), String> {
-    let Some(items) = items.filter(|items| !items.is_empty()) else {
-        for (key, value) in data {
-            files.insert(key.to_string(), File { data: value.to_vec(), mode: bits(mode) });
-        }
-        return Ok(());
-    };
-    for item in items {
-        match data.get(item.key.as_str()) {
-            Some(value) => {
-                let mode = bits(item.mode.unwrap_or(mode));
-                files.insert(item.path.clone(), File { data: value.to_vec(), mode });
-            }
-            None if optional == Some(true) => {}
-            None => return Err(format!("{} references non-existent {what} key: {}", object(), item.key)),
-        }
+impl Share<'_> {
+    fn of_config_map(&self, files: &mut Files, namespace: &str, sources: &Sources) -> Result<(), String> {
+        let data = sources.config_map(self.name).map(|map| {
+            let text = map.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
+            let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice()));
+            text.chain(binary).collect()
+        });
+        self.put(files, data, namespace, "configmap", "config")
     }
-    Ok(())
+
+    fn of_secret(&self, files: &mut Files, namespace: &str, sources: &Sources) -> Result<(), String> {
+        let data = sources.secret(self.name);
+        let data = data.map(|s| s.data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice())).collect());
+        self.put(files, data, namespace, "secret", "secret")
+    }
+
+    /// `what` and `keys` name the object and its keys in errors.
+    fn put(
+        &self,
+        files: &mut Files,
+        data: Option<BTreeMap<&str, &[u8]>>,
+        namespace: &str,
+        what: &str,
+        keys: &str,
+    ) -> Result<(), String> {
+        let (name, optional) = (self.name, self.optional == Some(true));
+        let Some(data) = data else {
+            return if optional { Ok(()) } else { Err(format!("{what} {name:?} not found")) };
+        };
+        let Some(items) = self.items.filter(|items| !items.is_empty()) else {
+            for (key, value) in data {
+                files.insert(key.to_string(), File { data: value.to_vec(), mode: bits(self.mode) });
+            }
+            return Ok(());
+        };
+        for item in items {
+            match data.get(item.key.as_str()) {
+                Some(value) => {
+                    let mode = bits(item.mode.unwrap_or(self.mode));
+                    files.insert(item.path.clone(), File { data: value.to_vec(), mode });
+                }
+                None if optional => {}
+                None => {
+                    return Err(format!("{what} {namespace}/{name} references non-existent {keys} key: {}", item.key));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn downward(
