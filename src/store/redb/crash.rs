@@ -20,6 +20,15 @@ fn contents(store: &Redb) -> Vec<String> {
     store.snapshot().1.iter().map(|record| line(record)).collect()
 }
 
+/// The store after a restart, with all that it held.
+async fn reopened(disk: &Faulty, store: Arc<Redb>) -> Arc<Redb> {
+    let before = contents(&store);
+    store.close().await;
+    let store = open(disk).unwrap();
+    assert_eq!(contents(&store), before);
+    store
+}
+
 /// The map a history of transactions must lead to, kept as plainly as possible.
 #[derive(Clone, Default, PartialEq, Debug)]
 struct Model {
@@ -194,10 +203,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     assert_eq!((store.revision(), store.count("/a./")), (stored, usize::try_from(stored).unwrap()));
     assert!(store.get("/a./n/0").is_some());
     // A restart on the full disk still reads.
-    let before = contents(&store);
-    store.close().await;
-    let store = open(&disk).unwrap();
-    assert_eq!(contents(&store), before);
+    let store = reopened(&disk, store).await;
     let mut watch = store.watch("/a./", store.compacted()).unwrap();
     let kept = store.compacted();
     disk.set_capacity(None);
@@ -207,9 +213,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
         seen += watch.next().await.unwrap().len() as u64;
     }
     assert_eq!(kept + seen, stored + 1);
-    let before = contents(&store);
-    store.close().await;
-    assert_eq!(contents(&open(&disk).unwrap()), before);
+    reopened(&disk, store).await;
 }
 
 #[tokio::test]
@@ -222,10 +226,8 @@ async fn what_a_failed_sync_left_behind_is_taken_back() {
     assert!(matches!(failed, Err(StoreError::Unavailable(_))));
     disk.set_sync_fails(false);
     assert_eq!(store.commit(txn(vec![put("/a./n/3", "y")])).await.unwrap().revision, 2);
-    let before = contents(&store);
-    assert_eq!(before, ["/a./n/1=x@1", "/a./n/3=y@2"]);
-    store.close().await;
-    assert_eq!(contents(&open(&disk).unwrap()), before);
+    assert_eq!(contents(&store), ["/a./n/1=x@1", "/a./n/3=y@2"]);
+    reopened(&disk, store).await;
 }
 
 #[tokio::test]
