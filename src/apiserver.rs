@@ -11,6 +11,7 @@ pub mod patch;
 mod plans;
 mod resources;
 mod streams;
+mod webhooks;
 
 pub use admission::services::Cidr;
 pub use auth::{Tokens, User};
@@ -18,6 +19,7 @@ pub use http::body::Body;
 pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
 pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
+pub use webhooks::{Delivery, NoWebhooks, Verdict, Webhooks};
 
 use crate::api::registry::Registry;
 use crate::base::clock::Clock;
@@ -41,6 +43,8 @@ pub struct Config {
     pub streams: Arc<dyn PodStreams>,
     /// Looks ahead.
     pub planner: Arc<dyn Planner>,
+    /// Acts on webhooks.
+    pub webhooks: Arc<dyn Webhooks>,
     /// Who comes in with which bearer token.
     pub tokens: Tokens,
     /// Signs and checks the tokens of service accounts; without it there are none.
@@ -60,6 +64,7 @@ impl Config {
             ids: Ids::random(),
             streams: Arc::new(NoStreams),
             planner: Arc::new(NoPlanner),
+            webhooks: Arc::new(NoWebhooks),
             tokens: Tokens::default(),
             account_keys: None,
             service_cidr: Cidr::default(),
@@ -81,6 +86,7 @@ pub struct ApiServer {
     pub(crate) ids: Ids,
     streams: Arc<dyn PodStreams>,
     planner: Arc<dyn Planner>,
+    webhooks: Arc<dyn Webhooks>,
     tokens: Tokens,
     account_keys: Option<Arc<AccountKeys>>,
     service_cidr: Cidr,
@@ -104,6 +110,7 @@ impl ApiServer {
             ids: config.ids,
             streams: config.streams,
             planner: config.planner,
+            webhooks: config.webhooks,
             tokens: config.tokens,
             account_keys: config.account_keys,
             service_cidr: config.service_cidr,

@@ -9,3 +9,4 @@ pub mod readiness;
 pub mod render;
 pub mod sources;
 pub mod sync;
+pub mod webhooks;

@@ -5,6 +5,7 @@ pub mod body;
 mod discovery;
 mod documents;
 mod forms;
+mod hooks;
 pub mod negotiate;
 pub mod openapi;
 mod options;
@@ -60,6 +61,10 @@ impl ApiServer {
 
     /// Answers a request as whoever its credentials name.
     pub async fn handle_authenticated<B: RequestBody>(self: &Arc<Self>, request: Request<B>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        if let Route::Hook(name) = path::parse(&path) {
+            return self.hook(name, request).await;
+        }
         let acting = match self.authenticate(&request) {
             Ok(Some(user)) => self.acting(user, request.headers()),
             Ok(None) if auth::is_public(&path::parse(request.uri().path())) => Ok(Arc::new(User::anonymous())),

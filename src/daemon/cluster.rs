@@ -15,13 +15,13 @@ use crate::base::ids::Ids;
 use crate::client::{self, Context};
 use crate::controllers::{kubernetes_service, root_ca};
 use crate::gitops::sync::engine::{self, Settings};
+use crate::gitops::webhooks::Receiver;
 use crate::kubelet::Kubelets;
 use crate::kubelet::runtime::RuntimeError;
 use crate::kubelet::streams::HostStreams;
 use crate::store::memory::Memory;
 use crate::store::redb::{OpenError, Redb};
 use crate::store::{Store, history};
-use crate::telemetry::Metrics;
 use crate::{controllers, scheduler};
 use futures::FutureExt;
 use std::io;
@@ -94,7 +94,9 @@ impl Cluster {
             config.tokens = Tokens::new([(pki.token.clone(), User::master("selkie-admin"))]);
             config.account_keys = Some(pki.account_keys.clone());
         }
-        let metrics = config.metrics.clone();
+        let (metrics, webhooks) = (config.metrics.clone(), Arc::<Receiver>::default());
+        webhooks.count_in(&metrics);
+        config.webhooks = webhooks.clone();
         let api = ApiServer::new(config);
         let shutdown = CancellationToken::new();
         let client = client::in_process(&api, User::master("system:selkie"));
@@ -118,7 +120,10 @@ impl Cluster {
             cluster.publish(address, certificate);
         }
         if options.mode != Mode::ReadOnly {
-            cluster.start_parts(&options, &streams, &ids, registry, &metrics).await?;
+            let mut settings = Settings::new(cluster.paths.repositories(), registry, options.reporter.clone());
+            settings.repositories.count_in(&metrics);
+            settings.webhooks = webhooks;
+            cluster.start_parts(&options, &streams, &ids, settings).await?;
         }
         Ok(cluster)
     }
@@ -128,8 +133,7 @@ impl Cluster {
         options: &Options,
         streams: &Arc<HostStreams>,
         ids: &Ids,
-        registry: Arc<Registry>,
-        metrics: &Metrics,
+        settings: Settings,
     ) -> Result<(), StartError> {
         let id = credentials::cluster_id(&self.paths, ids)?;
         let connected = hosts::connect(options, &self.paths, &id).await?;
@@ -155,8 +159,6 @@ impl Cluster {
         });
         if options.mode == Mode::Daemon {
             apps::declare(&self.client, &options.apps).await?;
-            let settings = Settings::new(self.paths.repositories(), registry, options.reporter.clone());
-            settings.repositories.count_in(metrics);
             let context = self.context.clone();
             self.supervisor.keep("gitops", String::new(), move || {
                 let (context, settings, names) = (context.clone(), settings.clone(), names.clone());

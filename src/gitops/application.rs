@@ -104,10 +104,21 @@ pub struct ApplicationSource {
     /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Takes webhooks at `/hooks/NAME`; see [`crate::gitops::webhooks`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Webhook {
+    /// Its key `token` is what senders sign with.
+    pub secret_ref: SecretRef,
 }
 
 /// A Secret in the Application's namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SecretRef {
     pub name: String,
 }

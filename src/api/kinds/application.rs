@@ -32,6 +32,10 @@ impl Kind for Application {
         if !named {
             errors.push(FieldError::required("spec.source", "must name a path or a repoURL"));
         }
+        if !source["webhook"].is_null() && text(source, &["webhook", "secretRef", "name"]).is_empty() {
+            let what = "must name the Secret that webhooks are signed with";
+            errors.push(FieldError::required("spec.source.webhook.secretRef.name", what));
+        }
         let rollback = text(&object["spec"], &["rollback"]);
         if !["", "onFailure"].contains(&rollback) {
             errors.push(FieldError::not_supported("spec.rollback", &rollback.into(), &["onFailure"]));

@@ -28,6 +28,11 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
                   bearerToken, and ca.crt for https; identity and known_hosts for ssh.";
     let mut source: Vec<_> = SOURCE.map(leaf).into();
     source.push(("secretRef", object("ApplicationSecretRef", secret, vec![name])));
+    let name = leaf(("name", Shape::String, "Name of the Secret."));
+    let secret = "Secret in the Application's namespace; its key token is what webhooks are signed with.";
+    let reference = ("secretRef", object("ApplicationWebhookSecretRef", secret, vec![name]));
+    let webhook = "Lets a git server's webhooks at /hooks/NAME make the source be looked at.";
+    source.push(("webhook", object("ApplicationWebhook", webhook, vec![reference])));
     let source = object("ApplicationSource", "Where the manifests come from.", source);
     let mut spec: Vec<_> = SPEC.map(leaf).into();
     spec.push(("source", source));

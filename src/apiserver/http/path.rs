@@ -24,6 +24,8 @@ pub enum Route<'a> {
     OpenIdConfiguration,
     /// `/openid/v1/jwks`
     KeySet,
+    /// `/hooks/{name}`
+    Hook(&'a str),
     Unknown,
 }
 
@@ -73,6 +75,7 @@ pub fn parse(path: &str) -> Route<'_> {
         },
         ".well-known" if tail == "openid-configuration" => Route::OpenIdConfiguration,
         "openid" if tail == "v1/jwks" => Route::KeySet,
+        "hooks" if !tail.is_empty() && !tail.contains('/') => Route::Hook(tail),
         _ => Route::Unknown,
     }
 }
@@ -135,6 +138,8 @@ mod tests {
         assert_eq!(parse("/apis/apps/v1/"), Route::GroupVersion("apps", "v1"));
         assert_eq!(parse("/openapi/v3/apis/apps/v1"), Route::OpenApiV3("apis/apps/v1"));
         assert_eq!(parse("/readyz/ping"), Route::Health("readyz", "ping"));
+        assert_eq!(parse("/hooks/shop"), Route::Hook("shop"));
+        assert_eq!(parse("/hooks/"), Route::Unknown);
         assert_eq!(parse("/nonsense"), Route::Unknown);
     }
 }

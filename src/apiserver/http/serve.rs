@@ -1,5 +1,6 @@
 //! TCP and TLS: accepting connections, limits, ending them in order.
 
+use super::hooks::Remote;
 use crate::apiserver::ApiServer;
 use crate::apiserver::auth::{certificates, identity::Peer};
 use hyper::service::service_fn;
@@ -34,9 +35,9 @@ impl ApiServer {
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else { break };
-            let stream = tokio::select! {
+            let (stream, address) = tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         // Out of file descriptors, or a peer that went away: others may still come.
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -50,7 +51,7 @@ impl ApiServer {
             let acceptor = acceptor.clone();
             let stop = stop.clone();
             connections.spawn(async move {
-                server.connection(stream, acceptor, stop).await;
+                server.connection(stream, Remote(address.ip()), acceptor, stop).await;
                 drop(slot);
             });
         }
@@ -61,7 +62,13 @@ impl ApiServer {
         let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, stop: CancellationToken) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: Remote,
+        acceptor: TlsAcceptor,
+        stop: CancellationToken,
+    ) {
         // Small responses must not wait for more to come.
         let _ = stream.set_nodelay(true);
         let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await;
@@ -73,6 +80,7 @@ impl ApiServer {
         let peer = certificate.and_then(|certificate| certificates::user(certificate)).map(|user| Peer(Arc::new(user)));
         let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
             let server = self.clone();
+            request.extensions_mut().insert(remote);
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }

@@ -5,7 +5,7 @@ use crate::cli::connection::Connection;
 use crate::cli::hosts::parse_all;
 use crate::cli::{CliError, Global};
 use crate::daemon::options;
-use crate::gitops::application::{Application, ApplicationSource, ApplicationSpec, NAMESPACE};
+use crate::gitops::application::{Application, ApplicationSource, ApplicationSpec, NAMESPACE, SecretRef, Webhook};
 use crate::gitops::sources::SourceError;
 use clap::Args;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -21,6 +21,12 @@ pub struct Add {
     /// Namespace of objects that name none
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// Secret in selkie-system with what the repository asks for
+    #[arg(long, value_name = "SECRET")]
+    secret: Option<String>,
+    /// Secret in selkie-system whose `token` signs the webhooks that may come in at /hooks/NAME
+    #[arg(long, value_name = "SECRET")]
+    webhook_secret: Option<String>,
     /// How often a remote source is asked for changes, e.g. 30s
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
@@ -46,7 +52,9 @@ impl Add {
         let mut parsed = parse_all::<options::App>("NAME=SOURCE", std::slice::from_ref(&self.app))?;
         let options::App { name, source } = parsed.swap_remove(0);
         let bad = |error: SourceError| CliError::new(CliError::chain(&error)).code(2);
-        let source = ApplicationSource::parse(&source).map_err(bad)?;
+        let mut source = ApplicationSource::parse(&source).map_err(bad)?;
+        source.secret_ref = self.secret.map(|name| SecretRef { name });
+        source.webhook = self.webhook_secret.map(|name| Webhook { secret_ref: SecretRef { name } });
         source.location().map_err(bad)?;
         if let Some(interval) = &self.interval {
             crate::cli::values::duration(interval)

@@ -11,6 +11,7 @@ use crate::client::{Change, Context, Informer};
 use crate::gitops::application::Application;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::sources::Repositories;
+use crate::gitops::webhooks::{Receiver, Target};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ const READY_LIMIT: Duration = Duration::from_secs(600);
 pub struct Settings {
     /// Mirrors of remote repositories.
     pub repositories: Arc<Repositories>,
+    /// Where webhooks come in.
+    pub webhooks: Arc<Receiver>,
     pub kinds: Arc<dyn Kinds>,
     pub reporter: Arc<dyn Reporter>,
     pub retry: Backoff,
@@ -37,7 +40,15 @@ pub struct Settings {
 impl Settings {
     /// `repos`: where mirrors are kept, `repos/` in the data directory.
     pub fn new(repos: PathBuf, kinds: Arc<dyn Kinds>, reporter: Arc<dyn Reporter>) -> Self {
-        Self { repositories: Repositories::new(repos), kinds, reporter, retry: RETRY, ready_limit: READY_LIMIT }
+        let webhooks = Arc::default();
+        Self {
+            repositories: Repositories::new(repos),
+            webhooks,
+            kinds,
+            reporter,
+            retry: RETRY,
+            ready_limit: READY_LIMIT,
+        }
     }
 }
 
@@ -76,6 +87,7 @@ pub async fn run(context: Context, settings: Settings) {
     let inventories = known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())).collect();
     let shutdown = context.shutdown.clone();
     let inventories = Mutex::new(inventories);
+    settings.webhooks.connect(target(&context, &settings, &applications, &bells));
     let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
     let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, inventories });
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
@@ -99,6 +111,21 @@ pub async fn run(context: Context, settings: Settings) {
             () = changed.wait() => {}
             () = shutdown.cancelled() => return,
         }
+    }
+}
+
+fn target(context: &Context, settings: &Settings, applications: &Informer<Application>, bells: &Bells) -> Target {
+    let bells = bells.clone();
+    let wake = move |name: &str| {
+        if let Some(bell) = bells.lock().get(name) {
+            bell.look.ring();
+        }
+    };
+    Target {
+        client: context.client.clone(),
+        applications: applications.clone(),
+        repositories: settings.repositories.clone(),
+        wake: Box::new(wake),
     }
 }
 

@@ -8,6 +8,8 @@ mod https;
 mod sharing;
 #[path = "git/ssh.rs"]
 mod ssh;
+#[path = "git/webhooks.rs"]
+mod webhooks;
 
 use crate::daemon::{Daemon, run};
 use crate::repository::git;
