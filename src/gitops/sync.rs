@@ -148,7 +148,11 @@ pub async fn once(
         let planned = commit(client, kinds, rendered, options, &owned, How::DryRun).await?;
         owned.refuse_changes(&planned.report, rendered)?;
     }
-    commit(client, kinds, rendered, options, &owned, how).await
+    let mut outcome = commit(client, kinds, rendered, options, &owned, how).await?;
+    if how != How::Apply && !options.force {
+        owned.foretell_refusals(&mut outcome.report);
+    }
+    Ok(outcome)
 }
 
 async fn commit(

@@ -4,11 +4,13 @@
 use super::SyncError;
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, NAMESPACE};
-use crate::gitops::plan::{Action, Report};
+use crate::gitops::plan::{Action, ObjectChange, Report};
 use crate::gitops::render::{RenderError, Rendered, group};
 use kube::Api;
 use kube::api::ListParams;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+const WAY_OUT: &str = "change the application's source, suspend it, or apply with --force-conflicts";
 
 /// An Application that holds an object.
 struct Owner {
@@ -51,20 +53,37 @@ impl Owners {
 
     /// Refuses changes of what an active Application holds.
     pub fn refuse_changes(&self, report: &Report, rendered: &Rendered) -> Result<(), SyncError> {
-        let changed = report.objects.iter().filter(|object| object.action != Action::Unchanged);
-        let errors: Vec<_> = changed
-            .filter_map(|object| {
-                let owner = self.0.get(&identity(&object.id)).filter(|owner| owner.active)?;
-                let manifest = rendered.find(&object.id)?;
-                let what = format!(
-                    "{} belongs to application {:?}, which would set it back",
-                    manifest.describe(),
-                    owner.application
-                );
-                let hint = "change the application's source, suspend it, or apply with --force-conflicts";
-                Some(RenderError::new(manifest.origin.clone(), what).hint(hint))
-            })
-            .collect();
+        let refused = |object: &ObjectChange| {
+            let application = self.keeper(object)?;
+            let manifest = rendered.find(&object.id)?;
+            let what =
+                format!("{} belongs to application {application:?}, which would set it back", manifest.describe());
+            Some(RenderError::new(manifest.origin.clone(), what).hint(WAY_OUT))
+        };
+        let errors: Vec<_> = report.objects.iter().filter_map(refused).collect();
         if errors.is_empty() { Ok(()) } else { Err(SyncError::Manifests(errors)) }
+    }
+
+    /// Says, once for each Application, that [`Self::refuse_changes`] would refuse.
+    pub fn foretell_refusals(&self, report: &mut Report) {
+        let mut held: BTreeMap<&str, Vec<ObjectId>> = BTreeMap::new();
+        for object in &report.objects {
+            if let Some(application) = self.keeper(object) {
+                held.entry(application).or_default().push(object.id.clone());
+            }
+        }
+        let warnings = held.into_iter().map(|(application, ids)| {
+            let what = super::names(&ids);
+            format!(
+                "apply will refuse this: application {application:?} holds {what}, and would set it back ({WAY_OUT})"
+            )
+        });
+        report.warnings.extend(warnings);
+    }
+
+    /// The active Application that would undo this change.
+    fn keeper(&self, object: &ObjectChange) -> Option<&str> {
+        let owner = self.0.get(&identity(&object.id)).filter(|owner| owner.active)?;
+        (object.action != Action::Unchanged).then_some(&owner.application)
     }
 }

@@ -97,6 +97,11 @@ impl Rig {
         apply_once(&self.client, &*self.registry, &rendered, options).await
     }
 
+    async fn diff(&self, files: &[(&str, &str)], options: &Options) -> Result<Outcome, SyncError> {
+        let rendered = render(&Snapshot::of(files), &*self.registry, "default");
+        diff_once(&self.client, &*self.registry, &rendered, options).await
+    }
+
     /// Runs the engine on one Application with this source.
     async fn start(&self, source: &str) -> mpsc::UnboundedReceiver<Event> {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -248,10 +253,16 @@ async fn a_one_shot_leaves_an_application_what_it_holds() {
 
     let same = rig.apply(&[("a.yaml", &map("a", "1"))], &Options::default()).await.unwrap();
     assert!(same.report.is_empty(), "the label stays: {:?}", same.report);
+    let planned = rig.diff(&[("a.yaml", &map("a", "2"))], &Options::default()).await.unwrap();
+    let expected = "apply will refuse this: application \"shop\" holds ConfigMap default/a, and would set it back \
+                    (change the application's source, suspend it, or apply with --force-conflicts)";
+    assert_eq!(planned.report.warnings, [expected]);
     let error = rig.apply(&[("a.yaml", &map("a", "2"))], &Options::default()).await.unwrap_err().to_string();
     let expected = "a.yaml:1:1: ConfigMap default/a belongs to application \"shop\", which would set it back";
     assert!(error.starts_with(expected), "{error}");
     let forced = Options { force: true, ..Options::default() };
+    let planned = rig.diff(&[("a.yaml", &map("a", "2"))], &forced).await.unwrap();
+    assert!(planned.report.warnings.is_empty(), "{:?}", planned.report);
     assert_eq!(totals(&rig.apply(&[("a.yaml", &map("a", "2"))], &forced).await.unwrap().report), (0, 1, 0));
 }
 
