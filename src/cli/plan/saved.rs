@@ -15,7 +15,7 @@ use crate::gitops::sources::short;
 use crate::gitops::sync;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const SCHEMA: &str = "selkie.dev/saved-plan/v1";
@@ -122,31 +122,53 @@ impl Saved {
         let now = sync::once(client, kinds, &self.rendered(), &self.options(), sync::How::LookAhead).await;
         let now = now.map_err(|error| self.no_longer(&error.lines()))?;
         let versions = now.versions.iter().map(|(id, version)| (render::describe(id), version.clone())).collect();
-        let moved = moved(&self.plan, &json::value(&now.report), &self.versions, &versions);
+        let now = json::value(&now.report);
+        if is_done(&self.plan, &now) {
+            return Err(self.done());
+        }
+        let moved = moved(&self.plan, &now, &self.versions, &versions);
         if moved.is_empty() { Ok(()) } else { Err(self.no_longer(&moved)) }
     }
 
-    fn no_longer(&self, moved: &[String]) -> CliError {
+    /// `7a8b9c0 of deploy`, for each source.
+    fn source(&self) -> String {
         let of = |origin: &Origin| format!("{} of {}", short(&origin.revision), origin.source);
-        let from: Vec<String> = self.origins.iter().map(of).collect();
+        self.origins.iter().map(of).collect::<Vec<_>>().join(", ")
+    }
+
+    fn done(&self) -> CliError {
+        let what = "was applied already, nothing was changed: the objects are as it says";
+        CliError::new(format!("the plan for {} {what}", self.source()))
+            .hint("`selkie plan` shows that nothing is left to do; a plan is applied once")
+    }
+
+    fn no_longer(&self, moved: &[String]) -> CliError {
         let lines: String = moved.iter().map(|line| format!("\n  {line}")).collect();
-        let message = format!("the plan for {} no longer holds, nothing was changed:{lines}", from.join(", "));
+        let message = format!("the plan for {} no longer holds, nothing was changed:{lines}", self.source());
         CliError::new(message).hint("make a new plan with `selkie plan`")
     }
 }
 
 type Versions = BTreeMap<String, String>;
 
+/// Everything that was to change is as it was to be, and nothing else would change.
+fn is_done(then: &Value, now: &Value) -> bool {
+    let empty = |plan: &Value| plan["objects"].as_array().is_none_or(Vec::is_empty);
+    !empty(then) && empty(now)
+}
+
 /// What is different now, a line each. Times say nothing.
 fn moved(then: &Value, now: &Value, then_at: &Versions, now_at: &Versions) -> Vec<String> {
     let mut moved = Vec::new();
+    // Whose pods have a reason to do something else.
+    let mut named = BTreeSet::new();
     for (name, before, after) in pairs(&then["objects"], &now["objects"], &|one| name_of(one)) {
         let versions = match (then_at.get(&name), now_at.get(&name)) {
             (Some(then), Some(now)) if then != now => format!(" (resourceVersion {then}, now {now})"),
             _ => String::new(),
         };
         let what = match (before, after) {
-            (Some(_), None) => "is already as planned, or gone".to_owned(),
+            (Some(before), None) => overtaken(before).to_owned(),
             (None, Some(_)) => "would be changed too".to_owned(),
             (Some(before), Some(after)) if before["action"] != after["action"] => {
                 format!("was to {}, now to {}", verb(before), verb(after))
@@ -154,6 +176,7 @@ fn moved(then: &Value, now: &Value, then_at: &Versions, now_at: &Versions) -> Ve
             _ => format!("is not as it was: {}", fields(before, after)),
         };
         moved.push(format!("{name} {what}{versions}"));
+        named.insert(name);
     }
     let (then, now) = (&then["consequences"], &now["consequences"]);
     for (name, before, after) in pairs(&then["hosts"], &now["hosts"], &|one| text(&one["name"])) {
@@ -169,7 +192,7 @@ fn moved(then: &Value, now: &Value, then_at: &Versions, now_at: &Versions) -> Ve
             if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
         };
         let (before, after) = (hosts(before), hosts(after));
-        if before != after {
+        if before != after && !named.contains(&name) {
             moved.push(format!("pods of {name}: planned {before}; now {after}"));
         }
     }
@@ -177,6 +200,16 @@ fn moved(then: &Value, now: &Value, then_at: &Versions, now_at: &Versions) -> Ve
         moved.push("there are other problems than the plan said".to_owned());
     }
     moved
+}
+
+/// Why there is nothing left to do to an object that was to change.
+fn overtaken(planned: &Value) -> &'static str {
+    match planned["action"].as_str() {
+        Some("create") => "was made meanwhile, as planned",
+        Some("delete") => "is gone already",
+        Some("replace") => "was made again meanwhile, as planned",
+        _ => "is already as planned",
+    }
 }
 
 /// Entries of two lists that differ, by name.
@@ -256,8 +289,28 @@ mod tests {
             [
                 "Deployment default/web is not as it was: spec.replicas (resourceVersion 7, now 9)",
                 "host h1 was Ready; is NotReady",
-                "pods of Deployment default/web: planned create on h1; now create on h2",
             ]
         );
+        assert_eq!(
+            moved(&plan(1, "h1", "Ready"), &plan(1, "h2", "Ready"), &versions, &versions),
+            ["pods of Deployment default/web: planned create on h1; now create on h2"]
+        );
+    }
+
+    #[test]
+    fn what_is_done_is_not_what_moved() {
+        let (then, versions) = (plan(1, "h1", "Ready"), Versions::new());
+        let mut now = then.clone();
+        now["objects"] = json!([]);
+        now["consequences"]["workloads"] = json!([]);
+        assert!(is_done(&then, &now) && !is_done(&then, &then) && !is_done(&now, &now));
+        let mut both = then.clone();
+        let other =
+            json!({"action": "create", "apiVersion": "v1", "kind": "ConfigMap", "namespace": "default", "name": "c"});
+        both["objects"].as_array_mut().expect("a list").push(other);
+        assert_eq!(moved(&both, &then, &versions, &versions), ["ConfigMap default/c was made meanwhile, as planned"]);
+        assert!(!is_done(&both, &then));
+        now["objects"] = json!([both["objects"][1]]);
+        assert_eq!(moved(&both, &now, &versions, &versions), ["Deployment default/web is already as planned"]);
     }
 }

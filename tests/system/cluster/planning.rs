@@ -63,6 +63,10 @@ fn a_plan_names_hosts_and_restarts_and_an_apply_does_just_that() {
     assert_eq!(hosts(&daemon, "web:2"), expected, "they run where the plan said");
     let now = daemon.value(&["pods", "-l", "app=web"], "{.items[*].metadata.uid}");
     assert!(mark.split(' ').all(|uid| !now.contains(uid)), "all three were replaced");
+    let twice = daemon.try_selkie(&["apply", &saved]);
+    let said = String::from_utf8_lossy(&twice.stderr);
+    assert!(!twice.status.success() && said.contains("was applied already, nothing was changed"), "{said}");
+    assert!(!said.contains("no longer holds") && !said.contains("pods of"), "{said}");
     let nothing = daemon.try_selkie(&["plan", "-f", &path, "--detailed-exitcode"]);
     assert_eq!(nothing.status.code(), Some(0), "{}", String::from_utf8_lossy(&nothing.stdout));
 }
