@@ -133,12 +133,15 @@ impl Draft {
     fn assumptions(&self, run: &Run<'_>, nodes: &[&Arc<Record>]) -> Vec<String> {
         let mut all = Vec::new();
         if self.new_pods {
-            all.push("images can be pulled, containers start and stay up, and probes pass".to_owned());
-            let [pulling, starting, stopping] = [PULLING, STARTING, STOPPING].map(|time| time.as_secs_f64());
-            all.push(format!(
-                "pulling an image takes {pulling} s, starting a container {starting} s, stopping one {stopping} s: \
-                 where others take longer, a host may be free earlier or later"
-            ));
+            let pulls = !run.hosts.pulls().is_empty();
+            let stops = self.workloads.values().flat_map(|one| &one.steps).any(|s| s.action == PodAction::Delete);
+            let pulled = if pulls { "images can be pulled, " } else { "" };
+            all.push(format!("{pulled}containers start and stay up, and probes pass"));
+            let taking = [(pulls, "pulling an image", PULLING), (stops, "stopping a container", STOPPING)];
+            let mut times = vec![format!("starting a container takes {} s", STARTING.as_secs_f64())];
+            let taking = taking.iter().filter(|(happens, ..)| *happens);
+            times.extend(taking.map(|(_, what, time)| format!("{what} {} s", time.as_secs_f64())));
+            all.push(format!("{}: where it takes longer, a host may be free earlier or later", times.join(", ")));
         }
         if nodes.is_empty() {
             return vec!["no hosts are known yet: where pods go, and whether they can run, is not shown".to_owned()];
