@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,9 +37,22 @@ struct Export {
     /// Put fingerprints in the place of Secrets' values: a plan sees that they change, nobody sees them
     #[arg(long)]
     redacted: bool,
-    /// The file; - for standard output
-    #[arg(default_value = "-", value_name = "FILE")]
-    file: PathBuf,
+    /// The file; - for standard output, which is where it goes without one. Not redacted, Secrets are shown
+    /// on a terminal only if - asks for it
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Export {
+    /// Secrets' values must not end up on a screen, and in its scrollback, by leaving out a word.
+    fn refuse_to_show(&self, terminal: bool) -> Result<(), CliError> {
+        if self.file.is_some() || self.redacted || !terminal {
+            return Ok(());
+        }
+        Err(CliError::new("this would show all Secrets on the terminal: nothing was written")
+            .code(2)
+            .hint("name a file, take --redacted to put fingerprints in the place of their values, or - to show them"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -53,6 +67,7 @@ const LEFT_OUT: [&str; 2] = ["Event", "Lease"];
 impl Snapshot {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let Verb::Export(export) = self.verb;
+        export.refuse_to_show(std::io::stdout().is_terminal())?;
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
         let read = read(&connection.client).await;
         connection.close().await;
@@ -61,11 +76,12 @@ impl Snapshot {
             snapshot.redact_objects();
         }
         let text = snapshot.text()?;
-        if export.file.as_os_str() == "-" {
-            print!("{text}");
-        } else {
-            let failed = |error| CliError::new(format!("cannot write {}: {error}", export.file.display()));
-            write_private(&export.file, text.as_bytes()).map_err(failed)?;
+        match export.file.filter(|file| file.as_os_str() != "-") {
+            None => print!("{text}"),
+            Some(file) => {
+                let failed = |error| CliError::new(format!("cannot write {}: {error}", file.display()));
+                write_private(&file, text.as_bytes()).map_err(failed)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -86,4 +102,19 @@ async fn read(client: &kube::Client) -> Result<Vec<Value>, CliError> {
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_shown_on_a_terminal_only_if_asked_for() {
+        let export = |redacted, file: Option<&str>| Export { redacted, file: file.map(PathBuf::from) };
+        assert!(export(false, None).refuse_to_show(true).is_err());
+        assert!(export(false, None).refuse_to_show(false).is_ok(), "a pipe");
+        for allowed in [export(true, None), export(false, Some("-")), export(false, Some("f.json"))] {
+            assert!(allowed.refuse_to_show(true).is_ok());
+        }
+    }
 }
