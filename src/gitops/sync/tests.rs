@@ -99,7 +99,7 @@ impl Rig {
 
     async fn diff(&self, files: &[(&str, &str)], options: &Options) -> Result<Outcome, SyncError> {
         let rendered = render(&Snapshot::of(files), &*self.registry, "default");
-        diff_once(&self.client, &*self.registry, &rendered, options).await
+        once(&self.client, &*self.registry, &rendered, options, How::DryRun).await
     }
 
     /// Runs the engine on one Application with this source.
