@@ -57,10 +57,8 @@ pub fn decode(text: &str, plus: bool) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = || {
-            let digits = std::str::from_utf8(bytes.get(at + 1..at + 3)?).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        };
+        let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+        let hex = || u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok();
         match (bytes[at], hex()) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -86,5 +84,6 @@ mod tests {
         assert_eq!((query.flag("stdin"), query.flag("tty"), query.flag("none")), (false, true, false));
         assert_eq!(query.get("n"), Some("{1}"));
         assert!(query.number("a").is_err());
+        assert_eq!(decode("%+1%4", false), "%+1%4", "no digits, no byte");
     }
 }
