@@ -52,6 +52,28 @@
 //! - A wake-up carries no payload. Every pass is idempotent, and a timer repairs missed wake-ups.
 //! - The kubelet keeps no state of its own: labels on containers carry what a restart must know.
 //! - Secret values never reach output, logs or errors.
+//!
+//! # Where the first design was left
+//!
+//! - **Podman.** The podman-api crate makes the calls that it gets right on every version: the host,
+//!   images, volumes, usage. It breaks creating, stopping and waiting for containers, answers of 304 and
+//!   the inspections of Podman 5.0; those, and all streams, go through a small client of our own, with a
+//!   connection and a deadline for each call ([`kubelet::runtime::podman`]).
+//! - **YAML.** Manifests are composed from the events of granit-parser, the parser under serde-saphyr:
+//!   every value needs its line, empty documents must not shift those that follow, and duplicate keys are
+//!   refused. Request bodies, where no line is wanted, are read by serde-saphyr itself; serde_yaml is for
+//!   selkie's own configuration and output ([`gitops::render`]).
+//! - **Deployments** act only when all their ReplicaSets have observed their latest specs. Until
+//!   a set has reported, its numbers say nothing about the pods that it may have made or deleted meanwhile,
+//!   and the bounds of surge and unavailability could be broken ([`controllers::deployment`]).
+//! - **The store** commits in one phase and checks the whole file when it opens it. Two-phase commits and
+//!   quick repair cost about a third of the throughput with one writer and almost half with many; what they
+//!   save, reading the file after a crash, is done at each start anyway ([`store::redb`]).
+//! - **CEL.** Of the cel crate only the parser is used. Rules are evaluated here, on objects in place,
+//!   with Kubernetes' types and within a budget: a rule can be wrong but cannot hang the server
+//!   ([`api::cel`]).
+//! - **The allocator** is mimalloc: the daemon makes and drops small JSON trees on every thread, and
+//!   malloc took two fifths of its time.
 
 pub mod api;
 pub mod apiserver;
