@@ -46,6 +46,8 @@ mod kubelet_hollow;
 mod planning;
 #[path = "system/podman.rs"]
 mod podman;
+#[path = "system/cluster/printing.rs"]
+mod printing;
 #[path = "system/rootless.rs"]
 mod rootless;
 #[path = "system/cluster/settings.rs"]

@@ -1,7 +1,10 @@
 //! `selkie completion` and `selkie version`.
 
+use super::output::yaml;
 use super::{Cli, CliError, Global};
-use clap::{Args, CommandFactory};
+use crate::apiserver::KUBERNETES_VERSION;
+use clap::{Args, CommandFactory, ValueEnum};
+use serde_json::json;
 use std::process::ExitCode;
 
 /// Print a completion script for a shell
@@ -19,11 +22,27 @@ impl Completion {
 
 /// Print the version of selkie and of the Kubernetes API it serves
 #[derive(Args)]
-pub struct Version {}
+pub struct Version {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Yaml,
+}
 
 impl Version {
     pub async fn run(self, _: Global) -> Result<ExitCode, CliError> {
-        println!("selkie {} (Kubernetes API v1.36)", env!("CARGO_PKG_VERSION"));
+        let version = json!({"selkie": env!("CARGO_PKG_VERSION"), "kubernetes": KUBERNETES_VERSION});
+        match self.output {
+            Format::Text => println!("selkie {} (Kubernetes API {KUBERNETES_VERSION})", env!("CARGO_PKG_VERSION")),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&version)?),
+            Format::Yaml => print!("{}", yaml(&version)),
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -28,6 +28,9 @@ pub struct Get {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    /// Print rows only, in tables
+    #[arg(long)]
+    no_headers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,21 +87,25 @@ impl Get {
 
     fn print_tables(&self, asked: &[Asked], answers: &[Value]) {
         let mut printed = false;
-        for (one, answer) in asked.iter().zip(answers) {
-            let rows = rows(
-                answer,
-                self.output == Format::Wide,
-                self.all_namespaces && one.resource.namespaced,
-                asked.len() > 1,
-                one,
-            );
+        let wide = self.output == Format::Wide;
+        let answered: Vec<(&Asked, &Value)> = asked.iter().zip(answers).collect();
+        let same = |a: &Asked, b: &Asked| a.resource.kind() == b.resource.kind();
+        let with_type = asked.iter().any(|one| !same(one, &asked[0]));
+        for of_kind in answered.chunk_by(|(a, _), (b, _)| same(a, b)) {
+            let mut rows = Vec::new();
+            for (one, answer) in of_kind {
+                let with_namespace = self.all_namespaces && one.resource.namespaced;
+                let table = table(answer, wide, with_namespace, with_type, one);
+                rows.extend(table.into_iter().skip(usize::from(!rows.is_empty())));
+            }
             if rows.len() < 2 {
                 continue;
             }
-            if printed {
+            if printed && !self.no_headers {
                 println!();
             }
-            print!("{}", align(&rows));
+            let skipped = usize::from(self.no_headers);
+            print!("{}", align(&rows[skipped..]));
             printed = true;
         }
         if !printed {
@@ -143,7 +150,8 @@ fn name_of(object: &Value) -> String {
     format!("{kind}{group}/{}", text("/metadata/name"))
 }
 
-fn rows(table: &Value, wide: bool, with_namespace: bool, with_type: bool, asked: &Asked) -> Vec<Vec<String>> {
+/// A header and the rows of a table.
+fn table(table: &Value, wide: bool, with_namespace: bool, with_type: bool, asked: &Asked) -> Vec<Vec<String>> {
     let columns = table["columnDefinitions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let shown: Vec<usize> =
         (0..columns.len()).filter(|at| wide || columns[*at]["priority"].as_i64().unwrap_or(0) == 0).collect();
@@ -177,20 +185,25 @@ fn rows(table: &Value, wide: bool, with_namespace: bool, with_type: bool, asked:
 pub fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).max().unwrap_or(0))
         .collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (at, cell) in row.iter().enumerate() {
             line.push_str(cell);
-            let pad = widths[at].saturating_sub(cell.chars().count()) + 3;
+            let pad = widths[at].saturating_sub(width(cell)) + 3;
             line.extend(std::iter::repeat_n(' ', pad));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Characters that show: colours do not.
+fn width(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell).map(|text| text.chars().count()).sum()
 }
 
 #[cfg(test)]
@@ -201,5 +214,8 @@ mod tests {
     fn columns_are_aligned() {
         let rows = vec![vec!["NAME".into(), "AGE".into()], vec!["a-long-name".into(), "3s".into()]];
         assert_eq!(align(&rows), "NAME          AGE\na-long-name   3s\n");
+        let green = |text: &str| format!("\u{1b}[32m{text}\u{1b}[0m");
+        let rows = vec![vec!["STATUS".into(), "AGE".into()], vec![green("Ready"), "3s".into()]];
+        assert_eq!(align(&rows), format!("STATUS   AGE\n{}    3s\n", green("Ready")));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::get::align;
+use super::output::color::{ADD, CHANGE, DELETE, paint};
 use super::{CliError, Global};
 use crate::base::url::redact;
 use crate::client::raw;
@@ -183,6 +184,15 @@ fn unscheduled(pod: &Value) -> String {
         .to_string()
 }
 
+/// A status in its colour: whether there is anything to do about it.
+pub fn painted(status: &str) -> String {
+    match status {
+        "Ready" => paint(ADD, status),
+        "Failed" | "NotReady" | "Unknown" => paint(DELETE, status),
+        _ => paint(CHANGE, status),
+    }
+}
+
 fn print_text(overview: &Value) {
     let section = |key: &str, header: &[&str], row: &dyn Fn(&Value) -> Vec<String>| {
         let entries = overview[key].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -194,6 +204,7 @@ fn print_text(overview: &Value) {
         anstream::print!("{}\n", align(&rows));
     };
     let cell = |object: &Value, key: &str| match &object[key] {
+        Value::String(text) if key == "status" => painted(text),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -211,7 +222,7 @@ fn print_text(overview: &Value) {
         ]
     });
     section("hosts", &["HOST", "STATUS", "PODS", "CPU", "MEMORY", "RUNTIME", "MESSAGE"], &|one| {
-        let cordoned = if one["schedulable"] == false { ",SchedulingDisabled" } else { "" };
+        let cordoned = if one["schedulable"] == false { paint(CHANGE, ",SchedulingDisabled") } else { String::new() };
         let status = format!("{}{cordoned}", cell(one, "status"));
         vec![
             cell(one, "name"),

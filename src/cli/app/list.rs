@@ -38,7 +38,7 @@ impl List {
             Format::Text if objects.is_empty() => {
                 eprintln!("There are no applications. Add one with `selkie app add NAME=SOURCE`.");
             }
-            Format::Text => print!("{}", align(&rows(&objects))),
+            Format::Text => anstream::print!("{}", align(&rows(&objects))),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -55,7 +55,7 @@ fn rows(objects: &[Value]) -> Vec<Vec<String>> {
         };
         rows.push(vec![
             text(&line["name"]),
-            text(&line["status"]),
+            status::painted(&text(&line["status"])),
             text(&line["revision"]),
             number,
             line["objects"].to_string(),
