@@ -109,7 +109,7 @@ impl Receiver {
         }
         let Some(event) = Event::read(&delivery.headers, body) else { return Verdict::Accepted(0) };
         if !event.names_a_repository() {
-            return Verdict::Accepted(target.wake(&[application.clone()]));
+            return Verdict::Accepted(target.wake(std::slice::from_ref(application)));
         }
         let meant = |app: &Arc<Application>| {
             let location = app.spec.source.location();
