@@ -3,6 +3,7 @@
 //! Nothing here prints: reports and events are values, and whoever runs a sync shows them.
 
 pub mod application;
+pub mod hooks;
 pub mod kinds;
 pub mod plan;
 pub mod readiness;

@@ -9,6 +9,7 @@ use super::values::duration;
 use super::{CliError, Global};
 use crate::api::registry::Registry;
 use crate::daemon::Mode;
+use crate::gitops::plan::{Report, Totals};
 use crate::gitops::render::Rendered;
 use crate::gitops::sync::{self, Event, Reporter, wait};
 use clap::Args;
@@ -88,6 +89,18 @@ impl Apply {
                 sync::Options { force, replace, ..sync::Options::default() }
             }
         };
+        let printer = Printer::stderr();
+        if !dry_run {
+            let how = sync::InOrder { reporter: &printer, limit: self.timeout, to_the_end: self.wait };
+            let show = |report: &Report| anstream::print!("{}", output::report(report, self.output));
+            let staged = sync::apply_in_order(&connection.client, registry, rendered, &options, &how, show);
+            if let Some(waited) = staged.await.map_err(|error| manifests::refused(&error))? {
+                if !self.wait && waited.failed.is_empty() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                return Ok(ended(&printer, waited, Totals::default(), begun));
+            }
+        }
         let how = if dry_run { sync::How::LookAhead } else { sync::How::Apply };
         let outcome = sync::once(&connection.client, registry, rendered, &options, how).await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;
@@ -96,29 +109,30 @@ impl Apply {
         if dry_run || !self.wait || waiting.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        let printer = Printer::stderr();
-        let limit = self.timeout;
         let wait = wait::Wait {
             client: &connection.client,
             kinds: registry,
-            limit,
+            limit: self.timeout,
             application: "",
             reporter: &printer,
             patience: Duration::ZERO,
             give_up: None,
         };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;
-        let failed = !waited.failed.is_empty();
-        printer.event(
-            "",
-            Event::Done(sync::Summary {
-                revision: String::new(),
-                totals: outcome.report.totals(),
-                ready: waited.ready,
-                failed: waited.failed,
-                elapsed: begun.elapsed(),
-            }),
-        );
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(ended(&printer, waited, outcome.report.totals(), begun))
     }
+}
+
+/// Tells what came of it.
+fn ended(printer: &Printer, waited: wait::Waited, totals: Totals, begun: Instant) -> ExitCode {
+    let failed = !waited.failed.is_empty();
+    let summary = sync::Summary {
+        revision: String::new(),
+        totals,
+        ready: waited.ready,
+        failed: waited.failed,
+        elapsed: begun.elapsed(),
+    };
+    printer.event("", Event::Done(summary));
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -84,6 +84,9 @@ pub struct ApplicationSpec {
     /// `onFailure`: a rollout that fails returns to the last revision that was ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<String>,
+    /// Applications that must be ready before this one is synced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
     /// How long what was changed may take to become ready, as `interval` is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_timeout: Option<String>,
@@ -114,6 +117,12 @@ pub struct ApplicationSource {
 pub struct Webhook {
     /// Its key `token` is what senders sign with.
     pub secret_ref: SecretRef,
+}
+
+/// Another Application.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    pub name: String,
 }
 
 /// A Secret in the Application's namespace.
@@ -166,6 +175,12 @@ pub struct ApplicationStatus {
     pub conditions: Vec<Condition>,
     /// The objects applied, with their uids.
     pub inventory: Vec<ObjectId>,
+    /// The hooks that were run and may still be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ObjectId>,
+    /// A revision on its way, where that is applied in stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// What is wrong, each with its place; empty when the last try went well.
     pub errors: Vec<String>,
     /// The number in the history of what is in force; 0: there is none.
@@ -178,6 +193,17 @@ pub struct ApplicationStatus {
     pub handled_request: String,
     /// Why it failed; empty when it did not.
     pub request_error: String,
+}
+
+/// Where a sync in stages is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Operation {
+    pub revision: String,
+    /// Counts from 0.
+    pub stage: usize,
+    /// For people: `PreSync: Job default/migrate`.
+    pub doing: String,
 }
 
 /// A revision that was taken back, and why.

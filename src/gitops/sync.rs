@@ -10,13 +10,16 @@ pub mod wait;
 
 mod bell;
 mod changeset;
+mod course;
 mod drift;
 mod owners;
 mod pods;
 mod refusal;
+mod stages;
 mod task;
 
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
+pub use stages::{InOrder, apply_in_order};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::client::raw;
@@ -25,6 +28,7 @@ use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Prune, Report, inventory, prune};
 use crate::gitops::readiness;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
+use course::Course;
 use http::Method;
 use owners::Owners;
 use serde_json::Value;
@@ -46,6 +50,8 @@ pub struct Options {
     pub force: bool,
     /// Delete and make again what cannot change in place.
     pub replace: bool,
+    /// Objects of the same source that are applied apart from these.
+    pub elsewhere: Vec<ObjectId>,
     /// Objects of other Applications, each with the Application's name.
     pub taken: Vec<(ObjectId, String)>,
     /// What the history keeps of this, written and deleted along with it.
@@ -88,6 +94,8 @@ pub enum SyncError {
     Api(#[source] Box<kube::Error>),
     #[error("the API server's answer to the change set makes no sense: {0}")]
     Answer(String),
+    #[error("{hook} of an earlier sync is still there {seconds} s after it was deleted; does a finalizer hold it?")]
+    HookStays { hook: String, seconds: u64 },
     #[error(transparent)]
     History(#[from] history::HistoryError),
 }
@@ -98,7 +106,7 @@ impl SyncError {
         match self {
             Self::Manifests(errors) => errors.iter().map(ToString::to_string).collect(),
             Self::Api(cause) => vec![format!("{self}: {cause}")],
-            Self::Answer(_) | Self::History(_) => vec![self.to_string()],
+            Self::Answer(_) | Self::HookStays { .. } | Self::History(_) => vec![self.to_string()],
         }
     }
 
@@ -141,6 +149,15 @@ pub async fn once(
     options: &Options,
     how: How,
 ) -> Result<Outcome, SyncError> {
+    let course = course(rendered, options)?;
+    let runs = course.runs(rendered);
+    let kept;
+    let rendered = if course.has_hooks() {
+        kept = course.kept(rendered);
+        &kept
+    } else {
+        rendered
+    };
     // A one-shot leaves what Applications hold theirs.
     let owned = if options.application.is_empty() { Owners::read(client).await? } else { Owners::default() };
     let guarded = how == How::Apply && !options.force;
@@ -152,7 +169,16 @@ pub async fn once(
     if how != How::Apply && !options.force {
         owned.foretell_refusals(&mut outcome.report);
     }
+    outcome.report.runs = runs;
     Ok(outcome)
+}
+
+/// The order of manifests; of those with errors, none.
+fn course(rendered: &Rendered, options: &Options) -> Result<Course, SyncError> {
+    if !rendered.errors.is_empty() {
+        return Ok(Course::default());
+    }
+    Course::of(rendered, options.inventory.is_empty()).map_err(SyncError::Manifests)
 }
 
 async fn commit(
@@ -167,8 +193,9 @@ async fn commit(
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
     refuse_taken(rendered, options)?;
-    let desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
-    let (mut deletions, kept, held) =
+    let mut desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
+    desired.extend_from_slice(&options.elsewhere);
+    let (mut deletions, mut kept, held) =
         match prune::decide(&options.inventory, &desired, options.prune, options.prune_confirmed) {
             Prune::Delete(ids) => (ids, Vec::new(), None),
             Prune::Hold { kept, why } => (Vec::new(), kept, Some(why)),
@@ -217,6 +244,8 @@ async fn commit(
     if failed {
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
     }
+    let apart = |id: &&ObjectId| options.elsewhere.iter().any(|other| same_object(id, other));
+    kept.extend(options.inventory.iter().filter(apart).cloned());
     let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
     let version = |object: &Value| Some(object.pointer("/metadata/resourceVersion")?.as_str()?.to_owned());
     let versions =

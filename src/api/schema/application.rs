@@ -1,6 +1,6 @@
 //! The schema of selkie's own kind: an Application is a source of manifests that is kept in sync.
 
-use super::{Field, ObjectShape, Schema, SchemaRef, Shape};
+use super::{Field, ListKind, ObjectShape, Schema, SchemaRef, Shape};
 use std::sync::Arc;
 
 const SOURCE: [(&str, Shape, &str); 4] = [
@@ -36,6 +36,11 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let source = object("ApplicationSource", "Where the manifests come from.", source);
     let mut spec: Vec<_> = SPEC.map(leaf).into();
     spec.push(("source", source));
+    let other = leaf(("name", Shape::String, "Name of the Application."));
+    let other = object("ApplicationDependency", "An Application that comes first.", vec![other]);
+    let others = "Applications that must be ready before this one is synced.";
+    let shape = Shape::List { items: other, kind: ListKind::Atomic, patch: None };
+    spec.push(leaf(("dependsOn", shape, others)));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
     object(
         "Application",

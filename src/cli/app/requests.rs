@@ -152,6 +152,35 @@ impl Waiting {
         Ok(true)
     }
 
+    /// The Application when the stages of its sync are through; an error, what of them failed.
+    async fn last_stage(
+        &self,
+        client: &kube::Client,
+        application: &Application,
+        begun: Instant,
+        printer: &Printer,
+    ) -> Result<Result<Application, String>, CliError> {
+        let mut now = application.clone();
+        let mut shown = String::new();
+        while let Some(operation) = &now.status.operation {
+            let (name, what) = operation.doing.split_once(": ").unwrap_or(("", &operation.doing));
+            if shown != operation.doing {
+                printer.event(now.name(), Event::Stage { name: name.to_owned(), what: what.to_owned() });
+                shown.clone_from(&operation.doing);
+            }
+            let ready = now.status.conditions.iter().find(|condition| condition.kind == "Ready");
+            if let Some(failed) = ready.filter(|condition| condition.reason == "Failed") {
+                return Ok(Err(format!("{name} of {} failed: {}", now.name(), failed.message)));
+            }
+            if begun.elapsed() > self.timeout {
+                return Ok(Err(format!("{} is not through after {} s: {}", now.name(), self.timeout.as_secs(), shown)));
+            }
+            tokio::time::sleep(LOOK).await;
+            now = find(client, now.name()).await?;
+        }
+        Ok(Ok(now))
+    }
+
     async fn until_ready(
         &self,
         client: &kube::Client,
@@ -159,6 +188,14 @@ impl Waiting {
         begun: Instant,
     ) -> Result<ExitCode, CliError> {
         let printer = Printer::stderr();
+        let last_stage = self.last_stage(client, application, begun, &printer).await?;
+        let application = match &last_stage {
+            Ok(application) => application,
+            Err(failed) => {
+                eprintln!("{failed}");
+                return Ok(ExitCode::FAILURE);
+            }
+        };
         let number = application.status.revision_number;
         let applied = revision(client, application.name(), number).await.unwrap_or_default();
         let kinds = kinds(client, &[&applied]).await?;

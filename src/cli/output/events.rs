@@ -75,6 +75,8 @@ pub fn text(application: &str, event: &Event) -> String {
         Event::Applied(report) => {
             format!("{}{head}{} {}\n", changes(report), paint(STRONG, "Plan:"), report.totals())
         }
+        Event::Blocked { revision, why } => format!("{head}{} waits: {why}\n", short(revision)),
+        Event::Stage { name, what } => format!("{head}{name}: {what}\n"),
         Event::Drift(report) => {
             let title = paint(WARNING, "drift");
             format!(

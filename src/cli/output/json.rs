@@ -15,6 +15,9 @@ struct Plan<'a> {
     /// Unchanged objects are left out; `totals` counts them.
     objects: Vec<Object<'a>>,
     warnings: &'a [String],
+    /// Hooks that are run, with their place.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    runs: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     consequences: Option<&'a Consequences>,
 }
@@ -56,6 +59,7 @@ fn plan(report: &Report) -> Plan<'_> {
         totals: report.totals(),
         objects: objects.collect(),
         warnings: &report.warnings,
+        runs: &report.runs,
         consequences: report.consequences.as_ref(),
     }
 }

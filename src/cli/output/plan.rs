@@ -34,6 +34,9 @@ pub fn changes(report: &Report) -> String {
     for object in report.changes() {
         object_lines(&mut text, object, width);
     }
+    for run in &report.runs {
+        let _ = writeln!(text, "{} {run}", paint(CHANGE, "  >"));
+    }
     for object in &report.objects {
         for warning in &object.warnings {
             warn(&mut text, &format!("{}: {warning}", describe(&object.id)));

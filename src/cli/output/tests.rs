@@ -95,6 +95,8 @@ fn events_as_text() {
         Event::Started { origin: here, revision: "sha256:0123456789abcdef".into() },
         Event::Started { origin: "https://host/repo.git#main".into(), revision: "0123456789".into() },
         Event::Applied(example()),
+        Event::Stage { name: "PreSync".into(), what: "Job default/migrate".into() },
+        Event::Blocked { revision: "0123456789".into(), why: "application \"db\" is not ready".into() },
         Event::Progress(vec![progress.clone()]),
         Event::Failing(pod),
         Event::Done(summary(vec![])),
@@ -104,7 +106,7 @@ fn events_as_text() {
         Event::Ending { objects: 2 },
         Event::Ended { objects: 2, kept: None },
         Event::Ended { objects: 1, kept: Some("spec.prune is false".into()) },
-        Event::Drift(Report { objects: vec![example().objects[4].clone()], warnings: vec![], consequences: None }),
+        Event::Drift(Report { objects: vec![example().objects[4].clone()], ..Report::default() }),
         Event::Failed { revision: "0123456789".into(), errors: vec!["web.yaml:2:1: no kind \"X\" in v1".into()] },
         Event::Warning("the source is empty".into()),
     ];

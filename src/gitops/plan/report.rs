@@ -61,6 +61,8 @@ pub struct Report {
     pub objects: Vec<ObjectChange>,
     /// About the whole: what is held back from pruning, what the source warns of.
     pub warnings: Vec<String>,
+    /// Hooks that are run because of it, with their place: `PreSync: Job default/migrate`.
+    pub runs: Vec<String>,
     /// What the cluster does because of it, where someone looked ahead.
     pub consequences: Option<Consequences>,
 }

@@ -1,6 +1,7 @@
 //! Pods: when one is ready, and what keeps one from it.
 
 use super::{Readiness, condition, progressing};
+use crate::gitops::hooks::is_hook;
 use serde_json::Value;
 
 pub(super) fn readiness(object: &Value) -> Readiness {
@@ -10,6 +11,8 @@ pub(super) fn readiness(object: &Value) -> Readiness {
             let reason = object.pointer("/status/reason").and_then(Value::as_str).unwrap_or("the pod failed");
             return Readiness::Failed(reason.to_owned());
         }
+        // A hook is there for what it does, not for being there.
+        "Running" if is_hook(object) => return progressing("running"),
         _ => {}
     }
     match (condition(object, "Ready"), troubles(object).into_iter().next()) {

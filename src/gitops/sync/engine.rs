@@ -91,8 +91,11 @@ pub async fn run(context: Context, settings: Settings) {
     let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
     let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, inventories });
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
+    let mut progress: HashMap<String, (bool, String)> = HashMap::new();
     loop {
-        let wanted: Vec<_> = shared.applications.list().iter().map(|app| app.name().to_owned()).collect();
+        let all = shared.applications.list();
+        wake_dependents(&all, &mut progress, &bells);
+        let wanted: Vec<_> = all.iter().map(|app| app.name().to_owned()).collect();
         tasks.retain(|name, _| {
             let stays = wanted.contains(name);
             if !stays {
@@ -129,7 +132,25 @@ fn target(context: &Context, settings: &Settings, applications: &Informer<Applic
     }
 }
 
-/// A new spec or annotation, or a deletion, bells the Application's task; status, which the task
+/// Wakes Applications whose dependencies came along since the last call.
+fn wake_dependents(all: &[Arc<Application>], progress: &mut HashMap<String, (bool, String)>, bells: &Bells) {
+    let now: HashMap<_, _> = all.iter().map(|app| (app.name().to_owned(), progress_of(app))).collect();
+    let bells = bells.lock();
+    for app in all {
+        let moved = app.spec.depends_on.iter().any(|other| now.get(&other.name) != progress.get(&other.name));
+        if let Some(bell) = bells.get(app.name()).filter(|_| moved) {
+            bell.look.ring();
+        }
+    }
+    *progress = now;
+}
+
+/// What others may wait for.
+fn progress_of(app: &Application) -> (bool, String) {
+    (app.status.is_ready(), app.status.revision.clone())
+}
+
+/// A new spec or annotation, or a deletion, wakes the Application's task; status, which the task
 /// itself writes, does not.
 fn subscribe(
     applications: &Informer<Application>,
@@ -143,6 +164,9 @@ fn subscribe(
         Change::Updated { old, new } => {
             if new.is_orphaning() {
                 orphaning.lock().insert(uid(new));
+            }
+            if progress_of(old) != progress_of(new) {
+                changed.ring();
             }
             let meant = |app: &Application| (app.spec.clone(), app.metadata.annotations.clone(), app.is_deleted());
             if meant(old) != meant(new)

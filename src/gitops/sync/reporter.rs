@@ -26,6 +26,16 @@ pub enum Event {
     },
     /// What was changed.
     Applied(Report),
+    /// A stage of a sync begins, of those that are applied in order.
+    Stage {
+        name: String,
+        what: String,
+    },
+    /// A revision is not applied yet: another Application comes first.
+    Blocked {
+        revision: String,
+        why: String,
+    },
     /// What others had changed, and was set right.
     Drift(Report),
     /// What is still waited for; told when something moves.

@@ -3,7 +3,9 @@
 //! What went wrong is told once, not at every look. While a source is broken, the last good
 //! manifests stay in force, and drift from them is still set right.
 
+mod dependencies;
 mod ending;
+mod operation;
 mod recording;
 mod requests;
 mod retreat;
@@ -38,6 +40,8 @@ struct Task {
     told: Vec<String>,
     /// The failure told last: revision and errors.
     told_failure: Option<(String, Vec<String>)>,
+    /// The dependency told last that is waited for.
+    told_blocked: String,
     failures: u32,
     waiting: Waiting,
     /// Since when everything has been ready, while that is still to prove itself.
@@ -45,6 +49,8 @@ struct Task {
     /// What a deleted Application waits for, as told.
     ending: Option<String>,
     recording: recording::Recording,
+    /// A revision on its way, where that is applied in stages.
+    operation: Option<operation::Operation>,
     /// A rollout that failed and is to be taken back.
     failure: Option<wait::Waited>,
 }
@@ -73,11 +79,13 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         status,
         told: Vec::new(),
         told_failure: None,
+        told_blocked: String::new(),
         failures: 0,
         waiting,
         ready_since: None,
         ending: None,
         recording: recording::Recording::default(),
+        operation: None,
         failure: None,
     };
     loop {
@@ -129,7 +137,7 @@ impl Task {
             }
             Err(error) => {
                 self.failed("SourceFailed", "", vec![error.to_string()]).await;
-                self.repair(application, false).await;
+                self.keep(application).await;
                 return Some(false);
             }
         };
@@ -140,12 +148,23 @@ impl Task {
             return Some(self.stay(application).await);
         }
         let namespace = application.namespace();
+        let on_its_way =
+            |operation: &operation::Operation| operation.revision() == snapshot.revision && !operation.is_return();
+        if self.operation.as_ref().is_some_and(on_its_way) {
+            return Some(self.go_on(application).await);
+        }
         let good = self.good.as_ref();
         let known =
             good.is_some_and(|good| good.followed && good.revision == snapshot.revision && good.namespace == namespace);
         if known {
             return Some(self.repair(application, true).await);
         }
+        if let Some(why) = self.blocked(application, &snapshot) {
+            self.wait_for_others(application, &snapshot.revision, why).await;
+            self.keep(application).await;
+            return Some(true);
+        }
+        self.told_blocked.clear();
         let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
         if self.status.attempted_revision != snapshot.revision {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
@@ -155,9 +174,18 @@ impl Task {
             Ok(()) => Some(true),
             Err(error) => {
                 self.failed("SyncFailed", &snapshot.revision, error.lines()).await;
-                self.repair(application, false).await;
+                self.keep(application).await;
                 Some(!error.is_temporary())
             }
+        }
+    }
+
+    /// Keeps what is in force, or on its way, while the source has nothing better.
+    async fn keep(&mut self, application: &Application) {
+        if self.operation.is_some() {
+            self.go_on(application).await;
+        } else {
+            self.repair(application, false).await;
         }
     }
 
@@ -174,12 +202,21 @@ impl Task {
             (options.prune, options.prune_confirmed) = (true, true);
         }
         let record = self.record(&rendered, revision).await?;
+        let course = self.course(&rendered).await?;
+        if !course.is_plain() && (record.is_some() || self.interrupted(&revision.revision).is_some()) {
+            return self.begin(application, rendered, course, revision.clone(), record).await;
+        }
         if let Some(record) = &record {
             options.record = self.writes(application, record, &rendered);
         }
+        let all = rendered;
+        let rendered = course.kept(&all);
         let outcome = self.apply(&rendered, &options).await?;
+        self.abandon();
+        self.forget_hooks(&all).await;
         if let Some(record) = record {
-            self.recorded(application, record, &outcome);
+            let ready = outcome.to_wait_for().is_empty() && self.waiting.objects.is_empty();
+            self.recorded(application, record, outcome.report.totals(), ready);
         }
         let (namespace, followed) = (application.namespace().to_owned(), revision.via.is_empty());
         self.good = Some(Good { revision: revision.revision.clone(), namespace, rendered, followed });
@@ -250,13 +287,17 @@ impl Task {
 
     /// Keeps the new inventory, and what is to be waited for.
     fn remember(&mut self, outcome: &Outcome) {
-        self.status.inventory.clone_from(&outcome.inventory);
-        self.shared.inventories.lock().insert(self.name.clone(), outcome.inventory.clone());
-        self.shared.drift.cover(&outcome.inventory);
+        self.take_inventory(outcome);
         if outcome.report.is_empty() {
             return;
         }
         self.waiting.add(outcome);
+    }
+
+    fn take_inventory(&mut self, outcome: &Outcome) {
+        self.status.inventory.clone_from(&outcome.inventory);
+        self.shared.inventories.lock().insert(self.name.clone(), outcome.inventory.clone());
+        self.shared.drift.cover(&outcome.inventory);
     }
 
     /// How to let held-back pruning go on.

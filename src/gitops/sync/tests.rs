@@ -2,6 +2,7 @@
 //! controllers run: statuses are written by the tests.
 
 #![allow(clippy::unwrap_used)]
+mod ordered;
 mod returning;
 
 use super::engine::{Settings, run};

@@ -133,3 +133,63 @@ fn a_commit_whose_containers_crash_is_taken_back() {
     let again = daemon.try_selkie(&["app", "sync", "shop"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("--force"), "{again:?}");
 }
+
+fn hook(name: &str, phase: &str, script: &str) -> String {
+    let container = format!("{{name: c, image: 'localhost/selkie-demo:1', command: [sh, -c, '{script}']}}");
+    format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  annotations: {{argocd.argoproj.io/hook: {phase}}}\nspec:\n  backoffLimit: 0\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n        - {container}\n"
+    )
+}
+
+#[test]
+fn hooks_and_waves_keep_their_order() {
+    let folder = Folder::new();
+    let source = folder.path().join("source");
+    std::fs::create_dir_all(&source).expect("a folder");
+    let works = web(1).replace("'web:1'", "'localhost/selkie-demo:1', command: [sh, -c, 'exec sleep 3600']");
+    write(&source, "web.yaml", &works);
+    write(
+        &source,
+        "late.yaml",
+        &map("late").replace("{name: late}", "{name: late, annotations: {selkie.dev/sync-wave: '1'}}"),
+    );
+    write(&source, "migrate.yaml", &hook("migrate", "PreSync", "echo migrated"));
+    write(&source, "check.yaml", &hook("check", "PostSync", "echo checked"));
+    let setting = Setting::start(folder, &[]);
+    let daemon = &setting.daemon;
+    daemon.selkie(&["app", "add", &format!("shop={}", source.display())]);
+    let synced = daemon.try_selkie(&["app", "sync", "shop"]);
+    assert!(synced.status.success(), "{synced:?}");
+    let log = daemon.log();
+    let places: Vec<_> =
+        ["PreSync: Job default/migrate", "wave 0: Deployment default/web", "wave 1: ", "PostSync: Job "]
+            .iter()
+            .map(|line| log.find(line).unwrap_or_else(|| panic!("no {line}: {log}")))
+            .collect();
+    assert!(places.is_sorted(), "{log}");
+    let time = |what: &[&str], path: &str| daemon.value(what, path);
+    let migrated = time(&["job", "migrate"], "{.status.completionTime}");
+    let web = time(&["deploy", "web"], "{.metadata.creationTimestamp}");
+    let checked = time(&["job", "check"], "{.metadata.creationTimestamp}");
+    assert!(!migrated.is_empty() && migrated <= web && web <= checked, "{migrated} {web} {checked}");
+    assert_eq!(daemon.value(&["job", "check"], "{.status.succeeded}"), "1");
+
+    // One-shots keep the order, too: a hook that fails leaves the rest as it is, and says why.
+    let broken =
+        folder_of(&[("a.yaml", &map("never")), ("hook.yaml", &hook("broken", "PreSync", "echo no schema; exit 3"))]);
+    let refused = daemon.try_selkie(&["apply", "-f", &broken.path().display().to_string()]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("Job default/broken") && said.contains("no schema"), "{said}");
+    let there = daemon.value(&["configmaps", "--field-selector", "metadata.name=never"], "{.items}");
+    assert_eq!(there, "[]");
+    let planned = daemon.selkie(&["plan", "-f", &broken.path().display().to_string()]);
+    assert!(planned.contains("> PreSync: Job default/broken"), "{planned}");
+}
+
+fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content) in files {
+        write(folder.path(), name, content);
+    }
+    folder
+}

@@ -41,7 +41,7 @@ impl Task {
         let uid = application.metadata.uid.clone().unwrap_or_default();
         let orphaned = self.shared.orphaning.lock().contains(&uid).then_some("it was deleted with --cascade=orphan");
         let stay = application.keeps_objects().or(orphaned);
-        let objects = self.status.inventory.clone();
+        let objects = [self.status.inventory.as_slice(), &self.status.hooks].concat();
         let left = match stay {
             Some(_) => Vec::new(),
             None => self.delete_all(&objects).await,

@@ -2,11 +2,12 @@
 
 use super::Task;
 use crate::gitops::application::Application;
+use crate::gitops::plan::Totals;
 use crate::gitops::render::Rendered;
 use crate::gitops::sources::{Commit, Snapshot};
+use crate::gitops::sync::SyncError;
 use crate::gitops::sync::history::{self, HistoryError, Record, Verdict, Writes};
 use crate::gitops::sync::wait::Waited;
-use crate::gitops::sync::{Outcome, SyncError};
 
 /// The history as the task knows it.
 #[derive(Default)]
@@ -18,6 +19,7 @@ pub(super) struct Recording {
 }
 
 /// A revision that is about to be applied, as the history will tell it.
+#[derive(Clone)]
 pub(super) struct Revision {
     pub revision: String,
     pub commit: Option<Commit>,
@@ -77,10 +79,10 @@ impl Task {
         history::writes(application, record, rendered, self.recording.known.as_deref().unwrap_or_default())
     }
 
-    /// The revision was applied, and its entry with it.
-    pub(super) fn recorded(&mut self, application: &Application, mut record: Record, outcome: &Outcome) {
-        record.totals = Some(outcome.report.totals());
-        if outcome.to_wait_for().is_empty() && self.waiting.objects.is_empty() {
+    /// The revision was applied, and its entry with it. `ready`: there is nothing to wait for.
+    pub(super) fn recorded(&mut self, application: &Application, mut record: Record, totals: Totals, ready: bool) {
+        record.totals = Some(totals);
+        if ready {
             record.result = Verdict::Ready;
         }
         self.status.revision_number = record.number;

@@ -34,7 +34,8 @@ impl Task {
 
     /// Returns to the last revision that was ready.
     pub(super) async fn retreat(&mut self, application: &Application, failure: Waited) {
-        let failed = self.status.revision.clone();
+        let failed =
+            self.operation.as_ref().map_or(self.status.revision.as_str(), |operation| operation.revision()).to_owned();
         let quarantine = quarantine(&failed, self.now(), &failure);
         let cause = quarantine.cause.clone();
         // First, so that a daemon that ends here does not try the revision again.

@@ -98,6 +98,34 @@ impl Task {
         self.save().await;
     }
 
+    /// Another Application comes first.
+    pub(super) async fn dependency_not_ready(&mut self, application: &Application, revision: &str, why: &str) {
+        let now = self.now();
+        self.status.observed_generation = generation(application);
+        revision.clone_into(&mut self.status.attempted_revision);
+        self.status.set("Synced", false, "DependencyNotReady", why, &now);
+        self.save().await;
+    }
+
+    /// A revision is on its way.
+    pub(super) async fn syncing(&mut self, application: &Application, revision: &str, doing: &str) {
+        let now = self.now();
+        self.status.observed_generation = generation(application);
+        revision.clone_into(&mut self.status.attempted_revision);
+        if self.status.revision != revision {
+            self.status.set("Synced", false, "Syncing", doing, &now);
+        }
+        self.status.set("Ready", false, "Progressing", doing, &now);
+        self.save().await;
+    }
+
+    /// What a stage waits for.
+    pub(super) async fn waiting_for(&mut self, what: &str) {
+        let now = self.now();
+        self.status.set("Ready", false, "Progressing", &format!("waiting for {what}"), &now);
+        self.save().await;
+    }
+
     /// Something that was ready is so no more.
     pub(super) async fn not_ready(&mut self, first: &Progress) {
         let now = self.now();

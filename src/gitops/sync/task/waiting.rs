@@ -23,6 +23,8 @@ const RELAPSE_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Waiting {
     pub objects: Vec<ObjectId>,
     pub since: Option<Instant>,
+    /// When it all began, where there were stages before.
+    begun: Option<Instant>,
     memory: wait::Memory,
     totals: Totals,
     /// It was told already that they are not: only that they are ready is worth a word now.
@@ -34,10 +36,16 @@ pub(super) struct Waiting {
 impl Waiting {
     /// What an earlier daemon waited for, or found to have failed.
     pub fn resumed(status: &ApplicationStatus) -> Self {
-        if status.revision.is_empty() || status.is_ready() {
+        // What is in the middle goes on by itself.
+        if status.revision.is_empty() || status.is_ready() || status.operation.is_some() {
             return Self::default();
         }
         Self { objects: status.inventory.clone(), since: Some(Instant::now()), ..Self::default() }
+    }
+
+    /// A stage of a revision whose application began then.
+    pub fn stage(objects: Vec<ObjectId>, begun: Instant, totals: Totals) -> Self {
+        Self { objects, since: Some(Instant::now()), begun: Some(begun), totals, ..Self::default() }
     }
 
     /// Waits for what was changed, too.
@@ -81,8 +89,7 @@ impl Task {
                     self.conclude(&wait::Waited::default());
                     self.flush().await;
                 }
-                // A rollout to take back is a reason, too.
-                retreat = self.become_ready(application) => if retreat { return },
+                waited = self.become_ready(application) => if self.ended(application, waited).await { return },
             }
         }
     }
@@ -100,14 +107,19 @@ impl Task {
         Some(*self.ready_since.get_or_insert_with(Instant::now) + PROBATION)
     }
 
+    /// What goes wrong later than the newest revision's trial has other causes.
+    fn is_on_trial(&self) -> bool {
+        !self.waiting.relapse || self.newest().is_some_and(|newest| newest.result == Verdict::Progressing)
+    }
+
     /// Ends when there is nothing more to wait for; never, if there is nothing to wait for at all.
-    /// True: what was waited for failed, and is to be taken back.
-    async fn become_ready(&mut self, application: &Application) -> bool {
+    /// Cancel-safe.
+    async fn become_ready(&mut self, application: &Application) -> wait::Waited {
         let Some(since) = self.waiting.since else { return std::future::pending().await };
-        let retreats = self.may_retreat(application).await;
-        // What goes wrong later has other causes than the revision.
-        let on_trial = !self.waiting.relapse || self.newest().is_some_and(|it| it.result == Verdict::Progressing);
-        let retreats = retreats && on_trial;
+        if application.spec.suspend && self.operation.as_ref().is_some_and(|operation| !operation.is_return()) {
+            return std::future::pending().await;
+        }
+        let retreats = self.may_retreat(application).await && self.is_on_trial();
         let settings = self.shared.settings.clone();
         let wait = wait::Wait {
             client: &self.shared.context.client,
@@ -118,15 +130,25 @@ impl Task {
             patience: if self.waiting.relapse { RELAPSE_PATIENCE } else { Duration::ZERO },
             give_up: if retreats { self.applied_at() } else { None },
         };
-        let waited = wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await;
-        let Waiting { objects, totals, told, relapse, memory, .. } = std::mem::take(&mut self.waiting);
-        let revision = self.status.revision.clone();
-        // Told before anything is awaited: a wake-up may end this wait at any such point.
-        let (ready, failed, elapsed) = (waited.ready, waited.failed.clone(), since.elapsed());
-        let good = failed.is_empty();
+        wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await
+    }
+
+    /// What was waited for is ready, or has failed. True: there is something to do.
+    async fn ended(&mut self, application: &Application, waited: wait::Waited) -> bool {
+        let retreats = self.may_retreat(application).await && self.is_on_trial();
+        let on_trial = self.is_on_trial();
+        if self.stage_ended(application, &waited).await {
+            return self.failures > 0;
+        }
+        let Waiting { objects, since, begun, totals, told, relapse, memory } = std::mem::take(&mut self.waiting);
+        let under_way = self.operation.as_ref().map(|operation| operation.revision().to_owned());
+        let revision = under_way.unwrap_or_else(|| self.status.revision.clone());
+        let elapsed = begun.or(since).map(|since| since.elapsed()).unwrap_or_default();
+        let (ready, failed, good) = (waited.ready, waited.failed.clone(), waited.failed.is_empty());
         if !good {
             // They may come right by themselves, as when an image arrives late.
-            self.waiting = Waiting { objects, since: Some(Instant::now()), told: true, relapse, ..Waiting::default() };
+            self.waiting =
+                Waiting { objects, since: Some(Instant::now()), begun, told: true, relapse, ..Waiting::default() };
         }
         if relapse && good {
             if told || memory.said_anything() {
