@@ -13,6 +13,7 @@ use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Report, Totals};
 use crate::gitops::render::{Rendered, same_object};
 use crate::gitops::sources::{Commit, short};
+use crate::gitops::sync::course::Course;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -102,6 +103,14 @@ pub fn digest(rendered: &Rendered) -> String {
 
 /// How the manifests of one revision differ from those of another.
 pub fn compare(before: &Rendered, after: &Rendered, kinds: &dyn Kinds) -> Report {
+    // Both were applied: their annotations make sense.
+    let course = Course::of(after, false).unwrap_or_default();
+    let runs = course.runs(after);
+    let kept = |rendered: &Rendered| match Course::of(rendered, false) {
+        Ok(course) => course.kept(rendered),
+        Err(_) => rendered.clone(),
+    };
+    let (before, after) = (&kept(before), &kept(after));
     let result = |id: &ObjectId, action, before, after| ChangeResult {
         id: id.clone(),
         action,
@@ -124,7 +133,7 @@ pub fn compare(before: &Rendered, after: &Rendered, kinds: &dyn Kinds) -> Report
     let gone = removed(before, after);
     results
         .extend(gone.objects.iter().map(|old| result(&old.id, ChangeAction::Deleted, Some(old.value.clone()), None)));
-    Report::new(&results, &after.objects, kinds)
+    Report { runs, ..Report::new(&results, &after.objects, kinds) }
 }
 
 /// The manifests of `before` whose objects `after` does not have.
