@@ -110,9 +110,19 @@ pub fn remove_local(dir: &PodDir) -> std::io::Result<()> {
     std::fs::remove_dir_all(dir.root())
 }
 
-/// Makes the named volumes of a pod on a host that shares no file system.
-pub async fn set_up_remote(runtime: &dyn ContainerRuntime, pod: &Pod) -> Result<(), VolumeError> {
+/// Makes the named volumes of a pod on a host that shares no file system. What cannot be filled later is
+/// refused now, as on a local host.
+pub async fn set_up_remote(
+    runtime: &dyn ContainerRuntime,
+    pod: &Pod,
+    facts: &HostFacts,
+    sources: &Sources,
+) -> Result<(), VolumeError> {
     let uid = pod.metadata.uid.clone().unwrap_or_default();
+    for volume in of(pod).filter(|v| v.host_path.is_none() && v.empty_dir.is_none()) {
+        let files = payload::payload(pod, volume, facts, sources);
+        files.map_err(|message| VolumeError::set_up(&volume.name, message))?;
+    }
     for volume in of(pod).filter(|v| v.host_path.is_none()) {
         let tmpfs = remote::in_memory(pod, volume);
         let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs };

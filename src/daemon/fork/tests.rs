@@ -1,6 +1,7 @@
 //! Plans of a cluster with hollow hosts, beside what the cluster then does.
 #![allow(clippy::unwrap_used)]
 
+mod clashes;
 mod prediction;
 mod replace;
 mod rig;
@@ -92,6 +93,14 @@ async fn missing_references_are_named() {
     assert_eq!((problem.reason.as_str(), problem.pods), ("CreateContainerConfigError", 2));
     assert!(problem.message.contains("configmap \"settings\" not found"), "{problem:?}");
     let found = rig.plan(vec![reads, config_map("settings", "1")], vec![]).consequences;
+    assert!(found.settled && found.problems.is_empty(), "{found:#?}");
+    let mut mounts = deployment("mounts", 1, "web:1");
+    mounts["spec"]["template"]["spec"]["volumes"] = json!([{"name": "conf", "configMap": {"name": "settings"}}]);
+    let found = rig.plan(vec![mounts.clone()], vec![]).consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!(problem.reason, "FailedMount");
+    assert!(problem.message.contains("configmap \"settings\" not found"), "{problem:?}");
+    let found = rig.plan(vec![mounts, config_map("settings", "1")], vec![]).consequences;
     assert!(found.settled && found.problems.is_empty(), "{found:#?}");
 }
 

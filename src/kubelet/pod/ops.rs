@@ -129,7 +129,10 @@ async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
                 let work = move || volumes::set_up_local(&dir, &pod, &facts, &sources).map_err(|e| e.chain());
                 tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
             }
-            None => volumes::set_up_remote(runtime.as_ref(), pod).await.map_err(|e| e.chain()),
+            None => {
+                let facts = sources::facts(&job.host, None);
+                volumes::set_up_remote(runtime.as_ref(), pod, &facts, &sources).await.map_err(|e| e.chain())
+            }
         }
     };
     if let Err(message) = mounted.await {
