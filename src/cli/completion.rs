@@ -1,9 +1,9 @@
 //! `selkie completion` and `selkie version`.
 
-use super::output::yaml;
+use super::output::{Either, yaml};
 use super::{Cli, CliError, Global};
 use crate::apiserver::KUBERNETES_VERSION;
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, CommandFactory};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -24,24 +24,17 @@ impl Completion {
 #[derive(Args)]
 pub struct Version {
     /// Output format
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = Either::Text)]
+    output: Either,
 }
 
 impl Version {
     pub async fn run(self, _: Global) -> Result<ExitCode, CliError> {
         let version = json!({"selkie": env!("CARGO_PKG_VERSION"), "kubernetes": KUBERNETES_VERSION});
         match self.output {
-            Format::Text => println!("selkie {} (Kubernetes API {KUBERNETES_VERSION})", env!("CARGO_PKG_VERSION")),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&version)?),
-            Format::Yaml => print!("{}", yaml(&version)),
+            Either::Text => println!("selkie {} (Kubernetes API {KUBERNETES_VERSION})", env!("CARGO_PKG_VERSION")),
+            Either::Json => println!("{}", serde_json::to_string_pretty(&version)?),
+            Either::Yaml => print!("{}", yaml(&version)),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -26,6 +26,14 @@ pub enum Format {
     Name,
 }
 
+/// `-o` of what is text for people or one document for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Either {
+    Text,
+    Json,
+    Yaml,
+}
+
 /// A path, or a text that begins with one, as its user named it: relative to where the process was
 /// started, if below. Applications keep absolute paths.
 fn near(text: &str) -> &str {

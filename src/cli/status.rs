@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::get::align;
+use super::output::Either;
 use super::output::color::{ADD, CHANGE, DELETE, paint};
 use super::{CliError, Global};
 use crate::base::url::redact;
@@ -9,7 +10,7 @@ use crate::client::raw;
 use crate::daemon::Mode;
 use crate::gitops::readiness::{self, Readiness};
 use crate::gitops::sources::short;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -18,15 +19,8 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub struct StatusArgs {
     /// Output format
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_enum, default_value_t = Either::Text)]
+    output: Either,
 }
 
 /// Workloads worth a line each.
@@ -46,9 +40,9 @@ impl StatusArgs {
         connection.close().await;
         let overview = overview?;
         match self.output {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&overview)?),
-            Format::Yaml => print!("{}", super::output::yaml(&overview)),
-            Format::Text => {
+            Either::Json => println!("{}", serde_json::to_string_pretty(&overview)?),
+            Either::Yaml => print!("{}", super::output::yaml(&overview)),
+            Either::Text => {
                 print_text(&overview);
                 if !daemon {
                     eprintln!("No daemon runs: this is what the data directory says. Start one with `selkie up`.");

@@ -4,7 +4,7 @@ use super::find;
 use crate::api::registry::Registry;
 use crate::cli::connection::Connection;
 use crate::cli::get::align;
-use crate::cli::output::{self, yaml};
+use crate::cli::output::{self, Either, yaml};
 use crate::cli::{CliError, Global, manifests, resources};
 use crate::daemon::Mode;
 use crate::gitops::application::Application;
@@ -14,23 +14,16 @@ use crate::gitops::render::Rendered;
 use crate::gitops::sources::short;
 use crate::gitops::sync;
 use crate::gitops::sync::history::{self, HistoryError, Record, Verdict};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::process::ExitCode;
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-    Yaml,
-}
 
 /// Show what an application had in force: who made it, when, and what came of it
 #[derive(Args)]
 pub struct History {
     name: String,
     /// Output format
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    #[arg(short, long, value_enum, default_value_t = Either::Text)]
+    output: Either,
 }
 
 impl History {
@@ -41,10 +34,10 @@ impl History {
         connection.close().await;
         let (application, records) = (found?, records.map_err(failed)?);
         match self.output {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&records)?),
-            Format::Yaml => print!("{}", yaml(&serde_json::to_value(&records)?)),
-            Format::Text if records.is_empty() => eprintln!("Nothing of {} was applied yet.", self.name),
-            Format::Text => {
+            Either::Json => println!("{}", serde_json::to_string_pretty(&records)?),
+            Either::Yaml => print!("{}", yaml(&serde_json::to_value(&records)?)),
+            Either::Text if records.is_empty() => eprintln!("Nothing of {} was applied yet.", self.name),
+            Either::Text => {
                 print!("{}", align(&rows(&records)));
                 if !application.status.pinned.is_empty() {
                     let Application { status, .. } = &application;
