@@ -6,6 +6,7 @@
 pub mod dir;
 pub mod git;
 pub mod location;
+mod name;
 pub mod repositories;
 pub mod watch;
 

@@ -1,7 +1,9 @@
 //! Manifests in a directory, or one file.
 
 use super::watch::{self, Guard};
-use super::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden, is_manifest};
+use super::{
+    File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden, is_manifest, name,
+};
 use crate::base::wake::Wake;
 use crate::gitops::render::{Origin, RenderError};
 use async_trait::async_trait;
@@ -130,9 +132,15 @@ impl Reader<'_> {
         entries.sort_by_key(fs::DirEntry::file_name);
         self.note_time(directory);
         for entry in entries {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+            let bytes = entry.file_name();
+            let name = bytes.to_string_lossy();
             if is_hidden(&name) {
+                continue;
+            }
+            if let Err(name::Unreadable { shown, what }) = name::readable(bytes.as_encoded_bytes()) {
+                if is_manifest(&name) || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    self.reject(&directory.join(shown), what, "rename it");
+                }
                 continue;
             }
             self.entry(&entry.path(), &name)?;
@@ -210,9 +218,12 @@ impl Reader<'_> {
     }
 }
 
+pub(super) fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 /// What is said of a manifest over the limit.
 pub(super) fn too_large(size: u64) -> (String, &'static str) {
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let what = format!("the file has {}, more than the {} a manifest may have", mib(size), mib(MAX_FILE_BYTES));
     (what, "split it, or keep large data out of manifests")
 }
@@ -308,6 +319,8 @@ mod tests {
         symlink("/etc", root.join("etc")).unwrap();
         symlink("..", root.join("sub/loop")).unwrap();
         fs::write(root.join("big.yaml"), vec![b'#'; 10_000_000]).unwrap();
+        fs::write(root.join("a\u{1b}[2J.yaml"), "a: 1").unwrap();
+        fs::create_dir(root.join("new\nline")).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe.yaml"), rustix::fs::Mode::RWXU).unwrap();
         let snapshot = read(&root, true).unwrap();
         assert_eq!(paths(&snapshot, &root), ["in.yaml", "ok.yaml"]);
@@ -315,9 +328,11 @@ mod tests {
         assert_eq!(
             rejected(&snapshot, &root),
             [
+                "a\\x1b[2J.yaml: the name has control characters (rename it)".to_owned(),
                 "big.yaml: the file has 9.5 MiB, more than the 3.0 MiB a manifest may have (split it, or keep large data out of manifests)".to_owned(),
                 "dangling.yaml: the symbolic link leads nowhere (remove it, or fix its target)".to_owned(),
                 "etc: the symbolic link leads out of the source, to /etc (copy the file into the source)".to_owned(),
+                "new\\nline: the name has control characters (rename it)".to_owned(),
                 format!("out.yaml: the symbolic link leads out of the source, to {}/secret.yaml (copy the file into the source)", target.display()),
                 "pipe.yaml: not a regular file (devices, pipes and sockets are not read)".to_owned(),
             ]

@@ -8,7 +8,9 @@
 pub mod credentials;
 
 pub(super) mod directories;
+mod memory;
 mod mirror;
+mod objects;
 pub(super) mod shared;
 mod timeouts;
 mod tree;
@@ -20,7 +22,7 @@ use super::watch::{self, Guard, Target};
 use super::{Access, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
 use async_trait::async_trait;
-use git2::{Commit, ErrorClass, ErrorCode, ObjectType, Repository, RepositoryOpenFlags};
+use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository, RepositoryOpenFlags};
 use shared::{Mirrored, Shared, User};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +43,7 @@ struct Remote {
 
 impl GitSource {
     pub fn new(location: GitLocation, repositories: &Arc<Repositories>, access: Access) -> Self {
+        memory::limit();
         let remote = location.local().is_none().then(|| {
             let mirror = repositories.shared(&location, &access.credentials);
             let user = mirror.join(location.reference.clone(), access.timeout, access.max_age);
@@ -120,7 +123,7 @@ fn read_local(location: &GitLocation, access: &Access) -> Result<Snapshot, Sourc
 fn read_mirror(mirrored: &Mirrored, location: &GitLocation, access: &Access) -> Result<Snapshot, SourceError> {
     let fail = |error: git2::Error| explain(location, access, &error);
     let repository = mirrored.directory.open().map_err(fail)?;
-    let commit = repository.find_commit(mirrored.oid).map_err(fail)?;
+    let commit = objects::commit(&repository, mirrored.oid).map_err(fail)?;
     read_commit(&repository, &commit, location, access)
 }
 
@@ -131,14 +134,17 @@ fn read_commit(
     access: &Access,
 ) -> Result<Snapshot, SourceError> {
     let fail = |error: &git2::Error| explain(location, access, error);
-    let tree = commit.tree().map_err(|e| fail(&e))?;
-    let read = tree::read(repository, &tree, &location.path).map_err(|e| match e {
+    let read = tree::read(repository, commit.tree_id(), &location.path).map_err(|e| match e {
         tree::TreeError::Git(error) => fail(&error),
         tree::TreeError::NoPath => SourceError::Git {
             url: location.describe(),
             what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), location.path),
             hint: "check the path after the colon".to_owned(),
         },
+        tree::TreeError::Refused { what, hint } => {
+            let what = format!("commit {}: {what}", super::short(&commit.id().to_string()));
+            SourceError::Git { url: location.describe(), what, hint: hint.to_owned() }
+        }
         tree::TreeError::TooMany => SourceError::TooManyFiles { path: location.describe() },
         tree::TreeError::TooLarge => SourceError::TooLarge { path: location.describe() },
     })?;
@@ -173,7 +179,11 @@ fn open_local(path: &Path) -> Result<Repository, git2::Error> {
 }
 
 fn resolve_local<'a>(repository: &'a Repository, reference: Option<&str>) -> Result<Commit<'a>, git2::Error> {
-    let Some(name) = reference else { return repository.head()?.peel_to_commit() };
+    let target = |found: git2::Reference<'_>| {
+        let oid = found.resolve()?.target();
+        oid.ok_or_else(|| git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, "it leads nowhere"))
+    };
+    let Some(name) = reference else { return objects::commit(repository, target(repository.head()?)?) };
     for full in [
         format!("refs/heads/{name}"),
         format!("refs/tags/{name}"),
@@ -181,13 +191,13 @@ fn resolve_local<'a>(repository: &'a Repository, reference: Option<&str>) -> Res
         name.to_owned(),
     ] {
         match repository.find_reference(&full) {
-            Ok(found) => return found.peel_to_commit(),
+            Ok(found) => return objects::commit(repository, target(found)?),
             Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec) => {}
             Err(error) => return Err(error),
         }
     }
     if is_hash(name) {
-        return repository.revparse_single(name)?.peel(ObjectType::Commit)?.peel_to_commit();
+        return objects::commit(repository, repository.odb()?.exists_prefix(Oid::from_str(name)?, name.len())?);
     }
     Err(git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, format!("no branch, tag or commit {name:?}")))
 }
@@ -199,7 +209,7 @@ fn is_hash(text: &str) -> bool {
 /// Says what went wrong with what to do about it. libgit2's texts may hold the URL, and a server's
 /// anything: neither the URL's credentials nor the Secret's get through.
 fn explain(location: &GitLocation, access: &Access, error: &git2::Error) -> SourceError {
-    let what = error.message().trim().replace(&location.url, &location.describe());
+    let what = super::name::shown(error.message().trim()).replace(&location.url, &location.describe());
     let what = access.credentials.cut_out_of(&what);
     let hint = match (error.code(), error.class()) {
         (ErrorCode::Owner, _) => {
@@ -213,6 +223,9 @@ fn explain(location: &GitLocation, access: &Access, error: &git2::Error) -> Sour
         }
         (ErrorCode::Auth, _) => credentials_hint(location),
         (_, ErrorClass::Http) if ["401", "403"].iter().any(|code| what.contains(code)) => credentials_hint(location),
+        (_, ErrorClass::NoMemory) => {
+            format!("an object of the repository is larger than {} MiB", memory::LIMIT >> 20)
+        }
         (ErrorCode::UnbornBranch, _) => "the repository has no commit yet".to_owned(),
         (ErrorCode::NotFound, ErrorClass::Repository | ErrorClass::Os) => "is there a git repository?".to_owned(),
         (ErrorCode::NotFound, ErrorClass::Reference) => "check the name after #".to_owned(),

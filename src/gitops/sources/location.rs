@@ -10,7 +10,7 @@
 //!
 //! `#ref`, `#:path` and `#ref:path` are all allowed; without a ref the repository's HEAD is meant.
 
-use super::SourceError;
+use super::{SourceError, name};
 use crate::base::url::redact;
 use std::path::PathBuf;
 
@@ -91,6 +91,13 @@ impl GitLocation {
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         if url.is_empty() || url.starts_with('-') || (is_url(url) || is_scp(url)) && host.starts_with('-') {
             return Err(bad(&redact(url), "the repository or its host is missing or starts with a dash"));
+        }
+        if [url, reference, path].iter().any(|text| text.contains(char::is_control)) {
+            return Err(bad(&redact(&name::shown(url)), "it has control characters"));
+        }
+        // As an argument of the program that serves it, such a path is an option.
+        if is_scp(url) && url.split_once(':').is_some_and(|(_, path)| path.starts_with('-')) {
+            return Err(bad(&redact(url), "the path starts with a dash; write ./-name for a directory of that name"));
         }
         if url.contains("::") && !is_url(url) {
             return Err(bad(&redact(url), "remote helpers are not supported"));
@@ -221,12 +228,17 @@ mod tests {
             "ssh://-oProxyCommand=id/x",
             "ssh://u@-oProxyCommand=id/x",
             "git@-oProxyCommand=id:x",
+            "git@h:--upload-pack=id",
             "https://h/r#-x",
             "https://h/r#a..b",
             "https://h/r#main:../up",
             "a\nb",
         ] {
             assert!(Location::parse(text).is_err(), "{text}");
+        }
+        for url in ["ext::sh -c id", "--upload-pack=id", "git@h:-u", "https://h/a\u{1b}b", "ssh://-oProxyCommand=id/r"]
+        {
+            assert!(GitLocation::new(url, "", "").is_err(), "{url}");
         }
     }
 

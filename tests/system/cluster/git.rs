@@ -2,8 +2,12 @@
 
 #[path = "git/hanging.rs"]
 mod hanging;
+#[path = "git/hostile.rs"]
+mod hostile;
 #[path = "git/https.rs"]
 mod https;
+#[path = "git/preemption.rs"]
+mod preemption;
 #[path = "git/sharing.rs"]
 mod sharing;
 #[path = "git/ssh.rs"]

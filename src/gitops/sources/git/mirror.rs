@@ -1,12 +1,12 @@
 //! The bare mirror of a remote repository: only the commits that were asked for, one deep where
 //! the transport can.
 
-use super::trust;
+use super::{objects, trust};
 use crate::gitops::sources::Credentials;
 use crate::gitops::sources::location::GitLocation;
 use git2::{
-    AutotagOption, Commit, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, Progress, ProxyOptions,
-    Remote, RemoteCallbacks, RemoteRedirect, Repository,
+    AutotagOption, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, Progress, ProxyOptions, Remote,
+    RemoteCallbacks, RemoteRedirect, Repository,
 };
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -25,6 +25,9 @@ const NOTHING: &str = "refs/selkie/nothing:refs/selkie/nothing";
 
 /// What each reference (`None`: HEAD) means at the remote, as far as that could be found out.
 pub(super) type Found = BTreeMap<Option<String>, Result<Oid, git2::Error>>;
+
+/// Commits that are too much for us, with the reason: to fetch them again and again would keep us busy.
+pub(super) type Refused = BTreeMap<Oid, git2::Error>;
 
 /// The other side of a fetch, and how to meet it.
 pub(super) struct Peer<'a> {
@@ -64,11 +67,13 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// Asks what the references mean now, and fetches the commits that the mirror lacks.
+/// Asks what the references mean now, and fetches the commits that the mirror lacks, those excepted
+/// that were refused.
 pub(super) fn update(
     repository: &Repository,
     wanted: &BTreeSet<Option<String>>,
     peer: &Peer<'_>,
+    refused: &mut Refused,
 ) -> Result<Found, git2::Error> {
     let mut remote = repository.remote_anonymous(&peer.location.url)?;
     // Not `connect_auth`, which cannot send a bearer token.
@@ -78,31 +83,43 @@ pub(super) fn update(
     let missing: BTreeMap<String, Oid> = resolved
         .iter()
         .filter_map(|(_, found)| found.as_ref().ok())
-        .filter(|(_, oid)| commit_of(repository, *oid).is_err())
+        .filter(|(_, oid)| !refused.contains_key(oid) && objects::commit(repository, *oid).is_err())
         .cloned()
         .collect();
     let names: Vec<&String> = missing.keys().collect();
     let everything: Vec<String> =
         heads.iter().map(|head| head.name()).filter(|name| is_named(name)).map(refspec).collect();
     let mut failures = fetch_all(&mut remote, &names, &everything, peer);
+    for (name, oid) in &missing {
+        if let Some(error) = failures.get(name).filter(|error| is_refusal(error)) {
+            refused.insert(*oid, again(error));
+        }
+    }
     let found = resolved.into_iter().map(|(wanted, found)| {
-        let found = found.and_then(|(name, oid)| match failures.remove(&name) {
-            Some(error) => Err(error),
-            None => commit_of(repository, oid).map(|commit| commit.id()),
-        });
+        let found =
+            found.and_then(|(name, oid)| match failures.remove(&name).or_else(|| refused.get(&oid).map(again)) {
+                Some(error) => Err(error),
+                None => objects::commit(repository, oid).map(|commit| commit.id()),
+            });
         (wanted, found)
     });
     Ok(found.collect())
 }
 
+/// Whether we broke off, and would again.
+fn is_refusal(error: &git2::Error) -> bool {
+    error.class() == ErrorClass::NoMemory || error.code() == ErrorCode::User && error.class() == ErrorClass::Callback
+}
+
+/// The same error once more.
+pub(super) fn again(error: &git2::Error) -> git2::Error {
+    git2::Error::new(error.code(), error.class(), error.message())
+}
+
 /// The commit that a full hash names, where the mirror has it: no other can ever have that name.
 pub(super) fn pinned(repository: &Repository, reference: Option<&str>) -> Option<Oid> {
     let oid = Oid::from_str(reference.filter(|name| name.len() == 40)?).ok()?;
-    repository.find_commit(oid).ok().map(|commit| commit.id())
-}
-
-fn commit_of(repository: &Repository, oid: Oid) -> Result<Commit<'_>, git2::Error> {
-    repository.find_object(oid, None)?.peel_to_commit()
+    objects::commit(repository, oid).ok().map(|commit| commit.id())
 }
 
 /// The ref (or hash) to fetch, and the object it names.

@@ -4,7 +4,7 @@
 //! When it is another one than somebody used, they are woken.
 
 use super::directories::Directory;
-use super::mirror::{self, Found, Peer};
+use super::mirror::{self, Found, Peer, Refused, again};
 use super::timeouts;
 use crate::base::backoff::Backoff;
 use crate::base::wake::Wake;
@@ -21,6 +21,9 @@ use tokio::time::Instant;
 /// How long a failure counts for everybody, doubled by each one that follows.
 const FAILURE: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
 
+/// What was refused is tried again after this long.
+const REFUSAL: Duration = Duration::from_secs(600);
+
 /// The mirror of a repository, fetched with these credentials.
 pub(in crate::gitops::sources) struct Shared {
     repositories: Arc<Repositories>,
@@ -33,6 +36,8 @@ pub(in crate::gitops::sources) struct Shared {
     /// costs one thread, not one for each try.
     fetching: Arc<tokio::sync::Mutex<()>>,
     heard: Mutex<Heard>,
+    /// Since when.
+    refused: Mutex<Option<(Instant, Refused)>>,
 }
 
 #[derive(Default)]
@@ -101,6 +106,7 @@ impl Shared {
             users: Mutex::default(),
             fetching: Arc::default(),
             heard: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -195,7 +201,12 @@ impl Shared {
             directory = Arc::new(successor);
         }
         let repository = directory.open()?;
-        let found = mirror::update(&repository, &wanted, &Peer::new(&self.location, &self.credentials, patience))?;
+        let known = self.refused.lock().take().filter(|(since, _)| since.elapsed() < REFUSAL);
+        let (since, mut refused) = known.unwrap_or_else(|| (Instant::now(), Refused::default()));
+        let peer = Peer::new(&self.location, &self.credentials, patience);
+        let found = mirror::update(&repository, &wanted, &peer, &mut refused);
+        *self.refused.lock() = Some((since, refused));
+        let found = found?;
         *self.directory.lock() = Some(directory.clone());
         Ok((found, directory))
     }
@@ -250,11 +261,6 @@ impl Answer {
             Err(error) => Some(Err(again(error))),
         }
     }
-}
-
-/// The same error once more.
-fn again(error: &git2::Error) -> git2::Error {
-    git2::Error::new(error.code(), error.class(), error.message())
 }
 
 fn broken(what: &str) -> git2::Error {

@@ -1,6 +1,8 @@
 //! Git sources against repositories made with the git command.
 
 #![allow(clippy::unwrap_used)]
+mod hostile;
+
 use super::*;
 use crate::gitops::sources::Credentials;
 use std::fs;
@@ -140,7 +142,8 @@ fn mirrored(
     let credentials = Credentials::default();
     let peer = mirror::Peer::new(&location, &credentials, Duration::from_secs(60));
     let wanted: Vec<_> = references.iter().map(|name| name.map(str::to_owned)).collect();
-    let found = mirror::update(mirror, &wanted.iter().cloned().collect(), &peer)?;
+    let mut refused = mirror::Refused::default();
+    let found = mirror::update(mirror, &wanted.iter().cloned().collect(), &peer, &mut refused)?;
     Ok(wanted.iter().map(|name| found[name].as_ref().ok().map(ToString::to_string)).collect())
 }
 

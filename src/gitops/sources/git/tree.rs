@@ -1,13 +1,21 @@
-//! Manifests of a git tree.
+//! Manifests of a git tree. Whoever wrote it may mean harm: sizes, numbers, depths and names are checked
+//! before anything is done with them.
 
+use super::objects;
 use crate::gitops::render::{Origin, RenderError};
 use crate::gitops::sources::dir::too_large;
-use crate::gitops::sources::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_hidden, is_manifest};
+use crate::gitops::sources::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_hidden, is_manifest, name};
 use bytes::Bytes;
-use git2::{Blob, ObjectType, Repository, Tree};
-use std::path::Path;
+use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
 
 const LINK: i32 = 0o120_000;
+/// Files and directories that are looked at: a few directories that hold each other by many names are
+/// small on disk, and without end to whoever visits them all.
+const MAX_ENTRIES: usize = 200_000;
+const MAX_DEPTH: usize = 100;
+/// More than these need not be told.
+const MAX_REJECTED: usize = 100;
+const MAX_WARNINGS: usize = 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Read {
@@ -15,6 +23,7 @@ pub(super) struct Read {
     pub rejected: Vec<RenderError>,
     pub warnings: Vec<String>,
     bytes: u64,
+    entries: usize,
 }
 
 #[derive(Debug)]
@@ -23,6 +32,7 @@ pub(super) enum TreeError {
     NoPath,
     TooMany,
     TooLarge,
+    Refused { what: String, hint: &'static str },
 }
 
 impl From<git2::Error> for TreeError {
@@ -32,21 +42,23 @@ impl From<git2::Error> for TreeError {
 }
 
 /// Reads all manifests at `path` (empty: the whole tree). Paths are those in the repository.
-pub(super) fn read(repository: &Repository, root: &Tree<'_>, path: &str) -> Result<Read, TreeError> {
+pub(super) fn read(repository: &Repository, root: Oid, path: &str) -> Result<Read, TreeError> {
     let mut read = Read::default();
-    let walk = Walk { repository, root };
+    let root = objects::tree(repository, root)?;
+    let walk = Walk { repository, root: &root };
     if path.is_empty() {
-        walk.tree(root, "", &mut read)?;
+        walk.tree(&root, "", 0, &mut read)?;
         return Ok(read);
     }
-    let entry = root.get_path(Path::new(path)).map_err(|_| TreeError::NoPath)?;
-    let object = entry.to_object(repository)?;
-    if let Some(tree) = object.as_tree() {
-        walk.tree(tree, path, &mut read)?;
-    } else if let Some(blob) = object.as_blob() {
-        walk.blob(blob, path, &mut read)?;
-    } else {
-        return Err(TreeError::NoPath);
+    let entry = walk.find(path)?.ok_or(TreeError::NoPath)?;
+    match entry.kind() {
+        Some(ObjectType::Tree) => walk.tree(&objects::tree(repository, entry.id())?, path, 0, &mut read)?,
+        Some(ObjectType::Blob) if entry.filemode() == LINK => {
+            let what = format!("{path} is a symbolic link, which is not followed");
+            return Err(TreeError::Refused { what, hint: "name what it leads to" });
+        }
+        Some(ObjectType::Blob) => walk.blob(entry.id(), path, &mut read)?,
+        _ => return Err(TreeError::NoPath),
     }
     Ok(read)
 }
@@ -57,39 +69,54 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn tree(&self, tree: &Tree<'_>, prefix: &str, read: &mut Read) -> Result<(), TreeError> {
+    fn tree(&self, tree: &Tree<'_>, prefix: &str, depth: usize, read: &mut Read) -> Result<(), TreeError> {
+        if depth > MAX_DEPTH {
+            let what = format!("directories are nested more than {MAX_DEPTH} deep");
+            return Err(TreeError::Refused { what, hint: "" });
+        }
         for entry in tree {
-            let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
-            if is_hidden(&name) {
-                continue;
+            read.entries += 1;
+            if read.entries > MAX_ENTRIES {
+                let what = format!("there are more than {MAX_ENTRIES} files and directories");
+                return Err(TreeError::Refused { what, hint: "name a directory further down, after the colon" });
             }
-            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-            match entry.kind() {
-                Some(ObjectType::Tree) => {
-                    let object = entry.to_object(self.repository)?;
-                    if let Some(tree) = object.as_tree() {
-                        self.tree(tree, &path, read)?;
-                    }
-                }
-                Some(ObjectType::Commit) => {
-                    read.warnings.push(format!("{path}: submodules are not followed; its manifests are left out"));
-                }
-                Some(ObjectType::Blob) if is_manifest(&name) => {
-                    let blob = self.repository.find_blob(entry.id())?;
-                    if entry.filemode() == LINK {
-                        self.link(&blob, &path, read)?;
-                    } else {
-                        self.blob(&blob, &path, read)?;
-                    }
-                }
-                _ => {}
-            }
+            self.entry(&entry, prefix, depth, read)?;
         }
         Ok(())
     }
 
-    fn blob(&self, blob: &Blob<'_>, path: &str, read: &mut Read) -> Result<(), TreeError> {
-        let size = blob.size() as u64;
+    fn entry(&self, entry: &TreeEntry<'_>, prefix: &str, depth: usize, read: &mut Read) -> Result<(), TreeError> {
+        let lossy = String::from_utf8_lossy(entry.name_bytes());
+        if is_hidden(&lossy) {
+            return Ok(());
+        }
+        let wanted = is_manifest(&lossy);
+        let below = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        let path = match name::readable(entry.name_bytes()) {
+            Ok(name) => below(name),
+            Err(name::Unreadable { shown, what }) => {
+                if wanted || entry.kind() == Some(ObjectType::Tree) {
+                    reject(read, &below(&shown), what, "rename it");
+                }
+                return Ok(());
+            }
+        };
+        match entry.kind() {
+            Some(ObjectType::Tree) => {
+                self.tree(&objects::tree(self.repository, entry.id())?, &path, depth + 1, read)?;
+            }
+            Some(ObjectType::Commit) => {
+                warn(read, format!("{path}: submodules are not followed; its manifests are left out"));
+            }
+            Some(ObjectType::Blob) if entry.filemode() == LINK => self.link(entry.id(), &path, wanted, read)?,
+            Some(ObjectType::Blob) if wanted => self.blob(entry.id(), &path, read)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn blob(&self, oid: Oid, path: &str, read: &mut Read) -> Result<(), TreeError> {
+        let size = objects::size(self.repository, oid)?;
         if size > MAX_FILE_BYTES {
             let (what, hint) = too_large(size);
             reject(read, path, &what, hint);
@@ -102,32 +129,65 @@ impl Walk<'_> {
         if read.files.len() == MAX_FILES {
             return Err(TreeError::TooMany);
         }
+        let blob = self.repository.find_blob(oid)?;
         read.files.push(File { path: path.into(), bytes: Bytes::copy_from_slice(blob.content()) });
         Ok(())
     }
 
-    /// A symbolic link is a blob that holds its target.
-    fn link(&self, blob: &Blob<'_>, path: &str, read: &mut Read) -> Result<(), TreeError> {
-        let target = String::from_utf8_lossy(blob.content()).into_owned();
-        let Some(resolved) = join(path, &target) else {
-            let what = format!("the symbolic link leads out of the repository, to {target}");
-            reject(read, path, &what, "copy the file into the repository");
-            return Ok(());
+    /// Links to files in the tree are followed, once. `wanted`: it has a manifest's name.
+    fn link(&self, oid: Oid, path: &str, wanted: bool, read: &mut Read) -> Result<(), TreeError> {
+        let blob = objects::link(self.repository, oid)?;
+        let target = String::from_utf8_lossy(blob.content());
+        let (found, shown) = (join(path, &target), name::shown(&target));
+        let what = match found.as_deref().map(|path| self.find(path)).transpose()?.flatten() {
+            None if found.is_none() => format!("the symbolic link leads out of the repository, to {shown}"),
+            Some(entry) if entry.kind() == Some(ObjectType::Blob) && entry.filemode() != LINK => {
+                return if wanted { self.blob(entry.id(), path, read) } else { Ok(()) };
+            }
+            Some(entry) if entry.filemode() == LINK => format!("the symbolic link leads to another one, {shown}"),
+            Some(_) if !wanted => format!("the symbolic link to the directory {shown} is not followed"),
+            _ => format!("the symbolic link to {shown} leads to no file"),
         };
-        let found = self.root.get_path(Path::new(&resolved)).ok().filter(|entry| entry.filemode() != LINK);
-        match found.and_then(|entry| self.repository.find_blob(entry.id()).ok()) {
-            Some(blob) => self.blob(&blob, path, read),
-            None => {
-                reject(read, path, &format!("the symbolic link to {target} leads to no file"), "fix its target");
-                Ok(())
+        match wanted {
+            true => reject(read, path, &what, "put the file itself there"),
+            // What it leads to is no manifest of ours in any case, or has another name, too.
+            false => warn(read, format!("{path}: {what}")),
+        }
+        Ok(())
+    }
+
+    /// What stands at a path of the tree.
+    fn find(&self, path: &str) -> Result<Option<TreeEntry<'static>>, TreeError> {
+        let mut found: Option<TreeEntry<'static>> = None;
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let next = match &found {
+                None => self.root.get_name_bytes(part.as_bytes()).map(|entry| entry.to_owned()),
+                Some(entry) if entry.kind() == Some(ObjectType::Tree) => {
+                    let tree = objects::tree(self.repository, entry.id())?;
+                    tree.get_name_bytes(part.as_bytes()).map(|entry| entry.to_owned())
+                }
+                Some(_) => None,
+            };
+            match next {
+                Some(next) => found = Some(next),
+                None => return Ok(None),
             }
         }
+        Ok(found)
     }
 }
 
 fn reject(read: &mut Read, path: &str, what: &str, hint: &str) {
-    let origin = Origin { file: path.into(), line: 0, column: 0 };
-    read.rejected.push(RenderError::new(origin, what).hint(hint));
+    if read.rejected.len() < MAX_REJECTED {
+        let origin = Origin { file: path.into(), line: 0, column: 0 };
+        read.rejected.push(RenderError::new(origin, what).hint(hint));
+    }
+}
+
+fn warn(read: &mut Read, what: String) {
+    if read.warnings.len() < MAX_WARNINGS {
+        read.warnings.push(what);
+    }
 }
 
 /// `target` seen from the directory of `path`; `None` if it leaves the tree.
