@@ -7,6 +7,7 @@ mod admission;
 pub mod auth;
 mod definitions;
 mod http;
+mod last_writes;
 pub mod patch;
 mod plans;
 mod resources;
@@ -92,6 +93,7 @@ pub struct ApiServer {
     service_cidr: Cidr,
     metrics: Metrics,
     definitions: definitions::Definitions,
+    last_writes: last_writes::LastWrites,
     /// Held while a write hands out service addresses.
     allocation: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -103,6 +105,7 @@ impl ApiServer {
         definitions.settle(config.store.as_ref(), &config.registry);
         Arc::new(Self {
             definitions,
+            last_writes: last_writes::LastWrites::default(),
             draining: AtomicBool::new(false),
             store: config.store,
             registry: config.registry,

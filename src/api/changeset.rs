@@ -76,9 +76,25 @@ pub struct ChangeResult {
     pub reason: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Who wrote, or deleted, the object last by hand; where that is still known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
     /// Set when `action` is `failed`: the Status code, reason and message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ChangeError>,
+}
+
+/// A write by hand: not by selkie, its controllers or its kubelets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Author {
+    pub user: String,
+    /// The field manager, or the program's name.
+    pub manager: String,
+    /// `PATCH`, `DELETE`...
+    pub method: String,
+    /// RFC 3339.
+    pub time: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

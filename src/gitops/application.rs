@@ -84,6 +84,11 @@ pub struct ApplicationSpec {
     /// `onFailure`: a rollout that fails returns to the last revision that was ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<String>,
+    /// What to do about changes that others make: `correct` or `warn`. Default: `correct`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore_differences: Vec<IgnoreDifferences>,
     /// Applications that must be ready before this one is synced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
@@ -117,6 +122,29 @@ pub struct ApplicationSource {
 pub struct Webhook {
     /// Its key `token` is what senders sign with.
     pub secret_ref: SecretRef,
+}
+
+/// Fields that syncs leave to others. Written as Argo CD writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IgnoreDifferences {
+    /// Empty for the core group; `*` for any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// `*` for any.
+    pub kind: String,
+    /// Empty: any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Empty: any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// RFC 6901: `/spec/replicas`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub json_pointers: Vec<String>,
+    /// Everything that these field managers own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub managed_fields_managers: Vec<String>,
 }
 
 /// Another Application.
@@ -249,6 +277,11 @@ impl Application {
     /// How long what was changed may take to become ready.
     pub fn ready_timeout(&self, default: Duration) -> Duration {
         duration(self.spec.ready_timeout.as_deref(), default)
+    }
+
+    /// Whether what others change is set right; otherwise it is only told.
+    pub fn corrects_drift(&self) -> bool {
+        self.spec.drift.as_deref() != Some("warn")
     }
 
     /// Whether a rollout that fails is taken back.

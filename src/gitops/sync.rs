@@ -12,6 +12,7 @@ mod bell;
 mod changeset;
 mod course;
 mod drift;
+mod ignored;
 mod owners;
 mod pods;
 mod refusal;
@@ -23,7 +24,7 @@ pub use stages::{InOrder, apply_in_order};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::client::raw;
-use crate::gitops::application::PRUNE;
+use crate::gitops::application::{IgnoreDifferences, PRUNE};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Prune, Report, inventory, prune};
 use crate::gitops::readiness;
@@ -34,7 +35,7 @@ use owners::Owners;
 use serde_json::Value;
 
 /// Owns the fields that a sync sets.
-pub const FIELD_MANAGER: &str = "selkie";
+pub use crate::gitops::plan::report::OURS as FIELD_MANAGER;
 
 /// How to apply.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +53,8 @@ pub struct Options {
     pub replace: bool,
     /// Objects of the same source that are applied apart from these.
     pub elsewhere: Vec<ObjectId>,
+    /// Fields that are left as they are.
+    pub ignore: Vec<IgnoreDifferences>,
     /// Objects of other Applications, each with the Application's name.
     pub taken: Vec<(ObjectId, String)>,
     /// What the history keeps of this, written and deleted along with it.
@@ -193,6 +196,13 @@ async fn commit(
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
     refuse_taken(rendered, options)?;
+    let adjusted;
+    let rendered = if options.ignore.is_empty() {
+        rendered
+    } else {
+        adjusted = ignored::adjust(client, kinds, rendered, &options.ignore).await;
+        &adjusted
+    };
     let mut desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
     desired.extend_from_slice(&options.elsewhere);
     let (mut deletions, mut kept, held) =

@@ -9,7 +9,7 @@ const SOURCE: [(&str, Shape, &str); 4] = [
     ("ref", Shape::String, "Branch, tag or commit to follow. Default: the repository's HEAD."),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
 ];
-const SPEC: [(&str, Shape, &str); 9] = [
+const SPEC: [(&str, Shape, &str); 10] = [
     ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
     ("timeout", Shape::Duration, "Longest time that reading a repository may take. Default: 60s."),
     ("namespace", Shape::String, "Namespace of objects that name none. Default: default."),
@@ -17,6 +17,7 @@ const SPEC: [(&str, Shape, &str); 9] = [
     ("suspend", Shape::Boolean, "Leave everything as it is until this is cleared."),
     ("force", Shape::Boolean, "Take over fields that another manager owns."),
     ("rollback", Shape::String, "onFailure: a rollout that fails returns to the last revision that was ready."),
+    ("drift", Shape::String, "What to do about changes that others make: correct or warn. Default: correct."),
     ("readyTimeout", Shape::Duration, "How long what was changed may take to become ready. Default: 10m."),
     ("historyLimit", Shape::Integer { bits: 64 }, "How many revisions to keep for app rollback. Default: 10."),
 ];
@@ -38,9 +39,12 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     spec.push(("source", source));
     let other = leaf(("name", Shape::String, "Name of the Application."));
     let other = object("ApplicationDependency", "An Application that comes first.", vec![other]);
+    let list_of = |items| Shape::List { items, kind: ListKind::Atomic, patch: None };
+    let ignored =
+        object("ApplicationIgnoreDifferences", "Fields of objects that syncs leave to others.", ignored_fields());
+    spec.push(leaf(("ignoreDifferences", list_of(ignored), "Fields that syncs leave to others.")));
     let others = "Applications that must be ready before this one is synced.";
-    let shape = Shape::List { items: other, kind: ListKind::Atomic, patch: None };
-    spec.push(leaf(("dependsOn", shape, others)));
+    spec.push(leaf(("dependsOn", list_of(other), others)));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
     object(
         "Application",
@@ -53,6 +57,20 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
             ("status", named("ApplicationStatus", "What the last sync did.", status)),
         ],
     )
+}
+
+fn ignored_fields() -> Vec<(&'static str, SchemaRef)> {
+    let text = leaf(("", Shape::String, "")).1;
+    let list =
+        |name, about| leaf((name, Shape::List { items: text.clone(), kind: ListKind::Atomic, patch: None }, about));
+    vec![
+        leaf(("group", Shape::String, "API group; empty for the core group, * for any.")),
+        leaf(("kind", Shape::String, "Kind; * for any.")),
+        leaf(("name", Shape::String, "Name. Default: any.")),
+        leaf(("namespace", Shape::String, "Namespace. Default: any.")),
+        list("jsonPointers", "Fields, as RFC 6901 writes them: /spec/replicas."),
+        list("managedFieldsManagers", "Field managers: everything that they own."),
+    ]
 }
 
 fn leaf((name, shape, description): (&'static str, Shape, &str)) -> (&'static str, SchemaRef) {

@@ -4,7 +4,7 @@ use super::body::Body;
 use super::negotiate;
 use super::respond;
 use super::verbs::Ask;
-use crate::api::changeset::{ChangeSet, ChangeSetSpec};
+use crate::api::changeset::{Author, ChangeSet, ChangeSetSpec};
 use crate::api::error::{ApiError, Details, FieldError};
 use crate::api::plan::Plan;
 use crate::api::schema::decode::{Encoding, FieldValidation};
@@ -28,6 +28,21 @@ const APPLY: &str = "application/apply-patch+yaml";
 
 impl Ask<'_> {
     pub(super) async fn write(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        let response = self.write_any(body).await?;
+        let dry = self.query.get("dryRun").is_some_and(|value| !value.is_empty());
+        if !dry && !self.path.name.is_empty() && matches!(self.path.subresource, "" | "scale") {
+            let author = Author {
+                user: self.user.name.clone(),
+                manager: self.query.get("fieldManager").map_or_else(|| self.agent(), str::to_owned),
+                method: self.parts.method.to_string(),
+                time: self.server.clock.now_seconds().to_string(),
+            };
+            self.server.last_writes.note(self.at().key(), author);
+        }
+        Ok(response)
+    }
+
+    async fn write_any(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
         let named = !self.path.name.is_empty();
         match (self.parts.method.clone(), named, self.path.subresource) {
             (Method::POST, false, "") => self.create(body).await,

@@ -59,7 +59,8 @@ impl ApiServer {
             if spec.expected_revision != 0 && base != spec.expected_revision {
                 return Err(moved_on(spec.expected_revision, base));
             }
-            let draft = self.draft(spec);
+            let mut draft = self.draft(spec);
+            self.sign(&mut draft.results);
             if draft.failed() || spec.dry_run || draft.txn.writes.is_empty() {
                 let applied = !draft.failed();
                 return Ok(ChangeSetStatus { applied, revision: base, results: draft.results });
@@ -136,6 +137,18 @@ impl ApiServer {
             }
         }
         draft
+    }
+
+    /// Says who wrote what is changed, and deleted what is made again.
+    fn sign(&self, results: &mut [ChangeResult]) {
+        for result in results {
+            if matches!(result.action, ChangeAction::Configured | ChangeAction::Created)
+                && let Ok(resource) = (Kinds { registry: &self.registry, defined: Vec::new() }).find(&result.id)
+                && let Ok(at) = place(&resource, &result.id)
+            {
+                result.author = self.last_writes.of(&at.key());
+            }
+        }
     }
 
     fn prepare_apply(

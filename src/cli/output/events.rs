@@ -77,6 +77,10 @@ pub fn text(application: &str, event: &Event) -> String {
         }
         Event::Blocked { revision, why } => format!("{head}{} waits: {why}\n", short(revision)),
         Event::Stage { name, what } => format!("{head}{name}: {what}\n"),
+        Event::DriftLeft(report) => {
+            let title = paint(WARNING, "drift");
+            format!("{head}{title}, left as it is; a sync that corrects it would do this:\n{}", changes(report))
+        }
         Event::Drift(report) => {
             let title = paint(WARNING, "drift");
             format!(

@@ -99,6 +99,7 @@ mod tests {
             origin: None,
             fields: Vec::new(),
             note: "1 key".into(),
+            author: None,
             restarts: 0,
             warnings: Vec::new(),
         }

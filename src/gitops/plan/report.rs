@@ -2,13 +2,16 @@
 
 use super::diff::{FieldChange, diff};
 use super::restarts::restarts;
-use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
+use crate::api::changeset::{Author, ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::{Manifest, Origin, same_object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+
+/// The field manager of syncs.
+pub const OURS: &str = "selkie";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +37,8 @@ pub struct ObjectChange {
     pub note: String,
     /// Running pods that this restarts.
     pub restarts: u64,
+    /// Who wrote it last by hand, or deleted it, where that is known.
+    pub author: Option<Author>,
     pub warnings: Vec<String>,
 }
 
@@ -90,6 +95,20 @@ impl Report {
         self.consequences = Some(consequences);
     }
 
+    /// Says whose changes these undo.
+    pub fn name_authors(&mut self) {
+        for object in self.objects.iter_mut().filter(|object| object.action != Action::Unchanged) {
+            let Some(author) = &object.author else { continue };
+            let did = if author.method == "DELETE" { "deleted" } else { "changed" };
+            let who = match (author.user.as_str(), author.manager.as_str()) {
+                ("", manager) => format!("with {manager}"),
+                (user, manager) => format!("by {user} with {manager}"),
+            };
+            let said = format!("{did} {who} at {}", author.time);
+            object.note = if object.note.is_empty() { said } else { format!("{}, {said}", object.note) };
+        }
+    }
+
     /// Nothing is created, changed or deleted.
     pub fn is_empty(&self) -> bool {
         self.objects.iter().all(|object| object.action == Action::Unchanged)
@@ -131,6 +150,7 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
         fields: Vec::new(),
         note: String::new(),
         restarts: 0,
+        author: result.author.clone().or_else(|| last_manager(result.before.as_ref()?)),
         warnings: result.warnings.clone(),
     };
     match (result.action, &result.before, &result.after) {
@@ -167,6 +187,15 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
         (ChangeAction::Unchanged, ..) => {}
     }
     Some(change)
+}
+
+/// The newest entry of managedFields that is not a sync's or about status.
+fn last_manager(object: &Value) -> Option<Author> {
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let text = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let others = entries.iter().filter(|entry| entry["manager"] != OURS && entry["subresource"] != "status");
+    let newest = others.max_by_key(|entry| text(entry, "time"))?;
+    Some(Author { manager: text(newest, "manager"), time: text(newest, "time"), ..Author::default() })
 }
 
 /// What a new object is, in a few words.

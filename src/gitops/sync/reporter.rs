@@ -38,6 +38,8 @@ pub enum Event {
     },
     /// What others had changed, and was set right.
     Drift(Report),
+    /// What others have changed, and is left as it is; what would set it right.
+    DriftLeft(Report),
     /// What is still waited for; told when something moves.
     Progress(Vec<Progress>),
     /// A pod that does not become ready; told once per reason.

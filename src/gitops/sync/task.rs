@@ -16,10 +16,10 @@ mod waiting;
 use super::bell::Bell;
 use super::engine::Shared;
 use super::reporter::Event;
-use super::{Options, Outcome, SyncError, apply_once, wait};
+use super::{How, Options, Outcome, SyncError, once, wait};
 use crate::gitops::application::{Application, ApplicationStatus};
-use crate::gitops::plan::Held;
-use crate::gitops::render::{Rendered, render};
+use crate::gitops::plan::{Held, ObjectChange, Report};
+use crate::gitops::render::{Rendered, describe, render};
 use crate::gitops::sources;
 use recording::Revision;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ struct Task {
     told: Vec<String>,
     /// The failure told last: revision and errors.
     told_failure: Option<(String, Vec<String>)>,
+    /// The drift told last that is left as it is.
+    told_drift: Vec<ObjectChange>,
     /// The dependency told last that is waited for.
     told_blocked: String,
     failures: u32,
@@ -79,6 +81,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         status,
         told: Vec::new(),
         told_failure: None,
+        told_drift: Vec::new(),
         told_blocked: String::new(),
         failures: 0,
         waiting,
@@ -237,13 +240,18 @@ impl Task {
             prune: application.prunes(),
             prune_confirmed: application.confirms_prune(revision),
             force: application.spec.force.unwrap_or(true),
+            ignore: application.spec.ignore_differences.clone(),
             taken: self.shared.taken(&self.name),
             ..Options::default()
         }
     }
 
     async fn apply(&self, rendered: &Rendered, options: &Options) -> Result<Outcome, SyncError> {
-        apply_once(&self.shared.context.client, &*self.shared.settings.kinds, rendered, options).await
+        self.try_on(rendered, options, How::Apply).await
+    }
+
+    async fn try_on(&self, rendered: &Rendered, options: &Options, how: How) -> Result<Outcome, SyncError> {
+        once(&self.shared.context.client, &*self.shared.settings.kinds, rendered, options, how).await
     }
 
     async fn applied(&mut self, application: &Application, revision: &str, outcome: Outcome) {
@@ -263,14 +271,24 @@ impl Task {
     /// says now, so that success clears earlier errors. False: it could not.
     async fn repair(&mut self, application: &Application, current: bool) -> bool {
         let Some(good) = self.good.take() else { return true };
-        let result = self.apply(&good.rendered, &self.options(application, &good.revision)).await;
+        let options = self.options(application, &good.revision);
+        let how = if application.corrects_drift() { How::Apply } else { How::DryRun };
+        let result = self.try_on(&good.rendered, &options, how).await;
         let revision = good.revision.clone();
         self.good = Some(good);
         match result {
-            Ok(outcome) => {
+            Ok(outcome) if how == How::DryRun && !outcome.report.is_empty() => {
+                self.leave_drift(outcome.report).await;
+                true
+            }
+            Ok(mut outcome) => {
+                self.told_drift.clear();
                 self.held(outcome.held, &revision);
-                self.remember(&outcome);
+                if how == How::Apply {
+                    self.remember(&outcome);
+                }
                 if !outcome.report.is_empty() {
+                    outcome.report.name_authors();
                     self.tell(Event::Drift(outcome.report.clone()));
                 }
                 if current {
@@ -283,6 +301,17 @@ impl Task {
                 false
             }
         }
+    }
+
+    /// Tells what others changed, once, and leaves it.
+    async fn leave_drift(&mut self, mut report: Report) {
+        report.name_authors();
+        let changed: Vec<String> = report.changes().map(|object| describe(&object.id)).collect();
+        if self.told_drift != report.objects {
+            self.told_drift.clone_from(&report.objects);
+            self.tell(Event::DriftLeft(report));
+        }
+        self.drifted(&changed).await;
     }
 
     /// Keeps the new inventory, and what is to be waited for.

@@ -2,6 +2,7 @@
 //! controllers run: statuses are written by the tests.
 
 #![allow(clippy::unwrap_used)]
+mod drifting;
 mod ordered;
 mod returning;
 

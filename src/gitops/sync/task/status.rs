@@ -98,6 +98,14 @@ impl Task {
         self.save().await;
     }
 
+    /// Others changed objects, and that is left as it is.
+    pub(super) async fn drifted(&mut self, objects: &[String]) {
+        let now = self.now();
+        let message = format!("changed by others, left as spec.drift says: {}", objects.join(", "));
+        self.status.set("Synced", false, "Drifted", &message, &now);
+        self.save().await;
+    }
+
     /// Another Application comes first.
     pub(super) async fn dependency_not_ready(&mut self, application: &Application, revision: &str, why: &str) {
         let now = self.now();
