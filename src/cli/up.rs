@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Run the daemon: API server, controllers, scheduler, kubelets, GitOps
 #[derive(Args)]
 pub struct Up {
-    /// Address to serve the Kubernetes API on
+    /// Address to serve the Kubernetes API on, and /hooks/NAME, the webhooks of applications
     #[arg(long, env = "SELKIE_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
     listen: SocketAddr,
     #[command(flatten)]

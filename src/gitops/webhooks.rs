@@ -124,12 +124,12 @@ impl Receiver {
 
 impl Target {
     fn wake(&self, applications: &[Arc<Application>]) -> usize {
+        let repository = |application: &Arc<Application>| match application.spec.source.location() {
+            Ok(Location::Git(git)) => Some(git.repository()),
+            _ => None,
+        };
         // All of them first, so that one fetch serves them all.
-        for application in applications {
-            if let Ok(Location::Git(git)) = application.spec.source.location() {
-                self.repositories.expire(&git);
-            }
-        }
+        self.repositories.expire(&applications.iter().filter_map(repository).collect());
         applications.iter().for_each(|application| (self.wake)(application.name()));
         applications.len()
     }

@@ -60,6 +60,11 @@ impl GitSource {
                 Some(mirror.commit(user).await.map_err(|error| explain(&location, &access, &error))?)
             }
         };
+        let _reading = match &self.remote {
+            // Never closed.
+            Some(remote) => remote.mirror.reading.acquire().await.ok(),
+            None => None,
+        };
         let url = location.describe();
         let read = tokio::task::spawn_blocking(move || match mirrored {
             None => read_local(&location, &access),

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -53,11 +53,12 @@ impl Repositories {
         }
     }
 
-    /// What was heard of this repository so far does not count any more.
-    pub fn expire(&self, location: &GitLocation) {
-        let name = location.repository();
+    /// What was heard of these repositories so far does not count any more; named as
+    /// [`GitLocation::repository`] does.
+    pub fn expire(&self, names: &HashSet<String>) {
         let known: Vec<_> = self.shared.lock().values().filter_map(Weak::upgrade).collect();
-        known.iter().filter(|shared| shared.location.repository() == name).for_each(|shared| shared.expire());
+        let meant = |shared: &&Arc<Shared>| names.contains(&shared.location.repository());
+        known.iter().filter(meant).for_each(|shared| shared.expire());
     }
 
     /// Removes mirrors that nobody uses, for ever.
@@ -93,5 +94,78 @@ impl Repositories {
 
     pub(super) fn left(&self) {
         self.left.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use git2::{Oid, Repository, Signature};
+    use std::path::Path;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn commit(repository: &Repository) -> Oid {
+        let tree = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let parent = repository.head().ok().map(|head| head.peel_to_commit().unwrap());
+        let who = Signature::now("t", "t").unwrap();
+        repository.commit(Some("HEAD"), &who, &who, "x", &tree, &parent.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    /// A repository on this machine stands for one elsewhere.
+    fn location(path: &Path) -> GitLocation {
+        GitLocation::new(path.to_str().unwrap(), "", "").unwrap()
+    }
+
+    fn asked(repositories: &Repositories) -> u64 {
+        repositories.fetches.get_or_create(&Outcome { outcome: "ok" }).get()
+    }
+
+    #[tokio::test]
+    async fn one_asks_for_all_and_all_hear_the_answer() {
+        let temp = tempfile::tempdir().unwrap();
+        let remote = Repository::init_bare(temp.path().join("remote")).unwrap();
+        let first = commit(&remote);
+        let (repositories, location) = (Repositories::new(temp.path().join("repos")), location(remote.path()));
+        let shared = repositories.shared(&location, &Credentials::default());
+        let users: Vec<_> = (0..20).map(|_| shared.join(None, HOUR, HOUR)).collect();
+        let all = futures::future::join_all(users.iter().map(|user| shared.commit(user))).await;
+        assert!(all.into_iter().all(|found| found.unwrap().oid == first));
+        assert_eq!(asked(&repositories), 1);
+
+        // Who may not rely on what others heard learns of something new, and tells them.
+        let second = commit(&remote);
+        assert_eq!(shared.commit(&users[0]).await.unwrap().oid, first);
+        let wake = Wake::default();
+        users[1].rings(wake.clone());
+        let fresh = shared.join(None, HOUR, Duration::ZERO);
+        assert_eq!(shared.commit(&fresh).await.unwrap().oid, second);
+        tokio::time::timeout(Duration::from_secs(10), wake.wait()).await.unwrap();
+        assert_eq!(shared.commit(&users[1]).await.unwrap().oid, second);
+        assert_eq!(asked(&repositories), 2);
+
+        let third = commit(&remote);
+        repositories.expire(&HashSet::from(["elsewhere".to_owned()]));
+        assert_eq!(shared.commit(&users[2]).await.unwrap().oid, second);
+        repositories.expire(&HashSet::from([location.repository()]));
+        assert_eq!(shared.commit(&users[2]).await.unwrap().oid, third);
+        assert_eq!(asked(&repositories), 3);
+    }
+
+    #[test]
+    fn a_mirror_is_of_one_repository_and_one_set_of_credentials() {
+        let temp = tempfile::tempdir().unwrap();
+        let repositories = Repositories::new(temp.path().to_path_buf());
+        let shared = |url: &str, token: &str| {
+            let data = [("bearerToken".to_owned(), k8s_openapi::ByteString(token.into()))];
+            let secret = k8s_openapi::api::core::v1::Secret { data: Some(data.into()), ..Default::default() };
+            let location = GitLocation::new(url, "", "").unwrap();
+            repositories.shared(&location, &Credentials::from_secret(&secret).unwrap())
+        };
+        let one = shared("https://h/r", "a");
+        assert!(Arc::ptr_eq(&one, &shared("https://H:443/r/", "a")));
+        assert!(!Arc::ptr_eq(&one, &shared("https://h/r", "b")));
+        assert!(!Arc::ptr_eq(&one, &shared("https://h/r2", "a")));
     }
 }

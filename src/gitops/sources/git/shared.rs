@@ -21,6 +21,8 @@ use tokio::time::Instant;
 /// How long a failure counts for everybody, doubled by each one that follows.
 const FAILURE: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
 
+/// Those who read one mirror at the same time.
+const READERS: usize = 4;
 /// What was refused is tried again after this long.
 const REFUSAL: Duration = Duration::from_secs(600);
 
@@ -36,6 +38,8 @@ pub(in crate::gitops::sources) struct Shared {
     /// costs one thread, not one for each try.
     fetching: Arc<tokio::sync::Mutex<()>>,
     heard: Mutex<Heard>,
+    /// Many may want to read at once; each takes a thread, and memory.
+    pub reading: tokio::sync::Semaphore,
     /// Since when.
     refused: Mutex<Option<(Instant, Refused)>>,
 }
@@ -106,6 +110,7 @@ impl Shared {
             users: Mutex::default(),
             fetching: Arc::default(),
             heard: Mutex::default(),
+            reading: tokio::sync::Semaphore::new(READERS),
             refused: Mutex::default(),
         }
     }
