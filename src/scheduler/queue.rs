@@ -129,6 +129,9 @@ impl Queue {
         for uid in refused {
             let Some(waiting) = self.waiting.get_mut(&uid) else { continue };
             if waiting.not_before <= now {
+                // It was quiet: how often the pod was refused before, which only this queue knows, has no say
+                // in when it gets its host.
+                waiting.attempts = 0;
                 self.make_ready(&uid);
             } else {
                 waiting.place = Place::BackingOff(waiting.not_before);
@@ -204,6 +207,10 @@ mod tests {
         assert!(!queue.has_ready(), "its back-off is not over");
         assert_eq!(queue.tick(start + Duration::from_millis(500)), Some(start + Duration::from_secs(1)));
         queue.tick(start + Duration::from_secs(1));
-        assert_eq!(queue.pop().map(|(uid, _, attempts)| (uid, attempts)), Some(("a".into(), 2)));
+        let (uid, pod, attempts) = queue.pop().unwrap();
+        assert_eq!((uid.as_str(), attempts), ("a", 2));
+        queue.refuse(&uid, pod, attempts, start + Duration::from_secs(1));
+        queue.wake_refused(start + Duration::from_secs(60));
+        assert_eq!(queue.pop().map(|(_, _, attempts)| attempts), Some(1), "it was quiet since");
     }
 }

@@ -14,7 +14,8 @@ pub struct HostState {
     pub allocatable: Amounts,
     pub max_pods: usize,
     pub used: Amounts,
-    /// As `used`, with what pods without requests are counted as.
+    /// As `used`, with what pods without requests are counted as, and without the pods that are on their
+    /// way out: which host is best must not depend on how long those take.
     pub used_for_scoring: (i64, i64),
     pub ports: Vec<HostPort>,
     /// Bytes of each image, by every name it has.
@@ -30,6 +31,8 @@ pub struct Placed {
     pub labels: BTreeMap<String, String>,
     /// uid of the controlling owner, empty without one.
     pub owner: String,
+    /// Was told to go: it still takes what it takes, but not for long.
+    leaving: bool,
     takes: Amounts,
     takes_for_scoring: (i64, i64),
     ports: Vec<HostPort>,
@@ -42,6 +45,7 @@ impl Placed {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             owner: controller_uid(pod).unwrap_or_default().to_string(),
+            leaving: pod.metadata.deletion_timestamp.is_some(),
             takes: spec.map(requests::of).unwrap_or_default(),
             takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),
             ports: spec.map(requests::host_ports).unwrap_or_default(),
@@ -74,7 +78,7 @@ impl HostState {
         }
     }
 
-    /// How many pods of one controller are here.
+    /// How many pods of one controller are here to stay.
     pub fn pods_of(&self, owner: &str) -> usize {
         self.by_owner.get(owner).copied().unwrap_or(0)
     }
@@ -104,11 +108,13 @@ impl HostState {
     fn add(&mut self, uid: &str, placed: Placed) {
         self.remove(uid);
         self.used.add(&placed.takes);
-        self.used_for_scoring.0 += placed.takes_for_scoring.0;
-        self.used_for_scoring.1 += placed.takes_for_scoring.1;
         self.ports.extend(placed.ports.iter().cloned());
-        if !placed.owner.is_empty() {
-            *self.by_owner.entry(placed.owner.clone()).or_default() += 1;
+        if !placed.leaving {
+            self.used_for_scoring.0 += placed.takes_for_scoring.0;
+            self.used_for_scoring.1 += placed.takes_for_scoring.1;
+            if !placed.owner.is_empty() {
+                *self.by_owner.entry(placed.owner.clone()).or_default() += 1;
+            }
         }
         self.pods.insert(uid.to_string(), placed);
     }
@@ -116,12 +122,14 @@ impl HostState {
     fn remove(&mut self, uid: &str) {
         let Some(placed) = self.pods.remove(uid) else { return };
         self.used.subtract(&placed.takes);
-        self.used_for_scoring.0 -= placed.takes_for_scoring.0;
-        self.used_for_scoring.1 -= placed.takes_for_scoring.1;
-        if let Some(count) = self.by_owner.get_mut(&placed.owner) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_owner.remove(&placed.owner);
+        if !placed.leaving {
+            self.used_for_scoring.0 -= placed.takes_for_scoring.0;
+            self.used_for_scoring.1 -= placed.takes_for_scoring.1;
+            if let Some(count) = self.by_owner.get_mut(&placed.owner) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_owner.remove(&placed.owner);
+                }
             }
         }
         for port in &placed.ports {
@@ -275,6 +283,22 @@ mod tests {
         snapshot.remove_node("h1");
         snapshot.forget("u1");
         assert_eq!(snapshot.hosts.len(), 0);
+    }
+
+    #[test]
+    fn what_leaves_takes_room_but_has_no_say_in_which_host_is_best() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("h1"));
+        let mut leaving = pod("u1", "h1", "Running");
+        snapshot.observe(&leaving);
+        assert_eq!(snapshot.host("h1").unwrap().used_for_scoring.0, 500);
+        leaving.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2024-01-01T00:00:00Z")).unwrap());
+        snapshot.observe(&leaving);
+        let host = snapshot.host("h1").unwrap();
+        assert_eq!((host.used.cpu, host.used_for_scoring.0, host.pod_count()), (500, 0, 1));
+        snapshot.forget("u1");
+        let host = snapshot.host("h1").unwrap();
+        assert_eq!((host.used.cpu, host.used_for_scoring.0, host.pod_count()), (0, 0, 0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::rig::{Rig, config_map, deployment};
 use crate::api::changeset::ObjectId;
 use crate::api::plan::{Consequences, PlanStatus, PodAction};
+use crate::daemon::fork::hosts::{PULLING, STARTING, STOPPING};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -63,8 +64,8 @@ fn predicted(found: &Consequences) -> Placement {
 }
 
 /// Plans, lets `pause` seconds pass, applies: the pods are where the plan said.
-async fn compare(before: Vec<App>, after: Vec<App>, removed: usize, pause: u64) {
-    let rig = Rig::new(&["h1", "h2", "h3"]).await;
+async fn compare(before: Vec<App>, after: Vec<App>, removed: usize, pause: u64, times: [Duration; 3]) {
+    let rig = Rig::with(&["h1", "h2", "h3"], times).await;
     rig.apply(before.iter().enumerate().map(|(index, app)| object(index, *app)).collect()).await;
     let mut objects: Vec<Value> = after.iter().enumerate().map(|(index, app)| object(index, *app)).collect();
     objects.push(config_map("new", "1"));
@@ -85,15 +86,24 @@ async fn compare(before: Vec<App>, after: Vec<App>, removed: usize, pause: u64) 
     assert_eq!(deleted, gone as u64, "{:#?}", plan.consequences);
 }
 
-fn compared(before: Vec<App>, after: Vec<App>, removed: usize, pause: u64) {
+fn compared(before: Vec<App>, after: Vec<App>, removed: usize, pause: u64, times: [Duration; 3]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(compare(before, after, removed, pause));
+    runtime.block_on(compare(before, after, removed, pause, times));
 }
+
+const ASSUMED: [Duration; 3] = [STARTING, STOPPING, PULLING];
 
 /// Which of the old pods goes first must not be left to their uids.
 #[test]
 fn the_old_pods_go_in_the_order_foretold() {
-    compared(vec![(1, 1, 1, false)], vec![(5, 0, 6, true)], 0, 0);
+    compared(vec![(1, 1, 1, false)], vec![(5, 0, 6, true)], 0, 0, ASSUMED);
+}
+
+/// How long a pod that no host took still backs off must not be left to what the scheduler remembers.
+#[test]
+fn who_waits_gets_a_host_when_foretold() {
+    let before = vec![(2, 2, 28, false), (2, 0, 21, false), (3, 0, 32, false)];
+    compared(before, vec![(1, 0, 1, false), (4, 0, 1, false)], 0, 0, ASSUMED);
 }
 
 /// A case takes half a second: few by default, as many as PROPTEST_CASES asks for.
@@ -120,7 +130,23 @@ proptest! {
             Some(app) => *app = change,
             None => after.push(change),
         }
-        compared(before, after, removed, 0);
+        compared(before, after, removed, 0, ASSUMED);
+    }
+
+    /// Where there is room, hosts may take as long as they like.
+    #[test]
+    fn a_plan_comes_true_on_fast_and_slow_hosts(
+        before in prop::collection::vec((1u32..5, 0u8..3, 1u32..9, any::<bool>()), 1..4),
+        change in (0u32..6, 0u8..3, 1u32..9, any::<bool>()),
+        at in 0usize..3,
+        start in 0u64..3000,
+        stop in 0u64..20_000,
+        pull in 0u64..20_000,
+    ) {
+        let mut after = before.clone();
+        let at = at % after.len();
+        after[at] = change;
+        compared(before, after, 0, 0, [start, stop, pull].map(Duration::from_millis));
     }
 
     /// All at once, some time later, and where hosts get full.
@@ -131,6 +157,6 @@ proptest! {
         removed in 0usize..2,
         pause in 0u64..30,
     ) {
-        compared(before, after, removed, pause);
+        compared(before, after, removed, pause, ASSUMED);
     }
 }

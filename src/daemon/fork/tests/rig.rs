@@ -41,7 +41,13 @@ impl Drop for Rig {
 }
 
 impl Rig {
+    /// On hosts that take as long as plans assume.
     pub async fn new(hosts: &[&str]) -> Self {
+        Self::with(hosts, [STARTING, STOPPING, PULLING]).await
+    }
+
+    /// On hosts that take `[start, stop, pull]`.
+    pub async fn with(hosts: &[&str], [start, stop, pull]: [Duration; 3]) -> Self {
         let clock = Clock::virtual_from("2024-01-01T00:00:00Z".parse().unwrap());
         let (store, registry) = (Memory::new(), Arc::new(BUILTIN.fork()));
         let mut config = Config::new(store.clone(), registry.clone());
@@ -57,8 +63,7 @@ impl Rig {
         for name in hosts {
             let node = NodeConfig { simulated: true, ..NodeConfig::named(name, "/nonexistent") };
             let mut options = HollowOptions::named(name, clock.clone());
-            // What plans assume: on faster or slower hosts another one may be the best one by then.
-            (options.start_latency, options.stop_latency, options.pull_latency) = (STARTING, STOPPING, PULLING);
+            (options.start_latency, options.stop_latency, options.pull_latency) = (start, stop, pull);
             let host = Arc::new(Hollow::new(options));
             let kubelets = kubelets.clone();
             tokio::spawn(async move { kubelets.run(node, host).await });
