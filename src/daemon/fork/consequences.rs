@@ -142,6 +142,12 @@ impl Draft {
             let taking = taking.iter().filter(|(happens, ..)| *happens);
             times.extend(taking.map(|(_, what, time)| format!("{what} {} s", time.as_secs_f64())));
             all.push(format!("{}: where it takes longer, a host may be free earlier or later", times.join(", ")));
+            let creates = |one: &&Workload| one.steps.iter().any(|step| step.action == PodAction::Create);
+            if self.workloads.values().filter(creates).count() > 1 {
+                all.push(
+                    "new pods of several workloads come in this order: in another one they may swap hosts".to_owned(),
+                );
+            }
         }
         if nodes.is_empty() {
             return vec!["no hosts are known yet: where pods go, and whether they can run, is not shown".to_owned()];

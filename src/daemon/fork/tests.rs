@@ -49,6 +49,13 @@ async fn what_runs_already_stays() {
     assert_eq!(found.restarts(), 0);
     let [web] = found.workloads.as_slice() else { panic!("{:#?}", found.workloads) };
     assert_eq!((web.created, web.steps.len()), (1, 1));
+    let assumed = [
+        "containers start and stay up, and probes pass",
+        "starting a container takes 0.7 s: where it takes longer, a host may be free earlier or later",
+    ];
+    assert_eq!(found.assumptions, assumed, "nothing is pulled, nothing stops, and one workload is alone");
+    let both = rig.plan(vec![deployment("web", 3, "web:1"), deployment("other", 3, "web:1")], vec![]).consequences;
+    assert!(both.assumptions.iter().any(|one| one.contains("of several workloads")), "{:?}", both.assumptions);
     let nothing = rig.plan(vec![deployment("web", 2, "web:1")], vec![]);
     assert!(nothing.change.applied && nothing.consequences.workloads.is_empty());
 }
