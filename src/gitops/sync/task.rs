@@ -15,14 +15,15 @@ mod waiting;
 
 use super::bell::Bell;
 use super::engine::Shared;
-use super::reporter::Event;
+use super::reporter::{Event, Summary};
 use super::{How, Options, Outcome, SyncError, once, wait};
 use crate::gitops::application::{Application, ApplicationStatus};
-use crate::gitops::plan::{Held, ObjectChange, Report};
+use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
 use crate::gitops::render::{Rendered, describe, render};
 use crate::gitops::sources;
 use recording::Revision;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use waiting::Waiting;
 
@@ -169,12 +170,20 @@ impl Task {
         }
         self.told_blocked.clear();
         let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
-        if self.status.attempted_revision != snapshot.revision {
+        let new = self.status.attempted_revision != snapshot.revision;
+        if new {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
         let revision = Revision::of(&snapshot);
         match self.enact(application, rendered, &revision).await {
-            Ok(()) => Some(true),
+            Ok(()) => {
+                if new && self.waiting.since.is_none() {
+                    let (totals, elapsed) = (Totals::default(), Duration::ZERO);
+                    let revision = snapshot.revision.clone();
+                    self.tell(Event::Done(Summary { revision, totals, ready: 0, failed: Vec::new(), elapsed }));
+                }
+                Some(true)
+            }
             Err(error) => {
                 self.failed("SyncFailed", &snapshot.revision, error.lines()).await;
                 self.keep(application).await;
