@@ -34,6 +34,29 @@ fn a_newer_commit_does_not_wait_for_the_rollout_of_an_older_one() {
 }
 
 #[test]
+fn a_newer_commit_does_not_wait_for_a_wave_of_an_older_one() {
+    let repository = GitRepository::new();
+    let web = repository.work().join("web.yaml");
+    let early = "metadata: {name: web, annotations: {selkie.dev/sync-wave: \"-1\"}}";
+    std::fs::write(&web, WEB.replace("metadata: {name: web}", early)).unwrap();
+    repository.commit("after a wave that does not end");
+    repository.push();
+    let follower = Follower::start(&repository.bare().display().to_string(), json!({}));
+    follower.patch(json!({"spec": {"interval": "1h"}}));
+    let there = || follower.daemon.value(&["deployment", "web"], "{.metadata.name}") == "web";
+    follower.daemon.wait_for("the wave is applied", there);
+    assert_eq!(follower.greeting(), "");
+    std::fs::remove_file(&web).unwrap();
+    let commit = repository.commit("second");
+    let begun = Instant::now();
+    repository.push();
+    follower.wait_greeting("second");
+    assert!(begun.elapsed() < Duration::from_secs(3), "applied after {:?}", begun.elapsed());
+    wait_for_revision(&follower, &commit);
+    follower.daemon.wait_for("what it no longer has is gone", || !there());
+}
+
+#[test]
 fn a_fetch_that_hangs_holds_up_neither_suspension_nor_deletion() {
     let repository = GitRepository::new();
     let server = HttpsServer::start(repository.folder.path());
