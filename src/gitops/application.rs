@@ -16,7 +16,8 @@ pub const LABEL: &str = "selkie.dev/application";
 /// Annotation on an Application: a revision at which held-back pruning may happen.
 pub const CONFIRM_PRUNE: &str = "selkie.dev/confirm-prune";
 /// Annotation with the value `disabled`: on an object, no sync deletes it; on an Application, none
-/// of its objects is deleted with it.
+/// of its objects is deleted with it. `confirmed` on a claim or a Namespace: it may be deleted with all
+/// that it holds.
 pub const PRUNE: &str = "selkie.dev/prune";
 /// Holds a deleted Application until its objects are gone.
 pub const FINALIZER: &str = "selkie.dev/prune";

@@ -10,9 +10,11 @@ pub mod wait;
 
 mod bell;
 mod changeset;
+mod contents;
 mod course;
 mod drift;
 mod ignored;
+mod leaving;
 mod owners;
 mod pods;
 mod refusal;
@@ -24,13 +26,14 @@ pub use stages::{InOrder, apply_in_order};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::client::raw;
-use crate::gitops::application::{IgnoreDifferences, PRUNE};
+use crate::gitops::application::IgnoreDifferences;
 use crate::gitops::kinds::Kinds;
-use crate::gitops::plan::{Held, Prune, Report, inventory, prune};
+use crate::gitops::plan::{Held, Report, inventory};
 use crate::gitops::readiness;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
 use course::Course;
 use http::Method;
+use leaving::Leaving;
 use owners::Owners;
 use serde_json::Value;
 
@@ -47,6 +50,8 @@ pub struct Options {
     pub prune: bool,
     /// Someone confirmed pruning of most or all objects.
     pub prune_confirmed: bool,
+    /// Someone confirmed the deletion of what is else kept: claims, and Namespaces with others' objects.
+    pub delete_kept: bool,
     /// Take over fields that other managers own.
     pub force: bool,
     /// Delete and make again what cannot change in place.
@@ -205,16 +210,7 @@ async fn commit(
     };
     let mut desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
     desired.extend_from_slice(&options.elsewhere);
-    let (mut deletions, mut kept, held) =
-        match prune::decide(&options.inventory, &desired, options.prune, options.prune_confirmed) {
-            Prune::Delete(ids) => (ids, Vec::new(), None),
-            Prune::Hold { kept, why } => (Vec::new(), kept, Some(why)),
-        };
-    let mut disabled = Vec::new();
-    for id in std::mem::take(&mut deletions) {
-        let annotated = live(client, kinds, &id).await.is_some_and(|object| is_kept(&object));
-        if annotated { disabled.push(id) } else { deletions.push(id) }
-    }
+    let Leaving { mut deletions, mut kept, held, warnings } = leaving::sort(client, kinds, &desired, options).await;
     let mut foreign = Vec::new();
     let (status, consequences) = loop {
         let request = changeset::request(rendered, options, owned, &deletions, how != How::Apply);
@@ -243,13 +239,7 @@ async fn commit(
         let name = describe(id);
         report.warnings.push(format!("{name} was made again by someone else since the last sync: not deleting it"));
     }
-    for id in &disabled {
-        let name = describe(id);
-        report.warnings.push(format!("{name} left the source and stays: its annotation {PRUNE} says so"));
-    }
-    if let Some(why) = held.filter(|why| *why != Held::Disabled) {
-        report.warnings.push(format!("{why}: not deleting {}", names(&kept)));
-    }
+    report.warnings.extend(warnings);
     let failed = status.results.iter().any(|result| result.action == ChangeAction::Failed);
     if failed {
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
@@ -280,11 +270,6 @@ async fn live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Option
     let path = wait::path(&id.api_version, &plural, &id.namespace, &id.name);
     let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// Whether an object says that no sync may delete it.
-fn is_kept(object: &Value) -> bool {
-    object.pointer("/metadata/annotations").and_then(|all| all.get(PRUNE)).is_some_and(|value| value == "disabled")
 }
 
 /// The errors of files that cannot be read, and what the API server says of the rest, so that a

@@ -107,6 +107,7 @@ impl Wanted {
             inventory: app.status.inventory.clone(),
             prune: app.prunes(),
             prune_confirmed: app.confirms_prune(&snapshot.revision),
+            delete_kept: app.confirms_prune(&snapshot.revision),
             force: app.spec.force.unwrap_or(true),
             taken: taken.collect(),
             ..sync::Options::default()

@@ -6,6 +6,9 @@
 
 use super::inventory;
 use crate::api::changeset::ObjectId;
+use crate::gitops::application::PRUNE;
+use crate::gitops::render::group;
+use serde_json::Value;
 use std::fmt;
 
 /// With fewer objects than this in the inventory, only an empty source is suspicious.
@@ -61,6 +64,26 @@ pub fn decide(inventory: &[ObjectId], desired: &[ObjectId], enabled: bool, confi
         return Prune::Hold { kept, why: Held::MostlyGone { gone, had } };
     }
     Prune::Delete(kept)
+}
+
+/// What an object's annotation says about its deletion.
+pub fn annotation(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/annotations")?.get(PRUNE)?.as_str()
+}
+
+/// Whether an object that is else kept may be deleted.
+pub fn is_confirmed(object: &Value) -> bool {
+    annotation(object) == Some("confirmed")
+}
+
+/// Its data goes with it.
+pub fn is_claim(id: &ObjectId) -> bool {
+    id.kind == "PersistentVolumeClaim" && group(&id.api_version).is_empty()
+}
+
+/// All that it holds goes with it.
+pub fn is_namespace(id: &ObjectId) -> bool {
+    id.kind == "Namespace" && group(&id.api_version).is_empty()
 }
 
 #[cfg(test)]

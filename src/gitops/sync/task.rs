@@ -248,6 +248,7 @@ impl Task {
             inventory: self.status.inventory.clone(),
             prune: application.prunes(),
             prune_confirmed: application.confirms_prune(revision),
+            delete_kept: application.confirms_prune(revision),
             force: application.spec.force.unwrap_or(true),
             ignore: application.spec.ignore_differences.clone(),
             taken: self.shared.taken(&self.name),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 mod drifting;
+mod keeping;
 mod ordered;
 mod returning;
 

@@ -6,9 +6,9 @@ use super::Task;
 use crate::api::changeset::ObjectId;
 use crate::client::raw;
 use crate::gitops::application::{Application, FINALIZER, NAMESPACE};
-use crate::gitops::render::describe;
+use crate::gitops::render::{describe, same_object};
 use crate::gitops::sync::wait::path;
-use crate::gitops::sync::{Event, is_kept};
+use crate::gitops::sync::{Event, leaving};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -44,7 +44,10 @@ impl Task {
         let objects = [self.status.inventory.as_slice(), &self.status.hooks].concat();
         let left = match stay {
             Some(_) => Vec::new(),
-            None => self.delete_all(&objects).await,
+            None => {
+                let going = self.without_kept(application, &objects).await;
+                self.delete_all(&going).await
+            }
         };
         if !left.is_empty() {
             if self.ending.is_none() {
@@ -74,6 +77,19 @@ impl Task {
         true
     }
 
+    /// Leaves out what is kept unless its deletion is asked for, and says so.
+    async fn without_kept(&mut self, application: &Application, objects: &[ObjectId]) -> Vec<ObjectId> {
+        if application.confirms_prune(&self.status.revision) {
+            return objects.to_vec();
+        }
+        let kept = leaving::kept(&self.shared.context.client, &*self.shared.settings.kinds, objects).await;
+        for (id, why) in &kept {
+            self.warn(&format!("{} outlives its application: {why}", describe(id)));
+        }
+        let goes = |id: &&ObjectId| !kept.iter().any(|(kept, _)| same_object(kept, id));
+        objects.iter().filter(goes).cloned().collect()
+    }
+
     /// Asks for the deletion of each object with what it owns; those that are still there.
     async fn delete_all(&self, objects: &[ObjectId]) -> Vec<ObjectId> {
         let (client, kinds) = (&self.shared.context.client, &*self.shared.settings.kinds);
@@ -90,7 +106,8 @@ impl Task {
                 }
             };
             // Made again by someone else, or meant to stay.
-            if !id.uid.is_empty() && found.pointer("/metadata/uid").is_some_and(|uid| *uid != id.uid) || is_kept(&found)
+            if !id.uid.is_empty() && found.pointer("/metadata/uid").is_some_and(|uid| *uid != id.uid)
+                || leaving::is_disabled(&found)
             {
                 continue;
             }
