@@ -39,6 +39,8 @@ struct Task {
     written: Option<ApplicationStatus>,
     /// Warnings told already.
     told: Vec<String>,
+    /// What the source warned of last.
+    source_warnings: Vec<String>,
     /// The failure told last: revision and errors.
     told_failure: Option<(String, Vec<String>)>,
     /// The drift told last that is left as it is.
@@ -81,6 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         written: Some(status.clone()),
         status,
         told: Vec::new(),
+        source_warnings: Vec::new(),
         told_failure: None,
         told_drift: Vec::new(),
         told_blocked: String::new(),
@@ -148,6 +151,7 @@ impl Task {
         for warning in &snapshot.warnings {
             self.warn(warning);
         }
+        self.source_warnings.clone_from(&snapshot.warnings);
         if self.is_quarantined(&snapshot.revision) {
             return Some(self.stay(application).await);
         }
@@ -265,7 +269,7 @@ impl Task {
     }
 
     async fn applied(&mut self, application: &Application, revision: &str, outcome: Outcome) {
-        self.told.retain(|told| outcome.report.warnings.contains(told));
+        self.told.retain(|told| outcome.report.warnings.contains(told) || self.source_warnings.contains(told));
         for warning in &outcome.report.warnings {
             self.warn(warning);
         }
