@@ -47,6 +47,11 @@ impl Hosts {
         (1..=self.count).map(|host| format!("h{host}=tcp://10.91.0.{}:8080", 10 + host)).collect()
     }
 
+    /// The host's Podman by its socket, which is a file of this machine.
+    pub fn socket(&self, host: usize) -> String {
+        format!("unix:///tmp/selkie-hosts/h{host}/podman.sock")
+    }
+
     /// Power off: every process of the host dies at once, its disk stays.
     pub fn stop(&self, host: usize) {
         run("hosts.sh", &["stop", &host.to_string()]);

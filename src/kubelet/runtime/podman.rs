@@ -101,8 +101,12 @@ impl Podman {
         self.client.url()
     }
 
-    fn on_this_machine(&self) -> bool {
-        matches!(self.client.endpoint(), Endpoint::Unix(_))
+    /// Whether what Podman says of processes and paths is true here, too.
+    async fn on_this_machine(&self) -> bool {
+        match self.client.endpoint() {
+            Endpoint::Unix(socket) => service::sees_our_processes(socket).await,
+            Endpoint::Tcp(_) => false,
+        }
     }
 
     async fn facts(&self) -> Result<facts::Info> {
@@ -115,7 +119,7 @@ impl Podman {
         let ask = || async {
             let info = self.facts().await?;
             let (swap, hostname) = (info.swap > 0, info.hostname.clone());
-            let host = info.describe(self.on_this_machine());
+            let host = info.describe(self.on_this_machine().await);
             let surroundings = Surroundings {
                 cluster: self.cluster.clone(),
                 hostname,
@@ -139,7 +143,7 @@ impl Podman {
 #[async_trait]
 impl ContainerRuntime for Podman {
     async fn info(&self) -> Result<HostInfo> {
-        Ok(self.facts().await?.describe(self.on_this_machine()))
+        Ok(self.facts().await?.describe(self.on_this_machine().await))
     }
 
     async fn ping(&self) -> Result<()> {

@@ -3,6 +3,9 @@
 
 use crate::daemon::Daemon;
 use crate::hosts::{Hosts, IMAGE};
+use crate::rig;
+use selkie::kubelet::runtime::podman::Podman;
+use selkie::kubelet::runtime::{ContainerRuntime, ContainerState};
 use std::collections::BTreeMap;
 
 const OURS: &[&str] = &["ps", "--filter", "label=io.selkie.container.name=main", "--format", "{{.ID}}"];
@@ -114,4 +117,17 @@ fn pods_of_a_lost_host_move_and_it_is_welcome_back() {
         hosts.podman(2, &["ps", "--all", "--quiet"]).is_empty() && pods.split_whitespace().count() == 6
     });
     assert_eq!([hosts.podman(1, OURS), hosts.podman(3, OURS)], before, "nobody else was disturbed");
+}
+
+#[tokio::test]
+async fn a_socket_does_not_make_a_host_this_machine() {
+    let Some(hosts) = tokio::task::spawn_blocking(|| Hosts::up(1)).await.expect("hosts") else { return };
+    let podman = Podman::connect(&hosts.socket(1), "socket").await.expect("Podman");
+    assert!(!podman.info().await.expect("facts").local, "its processes are not ours");
+    let pod = rig::pod("elsewhere");
+    let made = podman.ensure_sandbox(&rig::sandbox(&pod)).await.expect("a pod");
+    let id = podman.create_container(&made.id, &rig::container(&pod, "main", "sleep 60")).await.expect("a container");
+    podman.start(&id).await.expect("a process");
+    let state = podman.inspect(&id).await.expect("its state").state;
+    assert!(matches!(state, ContainerState::Running { .. }), "{state:?}");
 }

@@ -33,6 +33,21 @@ pub struct ServiceOptions {
     pub arguments: Vec<String>,
 }
 
+/// Whether the service behind a socket is in our PID namespace. One in a container, or in another
+/// machine made of namespaces, speaks of other processes under the same numbers.
+pub(super) async fn sees_our_processes(socket: &Path) -> bool {
+    let Ok(stream) = tokio::net::UnixStream::connect(socket).await else { return true };
+    let listener = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+    match listener {
+        // The kernel shows processes outside our namespace as 0.
+        Some(0) => false,
+        // What may not be looked at is root's socket activation.
+        Some(pid) => namespace(&pid.to_string()).is_none_or(|theirs| Some(theirs) == namespace("self")),
+        None => true,
+    }
+}
+
 /// The URL of the Podman service that listens on this machine for this user, if one does.
 pub async fn local_socket() -> Option<String> {
     for path in candidates() {
