@@ -27,6 +27,9 @@ pub struct ChangeSetSpec {
     /// Delete and make again what cannot change in place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
+    /// Refuse (409) to delete objects on which this label has another value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_label: Option<DeletionLabel>,
     /// Refuse unless the store is at this revision. 0: any.
     pub expected_revision: u64,
     /// Full intent of each object, namespaces already filled in; in any order (namespaces and
@@ -34,6 +37,14 @@ pub struct ChangeSetSpec {
     pub objects: Vec<Value>,
     /// Objects to delete (prune), by identity; background propagation.
     pub deletions: Vec<ObjectId>,
+}
+
+/// Tells whose an object is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeletionLabel {
+    pub name: String,
+    pub value: String,
 }
 
 /// Identity of an object. `uid` empty: any.

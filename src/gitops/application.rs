@@ -79,6 +79,9 @@ pub struct ApplicationSpec {
     /// Take over fields that another manager owns. Default: true, as git is what counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
+    /// Take over what other Applications hold.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
     /// Default: [`HISTORY_LIMIT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_limit: Option<u64>,
@@ -177,6 +180,15 @@ impl ApplicationSource {
                 Self { repo_url, reference, directory: git.path, ..Self::default() }
             }
         })
+    }
+
+    /// Read from this machine.
+    pub fn is_local(&self) -> bool {
+        match self.location() {
+            Ok(Location::Directory(_)) => true,
+            Ok(Location::Git(git)) => git.local().is_some(),
+            Err(_) => false,
+        }
     }
 
     pub fn location(&self) -> Result<Location, SourceError> {

@@ -10,17 +10,20 @@ pub mod wait;
 
 mod bell;
 mod changeset;
+mod claims;
 mod contents;
 mod course;
 mod drift;
 mod ignored;
 mod leaving;
+mod ledger;
 mod owners;
 mod pods;
 mod refusal;
 mod stages;
 mod task;
 
+pub use claims::Claim;
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
 pub use stages::{InOrder, apply_in_order};
 
@@ -60,8 +63,10 @@ pub struct Options {
     pub elsewhere: Vec<ObjectId>,
     /// Fields that are left as they are.
     pub ignore: Vec<IgnoreDifferences>,
-    /// Objects of other Applications, each with the Application's name.
-    pub taken: Vec<(ObjectId, String)>,
+    /// What other Applications have to do with these objects.
+    pub claims: Vec<Claim>,
+    /// Take over what other Applications hold.
+    pub adopt: bool,
     /// What the history keeps of this, written and deleted along with it.
     pub record: history::Writes,
 }
@@ -76,6 +81,8 @@ pub struct Outcome {
     pub revision: u64,
     /// What was held back from pruning, and why.
     pub held: Option<Held>,
+    /// For people: what other Applications took over.
+    pub lost: Vec<String>,
     /// The resourceVersions of the objects that were changed, from before.
     pub versions: Vec<(ObjectId, String)>,
 }
@@ -200,7 +207,8 @@ async fn commit(
     if !rendered.errors.is_empty() {
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
-    refuse_taken(rendered, options)?;
+    let settled = claims::settle(rendered, options)?;
+    let (rendered, lost) = settled.as_ref().map_or((rendered, &[][..]), |settled| (&settled.rendered, &settled.lost));
     let adjusted;
     let rendered = if options.ignore.is_empty() {
         rendered
@@ -210,7 +218,7 @@ async fn commit(
     };
     let mut desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
     desired.extend_from_slice(&options.elsewhere);
-    let Leaving { mut deletions, mut kept, held, warnings } = leaving::sort(client, kinds, &desired, options).await;
+    let Leaving { mut deletions, mut kept, held, warnings, .. } = leaving::sort(client, kinds, &desired, options).await;
     let mut foreign = Vec::new();
     let (status, consequences) = loop {
         let request = changeset::request(rendered, options, owned, &deletions, how != How::Apply);
@@ -237,9 +245,10 @@ async fn commit(
     }
     for id in &foreign {
         let name = describe(id);
-        report.warnings.push(format!("{name} was made again by someone else since the last sync: not deleting it"));
+        report.warnings.push(format!("{name} was made again, or taken over, by someone else: not deleting it"));
     }
     report.warnings.extend(warnings);
+    report.warnings.extend_from_slice(lost);
     let failed = status.results.iter().any(|result| result.action == ChangeAction::Failed);
     if failed {
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
@@ -250,7 +259,14 @@ async fn commit(
     let version = |object: &Value| Some(object.pointer("/metadata/resourceVersion")?.as_str()?.to_owned());
     let versions =
         status.results.iter().filter_map(|result| Some((result.id.clone(), version(result.before.as_ref()?)?)));
-    Ok(Outcome { report, inventory, revision: status.revision, held, versions: versions.collect() })
+    Ok(Outcome {
+        report,
+        inventory,
+        revision: status.revision,
+        held,
+        lost: lost.to_vec(),
+        versions: versions.collect(),
+    })
 }
 
 /// The results without those of what the history writes along.
@@ -296,17 +312,6 @@ fn names(ids: &[ObjectId]) -> String {
         text.push_str(&format!(" and {} more", ids.len() - SHOWN));
     }
     text
-}
-
-fn refuse_taken(rendered: &Rendered, options: &Options) -> Result<(), SyncError> {
-    let mut errors = Vec::new();
-    for (id, owner) in &options.taken {
-        if let Some(manifest) = rendered.find(id) {
-            let what = format!("{} belongs to application {owner:?}", manifest.describe());
-            errors.push(RenderError::new(manifest.origin.clone(), what).hint("an object can have one source only"));
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(SyncError::Manifests(errors)) }
 }
 
 #[cfg(test)]

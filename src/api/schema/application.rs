@@ -9,12 +9,13 @@ const SOURCE: [(&str, Shape, &str); 4] = [
     ("ref", Shape::String, "Branch, tag or commit to follow. Default: the repository's HEAD."),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
 ];
-const SPEC: [(&str, Shape, &str); 10] = [
+const SPEC: [(&str, Shape, &str); 11] = [
     ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
     ("timeout", Shape::Duration, "Longest time that reading a repository may take. Default: 60s."),
     ("namespace", Shape::String, "Namespace of objects that name none. Default: default."),
     ("prune", Shape::Boolean, "Delete objects whose manifests are gone. Default: true."),
     ("suspend", Shape::Boolean, "Leave everything as it is until this is cleared."),
+    ("adopt", Shape::Boolean, "Take over what other Applications hold."),
     ("force", Shape::Boolean, "Take over fields that another manager owns."),
     ("rollback", Shape::String, "onFailure: a rollout that fails returns to the last revision that was ready."),
     ("drift", Shape::String, "What to do about changes that others make: correct or warn. Default: correct."),

@@ -6,7 +6,9 @@ use super::object::parse;
 use super::update::Part;
 use super::view::Overlay;
 use super::{At, Effect, Prepared, WriteOptions, Writer, codec, convert};
-use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult, ChangeSetSpec, ChangeSetStatus, ObjectId};
+use crate::api::changeset::{
+    ChangeAction, ChangeError, ChangeResult, ChangeSetSpec, ChangeSetStatus, DeletionLabel, ObjectId,
+};
 use crate::api::error::ApiError;
 use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::FieldValidation;
@@ -128,6 +130,7 @@ impl ApiServer {
         leaving.sort_by_key(|(_, id)| Reverse(rank(&id.kind)));
         for (offset, id) in leaving {
             let prepared = self.prepare_removal((&overlay, &kinds), &options, id, &mut seen);
+            let prepared = prepared.and_then(|prepared| check_label(prepared, spec.deletion_label.as_ref()));
             match prepared {
                 Err(error) if error.code == 404 => {
                     draft.results[spec.objects.len() + offset] =
@@ -363,6 +366,20 @@ fn place<'a>(resource: &'a Arc<Resource>, id: &'a ObjectId) -> Result<At<'a>, Ap
     }
     let namespace = if resource.namespaced { id.namespace.as_str() } else { "" };
     Ok(At { resource, namespace, name: &id.name })
+}
+
+/// Refuses the deletion of what the label says is someone else's.
+fn check_label(prepared: Prepared, label: Option<&DeletionLabel>) -> Result<Prepared, ApiError> {
+    let (Effect::Update { before, .. } | Effect::Delete { before, .. }) = &prepared.effect else { return Ok(prepared) };
+    let Some(label) = label else { return Ok(prepared) };
+    let object = parse(before);
+    match object.pointer("/metadata/labels").and_then(|labels| labels.get(&label.name)?.as_str()) {
+        Some(value) if value != label.value => {
+            let message = format!("its label {} is {value}, not {}", label.name, label.value);
+            Err(ApiError::new(409, "Conflict", message))
+        }
+        _ => Ok(prepared),
+    }
 }
 
 /// Each object may be in a set once.

@@ -36,6 +36,9 @@ pub struct Add {
     /// Add it, but leave everything as it is until `selkie app resume`
     #[arg(long)]
     suspend: bool,
+    /// Take over objects that other applications hold
+    #[arg(long)]
+    adopt: bool,
     /// How many revisions to keep for `selkie app rollback`
     #[arg(long, value_name = "N")]
     history_limit: Option<u64>,
@@ -67,6 +70,7 @@ impl Add {
                 namespace: self.namespace.unwrap_or_default(),
                 prune: self.no_prune.then_some(false),
                 suspend: self.suspend,
+                adopt: self.adopt,
                 history_limit: self.history_limit,
                 rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
                 ..ApplicationSpec::default()

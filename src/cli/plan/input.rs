@@ -98,9 +98,10 @@ impl Wanted {
             let access = Access { credentials, timeout, ..Access::default() };
             self.fetch(global, app.spec.source.location().map_err(failed)?, true, access).await?
         };
-        let taken = others.iter().flat_map(|app| {
-            let name = app.name().to_owned();
-            app.status.inventory.iter().map(move |id| (id.clone(), name.clone()))
+        let claims = others.iter().flat_map(|app| {
+            let (application, adopts) = (app.name().to_owned(), app.spec.adopt);
+            let claim = sync::Claim { application, adopts, holds: true, wants: true, ..sync::Claim::default() };
+            app.status.inventory.iter().map(move |id| sync::Claim { id: id.clone(), ..claim.clone() })
         });
         let options = sync::Options {
             application: name.to_owned(),
@@ -109,7 +110,8 @@ impl Wanted {
             prune_confirmed: app.confirms_prune(&snapshot.revision),
             delete_kept: app.confirms_prune(&snapshot.revision),
             force: app.spec.force.unwrap_or(true),
-            taken: taken.collect(),
+            claims: claims.collect(),
+            adopt: app.spec.adopt,
             ..sync::Options::default()
         };
         let (kinds, rendered) = resolve(&snapshot, app.namespace(), client).await?;

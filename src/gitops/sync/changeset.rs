@@ -2,7 +2,7 @@
 
 use super::owners::Owners;
 use super::{FIELD_MANAGER, Options, SyncError};
-use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, ObjectId};
+use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, DeletionLabel, ObjectId};
 use crate::api::plan::{Consequences, Plan, PlanStatus};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
@@ -30,6 +30,8 @@ pub(super) fn request(
             force: options.force,
             dry_run,
             replace: options.replace,
+            deletion_label: (!options.application.is_empty())
+                .then(|| DeletionLabel { name: LABEL.to_owned(), value: options.application.clone() }),
             expected_revision: 0,
             objects: objects.chain(options.record.objects.iter().cloned()).collect(),
             deletions: deletions.iter().chain(&options.record.deletions).cloned().collect(),

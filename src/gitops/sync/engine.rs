@@ -1,28 +1,34 @@
 //! Keeps every Application in sync: one task for each, started and ended as Applications come and go.
 
 use super::bell::Bells;
+use super::claims::Claim;
 use super::drift::DriftWatch;
+use super::ledger::Ledger;
 use super::reporter::Reporter;
 use super::task;
-use crate::api::changeset::ObjectId;
 use crate::base::backoff::Backoff;
 use crate::base::wake::Wake;
 use crate::client::{Change, Context, Informer};
-use crate::gitops::application::Application;
+use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::sources::Repositories;
 use crate::gitops::webhooks::{Receiver, Target};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How fast a failed sync is tried again.
 const RETRY: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
 /// How long changed objects may take to become ready before the sync ends without them.
 const READY_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long others may take to read their sources before what left one is deleted.
+const SETTLING: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the engine needs besides the cluster.
 #[derive(Clone)]
@@ -61,17 +67,50 @@ pub(super) struct Shared {
     /// Uids of Applications that were deleted with the word that their objects are to stay: the
     /// garbage collector takes that word back before the task may have seen it.
     pub orphaning: Arc<Mutex<HashSet<String>>>,
-    /// Inventories as their tasks know them: ahead of what the informer shows.
-    pub inventories: Mutex<BTreeMap<String, Vec<ObjectId>>>,
+    pub ledger: Ledger,
+    pub bells: Bells,
 }
 
 impl Shared {
-    /// Objects that other Applications hold.
-    pub fn taken(&self, except: &str) -> Vec<(ObjectId, String)> {
-        let inventories = self.inventories.lock();
-        let others = inventories.iter().filter(|(name, _)| *name != except);
-        others.flat_map(|(name, ids)| ids.iter().map(|id| (id.clone(), name.clone()))).collect()
+    /// What other Applications have to do with the objects of this one.
+    pub fn claims(&self, name: &str) -> Vec<Claim> {
+        let adopts = |other: &str| self.applications.get(NAMESPACE, other).is_some_and(|app| app.spec.adopt);
+        self.ledger.claims(name, adopts)
     }
+
+    /// Has these Applications look again.
+    pub fn ring(&self, names: &[String]) {
+        let bells = self.bells.lock();
+        names.iter().filter_map(|name| bells.get(name)).for_each(|bell| bell.look.ring());
+    }
+
+    /// Waits until others know what their sources say since `seen`, when this one's was read: what one
+    /// source has no more another may have by now. Of those that cannot have got it the first look is
+    /// enough. Nobody is waited for who waits for this one: who looked first goes on first.
+    pub async fn settle(&self, name: &str, seen: Instant) {
+        let Some(this) = self.applications.get(NAMESPACE, name) else { return };
+        let others = self.applications.list();
+        let mut others: Vec<_> =
+            others.iter().filter(|app| app.name() != name && !app.spec.suspend && !app.is_deleted()).collect();
+        let is_behind = |app: &Application| match self.ledger.last_look(app.name()) {
+            None => true,
+            Some(began) => began < seen && is_near(app, &this),
+        };
+        others.retain(|app| is_behind(app));
+        self.ring(&others.iter().map(|app| app.name().to_owned()).collect::<Vec<_>>());
+        let begun = Instant::now();
+        while !others.is_empty() && begun.elapsed() < SETTLING {
+            tokio::time::sleep(LOOK).await;
+            others.retain(|app| is_behind(app) && self.applications.get(NAMESPACE, app.name()).is_some());
+        }
+    }
+}
+
+/// Whether manifests may move from one to the other in one step: both are read from this machine, or
+/// from the same repository.
+fn is_near(a: &Application, b: &Application) -> bool {
+    let (a, b) = (&a.spec.source, &b.spec.source);
+    a.repo_url == b.repo_url || (a.is_local() && b.is_local())
 }
 
 /// Runs until the context's shutdown. What is being applied is finished by the API server.
@@ -84,12 +123,11 @@ pub async fn run(context: Context, settings: Settings) {
     applications.synced().await;
     let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), bells.clone());
     let known = applications.list();
-    let inventories = known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())).collect();
+    let ledger = Ledger::new(known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())));
     let shutdown = context.shutdown.clone();
-    let inventories = Mutex::new(inventories);
     settings.webhooks.connect(target(&context, &settings, &applications, &bells));
     let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
-    let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, inventories });
+    let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, ledger, bells: bells.clone() });
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
     let mut progress: HashMap<String, (bool, String)> = HashMap::new();
     loop {
@@ -100,10 +138,10 @@ pub async fn run(context: Context, settings: Settings) {
             let stays = wanted.contains(name);
             if !stays {
                 bells.lock().remove(name);
-                shared.inventories.lock().remove(name);
             }
             stays
         });
+        shared.ring(&shared.ledger.retain(&wanted));
         for name in wanted {
             tasks.entry(name).or_insert_with_key(|name| {
                 let bell = bells.lock().entry(name.clone()).or_default().clone();

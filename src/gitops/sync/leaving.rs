@@ -3,8 +3,7 @@
 //! What cannot be made again from the source is not deleted unless that is asked for: a claim takes its
 //! data with it, and a Namespace everything that others put into it.
 
-use super::contents;
-use super::{Options, live};
+use super::{Options, claims, contents, live};
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::PRUNE;
 use crate::gitops::kinds::Kinds;
@@ -18,6 +17,8 @@ pub(super) struct Leaving {
     pub deletions: Vec<ObjectId>,
     /// They stay, and stay in the inventory: a later sync may delete them.
     pub kept: Vec<ObjectId>,
+    /// Others have them now, or are about to.
+    pub moved: Vec<ObjectId>,
     pub held: Option<Held>,
     /// Why, and what to do.
     pub warnings: Vec<String>,
@@ -26,15 +27,16 @@ pub(super) struct Leaving {
 /// Sorts what the inventory has and `desired` has not.
 pub(super) async fn sort(client: &kube::Client, kinds: &dyn Kinds, desired: &[ObjectId], options: &Options) -> Leaving {
     let mut leaving = Leaving::default();
-    let gone = inventory::gone(&options.inventory, desired);
+    let mut gone = inventory::gone(&options.inventory, desired);
+    claims::hand_over(&mut gone, options, &mut leaving);
     if options.prune && !options.delete_kept {
         for (id, why) in kept(client, kinds, &gone).await {
             leaving.warnings.push(format!("{} left the source and stays: {why}", describe(&id)));
             leaving.kept.push(id);
         }
     }
-    let is_kept = |id: &ObjectId| leaving.kept.iter().any(|kept| same_object(kept, id));
-    let others: Vec<ObjectId> = options.inventory.iter().filter(|id| !is_kept(id)).cloned().collect();
+    let stays = |id: &ObjectId| leaving.kept.iter().chain(&leaving.moved).any(|other| same_object(other, id));
+    let others: Vec<ObjectId> = options.inventory.iter().filter(|id| !stays(id)).cloned().collect();
     match prune::decide(&others, desired, options.prune, options.prune_confirmed) {
         Prune::Delete(ids) => {
             for id in ids {

@@ -24,9 +24,9 @@ struct Owner {
 pub(super) struct Owners(HashMap<Identity, Owner>);
 
 /// Group, kind, namespace, name.
-type Identity = (String, String, String, String);
+pub(super) type Identity = (String, String, String, String);
 
-fn identity(id: &ObjectId) -> Identity {
+pub(super) fn identity(id: &ObjectId) -> Identity {
     (group(&id.api_version).to_owned(), id.kind.clone(), id.namespace.clone(), id.name.clone())
 }
 

@@ -16,10 +16,10 @@ mod waiting;
 use super::bell::Bell;
 use super::engine::Shared;
 use super::reporter::{Event, Summary};
-use super::{How, Options, Outcome, SyncError, once, wait};
+use super::{Claim, How, Options, Outcome, SyncError, once, wait};
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
-use crate::gitops::render::{Rendered, describe, render};
+use crate::gitops::render::{Rendered, describe, render, same_object};
 use crate::gitops::sources;
 use recording::Revision;
 use std::sync::Arc;
@@ -136,6 +136,7 @@ impl Task {
     async fn pass(&mut self, application: &Application) -> Option<bool> {
         self.hold(application).await;
         self.flush().await;
+        let began = Instant::now();
         let snapshot = match self.fetch(application).await {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => {
@@ -143,6 +144,7 @@ impl Task {
                 return None;
             }
             Err(error) => {
+                self.shared.ledger.looked(&self.name, began);
                 self.failed("SourceFailed", "", vec![error.to_string()]).await;
                 self.keep(application).await;
                 return Some(false);
@@ -153,27 +155,33 @@ impl Task {
         }
         self.source_warnings.clone_from(&snapshot.warnings);
         if self.is_quarantined(&snapshot.revision) {
+            self.shared.ledger.looked(&self.name, began);
             return Some(self.stay(application).await);
         }
         let namespace = application.namespace();
         let on_its_way =
             |operation: &operation::Operation| operation.revision() == snapshot.revision && !operation.is_return();
         if self.operation.as_ref().is_some_and(on_its_way) {
+            self.shared.ledger.looked(&self.name, began);
             return Some(self.go_on(application).await);
         }
         let good = self.good.as_ref();
         let known =
             good.is_some_and(|good| good.followed && good.revision == snapshot.revision && good.namespace == namespace);
         if known {
+            self.shared.ledger.looked(&self.name, began);
             return Some(self.repair(application, true).await);
         }
+        let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
+        self.want(&rendered);
+        self.shared.ledger.looked(&self.name, began);
         if let Some(why) = self.blocked(application, &snapshot) {
             self.wait_for_others(application, &snapshot.revision, why).await;
             self.keep(application).await;
             return Some(true);
         }
         self.told_blocked.clear();
-        let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
+        self.settle(&rendered, began).await;
         let new = self.status.attempted_revision != snapshot.revision;
         if new {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
@@ -212,6 +220,7 @@ impl Task {
         rendered: Rendered,
         revision: &Revision,
     ) -> Result<(), SyncError> {
+        self.want(&rendered);
         let mut options = self.options(application, &revision.revision);
         // Who returns to a revision means all of it.
         if !revision.via.is_empty() {
@@ -246,6 +255,33 @@ impl Task {
         Ok(())
     }
 
+    /// Tells others what is wanted now; of manifests with errors nothing is known.
+    fn want(&self, rendered: &Rendered) {
+        if rendered.errors.is_empty() {
+            self.shared.ring(&self.shared.ledger.want(&self.name, rendered));
+        }
+    }
+
+    /// Where an object leaves, or is another's, hears first what other sources say.
+    async fn settle(&self, rendered: &Rendered, began: Instant) {
+        let leaves = self.status.inventory.iter().any(|id| rendered.find(id).is_none());
+        let is_contested = |claim: &Claim| claim.holds && rendered.find(&claim.id).is_some();
+        if rendered.errors.is_empty() && (leaves || self.shared.claims(&self.name).iter().any(is_contested)) {
+            self.shared.settle(&self.name, began).await;
+        }
+    }
+
+    /// Leaves out of the manifests in force what the source has no more and another has by now.
+    fn without_moved(&self, rendered: &Rendered) -> Rendered {
+        let mut rendered = rendered.clone();
+        for claim in self.shared.claims(&self.name).iter().filter(|claim| claim.holds && claim.wants) {
+            if !self.shared.ledger.wants(&self.name, &claim.id) {
+                rendered.objects.retain(|manifest| !same_object(&manifest.id, &claim.id));
+            }
+        }
+        rendered
+    }
+
     fn options(&self, application: &Application, revision: &str) -> Options {
         Options {
             application: self.name.clone(),
@@ -255,7 +291,8 @@ impl Task {
             delete_kept: application.confirms_prune(revision),
             force: application.spec.force.unwrap_or(true),
             ignore: application.spec.ignore_differences.clone(),
-            taken: self.shared.taken(&self.name),
+            claims: self.shared.claims(&self.name),
+            adopt: application.spec.adopt,
             ..Options::default()
         }
     }
@@ -287,7 +324,7 @@ impl Task {
         let Some(good) = self.good.take() else { return true };
         let options = self.options(application, &good.revision);
         let how = if application.corrects_drift() { How::Apply } else { How::DryRun };
-        let result = self.try_on(&good.rendered, &options, how).await;
+        let result = self.try_on(&self.without_moved(&good.rendered), &options, how).await;
         let revision = good.revision.clone();
         self.good = Some(good);
         match result {
@@ -297,6 +334,7 @@ impl Task {
             }
             Ok(mut outcome) => {
                 self.told_drift.clear();
+                outcome.report.warnings.iter().for_each(|warning| self.warn(warning));
                 self.held(outcome.held, &revision);
                 if how == How::Apply {
                     self.remember(&outcome);
@@ -339,7 +377,7 @@ impl Task {
 
     fn take_inventory(&mut self, outcome: &Outcome) {
         self.status.inventory.clone_from(&outcome.inventory);
-        self.shared.inventories.lock().insert(self.name.clone(), outcome.inventory.clone());
+        self.shared.ring(&self.shared.ledger.hold(&self.name, &outcome.inventory));
         self.shared.drift.cover(&outcome.inventory);
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 mod drifting;
 mod keeping;
+mod moving;
 mod ordered;
 mod returning;
 
@@ -219,9 +220,14 @@ async fn pruning_spares_what_others_made_again_and_what_others_own() {
     assert!(rig.map("b").await.is_some() && rig.map("c").await.is_none());
     assert_eq!(second.inventory.len(), 1);
 
-    let other = Options { taken: vec![(first.inventory[0].clone(), "other".into())], ..options };
+    let claim = Claim { application: "other".into(), holds: true, wants: true, ..Claim::default() };
+    let claim = Claim { id: first.inventory[0].clone(), origin: "web.yaml:3".into(), ..claim };
+    let other = Options { claims: vec![claim], ..options };
     let error = rig.apply(&[("a.yaml", &a)], &other).await.unwrap_err().to_string();
-    assert!(error.starts_with("a.yaml:1:1: ConfigMap default/a belongs to application \"other\""), "{error}");
+    assert!(
+        error.starts_with("a.yaml:1:1: ConfigMap default/a belongs to application \"other\" (web.yaml:3)"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

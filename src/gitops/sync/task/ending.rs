@@ -5,13 +5,14 @@
 use super::Task;
 use crate::api::changeset::ObjectId;
 use crate::client::raw;
-use crate::gitops::application::{Application, FINALIZER, NAMESPACE};
-use crate::gitops::render::{describe, same_object};
+use crate::gitops::application::{Application, FINALIZER, LABEL, NAMESPACE};
+use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sync::wait::path;
 use crate::gitops::sync::{Event, leaving};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often objects that are being deleted are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -37,6 +38,12 @@ impl Task {
             // Others hold it still; nothing of ours is left.
             self.bell.look.wait().await;
             return false;
+        }
+        if self.ending.is_none() {
+            // Others may want what this one leaves.
+            let began = Instant::now();
+            self.shared.ring(&self.shared.ledger.want(&self.name, &Rendered::default()));
+            self.shared.settle(&self.name, began).await;
         }
         let uid = application.metadata.uid.clone().unwrap_or_default();
         let orphaned = self.shared.orphaning.lock().contains(&uid).then_some("it was deleted with --cascade=orphan");
@@ -77,17 +84,20 @@ impl Task {
         true
     }
 
-    /// Leaves out what is kept unless its deletion is asked for, and says so.
+    /// Leaves out what others want and what is kept unless its deletion is asked for; says of the latter why.
     async fn without_kept(&mut self, application: &Application, objects: &[ObjectId]) -> Vec<ObjectId> {
+        let claims = self.shared.claims(&self.name);
+        let moves = |id: &&ObjectId| claims.iter().any(|claim| claim.wants && same_object(&claim.id, id));
+        let objects: Vec<ObjectId> = objects.iter().filter(|id| !moves(id)).cloned().collect();
         if application.confirms_prune(&self.status.revision) {
-            return objects.to_vec();
+            return objects;
         }
-        let kept = leaving::kept(&self.shared.context.client, &*self.shared.settings.kinds, objects).await;
+        let kept = leaving::kept(&self.shared.context.client, &*self.shared.settings.kinds, &objects).await;
         for (id, why) in &kept {
             self.warn(&format!("{} outlives its application: {why}", describe(id)));
         }
         let goes = |id: &&ObjectId| !kept.iter().any(|(kept, _)| same_object(kept, id));
-        objects.iter().filter(goes).cloned().collect()
+        objects.into_iter().filter(|id| goes(&id)).collect()
     }
 
     /// Asks for the deletion of each object with what it owns; those that are still there.
@@ -111,12 +121,18 @@ impl Task {
             {
                 continue;
             }
+            let label = found.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL)?.as_str());
+            if label.is_some_and(|label| label != self.name) {
+                continue;
+            }
             left.push(id.clone());
             if found.pointer("/metadata/deletionTimestamp").is_some() {
                 continue;
             }
             let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
-                "preconditions": {"uid": found.pointer("/metadata/uid")}});
+                // As it was seen: with our label.
+                "preconditions": {"uid": found.pointer("/metadata/uid"),
+                    "resourceVersion": found.pointer("/metadata/resourceVersion")}});
             let body = Some(("application/json", options.to_string().into()));
             if let Err(error) = raw::request(client, Method::DELETE, &path, body).await
                 && !raw::is_not_found(&error)

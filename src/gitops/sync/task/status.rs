@@ -78,6 +78,7 @@ impl Task {
                 let message = format!("{message}; {why}: nothing was deleted until that is confirmed");
                 status.set("Synced", true, "PruneHeld", &message, &now);
             }
+            None if !outcome.lost.is_empty() => status.set("Synced", false, "Lost", &outcome.lost.join("; "), &now),
             None => status.set("Synced", true, "Synced", &message, &now),
         }
         if !outcome.report.is_empty() {
