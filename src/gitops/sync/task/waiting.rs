@@ -31,6 +31,8 @@ pub(super) struct Waiting {
     told: bool,
     /// Nothing was changed: they were ready before.
     relapse: bool,
+    /// How often they were found to have failed.
+    failures: u32,
 }
 
 impl Waiting {
@@ -119,8 +121,12 @@ impl Task {
         if application.spec.suspend && self.operation.as_ref().is_some_and(|operation| !operation.is_return()) {
             return std::future::pending().await;
         }
-        let retreats = self.may_retreat(application).await && self.is_on_trial();
         let settings = self.shared.settings.clone();
+        if self.waiting.failures > 0 {
+            // What has failed is known at once to have failed still.
+            tokio::time::sleep(settings.retry.after(self.waiting.failures)).await;
+        }
+        let retreats = self.may_retreat(application).await && self.is_on_trial();
         let wait = wait::Wait {
             client: &self.shared.context.client,
             kinds: &*settings.kinds,
@@ -140,15 +146,16 @@ impl Task {
         if self.stage_ended(application, &waited).await {
             return self.failures > 0;
         }
-        let Waiting { objects, since, begun, totals, told, relapse, memory } = std::mem::take(&mut self.waiting);
+        let Waiting { objects, since, begun, totals, told, relapse, memory, failures } =
+            std::mem::take(&mut self.waiting);
         let under_way = self.operation.as_ref().map(|operation| operation.revision().to_owned());
         let revision = under_way.unwrap_or_else(|| self.status.revision.clone());
         let elapsed = begun.or(since).map(|since| since.elapsed()).unwrap_or_default();
         let (ready, failed, good) = (waited.ready, waited.failed.clone(), waited.failed.is_empty());
         if !good {
             // They may come right by themselves, as when an image arrives late.
-            self.waiting =
-                Waiting { objects, since: Some(Instant::now()), begun, told: true, relapse, ..Waiting::default() };
+            let (since, failures) = (Some(Instant::now()), failures + 1);
+            self.waiting = Waiting { objects, since, begun, told: true, relapse, failures, ..Waiting::default() };
         }
         if relapse && good {
             if told || memory.said_anything() {
