@@ -38,7 +38,7 @@ pub(super) async fn staying(
             let goes = |other: &&ObjectId| {
                 same_object(other, &id) && (other.uid.is_empty() || other.uid == id.uid) && !is_disabled(item)
             };
-            if !is_made_by_the_system(&id, item) && !going.iter().any(|other| goes(other)) {
+            if !is_made_by_the_system(&id, item) && !going.iter().any(goes) {
                 found.entry(id.uid.clone()).or_insert(id);
             }
         }
