@@ -19,6 +19,7 @@ macro_rules! verbs {
 }
 
 mod actual;
+mod adopt;
 mod app;
 mod apply;
 mod completion;
@@ -76,6 +77,7 @@ pub struct Cli {
 verbs! {
     Up(up::Up),
     Apply(apply::Apply),
+    Adopt(adopt::Adopt),
     Plan(plan::Plan),
     Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),

@@ -42,6 +42,8 @@ mod git;
 mod kubelet;
 #[path = "system/kubelet_hollow.rs"]
 mod kubelet_hollow;
+#[path = "system/cluster/moving.rs"]
+mod moving;
 #[path = "system/cluster/planning.rs"]
 mod planning;
 #[path = "system/podman.rs"]

@@ -29,6 +29,11 @@ impl Manifests {
         Self { filename, recursive, namespace }
     }
 
+    /// Of objects that name none.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Reads and renders everything, and tells what kinds there are: the built-in ones, those the
     /// manifests define, and, where that is not enough, those the cluster has.
     pub async fn resolve(&self, global: &Global) -> Result<(Registry, Rendered), CliError> {

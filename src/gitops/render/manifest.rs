@@ -1,10 +1,11 @@
 //! One object of a source: its value, identity and place.
 
 use super::error::{Origin, RenderError};
-use super::spans::Spans;
+use super::spans::{Position, Spans};
 use super::yaml::{Document, kind_of};
 use super::{Rendered, describe};
 use crate::api::changeset::ObjectId;
+use crate::gitops::adopt::Step;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -26,6 +27,16 @@ impl Manifest {
             return self.origin.clone();
         }
         Origin { file: self.origin.file.clone(), line: at.line, column: at.column }
+    }
+
+    /// Where the value at this path begins, if the file has it.
+    pub fn spans_at(&self, path: &[Step]) -> Option<Position> {
+        let step = |spans: &Spans, step: &Step| match step {
+            Step::Key(key) => spans.get(key).cloned(),
+            Step::Index(index) => spans.item(*index).cloned(),
+        };
+        let found = path.iter().try_fold(self.spans.clone(), |spans, next| step(&spans, next))?;
+        (found.at.line > 0).then_some(found.at)
     }
 
     /// `Deployment shop/web`.

@@ -163,7 +163,7 @@ async fn look(client: &kube::Client, kinds: &dyn Kinds, objects: &[ObjectId]) ->
 
 /// The URL path of an object; of a collection with an empty `name`; of all namespaces with an empty
 /// `namespace`.
-pub(super) fn path(api_version: &str, plural: &str, namespace: &str, name: &str) -> String {
+pub fn path(api_version: &str, plural: &str, namespace: &str, name: &str) -> String {
     let mut path = match group(api_version) {
         "" => format!("/api/{}", version(api_version)),
         group => format!("/apis/{group}/{}", version(api_version)),
