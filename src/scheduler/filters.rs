@@ -9,8 +9,6 @@ use super::requests::{self, Amounts, HostPort};
 use super::snapshot::HostState;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
-pub use taints::tolerates;
-
 /// Why a host can not take a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {

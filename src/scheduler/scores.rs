@@ -74,7 +74,7 @@ fn spread(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
 /// High where few PreferNoSchedule taints are not tolerated.
 fn untolerated_preferences(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
     let untolerated =
-        |taint: &&Taint| taint.effect == "PreferNoSchedule" && !super::filters::tolerates(wanted.spec, taint);
+        |taint: &&Taint| taint.effect == "PreferNoSchedule" && !crate::api::placement::tolerates(wanted.spec, taint);
     let counts: Vec<i64> = feasible
         .iter()
         .map(|host| {

@@ -1,6 +1,7 @@
 //! The host by name, its schedulability, its ports.
 
-use super::{Rejection, Wanted, tolerates};
+use super::{Rejection, Wanted};
+use crate::api::placement::tolerates;
 use crate::scheduler::snapshot::HostState;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
