@@ -2,6 +2,8 @@
 //! texts of errors are those of the parser that Kubernetes uses.
 
 use jiff::civil::{DateTime, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// When something is due. Fields are sets of bits: bit 5 of `minutes` is minute 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ const FIELDS: [Field; 5] = [
     Field { least: 1, most: 12, names: &MONTHS },
     Field { least: 0, most: 6, names: &WEEKDAYS },
 ];
+/// A schedule that has no time within this many years never has one.
+const HORIZON: i16 = 5;
 /// Set where a field was `*`: a day then matches by the other of the two day fields alone.
 const STAR: u64 = 1 << 63;
 
@@ -58,13 +62,52 @@ impl Schedule {
 
     /// Whether the minute of `time` is one of the schedule's; never true for `@every`.
     pub fn matches(&self, time: DateTime) -> bool {
-        let Self::Fields { minutes, hours, days, months, weekdays } = *self else { return false };
-        let has = |bits: u64, value: i8| bits & (1 << value) != 0;
+        let Self::Fields { minutes, hours, .. } = *self else { return false };
+        has(minutes, time.minute()) && has(hours, time.hour()) && self.has_day(time)
+    }
+
+    fn has_day(&self, time: DateTime) -> bool {
+        let Self::Fields { days, months, weekdays, .. } = *self else { return false };
         let weekday = time.weekday().since(Weekday::Sunday);
         let (by_date, by_weekday) = (has(days, time.day()), has(weekdays, weekday));
         let day = if days & STAR != 0 || weekdays & STAR != 0 { by_date && by_weekday } else { by_date || by_weekday };
-        has(minutes, time.minute()) && has(hours, time.hour()) && has(months, time.month()) && day
+        has(months, time.month()) && day
     }
+
+    /// The first time after `after`, by the clocks of `zone`: what these skip has no time, what they
+    /// repeat has two. `None` if there is none in the next years (30 February).
+    pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let second = Timestamp::from_second(after.as_second()).ok()?;
+        let (minutes, hours) = match *self {
+            Self::Every(seconds) => {
+                return second.checked_add(SignedDuration::from_secs(i64::try_from(seconds).ok()?)).ok();
+            }
+            Self::Fields { minutes, hours, .. } => (minutes, hours),
+        };
+        let forward = |time: Timestamp, seconds: i64| time.checked_add(SignedDuration::from_secs(seconds)).ok();
+        let mut time = forward(second, 60 - i64::from(zone.to_datetime(second).second()))?;
+        let last = zone.to_datetime(time).year().saturating_add(HORIZON);
+        loop {
+            let local = zone.to_datetime(time);
+            if local.year() > last {
+                return None;
+            }
+            time = if !self.has_day(local) {
+                let tomorrow = local.date().tomorrow().ok()?.to_zoned(zone.clone()).ok()?.timestamp();
+                tomorrow.max(forward(time, 60)?)
+            } else if !has(hours, local.hour()) {
+                forward(time, 60 * (60 - i64::from(local.minute())))?
+            } else if !has(minutes, local.minute()) {
+                forward(time, 60)?
+            } else {
+                return Some(time);
+            };
+        }
+    }
+}
+
+fn has(bits: u64, value: i8) -> bool {
+    bits & (1 << value) != 0
 }
 
 fn descriptor(text: &str) -> Result<Schedule, String> {
@@ -190,5 +233,24 @@ mod tests {
         assert!(at("0 0 1 * 0", "2026-11-22T00:00:00"), "a weekday or a date");
         assert!(!at("0 0 1 * *", "2026-11-22T00:00:00"));
         assert_eq!(Schedule::parse("@every 1h30m").unwrap(), Schedule::Every(5400));
+    }
+
+    #[test]
+    fn the_next_time_follows_the_clocks_of_the_zone() {
+        let next = |schedule: &str, zone: &str, after: &str| {
+            let zone = TimeZone::get(zone).unwrap();
+            Schedule::parse(schedule).unwrap().next(after.parse().unwrap(), &zone).map(|time| time.to_string())
+        };
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(next("* * * * *", "UTC", "2026-01-01T00:00:00Z"), is("2026-01-01T00:01:00Z"));
+        assert_eq!(next("*/15 * * * *", "UTC", "2026-01-01T00:14:59.5Z"), is("2026-01-01T00:15:00Z"));
+        assert_eq!(next("0 9 * * mon", "Europe/Berlin", "2026-07-01T00:00:00Z"), is("2026-07-06T07:00:00Z"));
+        assert_eq!(next("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z"), is("2028-02-29T00:00:00Z"));
+        assert_eq!(next("0 0 30 2 *", "UTC", "2026-01-01T00:00:00Z"), None);
+        assert_eq!(next("@every 90s", "UTC", "2026-01-01T00:00:10.5Z"), is("2026-01-01T00:01:40Z"));
+        // 02:30 is skipped in spring, and comes twice in autumn.
+        assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-03-29T00:00:00Z"), is("2026-03-30T00:30:00Z"));
+        assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25T00:00:00Z"), is("2026-10-25T00:30:00Z"));
+        assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00Z"), is("2026-10-25T01:30:00Z"));
     }
 }
