@@ -21,11 +21,13 @@ pub mod pod_gc;
 pub mod pods;
 pub mod replicaset;
 pub mod resource_quota;
+pub mod revisions;
 #[cfg(test)]
 mod rig;
 pub mod root_ca;
 pub mod service_account;
 mod shell;
+pub mod statefulset;
 pub mod write;
 
 use crate::client::{Context, WorkQueue, queue};
@@ -62,6 +64,7 @@ pub async fn run(ctx: Context, timing: Timing) {
     running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
+    running.spawn(statefulset::run(ctx.clone(), WORKERS));
     running.spawn(job::run(ctx.clone(), WORKERS));
     running.spawn(disruption::run(ctx.clone(), 1));
     running.spawn(resource_quota::run(ctx.clone(), 1));

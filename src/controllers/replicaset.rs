@@ -286,7 +286,7 @@ pub(super) fn refusal(error: &kube::Error) -> String {
 }
 
 /// Pods of a namespace that no controller owns.
-fn orphans(pods: &Informer<Pod>, namespace: &str) -> Vec<Arc<Pod>> {
+pub(super) fn orphans(pods: &Informer<Pod>, namespace: &str) -> Vec<Arc<Pod>> {
     fn namespace_if_free(pod: &Pod) -> Option<&str> {
         pod.metadata.namespace.as_deref().filter(|_| controller_of(&pod.metadata).is_none())
     }
