@@ -6,6 +6,7 @@
 //! own last writes.
 
 pub mod claim;
+pub mod daemonset;
 pub mod definitions;
 pub mod deployment;
 pub mod disruption;
@@ -64,6 +65,7 @@ pub async fn run(ctx: Context, timing: Timing) {
     running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));
     running.spawn(replicaset::run(ctx.clone(), WORKERS));
+    running.spawn(daemonset::run(ctx.clone(), WORKERS));
     running.spawn(statefulset::run(ctx.clone(), WORKERS));
     running.spawn(job::run(ctx.clone(), WORKERS));
     running.spawn(disruption::run(ctx.clone(), 1));
