@@ -6,6 +6,7 @@
 //! own last writes.
 
 pub mod claim;
+pub mod cronjob;
 pub mod daemonset;
 pub mod definitions;
 pub mod deployment;
@@ -53,7 +54,8 @@ impl Default for Timing {
     }
 }
 
-/// Runs all controllers that need nothing but the API; returns when `ctx.shutdown` is cancelled and work under way is finished.
+/// Runs all controllers that need nothing but the API, without CronJobs: those go by the clock, and time passes
+/// in a plan too. Returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context, timing: Timing) {
     let mut running = JoinSet::new();
     running.spawn(garbage_collector::run(ctx.clone(), WORKERS));

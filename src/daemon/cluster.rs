@@ -160,6 +160,8 @@ impl Cluster {
         if options.mode == Mode::Daemon {
             apps::declare(&self.client, &options.apps).await?;
             let context = self.context.clone();
+            self.supervisor.keep("cronjobs", String::new(), move || controllers::cronjob::run(context.clone(), 1));
+            let context = self.context.clone();
             self.supervisor.keep("gitops", String::new(), move || {
                 let (context, settings, names) = (context.clone(), settings.clone(), names.clone());
                 async move {
