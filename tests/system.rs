@@ -60,3 +60,5 @@ mod several_hosts;
 mod stopping;
 #[path = "system/cluster/watching.rs"]
 mod watching;
+#[path = "system/cluster/workloads.rs"]
+mod workloads;
