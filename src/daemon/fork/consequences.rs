@@ -145,7 +145,9 @@ impl Draft {
             let creates = |one: &&Workload| one.steps.iter().any(|step| step.action == PodAction::Create);
             if self.workloads.values().filter(creates).count() > 1 {
                 all.push(
-                    "new pods of several workloads come in this order: in another one they may swap hosts".to_owned(),
+                    "new pods of several workloads come in this order: in another one they may swap hosts, and where \
+                     room is short, others may be left without"
+                        .to_owned(),
                 );
             }
         }
