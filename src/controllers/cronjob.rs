@@ -146,13 +146,8 @@ impl Controller {
     }
 
     async fn report(&self, key: &ObjectKey, cron: &CronJob, status: &CronJobStatus) -> Result<(), SyncError> {
-        let Some(change) = write::status_difference(cron.status.as_ref(), status) else { return Ok(()) };
-        match write::patch(&self.client, cron, "/status", change).await {
-            Ok(written) => self.own_written.wrote(key, written.revision()),
-            // Someone changed or removed it: that wakes us again.
-            Err(error) if raw::is_not_found(&error) => {}
-            Err(source) => return Err(SyncError::Status(source)),
-        }
+        let written = write::put_status(&self.client, cron, cron.status.as_ref(), status).await;
+        self.own_written.wrote(key, written.map_err(SyncError::Status)?);
         Ok(())
     }
 }

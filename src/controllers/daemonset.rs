@@ -6,7 +6,7 @@
 pub mod hosts;
 pub mod plan;
 
-use super::claim::{controller_of, controller_reference, matches};
+use super::claim::controller_reference;
 use super::freshness::Freshness;
 use super::replicaset::{orphans, refusal, slow_start};
 use super::revisions::keeper::{KeepError, Keeper};
@@ -285,28 +285,14 @@ impl Controller {
     }
 
     async fn report(&self, key: &ObjectKey, set: &DaemonSet, status: &DaemonSetStatus) -> Result<(), SyncError> {
-        let Some(change) = write::status_difference(set.status.as_ref(), status) else { return Ok(()) };
-        match write::patch(&self.client, set, "/status", change).await {
-            Ok(written) => self.own_written.wrote(key, written.revision()),
-            // Someone changed or removed the set: that wakes us again.
-            Err(error) if raw::is_not_found(&error) => {}
-            Err(source) => {
-                return Err(SyncError::Write { what: "the DaemonSet's status".into(), done: "written", source });
-            }
-        }
+        let failed = |source| SyncError::Write { what: "the DaemonSet's status".into(), done: "written", source };
+        let written = write::put_status(&self.client, set, set.status.as_ref(), status).await.map_err(failed)?;
+        self.own_written.wrote(key, written);
         Ok(())
     }
 }
 
 /// The sets that must look when this pod changes: its owner, or every set that might adopt it.
 fn owners<'a>(sets: &'a Informer<DaemonSet>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let owner = controller_of(&pod.metadata);
-    let owning = owner.filter(|owner| owner.kind == "DaemonSet").map(|owner| ObjectKey::new(namespace, &owner.name));
-    let might_adopt = if owner.is_some() { Vec::new() } else { sets.list_namespace(namespace) };
-    let adopting = might_adopt.into_iter().filter(|set| {
-        let selector = set.spec.as_ref().map(|spec| &spec.selector);
-        selector.is_some_and(|selector| matches(selector, pod.metadata.labels.as_ref()))
-    });
-    owning.into_iter().chain(adopting.map(|set| ObjectKey::of(&*set)))
+    shell::owners_of(sets, &pod.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
 }

@@ -6,7 +6,7 @@ pub mod plan;
 pub mod sets;
 pub mod template;
 
-use super::claim::{Claim, claim, controller_of, controller_reference, matches};
+use super::claim::{Claim, claim, controller_of, controller_reference};
 use super::freshness::Freshness;
 use super::replicaset::refusal;
 use super::shell::{self, Reconcile};
@@ -270,26 +270,14 @@ impl Controller {
             self.own_written.wrote(key, written.revision());
             current.metadata.resource_version = Some(written.revision().to_string());
         }
-        if let Some(change) = write::status_difference(deployment.status.as_ref(), &status) {
-            match write::patch(&self.client, &current, "/status", change).await {
-                Ok(written) => self.own_written.wrote(key, written.revision()),
-                Err(error) if raw::is_not_found(&error) => {}
-                Err(source) => return Err(SyncError::Own { part: "status", source }),
-            }
-        }
+        let failed = |source| SyncError::Own { part: "status", source };
+        let written = write::put_status(&self.client, &current, deployment.status.as_ref(), &status).await;
+        self.own_written.wrote(key, written.map_err(failed)?);
         Ok(())
     }
 }
 
 /// The Deployments that must look when this set changes: its owner, or all that might adopt it.
 fn owners<'a>(deployments: &'a Informer<Deployment>, set: &'a ReplicaSet) -> impl Iterator<Item = ObjectKey> + 'a {
-    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-    let owner = controller_of(&set.metadata);
-    let owning = owner.filter(|owner| owner.kind == "Deployment").map(|owner| ObjectKey::new(namespace, &owner.name));
-    let might_adopt = if owner.is_some() { Vec::new() } else { deployments.list_namespace(namespace) };
-    let adopting = might_adopt.into_iter().filter(|deployment| {
-        let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
-        selector.is_some_and(|selector| matches(selector, set.metadata.labels.as_ref()))
-    });
-    owning.into_iter().chain(adopting.map(|deployment| ObjectKey::of(&*deployment)))
+    shell::owners_of(deployments, &set.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
 }

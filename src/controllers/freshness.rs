@@ -29,8 +29,9 @@ struct Entry {
 pub struct Freshness(Mutex<HashMap<ObjectKey, Entry>>);
 
 impl Freshness {
-    /// The controller wrote an object of the watched kind at this revision.
-    pub fn wrote(&self, key: &ObjectKey, revision: u64) {
+    /// The controller wrote an object of the watched kind at this revision, if it wrote one.
+    pub fn wrote(&self, key: &ObjectKey, revision: impl Into<Option<u64>>) {
+        let Some(revision) = revision.into() else { return };
         let mut entries = self.0.lock();
         let entry = entries.entry(key.clone()).or_default();
         entry.revision = entry.revision.max(revision);

@@ -107,13 +107,7 @@ impl Reconcile for Controller {
         plan::note_created(&mut status, created);
         let refusal = failure.as_ref().map(|(reason, error)| (*reason, error.cause()));
         plan::note_failure(&mut status, refusal, self.clock.now_seconds());
-        if let Some(change) = write::status_difference(set.status.as_ref(), &status) {
-            match write::patch(&self.client, &*set, "/status", change).await {
-                // Someone changed or removed the set: that wakes us again.
-                Err(error) if raw::is_not_found(&error) => {}
-                outcome => drop(outcome.map_err(SyncError::Status)?),
-            }
-        }
+        write::put_status(&self.client, &*set, set.status.as_ref(), &status).await.map_err(SyncError::Status)?;
         match failure {
             Some((_, error)) => Err(error),
             None => Ok(plan.again.map(|wait| wait.unsigned_abs())),
@@ -295,18 +289,7 @@ pub(super) fn orphans(pods: &Informer<Pod>, namespace: &str) -> Vec<Arc<Pod>> {
 
 /// The sets that must look when this pod changes: its owner, or every set that might adopt it.
 fn owners<'a>(sets: &'a Informer<ReplicaSet>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let owner = controller_of(&pod.metadata);
-    let owning = owner.filter(|owner| owner.kind == "ReplicaSet").map(|owner| ObjectKey::new(namespace, &owner.name));
-    let might_adopt = match owner {
-        Some(_) => Vec::new(),
-        None => sets.list_namespace(namespace),
-    };
-    let adopting = might_adopt.into_iter().filter(|set| {
-        let selector = set.spec.as_ref().map(|spec| &spec.selector);
-        selector.is_some_and(|selector| super::claim::matches(selector, pod.metadata.labels.as_ref()))
-    });
-    owning.into_iter().chain(adopting.map(|set| ObjectKey::of(&*set)))
+    shell::owners_of(sets, &pod.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
 }
 
 /// Whether a ReplicaSet cares: binding to a node or a new container id is none of its business.

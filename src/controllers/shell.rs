@@ -1,7 +1,9 @@
 //! What controllers have in common: a queue of the objects to look at, workers that reconcile them,
 //! and an orderly end.
 
+use super::claim::{controller_of, matches};
 use crate::client::{Context, Informer, Kind, ObjectKey, WorkQueue, run_workers};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,4 +38,20 @@ pub(super) async fn run<C: Reconcile>(ctx: &Context, workers: usize, controller:
 pub(super) fn own<K: Kind>(informer: &Informer<K>, queue: &WorkQueue<ObjectKey>) {
     let to = queue.clone();
     informer.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+}
+
+/// The owners that must look when this dependant changes: its controller, or all that might adopt it.
+pub(super) fn owners_of<'a, K: Kind>(
+    owners: &'a Informer<K>,
+    dependant: &'a ObjectMeta,
+    selector: impl Fn(&K) -> Option<&LabelSelector> + 'a,
+) -> impl Iterator<Item = ObjectKey> + 'a {
+    let namespace = dependant.namespace.as_deref().unwrap_or_default();
+    let owner = controller_of(dependant);
+    let owning = owner.filter(|owner| owner.kind == K::kind(&())).map(|owner| ObjectKey::new(namespace, &owner.name));
+    let might_adopt = if owner.is_some() { Vec::new() } else { owners.list_namespace(namespace) };
+    let adopting = might_adopt
+        .into_iter()
+        .filter(move |one| selector(one).is_some_and(|selector| matches(selector, dependant.labels.as_ref())));
+    owning.into_iter().chain(adopting.map(|one| ObjectKey::of(&*one)))
 }

@@ -122,6 +122,22 @@ pub fn status_difference<S: Serialize>(from: Option<&S>, to: &S) -> Option<Value
     difference(&from, &value(to)).map(|change| json!({ "status": change }))
 }
 
+/// Writes an object's status where it differs; the revision of the write, if there was one. An object
+/// that someone removed is no error: that wakes its controller again.
+pub async fn put_status<K: Kind, S: Serialize>(
+    client: &kube::Client,
+    object: &K,
+    from: Option<&S>,
+    to: &S,
+) -> Result<Option<u64>, kube::Error> {
+    let Some(change) = status_difference(from, to) else { return Ok(None) };
+    match patch(client, object, "/status", change).await {
+        Ok(written) => Ok(Some(written.revision())),
+        Err(error) if raw::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
