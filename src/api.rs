@@ -18,3 +18,4 @@ pub mod quota;
 pub mod registry;
 pub mod schema;
 pub mod selector;
+pub mod verdict;

@@ -12,6 +12,7 @@ pub mod patch;
 mod plans;
 mod resources;
 mod streams;
+mod verdicts;
 mod webhooks;
 
 pub use admission::services::Cidr;
@@ -20,6 +21,7 @@ pub use http::body::Body;
 pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
 pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
+pub use verdicts::Verdicts;
 pub use webhooks::{Delivery, NoWebhooks, Verdict, Webhooks};
 
 use crate::api::registry::Registry;
@@ -44,6 +46,8 @@ pub struct Config {
     pub streams: Arc<dyn PodStreams>,
     /// Looks ahead.
     pub planner: Arc<dyn Planner>,
+    /// What the scheduler says, for those who ask why.
+    pub verdicts: Arc<Verdicts>,
     /// Acts on webhooks.
     pub webhooks: Arc<dyn Webhooks>,
     /// Who comes in with which bearer token.
@@ -65,6 +69,7 @@ impl Config {
             ids: Ids::random(),
             streams: Arc::new(NoStreams),
             planner: Arc::new(NoPlanner),
+            verdicts: Arc::default(),
             webhooks: Arc::new(NoWebhooks),
             tokens: Tokens::default(),
             account_keys: None,
@@ -87,6 +92,7 @@ pub struct ApiServer {
     pub(crate) ids: Ids,
     streams: Arc<dyn PodStreams>,
     planner: Arc<dyn Planner>,
+    verdicts: Arc<Verdicts>,
     webhooks: Arc<dyn Webhooks>,
     tokens: Tokens,
     account_keys: Option<Arc<AccountKeys>>,
@@ -113,6 +119,7 @@ impl ApiServer {
             ids: config.ids,
             streams: config.streams,
             planner: config.planner,
+            verdicts: config.verdicts,
             webhooks: config.webhooks,
             tokens: config.tokens,
             account_keys: config.account_keys,

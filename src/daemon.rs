@@ -12,6 +12,7 @@ mod hosts;
 pub mod options;
 pub mod paths;
 mod supervise;
+mod verdicts;
 
 pub use cluster::{Cluster, StartError};
 pub use options::{Mode, Options, Timing};

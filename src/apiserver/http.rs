@@ -18,6 +18,7 @@ mod service;
 mod streams;
 mod tokens;
 mod verbs;
+mod verdicts;
 mod watch;
 mod write;
 mod yaml;

@@ -4,6 +4,7 @@
 mod changes;
 mod objects;
 mod streams;
+mod verdicts;
 
 use super::*;
 use crate::store::memory::Memory;

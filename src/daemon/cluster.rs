@@ -6,10 +6,10 @@ use super::fork::Forks;
 use super::options::{Mode, Options};
 use super::paths::{Lock, LockError, Paths};
 use super::supervise::Supervisor;
-use super::{credentials, hosts};
+use super::{credentials, hosts, verdicts};
 use crate::api::registry::Registry;
 use crate::apiserver::auth::pki::{Pki, PkiError};
-use crate::apiserver::{self, ApiServer, Cidr, Config, Tokens, User};
+use crate::apiserver::{self, ApiServer, Cidr, Config, Tokens, User, Verdicts};
 use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::client::{self, Context};
@@ -85,6 +85,7 @@ impl Cluster {
         let mut config = Config::new(store.clone(), registry.clone());
         config.ids = ids.clone();
         config.streams = streams.clone();
+        let said = config.verdicts.clone();
         config.planner = Forks::new(store.clone(), registry.clone(), Clock::System);
         let pki = match &listener {
             Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
@@ -123,7 +124,7 @@ impl Cluster {
             let mut settings = Settings::new(cluster.paths.repositories(), registry, options.reporter.clone());
             settings.repositories.count_in(&metrics);
             settings.webhooks = webhooks;
-            cluster.start_parts(&options, &streams, &ids, settings).await?;
+            cluster.start_parts(&options, &streams, &ids, said, settings).await?;
         }
         Ok(cluster)
     }
@@ -133,6 +134,7 @@ impl Cluster {
         options: &Options,
         streams: &Arc<HostStreams>,
         ids: &Ids,
+        said: Arc<Verdicts>,
         settings: Settings,
     ) -> Result<(), StartError> {
         let id = credentials::cluster_id(&self.paths, ids)?;
@@ -151,7 +153,9 @@ impl Cluster {
         let timing = controllers::Timing { node_monitor_grace: options.timing.node_monitor_grace };
         self.supervisor.keep("controllers", String::new(), move || controllers::run(context.clone(), timing));
         let context = self.context.clone();
-        self.supervisor.keep("scheduler", String::new(), move || scheduler::run(context.clone()));
+        let observer = verdicts::keep(said, Clock::System);
+        self.supervisor
+            .keep("scheduler", String::new(), move || scheduler::run_observed(context.clone(), observer.clone()));
         let (store, shutdown) = (self.store.clone(), self.shutdown.clone());
         self.supervisor.keep("compaction", String::new(), move || {
             let kept = shutdown.clone().run_until_cancelled_owned(history::keep(store.clone(), HISTORY));

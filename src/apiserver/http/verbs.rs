@@ -73,6 +73,9 @@ impl ApiServer {
                 _ => self.changeset(&parts, &body).await,
             };
         }
+        if let ("selkie.dev", "v1alpha1", "verdicts") = (path.group, path.version, path.resource) {
+            return self.verdict(path, &parts);
+        }
         let Some(resource) = self.registry.resource(path.group, path.version, path.resource) else {
             let known = self.registry.resources().iter().any(|r| r.group == path.group && r.version == path.version);
             return match known {

@@ -1,8 +1,8 @@
 //! What the scheduler said of each pod, and why; what components warned of.
 
-use crate::api::plan::{HostVerdict, Verdict};
+use crate::api::plan::Verdict;
 use crate::client::events::correlate::Report;
-use crate::scheduler::cycle::{self, Judged};
+use crate::daemon::verdicts::reasoned;
 use crate::scheduler::snapshot::Snapshot;
 use crate::scheduler::{Observer, cycle::Verdict as Decision};
 use k8s_openapi::api::core::v1::Pod;
@@ -39,41 +39,10 @@ impl Verdicts {
 
 impl State {
     fn add(&mut self, pod: &Pod, snapshot: &Snapshot, decision: &Decision) {
-        let (feasible, message) = match decision {
-            Decision::Bind { feasible, .. } => (*feasible as u64, String::new()),
-            Decision::Unschedulable { rejections } => (0, Decision::message(rejections)),
-        };
-        let mut verdict = Verdict { feasible, message, hosts: Vec::new() };
         self.looks += snapshot.hosts().count();
-        if self.looks <= LOOKS {
-            verdict.hosts = named(cycle::explain(pod, snapshot));
-        }
+        let verdict = reasoned(pod, snapshot, decision, self.looks <= LOOKS, NAMED);
         self.by_pod.insert(pod.metadata.uid.clone().unwrap_or_default(), verdict);
     }
-}
-
-/// All hosts of a small cluster; of a large one the best, and one for every reason to say no.
-fn named(judged: Vec<Judged>) -> Vec<HostVerdict> {
-    let mut all: Vec<HostVerdict> = judged
-        .into_iter()
-        .map(|one| HostVerdict {
-            host: one.host,
-            score: one.score,
-            reasons: one.rejections.into_iter().map(|rejection| rejection.reason).collect(),
-        })
-        .collect();
-    if all.len() <= NAMED {
-        return all;
-    }
-    let (mut fit, refused): (Vec<_>, Vec<_>) = all.drain(..).partition(|one| one.score.is_some());
-    fit.sort_by_key(|one| std::cmp::Reverse(one.score));
-    fit.truncate(NAMED / 2);
-    let mut reasons: BTreeMap<Vec<String>, HostVerdict> = BTreeMap::new();
-    for one in refused {
-        reasons.entry(one.reasons.clone()).or_insert(one);
-    }
-    fit.extend(reasons.into_values().take(NAMED / 2));
-    fit
 }
 
 /// Who it is about, of the reports that say that something is wrong: kind, namespace, name, uid.
