@@ -33,16 +33,20 @@ mod hosts;
 mod kubeconfig;
 mod logs;
 mod manifests;
+mod objects;
 pub mod output;
 mod plan;
 mod pods;
 mod resources;
 mod settings;
 mod snapshot;
+mod standing;
 mod status;
+mod tree;
 mod up;
 mod values;
 mod wait;
+mod why;
 
 pub use error::CliError;
 pub use settings::Global;
@@ -57,12 +61,13 @@ Every flag is also a variable (SELKIE_DATA_DIR for --data-dir) and a key of the 
 (dataDir); a flag wins over the variable, the variable over the file.
 
 Verbs that speak to a cluster find it by --kubeconfig or KUBECONFIG, else by --data-dir. apply, plan,
-diff, get and status need no daemon: without one they open the data directory themselves.
+diff, get, status, why and tree need no daemon: without one they open the data directory themselves.
 
 Examples:
   selkie up --app hello=examples/hello       start the daemon and watch a directory
   selkie plan -f examples/hello              show what would change
   selkie apply -f examples/hello             change it, and wait until it is ready
+  selkie why deploy/hello                    what makes it what it is, from the commit to the container
   kubectl --kubeconfig /var/lib/selkie/kubeconfig get pods";
 
 #[derive(Parser)]
@@ -82,6 +87,8 @@ verbs! {
     Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),
     Status(status::StatusArgs),
+    Why(why::WhyArgs),
+    Tree(tree::TreeArgs),
     App(app::App),
     Undo(app::requests::Undo),
     Get(get::Get),

@@ -34,6 +34,8 @@ mod bad_input;
 mod ci;
 #[path = "system/cluster/crashes.rs"]
 mod crashes;
+#[path = "system/cluster/explaining.rs"]
+mod explaining;
 #[path = "system/cluster/full_disk.rs"]
 mod full_disk;
 #[path = "system/cluster/git.rs"]

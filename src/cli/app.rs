@@ -53,7 +53,7 @@ fn api(client: &kube::Client) -> Api<Application> {
 }
 
 /// The application of that name; the error says which there are.
-async fn find(client: &kube::Client, name: &str) -> Result<Application, CliError> {
+pub async fn find(client: &kube::Client, name: &str) -> Result<Application, CliError> {
     if let Some(found) = api(client).get_opt(name).await? {
         return Ok(found);
     }
@@ -76,7 +76,7 @@ fn print(application: &Application, done: &str, format: Format) -> Result<(), Cl
 }
 
 /// The object as the API serves it.
-fn object(application: &Application) -> Result<Value, CliError> {
+pub fn object(application: &Application) -> Result<Value, CliError> {
     let mut object = serde_json::to_value(application)?;
     object["apiVersion"] = "selkie.dev/v1alpha1".into();
     object["kind"] = "Application".into();

@@ -36,10 +36,20 @@ pub enum Either {
 
 /// A path, or a text that begins with one, as its user named it: relative to where the process was
 /// started, if below. Applications keep absolute paths.
-fn near(text: &str) -> &str {
+pub fn near(text: &str) -> &str {
     let here = std::env::current_dir().ok().filter(|here| here.parent().is_some());
     let below = here.as_ref().and_then(|here| text.strip_prefix(here.to_str()?)?.strip_prefix('/'));
     below.filter(|below| !below.is_empty()).unwrap_or(text)
+}
+
+/// What others wrote must not be able to move the cursor.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '�' } else { c }).collect()
+}
+
+/// `1 pod`, `2 pods`.
+pub fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// A report in a format, with a final newline.

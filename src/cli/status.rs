@@ -2,16 +2,14 @@
 
 use super::connection::Connection;
 use super::get::align;
+use super::objects::{condition, items, list, text, typed};
 use super::output::Either;
 use super::output::color::{ADD, CHANGE, DELETE, paint};
+use super::standing::{self, Standing};
 use super::{CliError, Global};
-use crate::base::url::redact;
-use crate::client::raw;
 use crate::daemon::Mode;
-use crate::gitops::readiness::{self, Readiness};
 use crate::gitops::sources::short;
 use clap::Args;
-use http::Method;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -35,15 +33,15 @@ const WORKLOADS: [(&str, &str, &str); 5] = [
 impl StatusArgs {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
-        let overview = overview(&connection.client).await;
+        let lists = Lists::read(&connection.client).await;
         let daemon = connection.cluster.is_none();
         connection.close().await;
-        let overview = overview?;
+        let overview = overview(&lists?);
         match self.output {
             Either::Json => println!("{}", serde_json::to_string_pretty(&overview)?),
             Either::Yaml => print!("{}", super::output::yaml(&overview)),
             Either::Text => {
-                print_text(&overview);
+                anstream::print!("{}", shown(&overview));
                 if !daemon {
                     eprintln!("No daemon runs: this is what the data directory says. Start one with `selkie up`.");
                 }
@@ -53,58 +51,52 @@ impl StatusArgs {
     }
 }
 
-async fn items(client: &kube::Client, path: &str) -> Result<Vec<Value>, CliError> {
-    let bytes = match raw::request(client, Method::GET, path, None).await {
-        Ok(bytes) => bytes,
-        // A server without this kind has none of it.
-        Err(error) if raw::is_not_found(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut list: Value = serde_json::from_slice(&bytes)?;
-    Ok(match list.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    })
+/// What an overview is made from.
+#[derive(Default)]
+struct Lists {
+    applications: Vec<Value>,
+    /// With apiVersion and kind.
+    workloads: Vec<Value>,
+    pods: Vec<Value>,
+    nodes: Vec<Value>,
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-async fn overview(client: &kube::Client) -> Result<Value, CliError> {
-    let applications: Vec<Value> =
-        items(client, "/apis/selkie.dev/v1alpha1/applications").await?.iter().map(application).collect();
-    let mut workloads = Vec::new();
-    for (path, api_version, kind) in WORKLOADS {
-        for mut object in items(client, path).await? {
-            object["apiVersion"] = json!(api_version);
-            object["kind"] = json!(kind);
-            // ReplicaSets of a Deployment are told by it.
-            if kind != "ReplicaSet" || object.pointer("/metadata/ownerReferences").is_none() {
-                workloads.push(workload(&object));
-            }
+impl Lists {
+    async fn read(client: &kube::Client) -> Result<Self, CliError> {
+        let mut workloads = Vec::new();
+        for (path, api_version, kind) in WORKLOADS {
+            workloads.extend(items(client, path).await?.into_iter().map(|object| typed(object, api_version, kind)));
         }
+        Ok(Self {
+            applications: items(client, "/apis/selkie.dev/v1alpha1/applications").await?,
+            workloads,
+            pods: items(client, "/api/v1/pods").await?,
+            nodes: items(client, "/api/v1/nodes").await?,
+        })
     }
-    let pods = items(client, "/api/v1/pods").await?;
-    let hosts: Vec<Value> = items(client, "/api/v1/nodes").await?.iter().map(|node| host(node, &pods)).collect();
-    let waiting: Vec<Value> = pods
+}
+
+fn overview(lists: &Lists) -> Value {
+    let applications: Vec<Value> = lists.applications.iter().map(application).collect();
+    // ReplicaSets of a Deployment are told by it.
+    let owned = |one: &&Value| one["kind"] == "ReplicaSet" && one.pointer("/metadata/ownerReferences").is_some();
+    let workloads: Vec<Value> = lists.workloads.iter().filter(|one| !owned(one)).map(workload).collect();
+    let hosts: Vec<Value> = lists.nodes.iter().map(|node| host(node, &lists.pods)).collect();
+    let unscheduled: Vec<Value> = lists
+        .pods
         .iter()
         .filter(|pod| text(pod, "/spec/nodeName").is_empty())
         .map(|pod| json!({"namespace": text(pod, "/metadata/namespace"), "name": text(pod, "/metadata/name"), "reason": unscheduled(pod)}))
         .collect();
-    Ok(json!({"applications": applications, "workloads": workloads, "hosts": hosts, "unscheduled": waiting}))
+    json!({"applications": applications, "workloads": workloads, "hosts": hosts, "unscheduled": unscheduled})
 }
 
 /// An Application in a line.
 pub fn application(object: &Value) -> Value {
-    let (status, message) = application_status(object);
-    let source = ["/spec/source/path", "/spec/source/repoURL"]
-        .iter()
-        .map(|pointer| text(object, pointer))
-        .find(|text| !text.is_empty());
+    let Standing { status, message } = standing::application(object);
     json!({
         "name": text(object, "/metadata/name"),
-        "source": redact(source.unwrap_or_default()),
+        "source": standing::source(object),
         "revision": short(text(object, "/status/revision")),
         "objects": object.pointer("/status/inventory").and_then(Value::as_array).map_or(0, Vec::len),
         "status": status,
@@ -112,61 +104,30 @@ pub fn application(object: &Value) -> Value {
     })
 }
 
-/// A source that is refused comes before how its last good revision is doing.
-fn application_status(object: &Value) -> (&'static str, &str) {
-    let of =
-        |name| condition(object, name).map(|one| (text(one, "/status"), text(one, "/reason"), text(one, "/message")));
-    match (of("Synced"), of("Ready")) {
-        (_, Some((_, "Deleting", why))) => ("Deleting", why),
-        (Some(("False", "Suspended", why)), _) => ("Suspended", why),
-        (Some(("False", _, why)), _) => ("Failed", why),
-        (Some((_, "PruneHeld", why)), _) => ("PruneHeld", why),
-        (_, Some(("True", _, why))) => ("Ready", why),
-        (_, Some(("False", "Progressing", why))) => ("Syncing", why),
-        (_, Some(("False", _, why))) => ("Failed", why),
-        _ => ("Syncing", ""),
-    }
-}
-
-fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
-    object.pointer("/status/conditions")?.as_array()?.iter().find(|one| one["type"] == name)
-}
-
 fn workload(object: &Value) -> Value {
-    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    let (ready, wanted) = match text(object, "/kind") {
-        "Job" => {
-            (number("/status/succeeded"), object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1))
-        }
-        "DaemonSet" => (number("/status/numberReady"), number("/status/desiredNumberScheduled")),
-        _ => (number("/status/readyReplicas"), number("/spec/replicas")),
-    };
-    let (state, message) = match readiness::of(object) {
-        Readiness::Ready => ("Ready", String::new()),
-        Readiness::Progressing(why) => ("Progressing", why),
-        Readiness::Failed(why) => ("Failed", why),
-    };
+    let (ready, wanted) = standing::replicas(object).unwrap_or_default();
+    let Standing { status, message } = standing::of(object);
     json!({
         "kind": text(object, "/kind"), "namespace": text(object, "/metadata/namespace"), "name": text(object, "/metadata/name"),
-        "ready": ready, "wanted": wanted, "status": state, "message": message,
+        "ready": ready, "wanted": wanted, "status": status, "message": message,
     })
 }
 
 fn host(node: &Value, pods: &[Value]) -> Value {
     let name = text(node, "/metadata/name");
-    let ready = condition(node, "Ready");
+    let Standing { status, message } = standing::host(node);
     let mine = pods.iter().filter(|pod| {
         text(pod, "/spec/nodeName") == name && !["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
     });
     json!({
         "name": name,
-        "status": match ready.map(|one| text(one, "/status")) { Some("True") => "Ready", Some("False") => "NotReady", _ => "Unknown" },
+        "status": status,
         "schedulable": node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true),
         "pods": mine.count(),
         "cpu": text(node, "/status/allocatable/cpu"),
         "memory": text(node, "/status/allocatable/memory"),
         "runtime": text(node, "/status/nodeInfo/containerRuntimeVersion"),
-        "message": ready.filter(|one| text(one, "/status") != "True").map(|one| text(one, "/message")).unwrap_or_default(),
+        "message": message,
     })
 }
 
@@ -182,25 +143,32 @@ fn unscheduled(pod: &Value) -> String {
 pub fn painted(status: &str) -> String {
     match status {
         "Ready" => paint(ADD, status),
-        "Failed" | "NotReady" | "Unknown" => paint(DELETE, status),
+        "Failed" | "Missing" | "NotReady" | "Unknown" => paint(DELETE, status),
         _ => paint(CHANGE, status),
     }
 }
 
-fn print_text(overview: &Value) {
-    let section = |key: &str, header: &[&str], row: &dyn Fn(&Value) -> Vec<String>| {
-        let entries = overview[key].as_array().map(Vec::as_slice).unwrap_or_default();
+/// A cell of an overview's entry.
+fn cell(entry: &Value, key: &str) -> String {
+    match &entry[key] {
+        Value::String(text) if key == "status" => painted(text),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// An overview as people read it.
+fn shown(overview: &Value) -> String {
+    let mut shown = String::new();
+    let mut section = |key: &str, header: &[&str], row: &dyn Fn(&Value) -> Vec<String>| {
+        let entries = list(overview, &format!("/{key}"));
         if entries.is_empty() {
             return;
         }
         let mut rows = vec![header.iter().map(|name| (*name).to_string()).collect::<Vec<_>>()];
         rows.extend(entries.iter().map(row));
-        anstream::print!("{}\n", align(&rows));
-    };
-    let cell = |object: &Value, key: &str| match &object[key] {
-        Value::String(text) if key == "status" => painted(text),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        shown.push_str(&align(&rows));
+        shown.push('\n');
     };
     section("applications", &["APPLICATION", "STATUS", "REVISION", "OBJECTS", "SOURCE", "MESSAGE"], &|one| {
         ["name", "status", "revision", "objects", "source", "message"].iter().map(|key| cell(one, key)).collect()
@@ -231,4 +199,5 @@ fn print_text(overview: &Value) {
     section("unscheduled", &["WAITING POD", "NAMESPACE", "WHY"], &|one| {
         vec![cell(one, "name"), cell(one, "namespace"), cell(one, "reason")]
     });
+    shown
 }

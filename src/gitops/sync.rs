@@ -24,6 +24,7 @@ mod stages;
 mod task;
 
 pub use claims::Claim;
+pub use pods::last_lines;
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
 pub use stages::{InOrder, apply_in_order};
 

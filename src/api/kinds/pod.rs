@@ -3,6 +3,8 @@
 mod status;
 mod update;
 
+pub use status::summarize;
+
 use super::json::{at, child, ensure, integer, list, put, put_text, text};
 use super::{Column, Deletion, Kind, pod_spec, resources, table};
 use crate::api::error::FieldError;
@@ -87,7 +89,7 @@ impl Kind for Pod {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let summary = status::summarize(object, now);
+        let summary = summarize(object, now);
         let ip = match list(object, &["status", "podIPs"]).first() {
             Some(ip) => text(ip, &["ip"]),
             None => text(object, &["status", "podIP"]),

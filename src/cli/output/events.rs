@@ -1,7 +1,7 @@
 //! What the daemon and a waiting `apply` print while a sync goes on.
 
 use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
-use super::near;
+use super::{count, near};
 use super::plan::changes;
 use crate::gitops::render::describe;
 use crate::gitops::sources::short;
@@ -107,10 +107,6 @@ pub fn text(application: &str, event: &Event) -> String {
         }
         Event::Warning(warning) => format!("{head}{} {warning}\n", paint(WARNING, "Warning:")),
     }
-}
-
-fn count(number: usize, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 fn stays(objects: usize) -> String {

@@ -3,7 +3,7 @@
 
 use super::color::{ADD, CHANGE, DELETE, FAINT, STRONG, WARNING, paint};
 use super::consequences;
-use super::near;
+use super::{clean, near};
 use crate::gitops::plan::diff::SecretChange;
 use crate::gitops::plan::{Action, FieldChange, ObjectChange, Report};
 use crate::gitops::render::describe;
@@ -167,9 +167,4 @@ fn show(value: &Value) -> String {
     let head: String = text.chars().take(half).collect();
     let tail: String = text.chars().skip(text.chars().count() - half).collect();
     format!("{head} … {tail}")
-}
-
-/// Manifests must not be able to move the cursor.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '�' } else { c }).collect()
 }

@@ -135,9 +135,19 @@ async fn log(client: &kube::Client, namespace: &str, pod: &str, trouble: &Troubl
     if !trouble.ended || trouble.container.is_empty() {
         return Vec::new();
     }
+    last_lines(client, namespace, pod, &trouble.container, trouble.reason == "CrashLoopBackOff").await
+}
+
+/// The last lines that a container wrote, or (`previous`) the one before its last restart. None where
+/// they cannot be had in time.
+pub async fn last_lines(
+    client: &kube::Client,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    previous: bool,
+) -> Vec<String> {
     let pod = path("v1", "pods", namespace, pod);
-    let container = &trouble.container;
-    let previous = trouble.reason == "CrashLoopBackOff";
     let path = format!("{pod}/log?container={container}&tailLines={LOG_LINES}&previous={previous}");
     let request = raw::request(client, Method::GET, &path, None);
     match tokio::time::timeout(LOG_LIMIT, request).await {
