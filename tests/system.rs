@@ -21,6 +21,8 @@ mod rig;
 mod setting;
 #[path = "support/storage.rs"]
 mod storage;
+#[path = "support/terminal.rs"]
+mod terminal;
 #[path = "support/wait.rs"]
 mod wait;
 
@@ -36,6 +38,8 @@ mod ci;
 mod crashes;
 #[path = "system/cluster/explaining.rs"]
 mod explaining;
+#[path = "system/cluster/following.rs"]
+mod following;
 #[path = "system/cluster/full_disk.rs"]
 mod full_disk;
 #[path = "system/cluster/git.rs"]

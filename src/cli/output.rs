@@ -9,6 +9,7 @@ pub mod events;
 pub mod json;
 pub mod markdown;
 pub mod plan;
+pub mod screen;
 
 pub use events::Printer;
 

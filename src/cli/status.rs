@@ -1,5 +1,7 @@
 //! `selkie status`: applications, workloads and hosts at a glance.
 
+mod watch;
+
 use super::connection::Connection;
 use super::get::align;
 use super::objects::{condition, items, list, text, typed};
@@ -16,7 +18,10 @@ use std::process::ExitCode;
 /// Show applications, workloads and hosts at a glance
 #[derive(Args)]
 pub struct StatusArgs {
-    /// Output format
+    /// Show it again whenever something changes: in place in a terminal, else the changes in lines
+    #[arg(short, long)]
+    watch: bool,
+    /// Output format; with --watch a document per change
     #[arg(short, long, value_enum, default_value_t = Either::Text)]
     output: Either,
 }
@@ -32,6 +37,11 @@ const WORKLOADS: [(&str, &str, &str); 5] = [
 
 impl StatusArgs {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        if self.watch {
+            let connection = Connection::to_server(&global).await?;
+            watch::follow(&connection.client, self.output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
         let lists = Lists::read(&connection.client).await;
         let daemon = connection.cluster.is_none();
@@ -201,3 +211,6 @@ fn shown(overview: &Value) -> String {
     });
     shown
 }
+
+#[cfg(test)]
+mod tests;
