@@ -50,24 +50,28 @@ pub struct Apply {
 
 impl Apply {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        crate::telemetry::logging::init(&global.log)
-            .map_err(|error| CliError::new(format!("--log: {error}")).code(2))?;
+        let printer = Printer::stderr();
+        global.start_logging(printer.above())?;
         let saved = self.plan.as_deref().map(Saved::read).transpose()?;
         let (registry, rendered) = match &saved {
             Some(saved) => saved.resolve(&global).await?,
             None => self.manifests.resolve(&global).await?,
         };
-        let dry_run = self.dry_run == "server";
+        let dry_run = self.is_dry_run();
         // Nothing will be applied of a source with errors: no hosts are needed to say so.
         let mode = if dry_run || !rendered.errors.is_empty() { Mode::ReadOnly } else { Mode::OneShot };
         let mut hosts = Ok(());
         let connection = Connection::to_any(&global, mode, |options| hosts = self.hosts.set(options)).await?;
         let result = match hosts {
-            Ok(()) => self.apply(&connection, &registry, &rendered, saved.as_ref(), dry_run).await,
+            Ok(()) => self.apply(&connection, &registry, &rendered, saved.as_ref(), &printer).await,
             Err(error) => Err(error),
         };
         connection.close().await;
         result
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.dry_run == "server"
     }
 
     async fn apply(
@@ -76,7 +80,7 @@ impl Apply {
         registry: &Registry,
         rendered: &Rendered,
         saved: Option<&Saved>,
-        dry_run: bool,
+        printer: &Printer,
     ) -> Result<ExitCode, CliError> {
         let begun = Instant::now();
         let options = match saved {
@@ -89,16 +93,16 @@ impl Apply {
                 sync::Options { force, replace, ..sync::Options::default() }
             }
         };
-        let printer = Printer::stderr();
+        let dry_run = self.is_dry_run();
         if !dry_run {
-            let how = sync::InOrder { reporter: &printer, limit: self.timeout, to_the_end: self.wait };
+            let how = sync::InOrder { reporter: printer, limit: self.timeout, to_the_end: self.wait };
             let show = |report: &Report| anstream::print!("{}", output::report(report, self.output));
             let staged = sync::apply_in_order(&connection.client, registry, rendered, &options, &how, show);
             if let Some(waited) = staged.await.map_err(|error| manifests::refused(&error))? {
                 if !self.wait && waited.failed.is_empty() {
                     return Ok(ExitCode::SUCCESS);
                 }
-                return Ok(ended(&printer, waited, Totals::default(), begun));
+                return Ok(ended(printer, waited, Totals::default(), begun));
             }
         }
         let how = if dry_run { sync::How::LookAhead } else { sync::How::Apply };
@@ -114,12 +118,12 @@ impl Apply {
             kinds: registry,
             limit: self.timeout,
             application: "",
-            reporter: &printer,
+            reporter: printer,
             patience: Duration::ZERO,
             give_up: None,
         };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;
-        Ok(ended(&printer, waited, outcome.report.totals(), begun))
+        Ok(ended(printer, waited, outcome.report.totals(), begun))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod color;
 pub mod consequences;
 pub mod events;
 pub mod json;
+pub mod live;
 pub mod markdown;
 pub mod plan;
 pub mod screen;

@@ -4,6 +4,7 @@
 //! that clap gives all three the same parsing and the same errors.
 
 use super::output::color::Color;
+use super::output::live::Above;
 use super::{Cli, CliError};
 use crate::daemon::paths::Paths;
 use clap::{Args, Command, CommandFactory, FromArgMatches};
@@ -46,6 +47,12 @@ impl Global {
         home("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("selkie")).ok_or_else(|| {
             CliError::new("neither HOME nor XDG_DATA_HOME is set").hint("name the data directory with --data-dir")
         })
+    }
+
+    /// Starts logging as `--log` says.
+    pub fn start_logging(&self, to: Above) -> Result<(), CliError> {
+        crate::telemetry::logging::init(&self.log, move || to.clone())
+            .map_err(|error| CliError::new(format!("--log: {error}")).code(2))
     }
 
     /// A kubeconfig the user named, by flag or variable. The data directory's own is none: it leads

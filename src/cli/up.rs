@@ -30,14 +30,13 @@ pub struct Up {
 
 impl Up {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        crate::telemetry::logging::init(&global.log)
-            .map_err(|error| CliError::new(format!("--log: {error}")).code(2))?;
+        let printer = Arc::new(Printer::stdout());
+        global.start_logging(printer.above())?;
         let mut options = Options::new(global.data_dir()?, Mode::Daemon);
         options.listen = self.listen;
         self.hosts.set(&mut options)?;
         options.timing = Timing { node_monitor_grace: Duration::from_secs(self.node_monitor_grace.max(1)) };
         options.apps = parse_all::<App>("--app", &self.app)?;
-        let printer = Arc::new(Printer::stdout());
         options.reporter = printer.clone();
         options.observer = printer;
 

@@ -3,10 +3,13 @@
 mod goal;
 
 use super::connection::Connection;
-use super::resources;
+use super::output::Printer;
+use super::resources::{self, Known};
 use super::values::duration;
 use super::{CliError, Global};
+use crate::api::changeset::ObjectId;
 use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::sync::{Event, Progress, Reporter};
 use clap::Args;
 use goal::Goal;
 use kube::api::{ListParams, WatchEvent, WatchParams};
@@ -47,14 +50,19 @@ impl Wait {
         for asked in resources::parse(&known, &self.what)? {
             let api = asked.resource.api(&connection.client, Some(&self.namespace));
             for name in self.names(&api, asked.name).await? {
-                targets.push((api.clone(), format!("{}/{name}", asked.resource.kind()), name));
+                targets.push((api.clone(), asked.resource.clone(), name));
             }
         }
         if targets.is_empty() && self.goal != Goal::Delete {
             return Err(CliError::new("no object matches").hint("`selkie get` shows which there are"));
         }
-        for (api, label, name) in targets {
-            match tokio::time::timeout_at(deadline, self.one(&api, &name)).await {
+        let printer = Printer::stderr();
+        for (api, resource, name) in targets {
+            let label = format!("{}/{name}", resource.kind());
+            let mut steps = Steps { printer: &printer, id: self.id(&resource, &name), told: String::new() };
+            let waited = tokio::time::timeout_at(deadline, self.one(&api, &name, &mut steps)).await;
+            drop(steps);
+            match waited {
                 Ok(done) => done?,
                 Err(_) => {
                     let last = api.get_opt(&name).await?.and_then(|object| serde_json::to_value(object).ok());
@@ -95,7 +103,13 @@ impl Wait {
         self.goal.met(object).map_err(|why| CliError::new(format!("it failed: {why}")))
     }
 
-    async fn one(&self, api: &Api<DynamicObject>, name: &str) -> Result<(), CliError> {
+    fn id(&self, resource: &Known, name: &str) -> ObjectId {
+        let namespace = if resource.namespaced { self.namespace.clone() } else { String::new() };
+        let (api_version, kind) = (resource.api.api_version.clone(), resource.api.kind.clone());
+        ObjectId { api_version, kind, namespace, name: name.to_owned(), uid: String::new() }
+    }
+
+    async fn one(&self, api: &Api<DynamicObject>, name: &str, steps: &mut Steps<'_>) -> Result<(), CliError> {
         use futures::TryStreamExt;
         loop {
             let list = api.list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
@@ -104,6 +118,7 @@ impl Wait {
             if self.met(current.as_ref())? {
                 return Ok(());
             }
+            steps.tell(&self.goal, current.as_ref());
             let watch = WatchParams::default().fields(&format!("metadata.name={name}"));
             let mut events = std::pin::pin!(api.watch(&watch, &version).await?);
             while let Some(event) = events.try_next().await? {
@@ -116,8 +131,38 @@ impl Wait {
                 if self.met(current.as_ref())? {
                     return Ok(());
                 }
+                steps.tell(&self.goal, current.as_ref());
             }
         }
+    }
+}
+
+/// Tells how far an object is, whenever that changes: a line, or in a terminal one that is drawn again.
+struct Steps<'a> {
+    printer: &'a Printer,
+    id: ObjectId,
+    told: String,
+}
+
+impl Steps<'_> {
+    fn tell(&mut self, goal: &Goal, object: Option<&Value>) {
+        let message = match object {
+            None => "not there".to_owned(),
+            Some(object) if *goal == Goal::Ready => state(object),
+            Some(_) => goal.unmet(),
+        };
+        if self.told != message {
+            self.told.clone_from(&message);
+            let step = vec![Progress { id: self.id.clone(), message }];
+            self.printer.waiting("", 0, &step);
+            self.printer.event("", Event::Progress(step));
+        }
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        self.printer.waiting("", 0, &[]);
     }
 }
 

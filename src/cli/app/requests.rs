@@ -4,6 +4,7 @@
 use super::history::{failed, kinds, revision};
 use super::{api, find};
 use crate::cli::connection::Connection;
+use crate::cli::output::color::{STRONG, paint};
 use crate::cli::output::{self, Format, Printer};
 use crate::cli::values::duration;
 use crate::cli::{CliError, Global};
@@ -92,7 +93,11 @@ impl Waiting {
         let begun = Instant::now();
         let client = Connection::to_server(global).await?.client;
         let before = find(&client, name).await?;
-        let after = self.request(&client, name, &format!("{verb}@{}", jiff::Timestamp::now())).await?;
+        let printer = Printer::stderr();
+        printer.doing(name, &format!("{}: waiting for the daemon", paint(STRONG, name)));
+        let after = self.request(&client, name, &format!("{verb}@{}", jiff::Timestamp::now())).await;
+        printer.done(name);
+        let after = after?;
         let status = &after.status;
         if !status.request_error.is_empty() {
             return Err(CliError::new(status.request_error.clone()));
@@ -109,7 +114,7 @@ impl Waiting {
         if !self.wait || !changed {
             return Ok(ExitCode::SUCCESS);
         }
-        self.until_ready(&client, &after, begun).await
+        self.until_ready(&client, &after, begun, &printer).await
     }
 
     /// The Application once the daemon has done what is asked.
@@ -186,9 +191,9 @@ impl Waiting {
         client: &kube::Client,
         application: &Application,
         begun: Instant,
+        printer: &Printer,
     ) -> Result<ExitCode, CliError> {
-        let printer = Printer::stderr();
-        let last_stage = self.last_stage(client, application, begun, &printer).await?;
+        let last_stage = self.last_stage(client, application, begun, printer).await?;
         let application = match &last_stage {
             Ok(application) => application,
             Err(failed) => {
@@ -205,7 +210,7 @@ impl Waiting {
             kinds: &kinds,
             limit,
             application: application.name(),
-            reporter: &printer,
+            reporter: printer,
             patience: Duration::ZERO,
             give_up: None,
         };

@@ -1,8 +1,9 @@
 //! What the daemon and a waiting `apply` print while a sync goes on.
 
 use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
-use super::{count, near};
+use super::live::{Above, Live};
 use super::plan::changes;
+use super::{count, near};
 use crate::gitops::render::describe;
 use crate::gitops::sources::short;
 use crate::gitops::sync::{Event, FailingPod, Progress, Reporter, Summary};
@@ -11,36 +12,72 @@ use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::io::Write;
 
-/// Prints events of all Applications to one stream, each whole.
+/// Prints events of all Applications to one stream, each whole. In a terminal, what is waited for is
+/// shown below them and drawn again; elsewhere each step of it is a line.
 pub struct Printer {
     out: Mutex<Box<dyn Write + Send>>,
+    live: Option<Live>,
 }
 
 impl Printer {
     /// To standard output, with colours where it wants them.
     pub fn stdout() -> Self {
-        Self::new(Box::new(anstream::stdout()))
+        Self::new(Box::new(anstream::stdout()), Live::stdout())
     }
 
     /// To standard error: where standard output carries a result.
     pub fn stderr() -> Self {
-        Self::new(Box::new(anstream::stderr()))
+        Self::new(Box::new(anstream::stderr()), Live::stderr())
     }
 
-    pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out: Mutex::new(out) }
+    pub fn new(out: Box<dyn Write + Send>, live: Option<Live>) -> Self {
+        Self { out: Mutex::new(out), live }
+    }
+
+    /// Standard error for others, in step with what is drawn here.
+    pub fn above(&self) -> Above {
+        Above(self.live.clone())
+    }
+
+    /// In a terminal: shows what is done right now, until something else is, or [`Self::done`].
+    pub fn doing(&self, application: &str, what: &str) {
+        if let Some(live) = &self.live {
+            live.show(application, what, &[]);
+        }
+    }
+
+    /// Takes away what is shown as being done.
+    pub fn done(&self, application: &str) {
+        if let Some(live) = &self.live {
+            live.clear(application);
+        }
     }
 
     fn print(&self, text: &str) {
-        let mut out = self.out.lock();
-        // Nobody may be reading any more; syncs go on.
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let write = || {
+            let mut out = self.out.lock();
+            // Nobody may be reading any more; syncs go on.
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        };
+        match &self.live {
+            Some(live) => live.above(write),
+            None => write(),
+        }
     }
 }
 
 impl Reporter for Printer {
     fn event(&self, application: &str, event: Event) {
-        self.print(&text(application, &event));
+        // What is waited for is on the screen already.
+        if self.live.is_none() || !matches!(event, Event::Progress(_)) {
+            self.print(&text(application, &event));
+        }
+    }
+
+    fn waiting(&self, application: &str, ready: usize, unready: &[Progress]) {
+        if let Some(live) = &self.live {
+            live.waiting(application, ready, unready);
+        }
     }
 }
 

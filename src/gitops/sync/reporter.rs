@@ -8,6 +8,10 @@ use std::time::Duration;
 pub trait Reporter: Send + Sync {
     /// `application` is empty for a one-shot.
     fn event(&self, application: &str, event: Event);
+
+    /// All that is waited for now, told whenever that changes, for those who show it in place; `ready`:
+    /// how many objects are. Empty when the wait is over. [`Event::Progress`] tells the same in steps.
+    fn waiting(&self, _application: &str, _ready: usize, _unready: &[Progress]) {}
 }
 
 /// Tells nobody.

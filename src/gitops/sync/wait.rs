@@ -78,12 +78,16 @@ impl Wait<'_> {
     pub async fn until_ready(&self, objects: &[ObjectId], memory: &mut Memory) -> Waited {
         let (start, mut looked_at_pods) = (Instant::now(), None::<Instant>);
         let begun = *memory.begun.get_or_insert(start);
+        let mut standing = Standing::new(self);
         loop {
             let look = look(self.client, self.kinds, objects).await;
             // Each change of an object makes its controller look anew; that alone is no news.
             let news = look.unready.iter().filter(|one| one.message != NOT_STARTED || start.elapsed() > STARTING);
             let news: Vec<Progress> = news.cloned().collect();
             let worth_it = begun.elapsed() >= self.patience;
+            if worth_it {
+                standing.tell(look.ready, &look.unready);
+            }
             if worth_it && news != memory.shown && (!news.is_empty() || look.unready.is_empty()) {
                 let fresh: Vec<_> = news.iter().filter(|one| !memory.shown.contains(one)).cloned().collect();
                 memory.shown = news;
@@ -129,6 +133,33 @@ impl Wait<'_> {
             hopeless = hopeless.or(found.hopeless.map(|pod| (id.clone(), pod)));
         }
         hopeless
+    }
+}
+
+/// What was last told to be waited for. Taken back when the wait ends, however it ends.
+struct Standing<'a> {
+    wait: &'a Wait<'a>,
+    told: Vec<Progress>,
+}
+
+impl<'a> Standing<'a> {
+    fn new(wait: &'a Wait<'a>) -> Self {
+        Self { wait, told: Vec::new() }
+    }
+
+    fn tell(&mut self, ready: usize, unready: &[Progress]) {
+        if self.told != unready {
+            self.wait.reporter.waiting(self.wait.application, ready, unready);
+            self.told = unready.to_vec();
+        }
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        if !self.told.is_empty() {
+            self.wait.reporter.waiting(self.wait.application, 0, &[]);
+        }
     }
 }
 

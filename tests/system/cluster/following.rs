@@ -94,3 +94,32 @@ fn a_status_that_is_followed_in_a_terminal_is_drawn_in_place() {
 fn columns(line: &str) -> usize {
     anstream::adapter::strip_str(line).to_string().chars().count()
 }
+
+#[test]
+fn a_wait_tells_each_step_in_a_line_or_in_place() {
+    let daemon = Daemon::start(&["--hollow-hosts", "1"]);
+    let file = daemon.data.join("web.yaml");
+    std::fs::write(&file, WEB).unwrap();
+    let applied = daemon.try_selkie(&["apply", "-f", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&applied.stderr).into_owned();
+    assert!(applied.status.success() && said.contains("Deployment default/web: "), "{said}");
+    assert!(said.contains("done: ready after") && !said.contains('\u{1b}'), "{said}");
+
+    daemon.kubectl(&["delete", "deployment", "web"]);
+    let mut terminal = Terminal::run(&daemon.data, &format!("apply -f {}", file.display()), 60, 20);
+    assert!(terminal.wait(), "{}", terminal.seen());
+    let seen = terminal.seen();
+    assert!(seen.contains("0 of 1 ready") && seen.contains("Deployment default/web"), "{seen:?}");
+    let (_, end) = seen.rsplit_once("Plan:").expect("a plan");
+    assert!(
+        end.contains("\u{1b}[1A") || end.contains("\u{1b}[2K") || end.contains('\r'),
+        "lines are drawn again: {end:?}"
+    );
+    let last = anstream::adapter::strip_str(seen.trim_end().rsplit("\n").next().unwrap()).to_string();
+    assert!(last.contains("done: ready after"), "nothing is left of what was drawn: {last:?}");
+
+    // What is not there yet is waited for.
+    let waiting = daemon.try_selkie(&["wait", "pod/none", "--timeout=1s"]);
+    let said = String::from_utf8_lossy(&waiting.stderr).into_owned();
+    assert!(!waiting.status.success() && said.starts_with("Pod default/none: not there\n"), "{said}");
+}
