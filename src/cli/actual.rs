@@ -1,5 +1,6 @@
 //! The second layer of difference: what the API says runs, against the containers there are.
 
+use super::output::color::{ADD, CHANGE, DELETE, STRONG, paint};
 use super::{CliError, Global};
 use crate::daemon::options::Host;
 use crate::daemon::paths::Paths;
@@ -11,6 +12,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Longer than Podman takes to list a full host.
@@ -140,32 +142,61 @@ impl Containers {
     }
 
     /// For people; programs find it in the verb's document.
-    pub fn print(&self) {
+    pub fn text(&self) -> String {
+        let mut text = String::new();
         for one in &self.differences {
-            let (symbol, why) = match one.what {
-                What::Missing => ("+", "the API says it runs, it does not"),
-                What::Extra => ("-", "it runs, no pod of the API wants it"),
-                What::Altered => ("~", "it was made from another spec"),
+            let (symbol, style, why) = match one.what {
+                What::Missing => ("+", ADD, "the API says it runs, it does not"),
+                What::Extra => ("-", DELETE, "it runs, no pod of the API wants it"),
+                What::Altered => ("~", CHANGE, "it was made from another spec"),
             };
-            anstream::println!(
-                "{symbol} container {} of pod {}/{} on host {}: {why}",
-                one.container,
-                one.namespace,
-                one.pod,
-                one.host
-            );
-        }
-        for Unreached { host, why } in &self.not_compared {
-            anstream::eprintln!("containers of {host} not compared: {why}");
+            let Difference { container, namespace, pod, host, .. } = one;
+            let symbol = paint(style, symbol);
+            let _ = writeln!(text, "{symbol} container {container} of pod {namespace}/{pod} on host {host}: {why}");
         }
         let count = self.differences.len();
-        anstream::println!(
-            "Containers: {}",
-            match (count, self.not_compared.is_empty()) {
-                (0, true) => "as the API says.".to_string(),
-                (0, false) => "not all compared; those that were are as the API says.".to_string(),
-                _ => format!("{count} to set right."),
-            }
-        );
+        let sum = match (count, self.not_compared.is_empty()) {
+            (0, true) => "as the API says.".to_string(),
+            (0, false) => "not all compared; those that were are as the API says.".to_string(),
+            _ => format!("{count} to set right."),
+        };
+        let _ = writeln!(text, "{} {sum}", paint(STRONG, "Containers:"));
+        text
+    }
+
+    /// Which hosts were not looked at, for people.
+    pub fn omissions(&self) -> String {
+        let line = |Unreached { host, why }: &Unreached| format!("containers of {host} not compared: {why}\n");
+        self.not_compared.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn example() -> Containers {
+        let one = |what, container: &str| Difference {
+            what,
+            host: "h1".into(),
+            namespace: "shop".into(),
+            pod: "web-1".into(),
+            container: container.into(),
+        };
+        Containers {
+            differences: vec![one(What::Missing, "web"), one(What::Extra, "old"), one(What::Altered, "log")],
+            not_compared: vec![Unreached { host: "h2".into(), why: "no answer within 20s".into() }],
+        }
+    }
+
+    #[test]
+    fn differences_of_containers_as_text_and_for_programs() {
+        let text = format!("{}{}", example().omissions(), example().text());
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+        insta::assert_snapshot!(text.replace('\u{1b}', "␛"));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&example()).unwrap());
+        let same = anstream::adapter::strip_str(&Containers::default().text()).to_string();
+        assert_eq!(same, "Containers: as the API says.\n");
     }
 }

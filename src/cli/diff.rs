@@ -44,7 +44,8 @@ impl Diff {
             }
         }
         if self.output == Format::Text {
-            containers.print();
+            anstream::eprint!("{}", containers.omissions());
+            anstream::print!("{}", containers.text());
         }
         Ok(if outcome.report.is_empty() && containers.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -1,5 +1,6 @@
 //! What a verb can fail with: what happened, what to do about it, and the exit code.
 
+use super::output::color::{ERROR, paint};
 use crate::daemon::StartError;
 use crate::daemon::paths::LockError;
 use std::process::ExitCode;
@@ -47,12 +48,13 @@ impl CliError {
     }
 
     pub fn report(self) -> ExitCode {
-        let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-        anstream::eprintln!("{style}error:{style:#} {}", self.message);
-        if let Some(hint) = &self.hint {
-            anstream::eprintln!("  {hint}");
-        }
+        anstream::eprint!("{}", self.text());
         ExitCode::from(self.code)
+    }
+
+    fn text(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("  {hint}\n")).unwrap_or_default();
+        format!("{} {}\n{hint}", paint(ERROR, "error:"), self.message)
     }
 }
 
@@ -109,5 +111,48 @@ impl From<std::io::Error> for CliError {
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
         Self::new(format!("the server's answer is not what was expected: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::paths::Holder;
+    use kube::core::Status;
+
+    fn refused() -> kube::Error {
+        let status = Status::failure("deployments.apps \"web\" not found", "NotFound").with_code(404);
+        kube::Error::Api(status.boxed())
+    }
+
+    #[test]
+    fn errors_say_what_happened_and_what_to_do() {
+        let manifests =
+            "2 errors, nothing was changed\n  web.yaml:2:1: no kind \"X\" in v1\n  web.yaml:9:3: no field \"replica\"";
+        let holder = Holder { daemon: true, pid: Some(7) };
+        let held = LockError::Held { path: "/srv/selkie".into(), holder };
+        let errors = [
+            CliError::from(refused()),
+            CliError::new(manifests),
+            CliError::from(StartError::Lock(held)),
+            CliError::from(StartError::Listen {
+                address: ([127, 0, 0, 1], 6443).into(),
+                source: std::io::ErrorKind::AddrInUse.into(),
+            }),
+            CliError::new("no application \"shop\"").hint("there are none").code(2),
+        ];
+        let coloured: String = errors.iter().map(CliError::text).collect();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&coloured).to_string());
+        insta::assert_snapshot!(coloured.replace('\u{1b}', "␛"));
+        assert_eq!(errors.map(|error| error.code), [1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn a_chain_tells_each_cause_once() {
+        let error = crate::gitops::sync::SyncError::Api(Box::new(refused()));
+        assert_eq!(
+            CliError::chain(&error),
+            "the API server did not take the changes: deployments.apps \"web\" not found"
+        );
     }
 }

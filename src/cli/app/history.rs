@@ -178,12 +178,63 @@ pub async fn kinds(client: &kube::Client, revisions: &[&Rendered]) -> Result<Reg
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::gitops::render::render;
+    use crate::gitops::sources::{Commit, Snapshot};
 
     #[test]
     fn revisions_are_one_or_two_numbers() {
         assert_eq!("3".parse(), Ok(Revisions::One(3)));
         assert_eq!("3..5".parse(), Ok(Revisions::Two(3, 5)));
         assert!("abc".parse::<Revisions>().is_err() && "3..".parse::<Revisions>().is_err());
+    }
+
+    fn records() -> Vec<Record> {
+        let commit = |subject: &str| {
+            let (author, subject) = ("Ann <ann@host>".to_owned(), subject.to_owned());
+            Some(Commit { author, subject, ..Commit::default() })
+        };
+        let record = |number, result, commit| Record {
+            number,
+            revision: "0123456789abcdef".into(),
+            applied: "2026-05-01T12:00:00Z".into(),
+            source: "https://host/shop.git#main".into(),
+            objects: 4,
+            result,
+            commit,
+            ..Record::default()
+        };
+        vec![
+            record(1, Verdict::Ready, commit("Add the shop")),
+            record(2, Verdict::Progressing, commit("Use the new image")),
+            Record { failures: vec!["Deployment shop/web: not ready".into()], ..record(3, Verdict::Failed, None) },
+            Record {
+                via: "rollback to 1".into(),
+                totals: Some(crate::gitops::plan::Totals { add: 1, change: 2, ..Default::default() }),
+                ..record(4, Verdict::Ready, commit("Add the shop"))
+            },
+        ]
+    }
+
+    #[test]
+    fn a_history_as_text_and_for_programs() {
+        insta::assert_snapshot!(align(&rows(&records())));
+        let document = serde_json::to_value(records()).unwrap();
+        insta::assert_json_snapshot!(document);
+        assert_eq!(serde_yaml::from_str::<serde_json::Value>(&yaml(&document)).unwrap(), document);
+    }
+
+    #[test]
+    fn two_revisions_differ_as_a_plan_does() {
+        let at = |image: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: {{containers: [{{name: web, image: '{image}'}}]}}\n"
+            );
+            let registry = Registry::builtin();
+            render(&Snapshot::of(&[("web.yaml", text.as_str())]), &registry as &dyn Kinds, "default")
+        };
+        let report = history::compare(&at("web:1"), &at("web:2"), &Registry::builtin());
+        let text = output::report(&report, output::Format::Text);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
     }
 
     #[test]

@@ -69,3 +69,25 @@ fn rows(objects: &[Value]) -> Vec<Vec<String>> {
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_applications_as_text() {
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message});
+        let application = |name: &str, number: u64, conditions: Vec<Value>| {
+            json!({"metadata": {"name": name}, "spec": {"source": {"repoURL": "https://me:secret@host/shop.git"}},
+                "status": {"revision": "0123456789abcdef", "revisionNumber": number, "inventory": [{}], "conditions": conditions}})
+        };
+        let shown = align(&rows(&[
+            application("shop", 3, vec![condition("Ready", "True", "Ready", "")]),
+            application("blog", 0, vec![condition("Synced", "False", "Suspended", "spec.suspend is set")]),
+            application("bad", 12, vec![condition("Synced", "False", "Failed", "web.yaml:2:1: no kind \"X\" in v1")]),
+        ]));
+        assert!(!shown.contains("secret"));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&shown).to_string());
+        insta::assert_snapshot!(shown.replace('\u{1b}', "␛"));
+    }
+}

@@ -55,10 +55,22 @@ fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
+/// With its escapes, as a snapshot can hold them.
+fn coloured(text: &str) -> String {
+    text.replace('\u{1b}', "␛")
+}
+
 #[test]
 fn a_plan_as_text() {
     insta::assert_snapshot!(plain(&report(&example(), Format::Text)));
     insta::assert_snapshot!(plain(&report(&Report::default(), Format::Text)));
+    insta::assert_snapshot!(coloured(&report(&example(), Format::Text)));
+}
+
+#[test]
+fn a_plan_as_a_comment() {
+    insta::assert_snapshot!(report(&looked_ahead(), Format::Markdown));
+    insta::assert_snapshot!(report(&Report::default(), Format::Markdown));
 }
 
 #[test]
@@ -66,8 +78,9 @@ fn a_plan_for_programs() {
     let text = report(&example(), Format::Json);
     assert!(!text.contains("s3cret") && !text.contains("\"new\""));
     insta::assert_snapshot!(text);
-    let same: Value = serde_yaml::from_str(&report(&example(), Format::Yaml)).unwrap();
-    assert_eq!(same, serde_json::from_str::<Value>(&text).unwrap());
+    let yaml = report(&example(), Format::Yaml);
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), serde_json::from_str::<Value>(&text).unwrap());
+    insta::assert_snapshot!(yaml);
     insta::assert_snapshot!(report(&example(), Format::Name));
 }
 
@@ -110,8 +123,9 @@ fn events_as_text() {
         Event::Failed { revision: "0123456789".into(), errors: vec!["web.yaml:2:1: no kind \"X\" in v1".into()] },
         Event::Warning("the source is empty".into()),
     ];
-    let text: String = events.iter().map(|event| plain(&events::text("shop", event))).collect();
-    insta::assert_snapshot!(text);
+    let text: String = events.iter().map(|event| events::text("shop", event)).collect();
+    insta::assert_snapshot!(plain(&text));
+    insta::assert_snapshot!(coloured(&text));
 }
 
 fn looked_ahead() -> Report {
@@ -168,7 +182,9 @@ fn looked_ahead() -> Report {
 
 #[test]
 fn consequences_as_text() {
-    let text = plain(&report(&looked_ahead(), Format::Text));
+    let styled = report(&looked_ahead(), Format::Text);
+    insta::assert_snapshot!(coloured(&styled));
+    let text = plain(&styled);
     let (_, consequences) = text.split_once("Warning: sub:").unwrap();
     let (_, consequences) = consequences.split_once('\n').unwrap();
     assert_eq!(
