@@ -34,7 +34,9 @@ pub async fn follow(client: &kube::Client, output: Either) -> Result<(), CliErro
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
     let changed = Wake::default();
-    let watched = Watched::start(&Informers::with(client.clone(), Ids::random(), stop), &changed).await;
+    // They end when this is dropped.
+    let informers = Informers::with(client.clone(), Ids::random(), stop);
+    let watched = Watched::start(&informers, &changed).await;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut resized = signal(SignalKind::window_change())?;

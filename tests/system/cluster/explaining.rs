@@ -67,6 +67,7 @@ fn a_crash_is_explained_from_the_line_to_the_last_words() {
     assert!(of_app.contains("Deployment default/web") && of_app.contains("| cannot open the database"), "{of_app}");
     // The verdict is the scheduler's memory; what else is known outlives the daemon.
     let mut setting = setting;
+    setting.daemon.stop();
     setting.daemon.restart();
     let text = setting.daemon.selkie(&["why", &format!("pod/{name}")]);
     assert!(text.contains("one; why is not known any more") && text.contains("web.yaml:5"), "{text}");
