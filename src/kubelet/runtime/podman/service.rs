@@ -5,6 +5,7 @@
 //! stopped and started at any time without harm to them.
 
 use super::http::Client;
+use crate::base::socket;
 use crate::kubelet::runtime::{Result, RuntimeError};
 use rustix::process::{Resource, getrlimit};
 use std::{
@@ -18,8 +19,6 @@ use tokio::{process::Command, time::sleep};
 /// A service opens its database and storage before it listens; a cold disk takes seconds.
 const START: Duration = Duration::from_secs(30);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// `sun_path` holds 108 bytes with the final zero.
-const LONGEST_SOCKET: usize = 104;
 /// More open files or processes than that is refused on machines that may not raise limits.
 const MODEST_LIMIT: u64 = 16_384;
 const CAP_SYS_RESOURCE: u32 = 24;
@@ -103,7 +102,8 @@ pub async fn spawn_service(options: &ServiceOptions) -> Result<String> {
     };
     let directory = &options.directory;
     fs::create_dir_all(directory).map_err(|error| failed("its directory cannot be made", error))?;
-    let socket = socket_path(directory).map_err(|error| failed("its socket's directory cannot be made", error))?;
+    let socket = socket::path(&directory.join("podman.sock"))
+        .map_err(|error| failed("its socket's directory cannot be made", error))?;
     let url = format!("unix://{}", socket.display());
     if socket.exists() {
         match state(&url).await {
@@ -159,25 +159,6 @@ async fn podman_version() -> Result<super::facts::Version> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split_whitespace().last().and_then(super::facts::Version::parse);
     version.ok_or_else(|| missing(format!("podman --version says {text:?}")))
-}
-
-/// The socket in the directory, or, where that path is too long for one, in the user's runtime directory.
-fn socket_path(directory: &Path) -> io::Result<PathBuf> {
-    let usual = directory.join("podman.sock");
-    if usual.as_os_str().len() <= LONGEST_SOCKET {
-        return Ok(usual);
-    }
-    use sha2::{Digest, Sha256};
-    use std::os::unix::{ffi::OsStrExt, fs::DirBuilderExt};
-    let digest = Sha256::digest(directory.as_os_str().as_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let runtime = match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(path) if !rustix::process::getuid().is_root() => PathBuf::from(path),
-        _ => PathBuf::from("/run"),
-    };
-    let directory = runtime.join("selkie");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-    Ok(directory.join(format!("{name}.sock")))
 }
 
 /// What decides the settings.
@@ -303,11 +284,5 @@ mod tests {
         let refused = spawn_service(&options).await.unwrap_err();
         assert!(matches!(refused, RuntimeError::Timeout { .. }), "{refused:?}");
         assert!(socket.exists(), "its socket is still its own");
-    }
-
-    #[test]
-    fn sockets_have_short_paths() {
-        let directory = tempfile::tempdir().unwrap();
-        assert_eq!(socket_path(directory.path()).unwrap(), directory.path().join("podman.sock"));
     }
 }
