@@ -6,6 +6,7 @@
 mod admission;
 pub mod auth;
 mod definitions;
+mod git;
 mod http;
 mod last_writes;
 pub mod patch;
@@ -17,6 +18,7 @@ mod webhooks;
 
 pub use admission::services::Cidr;
 pub use auth::{Tokens, User};
+pub use git::{GitRequest, GitServer, GitService, NoGit};
 pub use http::body::Body;
 pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
@@ -50,6 +52,8 @@ pub struct Config {
     pub verdicts: Arc<Verdicts>,
     /// Acts on webhooks.
     pub webhooks: Arc<dyn Webhooks>,
+    /// Serves the repositories of applications.
+    pub git: Arc<dyn GitServer>,
     /// Who comes in with which bearer token.
     pub tokens: Tokens,
     /// Signs and checks the tokens of service accounts; without it there are none.
@@ -71,6 +75,7 @@ impl Config {
             planner: Arc::new(NoPlanner),
             verdicts: Arc::default(),
             webhooks: Arc::new(NoWebhooks),
+            git: Arc::new(NoGit),
             tokens: Tokens::default(),
             account_keys: None,
             service_cidr: Cidr::default(),
@@ -94,6 +99,7 @@ pub struct ApiServer {
     planner: Arc<dyn Planner>,
     verdicts: Arc<Verdicts>,
     webhooks: Arc<dyn Webhooks>,
+    git: Arc<dyn GitServer>,
     tokens: Tokens,
     account_keys: Option<Arc<AccountKeys>>,
     service_cidr: Cidr,
@@ -121,6 +127,7 @@ impl ApiServer {
             planner: config.planner,
             verdicts: config.verdicts,
             webhooks: config.webhooks,
+            git: config.git,
             tokens: config.tokens,
             account_keys: config.account_keys,
             service_cidr: config.service_cidr,

@@ -24,11 +24,14 @@ mod app;
 mod apply;
 mod completion;
 mod connection;
+mod contact;
 mod delete;
 mod diff;
 mod error;
 mod exec;
 mod get;
+mod git_credential;
+mod git_hook;
 mod hosts;
 mod kubeconfig;
 mod logs;
@@ -97,6 +100,8 @@ verbs! {
     Delete(delete::Delete),
     Wait(wait::Wait),
     Kubeconfig(kubeconfig::Kubeconfig),
+    GitHook(git_hook::GitHook),
+    GitCredential(git_credential::GitCredential),
     Completion(completion::Completion),
     Version(completion::Version),
 }

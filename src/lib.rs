@@ -8,7 +8,7 @@
 //! # The map
 //!
 //! ```text
-//!  git repo / directory                        kubectl, client-go, Helm, k9s, CI
+//!  git repo / directory / git push             kubectl, client-go, Helm, k9s, CI
 //!        |                                               |  HTTPS
 //!  gitops: source -> render -> plan -> sync              |
 //!        |  one ChangeSet per commit                     |

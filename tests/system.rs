@@ -56,6 +56,8 @@ mod planning;
 mod podman;
 #[path = "system/cluster/printing.rs"]
 mod printing;
+#[path = "system/cluster/pushing.rs"]
+mod pushing;
 #[path = "system/rootless.rs"]
 mod rootless;
 #[path = "system/cluster/settings.rs"]

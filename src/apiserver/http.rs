@@ -5,6 +5,7 @@ pub mod body;
 mod discovery;
 mod documents;
 mod forms;
+mod git;
 mod hooks;
 pub mod negotiate;
 pub mod openapi;
@@ -63,8 +64,10 @@ impl ApiServer {
     /// Answers a request as whoever its credentials name.
     pub async fn handle_authenticated<B: RequestBody>(self: &Arc<Self>, request: Request<B>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        if let Route::Hook(name) = path::parse(&path) {
-            return self.hook(name, request).await;
+        match path::parse(&path) {
+            Route::Hook(name) => return self.hook(name, request).await,
+            Route::Git(name, rest) => return self.git(name, rest, request).await,
+            _ => {}
         }
         let acting = match self.authenticate(&request) {
             Ok(Some(user)) => self.acting(user, request.headers()),

@@ -4,6 +4,7 @@
 mod edit;
 mod history;
 mod list;
+mod remote;
 pub mod requests;
 
 use super::output::yaml;
@@ -25,6 +26,7 @@ pub struct App {
 verbs! {
     List(list::List),
     Add(edit::Add),
+    Remote(remote::Remote),
     Suspend(edit::Suspend),
     Resume(edit::Resume),
     Sync(requests::Sync),

@@ -11,8 +11,10 @@ pub mod live;
 pub mod markdown;
 pub mod plan;
 pub mod screen;
+mod words;
 
 pub use events::Printer;
+pub use words::Words;
 
 use crate::gitops::plan::Report;
 

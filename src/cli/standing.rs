@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Standing {
     /// `Ready`, `Progressing`, `Failed`; of hosts `Ready`, `NotReady`, `Unknown`; of applications also
-    /// `Syncing`, `Suspended`, `PruneHeld`, `Deleting`; `Missing`.
+    /// `Syncing`, `Suspended`, `Waiting`, `PruneHeld`, `Deleting`; `Missing`.
     pub status: &'static str,
     /// Why; empty where there is nothing to say.
     pub message: String,
@@ -50,6 +50,7 @@ pub fn application(object: &Value) -> Standing {
     let (status, message) = match (of("Synced"), of("Ready")) {
         (_, Some((_, "Deleting", why))) => ("Deleting", why),
         (Some(("False", "Suspended", why)), _) => ("Suspended", why),
+        (Some(("False", "NothingPushed", why)), _) => ("Waiting", why),
         (Some(("False", _, why)), _) => ("Failed", why),
         (Some((_, "PruneHeld", why)), _) => ("PruneHeld", why),
         (_, Some(("True", _, why))) => ("Ready", why),
@@ -63,7 +64,8 @@ pub fn application(object: &Value) -> Standing {
 /// Where an Application's manifests come from, without credentials.
 pub fn source(application: &Value) -> String {
     let named = ["/spec/source/path", "/spec/source/repoURL"].map(|pointer| text(application, pointer));
-    redact(named.into_iter().find(|text| !text.is_empty()).unwrap_or_default())
+    let pushed = application.pointer("/spec/source/push").is_some_and(|push| push == true);
+    redact(named.into_iter().chain(pushed.then_some("git push")).find(|text| !text.is_empty()).unwrap_or_default())
 }
 
 /// A Node.

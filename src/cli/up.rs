@@ -1,7 +1,7 @@
 //! `selkie up`: the daemon.
 
 use super::hosts::{HostArgs, parse_all};
-use super::output::Printer;
+use super::output::{Printer, Words};
 use super::{CliError, Global};
 use crate::daemon::options::App;
 use crate::daemon::{Cluster, Mode, Options, Timing};
@@ -15,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Run the daemon: API server, controllers, scheduler, kubelets, GitOps
 #[derive(Args)]
 pub struct Up {
-    /// Address to serve the Kubernetes API on, and /hooks/NAME, the webhooks of applications
+    /// Address to serve the Kubernetes API on, and the webhooks (/hooks/NAME) and pushes (/git/NAME) of
+    /// applications
     #[arg(long, env = "SELKIE_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -38,6 +39,7 @@ impl Up {
         options.timing = Timing { node_monitor_grace: Duration::from_secs(self.node_monitor_grace.max(1)) };
         options.apps = parse_all::<App>("--app", &self.app)?;
         options.reporter = printer.clone();
+        options.wording = Some(Arc::new(Words));
         options.observer = printer;
 
         // Before anything starts, so that an early signal is not lost.

@@ -14,6 +14,8 @@ use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::client::{self, Context};
 use crate::controllers::{kubernetes_service, root_ca};
+use crate::gitops::push::Pushes;
+use crate::gitops::sync::Reporter;
 use crate::gitops::sync::engine::{self, Settings};
 use crate::gitops::webhooks::Receiver;
 use crate::kubelet::Kubelets;
@@ -98,6 +100,11 @@ impl Cluster {
         let (metrics, webhooks) = (config.metrics.clone(), Arc::<Receiver>::default());
         webhooks.count_in(&metrics);
         config.webhooks = webhooks.clone();
+        let pushes = pushes(&options, &paths, &ids);
+        if let Some(pushes) = &pushes {
+            pushes.count_in(&metrics);
+            config.git = pushes.clone();
+        }
         let api = ApiServer::new(config);
         let shutdown = CancellationToken::new();
         let client = client::in_process(&api, User::master("system:selkie"));
@@ -121,7 +128,9 @@ impl Cluster {
             cluster.publish(address, certificate);
         }
         if options.mode != Mode::ReadOnly {
-            let mut settings = Settings::new(cluster.paths.repositories(), registry, options.reporter.clone());
+            let reporter = pushes.clone().map_or(options.reporter.clone(), |pushes| pushes as Arc<dyn Reporter>);
+            let mut settings = Settings::new(cluster.paths.repositories(), registry, reporter);
+            settings.pushes = pushes;
             settings.repositories.count_in(&metrics);
             settings.webhooks = webhooks;
             cluster.start_parts(&options, &streams, &ids, said, settings).await?;
@@ -222,6 +231,18 @@ impl Cluster {
         self.shutdown.cancel();
         self.supervisor.finish(PARTS_STOP).await;
         self.store.close().await;
+    }
+}
+
+/// Takes what is pushed to applications, where somebody knows how to speak to those who push.
+fn pushes(options: &Options, paths: &Paths, ids: &Ids) -> Option<Arc<Pushes>> {
+    let wording = options.wording.clone().filter(|_| options.mode == Mode::Daemon)?;
+    match std::env::current_exe() {
+        Ok(program) => Some(Pushes::new(paths.pushed(), program, options.reporter.clone(), wording, ids.clone())),
+        Err(error) => {
+            tracing::warn!(%error, "no pushes are taken: this program does not know where it is");
+            None
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a cluster is started with, parsed from flags once and checked in one place.
 
+use crate::gitops::push::Wording;
 use crate::gitops::sync::{Reporter, reporter::Silent};
 use crate::kubelet::drift::{DriftObserver, unobserved};
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ pub struct Options {
     /// Applications to declare, and who listens to their syncs.
     pub apps: Vec<App>,
     pub reporter: Arc<dyn Reporter>,
+    /// How whoever pushes to an application is told what becomes of it; without it no pushes are taken.
+    pub wording: Option<Arc<dyn Wording>>,
     /// Hears of containers that others took away.
     pub observer: Arc<dyn DriftObserver>,
     pub timing: Timing,
@@ -49,6 +52,7 @@ impl Options {
             hollow_hosts: 0,
             apps: Vec::new(),
             reporter: Arc::new(Silent),
+            wording: None,
             observer: unobserved(),
             timing: Timing::default(),
         }

@@ -40,6 +40,11 @@ impl Paths {
         self.0.join("repos")
     }
 
+    /// The repositories of applications that are pushed.
+    pub fn pushed(&self) -> PathBuf {
+        self.0.join("git")
+    }
+
     /// What one host's kubelet materialises: volumes, hosts files.
     pub fn node(&self, name: &str) -> PathBuf {
         self.0.join("nodes").join(name)

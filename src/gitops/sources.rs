@@ -128,6 +128,11 @@ pub enum SourceError {
     Timeout { url: String, seconds: u64 },
     #[error("{0}")]
     Access(String),
+    #[error(
+        "nothing was pushed to {branch} yet: `selkie app remote {application}` in a working copy, then `git push selkie \
+         {branch}`"
+    )]
+    NothingPushed { application: String, branch: String },
     #[error("cannot watch {path}: {cause}")]
     Watch { path: PathBuf, cause: String },
 }

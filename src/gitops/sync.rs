@@ -30,7 +30,7 @@ pub use stages::{InOrder, apply_in_order};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::client::raw;
-use crate::gitops::application::IgnoreDifferences;
+use crate::gitops::application::{Application, IgnoreDifferences};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Report, inventory};
 use crate::gitops::readiness;
@@ -70,6 +70,24 @@ pub struct Options {
     pub adopt: bool,
     /// What the history keeps of this, written and deleted along with it.
     pub record: history::Writes,
+}
+
+impl Options {
+    /// What an Application's spec and status say, for this revision of its source.
+    pub fn of(application: &Application, revision: &str, claims: Vec<Claim>) -> Self {
+        Self {
+            application: application.name().to_owned(),
+            inventory: application.status.inventory.clone(),
+            prune: application.prunes(),
+            prune_confirmed: application.confirms_prune(revision),
+            delete_kept: application.confirms_prune(revision),
+            force: application.spec.force.unwrap_or(true),
+            ignore: application.spec.ignore_differences.clone(),
+            claims,
+            adopt: application.spec.adopt,
+            ..Self::default()
+        }
+    }
 }
 
 /// What an apply did, or a plan would do.

@@ -28,9 +28,14 @@ impl Kind for Application {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         let source = &object["spec"]["source"];
         let named = ["repoURL", "path"].iter().any(|field| !text(source, &[field]).is_empty());
+        let pushed = source["push"] == true;
         let mut errors = Vec::new();
-        if !named {
-            errors.push(FieldError::required("spec.source", "must name a path or a repoURL"));
+        if !named && !pushed {
+            errors.push(FieldError::required("spec.source", "must name a path or a repoURL, or set push"));
+        }
+        if named && pushed {
+            let why = "what is pushed has no path and no repoURL";
+            errors.push(FieldError::invalid("spec.source.push", &source["push"], why));
         }
         if !source["webhook"].is_null() && text(source, &["webhook", "secretRef", "name"]).is_empty() {
             let what = "must name the Secret that webhooks are signed with";
@@ -65,10 +70,10 @@ impl Kind for Application {
         let revision = text(object, &["status", "revision"]);
         let revision: String = revision.strip_prefix("sha256:").unwrap_or(revision).chars().take(12).collect();
         let place = match (text(source, &["repoURL"]), text(source, &["ref"]), text(source, &["path"])) {
-            ("", _, path) => path.to_string(),
+            ("", _, path) if source["push"] != true => path.to_string(),
             (url, reference, _) => {
                 let directory = text(source, &["directory"]);
-                let url = redact(url);
+                let url = if url.is_empty() { "git push".to_owned() } else { redact(url) };
                 match (reference, directory) {
                     ("", "") => url,
                     (reference, "") => format!("{url}#{reference}"),

@@ -7,6 +7,8 @@ use crate::api::error::ApiError;
 use crate::apiserver::ApiServer;
 use crate::apiserver::http::query;
 use crate::store;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::collections::BTreeMap;
@@ -127,6 +129,15 @@ fn account_user(claims: &Claims) -> User {
     user
 }
 
+/// The password of basic authentication (RFC 7617), by which git brings along a token; its user name may be
+/// any.
+pub(in crate::apiserver) fn password(headers: &HeaderMap) -> Option<String> {
+    let (scheme, login) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let login = STANDARD.decode(login.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let (_, password) = std::str::from_utf8(&login).ok()?.split_once(':')?;
+    Some(password.to_owned())
+}
+
 /// The user that `Impersonate-*` headers name, if any.
 fn impersonated(headers: &HeaderMap) -> Result<Option<User>, ApiError> {
     let all = |name: &str| {
@@ -161,6 +172,18 @@ fn impersonated(headers: &HeaderMap) -> Result<Option<User>, ApiError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_token_may_come_as_a_password() {
+        let read = |value: &str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            password(&headers)
+        };
+        assert_eq!(read(&format!("Basic {}", STANDARD.encode("git:a:b"))).as_deref(), Some("a:b"));
+        assert_eq!(read(&format!("Bearer {}", STANDARD.encode("git:a"))), None);
+        assert_eq!(read("Basic ???"), None);
+        assert_eq!(read(&format!("Basic {}", STANDARD.encode("no colon"))), None);
+    }
 
     fn asked(pairs: &[(&'static str, &str)]) -> Option<User> {
         let mut headers = HeaderMap::new();

@@ -47,7 +47,7 @@ impl ApiServer {
             Route::KeySet => {
                 self.account_keys.as_ref().map(|keys| respond::json(StatusCode::OK, &keys.key_set(), style))
             }
-            Route::Resource(_) | Route::Hook(_) | Route::Unknown => None,
+            Route::Resource(_) | Route::Hook(_) | Route::Git(..) | Route::Unknown => None,
         };
         Ok(found.unwrap_or_else(|| respond::text(StatusCode::NOT_FOUND, "404 page not found\n")))
     }

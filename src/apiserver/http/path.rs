@@ -26,6 +26,8 @@ pub enum Route<'a> {
     KeySet,
     /// `/hooks/{name}`
     Hook(&'a str),
+    /// `/git/{name}/{rest}`
+    Git(&'a str, &'a str),
     Unknown,
 }
 
@@ -76,6 +78,10 @@ pub fn parse(path: &str) -> Route<'_> {
         ".well-known" if tail == "openid-configuration" => Route::OpenIdConfiguration,
         "openid" if tail == "v1/jwks" => Route::KeySet,
         "hooks" if !tail.is_empty() && !tail.contains('/') => Route::Hook(tail),
+        "git" => match split(tail) {
+            ("", _) => Route::Unknown,
+            (name, rest) => Route::Git(name, rest),
+        },
         _ => Route::Unknown,
     }
 }
@@ -140,6 +146,8 @@ mod tests {
         assert_eq!(parse("/readyz/ping"), Route::Health("readyz", "ping"));
         assert_eq!(parse("/hooks/shop"), Route::Hook("shop"));
         assert_eq!(parse("/hooks/"), Route::Unknown);
+        assert_eq!(parse("/git/shop/info/refs"), Route::Git("shop", "info/refs"));
+        assert_eq!(parse("/git/"), Route::Unknown);
         assert_eq!(parse("/nonsense"), Route::Unknown);
     }
 }

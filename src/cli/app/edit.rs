@@ -15,9 +15,12 @@ use std::process::ExitCode;
 /// Follow a source from now on
 #[derive(Args)]
 pub struct Add {
-    /// As with `selkie up --app`: NAME=DIR or NAME=GIT-URL#REF:PATH
+    /// As with `selkie up --app`: NAME=DIR or NAME=GIT-URL#REF:PATH; with --push NAME or NAME=#BRANCH:PATH
     #[arg(value_name = "NAME=SOURCE")]
     app: String,
+    /// It is pushed: `git push` to /git/NAME deploys it
+    #[arg(long, conflicts_with_all = ["secret", "webhook_secret", "interval"])]
+    push: bool,
     /// Namespace of objects that name none
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -52,13 +55,9 @@ pub struct Add {
 
 impl Add {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        let mut parsed = parse_all::<options::App>("NAME=SOURCE", std::slice::from_ref(&self.app))?;
-        let options::App { name, source } = parsed.swap_remove(0);
-        let bad = |error: SourceError| CliError::new(CliError::chain(&error)).code(2);
-        let mut source = ApplicationSource::parse(&source).map_err(bad)?;
+        let (name, mut source) = self.source()?;
         source.secret_ref = self.secret.map(|name| SecretRef { name });
         source.webhook = self.webhook_secret.map(|name| Webhook { secret_ref: SecretRef { name } });
-        source.location().map_err(bad)?;
         if let Some(interval) = &self.interval {
             crate::cli::values::duration(interval)
                 .map_err(|why| CliError::new(format!("--interval: {why}")).code(2))?;
@@ -89,7 +88,31 @@ impl Add {
             other => other.into(),
         })?;
         print(&created, "created", self.output)?;
+        if self.push && self.output == Format::Text {
+            eprintln!(
+                "in a working copy: selkie app remote {name}, then git push selkie {}",
+                created.spec.source.branch()
+            );
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The name, and where the manifests come from.
+    fn source(&self) -> Result<(String, ApplicationSource), CliError> {
+        let bad = |error: SourceError| CliError::new(CliError::chain(&error)).code(2);
+        let read = |text: &str| {
+            let mut parsed = parse_all::<options::App>("NAME=SOURCE", &[text.to_owned()])?;
+            Ok::<_, CliError>(parsed.swap_remove(0))
+        };
+        if !self.push {
+            let options::App { name, source } = read(&self.app)?;
+            let source = ApplicationSource::parse(&source).map_err(bad)?;
+            source.location().map_err(bad)?;
+            return Ok((name, source));
+        }
+        let (name, rest) = self.app.split_once('=').unwrap_or((&self.app, ""));
+        let options::App { name, .. } = read(&format!("{name}=#"))?;
+        Ok((name, ApplicationSource::pushed(rest).map_err(bad)?))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::cli::manifests::stdin;
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
 use crate::gitops::application::{Application, NAMESPACE};
+use crate::gitops::push::Repository;
 use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources::location::GitLocation;
 use crate::gitops::sources::{Access, Credentials, Location, Snapshot, SourceError, open};
@@ -96,24 +97,14 @@ impl Wanted {
         let snapshot = {
             let (credentials, timeout) = (credentials(client, &app).await?, app.timeout());
             let access = Access { credentials, timeout, ..Access::default() };
-            self.fetch(global, app.spec.source.location().map_err(failed)?, true, access).await?
+            self.fetch(global, located(global, &app)?, true, access).await?
         };
         let claims = others.iter().flat_map(|app| {
             let (application, adopts) = (app.name().to_owned(), app.spec.adopt);
             let claim = sync::Claim { application, adopts, holds: true, wants: true, ..sync::Claim::default() };
             app.status.inventory.iter().map(move |id| sync::Claim { id: id.clone(), ..claim.clone() })
         });
-        let options = sync::Options {
-            application: name.to_owned(),
-            inventory: app.status.inventory.clone(),
-            prune: app.prunes(),
-            prune_confirmed: app.confirms_prune(&snapshot.revision),
-            delete_kept: app.confirms_prune(&snapshot.revision),
-            force: app.spec.force.unwrap_or(true),
-            claims: claims.collect(),
-            adopt: app.spec.adopt,
-            ..sync::Options::default()
-        };
+        let options = sync::Options::of(&app, &snapshot.revision, claims.collect());
         let (kinds, rendered) = resolve(&snapshot, app.namespace(), client).await?;
         let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
         Ok(Input { kinds, rendered, options, origins })
@@ -150,6 +141,22 @@ async fn resolve(files: &Snapshot, namespace: &str, client: &kube::Client) -> Re
     let defined = rendered.objects.iter().filter(|manifest| manifest.id.kind == "CustomResourceDefinition");
     defined.for_each(|manifest| kinds.learn(&manifest.value));
     Ok((kinds, rendered))
+}
+
+/// Where the application's source is. What is pushed is on the daemon's machine.
+fn located(global: &Global, app: &Application) -> Result<Location, CliError> {
+    let source = &app.spec.source;
+    if !source.push {
+        return source.location().map_err(failed);
+    }
+    let uid = app.metadata.uid.as_deref().unwrap_or_default();
+    let repository = Repository::of(&Paths::new(global.data_dir()?).pushed(), uid);
+    if repository.tip(source.branch()).is_none() {
+        let name = app.name();
+        return Err(CliError::new(format!("nothing that was pushed to {name} is in this machine's data directory"))
+            .hint(format!("on the machine of the daemon, once something was pushed, `plan --app {name}` finds it")));
+    }
+    source.in_repository(&repository.path().display().to_string()).map(Location::Git).map_err(failed)
 }
 
 /// What the application's repository asks for.

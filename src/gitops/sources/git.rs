@@ -11,10 +11,13 @@ pub(super) mod directories;
 mod memory;
 mod mirror;
 mod objects;
+mod received;
 pub(super) mod shared;
 mod timeouts;
 mod tree;
 mod trust;
+
+pub use received::received;
 
 use super::location::GitLocation;
 use super::repositories::Repositories;

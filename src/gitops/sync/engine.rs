@@ -11,6 +11,7 @@ use crate::base::wake::Wake;
 use crate::client::{Change, Context, Informer};
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::kinds::Kinds;
+use crate::gitops::push::{self, Pushes};
 use crate::gitops::sources::Repositories;
 use crate::gitops::webhooks::{Receiver, Target};
 use parking_lot::Mutex;
@@ -24,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// How fast a failed sync is tried again.
 const RETRY: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
 /// How long changed objects may take to become ready before the sync ends without them.
-const READY_LIMIT: Duration = Duration::from_secs(600);
+pub const READY_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long others may take to read their sources before what left one is deleted.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub struct Settings {
     pub repositories: Arc<Repositories>,
     /// Where webhooks come in.
     pub webhooks: Arc<Receiver>,
+    /// Where pushes come in; `None`: nowhere.
+    pub pushes: Option<Arc<Pushes>>,
     pub kinds: Arc<dyn Kinds>,
     pub reporter: Arc<dyn Reporter>,
     pub retry: Backoff,
@@ -50,6 +53,7 @@ impl Settings {
         Self {
             repositories: Repositories::new(repos),
             webhooks,
+            pushes: None,
             kinds,
             reporter,
             retry: RETRY,
@@ -82,6 +86,18 @@ impl Shared {
     pub fn ring(&self, names: &[String]) {
         let bells = self.bells.lock();
         names.iter().filter_map(|name| bells.get(name)).for_each(|bell| bell.look.ring());
+    }
+
+    /// What whoever pushes has to do with.
+    fn pushed(self: &Arc<Self>) -> push::Target {
+        let (claims, wake) = (self.clone(), self.clone());
+        push::Target {
+            client: self.context.client.clone(),
+            kinds: self.settings.kinds.clone(),
+            applications: self.applications.clone(),
+            claims: Box::new(move |name| claims.claims(name)),
+            wake: Box::new(move |name| wake.ring(&[name.to_owned()])),
+        }
     }
 
     /// Waits until others know what their sources say since `seen`, when this one's was read: what one
@@ -128,6 +144,8 @@ pub async fn run(context: Context, settings: Settings) {
     settings.webhooks.connect(target(&context, &settings, &applications, &bells));
     let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
     let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, ledger, bells: bells.clone() });
+    let pushes = shared.settings.pushes.clone();
+    let _pushes = pushes.map(|pushes| AbortOnDropHandle::new(tokio::spawn(pushes.run(shared.pushed()))));
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
     let mut progress: HashMap<String, (bool, String)> = HashMap::new();
     loop {

@@ -20,7 +20,7 @@ use super::{Claim, How, Options, Outcome, SyncError, once, wait};
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
 use crate::gitops::render::{Rendered, describe, render, same_object};
-use crate::gitops::sources;
+use crate::gitops::sources::{self, SourceError};
 use recording::Revision;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,6 +142,12 @@ impl Task {
             Ok(None) => {
                 self.bell.look.ring();
                 return None;
+            }
+            Err(error @ SourceError::NothingPushed { .. }) => {
+                self.shared.ledger.looked(&self.name, began);
+                self.unpushed(&error.to_string()).await;
+                self.keep(application).await;
+                return Some(true);
             }
             Err(error) => {
                 self.shared.ledger.looked(&self.name, began);
@@ -283,18 +289,9 @@ impl Task {
     }
 
     fn options(&self, application: &Application, revision: &str) -> Options {
-        Options {
-            application: self.name.clone(),
-            inventory: self.status.inventory.clone(),
-            prune: application.prunes(),
-            prune_confirmed: application.confirms_prune(revision),
-            delete_kept: application.confirms_prune(revision),
-            force: application.spec.force.unwrap_or(true),
-            ignore: application.spec.ignore_differences.clone(),
-            claims: self.shared.claims(&self.name),
-            adopt: application.spec.adopt,
-            ..Options::default()
-        }
+        let claims = self.shared.claims(&self.name);
+        // The status that others see may be behind.
+        Options { inventory: self.status.inventory.clone(), ..Options::of(application, revision, claims) }
     }
 
     async fn apply(&self, rendered: &Rendered, options: &Options) -> Result<Outcome, SyncError> {

@@ -38,7 +38,10 @@ impl Task {
             // Open and watch it anew: a directory that comes back is another directory.
             self.source = None;
         }
-        fetched.map(Some)
+        match &self.shared.settings.pushes {
+            Some(pushes) if application.spec.source.push => pushes.told(application, fetched).map(Some),
+            _ => fetched.map(Some),
+        }
     }
 
     async fn open(&mut self, application: &Application) -> Result<Arc<dyn Source>, SourceError> {
@@ -51,7 +54,7 @@ impl Task {
         if let Some(opened) = self.source.as_ref().filter(|opened| opened.spec == *spec && opened.access == access) {
             return Ok(opened.source.clone());
         }
-        let location = spec.location()?;
+        let location = self.location(application).await?;
         let remote = matches!(&location, Location::Git(git) if git.local().is_none());
         let source = self.shared.settings.repositories.open(&location, true, access.clone());
         let guard = source.watch(self.bell.look.clone()).unwrap_or_else(|error| {
@@ -60,6 +63,17 @@ impl Task {
         });
         self.source = Some(Opened { spec: spec.clone(), access, remote, source: source.clone(), _guard: guard });
         Ok(source)
+    }
+
+    /// Where the source is; of what is pushed, the repository, ready for the first push.
+    async fn location(&self, application: &Application) -> Result<Location, SourceError> {
+        let spec = &application.spec.source;
+        if !spec.push {
+            return spec.location();
+        }
+        let none = || SourceError::Access("this daemon takes no pushes".to_owned());
+        let pushes = self.shared.settings.pushes.as_ref().ok_or_else(none)?;
+        pushes.location(application).await.map(Location::Git)
     }
 
     async fn credentials(&self, reference: &SecretRef) -> Result<Credentials, SourceError> {

@@ -22,6 +22,13 @@ impl Task {
         self.save().await;
     }
 
+    /// There is no revision yet.
+    pub(super) async fn unpushed(&mut self, message: &str) {
+        let now = self.now();
+        self.status.set("Synced", false, "NothingPushed", message, &now);
+        self.save().await;
+    }
+
     /// A revision failed and an earlier one is in force again.
     pub(super) async fn retreated(&mut self, revision: &str, message: &str) {
         let now = self.now();

@@ -1,0 +1,144 @@
+//! Where an Application's manifests come from, as its spec says it.
+
+use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::{Location, SourceError};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The branch that is deployed of what is pushed, unless the Application names one.
+pub const DEFAULT_BRANCH: &str = "main";
+
+/// Either `path`, or `repoURL` or `push` with the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApplicationSource {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    #[serde(rename = "repoURL", skip_serializing_if = "String::is_empty")]
+    pub repo_url: String,
+    /// It is pushed here; see [`crate::gitops::push`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub push: bool,
+    #[serde(rename = "ref", skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub directory: String,
+    /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+    /// Takes webhooks at `/hooks/NAME`; see [`crate::gitops::webhooks`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Webhook {
+    /// Its key `token` is what senders sign with.
+    pub secret_ref: SecretRef,
+}
+
+/// A Secret in the Application's namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecretRef {
+    pub name: String,
+}
+
+impl ApplicationSource {
+    /// The source that a string on the command line means. Local paths become absolute, because the
+    /// daemon's working directory is not the user's.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
+        Ok(match Location::parse(text)? {
+            Location::Directory(path) => Self { path: absolute(path), ..Self::default() },
+            Location::Git(git) => {
+                let repo_url = match git.local() {
+                    Some(path) if !git.url.starts_with("file:") => absolute(path),
+                    _ => git.url,
+                };
+                let reference = git.reference.unwrap_or_default();
+                Self { repo_url, reference, directory: git.path, ..Self::default() }
+            }
+        })
+    }
+
+    /// Reads what follows the name of an Application that is pushed: `#REF:DIR`, or nothing.
+    pub fn pushed(text: &str) -> Result<Self, SourceError> {
+        let bad = |why: &str| SourceError::BadLocation { source_text: text.to_owned(), why: why.into() };
+        let rest = match text.strip_prefix('#') {
+            None if !text.is_empty() => return Err(bad("what is pushed has no address, only #BRANCH:DIRECTORY")),
+            other => other.unwrap_or_default(),
+        };
+        let (reference, directory) = rest.split_once(':').unwrap_or((rest, ""));
+        let source = Self { push: true, reference: reference.into(), directory: directory.into(), ..Self::default() };
+        source.in_repository("push").map(|_| source)
+    }
+
+    /// Of what is pushed: the branch that counts.
+    pub fn branch(&self) -> &str {
+        if self.reference.is_empty() { DEFAULT_BRANCH } else { &self.reference }
+    }
+
+    /// The branch and the directory of a repository that was pushed, at this path or URL.
+    pub fn in_repository(&self, url: &str) -> Result<GitLocation, SourceError> {
+        let name = format!("refs/heads/{}", self.branch());
+        if !git2::Reference::is_valid_name(&name) {
+            let why = format!("{:?} is no name of a branch", self.branch());
+            return Err(SourceError::BadLocation { source_text: "spec.source.ref".into(), why });
+        }
+        GitLocation::new(url, self.branch(), &self.directory)
+    }
+
+    /// Read from this machine.
+    pub fn is_local(&self) -> bool {
+        match self.location() {
+            Ok(Location::Directory(_)) => true,
+            Ok(Location::Git(git)) => git.local().is_some(),
+            Err(_) => self.push,
+        }
+    }
+
+    /// Where it is, for all but what is pushed, which only the daemon knows.
+    pub fn location(&self) -> Result<Location, SourceError> {
+        let bad = |why: &str| SourceError::BadLocation { source_text: "spec.source".into(), why: why.into() };
+        if self.push {
+            return Err(bad("what is pushed is in the daemon's data directory"));
+        }
+        match (self.path.is_empty(), self.repo_url.is_empty()) {
+            (true, true) => Err(bad("path, repoURL or push must be set")),
+            (false, false) => Err(bad("path and repoURL cannot both be set (a directory of a repository: directory)")),
+            (false, true) => Ok(Location::Directory(PathBuf::from(&self.path))),
+            (true, false) => Ok(Location::Git(GitLocation::new(&self.repo_url, &self.reference, &self.directory)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sources_survive_the_way_through_the_object() {
+        for text in ["https://h/r.git#main:deploy", "git@h:r#v1", "file:///srv/r#main", "/srv/app", "/srv/app.git"] {
+            let source = ApplicationSource::parse(text).unwrap();
+            let read: ApplicationSource = serde_json::from_value(serde_json::to_value(&source).unwrap()).unwrap();
+            assert_eq!(read.location().unwrap(), Location::parse(text).unwrap(), "{text}");
+        }
+        assert!(ApplicationSource::default().location().is_err());
+        assert!(ApplicationSource::parse("some/dir").unwrap().path.starts_with('/'));
+    }
+
+    #[test]
+    fn what_is_pushed_has_a_branch_and_a_directory() {
+        let source = ApplicationSource::pushed("#release/1:deploy").unwrap();
+        let location = source.in_repository("/data/git/x.git").unwrap();
+        assert_eq!((location.reference.as_deref(), location.path.as_str()), (Some("release/1"), "deploy"));
+        assert_eq!(ApplicationSource::pushed("").unwrap().branch(), "main");
+        assert!(source.is_local() && source.location().is_err());
+        for text in ["https://h/r", "#a b", "#-x", "#a..b", "#main:../up", "#.x", "#x.lock"] {
+            assert!(ApplicationSource::pushed(text).is_err(), "{text}");
+        }
+    }
+}
