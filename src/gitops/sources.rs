@@ -8,6 +8,7 @@ pub mod git;
 pub mod location;
 mod name;
 pub mod repositories;
+pub(in crate::gitops) mod versions;
 pub mod watch;
 
 pub use git::credentials::{Access, Credentials};

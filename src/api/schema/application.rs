@@ -7,7 +7,11 @@ const SOURCE: [(&str, Shape, &str); 5] = [
     ("path", Shape::String, "Directory on the daemon's machine that holds the manifests."),
     ("repoURL", Shape::String, "Git repository that holds the manifests: https, ssh or file."),
     ("push", Shape::Boolean, "It is pushed: git push to /git/NAME, the branch ref (default: main) is deployed."),
-    ("ref", Shape::String, "Branch, tag or commit to follow. Default: the repository's HEAD."),
+    (
+        "ref",
+        Shape::String,
+        "Branch, tag or commit to follow, or semver: and a range of versions, for the highest tag in it. Default: HEAD.",
+    ),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
 ];
 const SPEC: [(&str, Shape, &str); 11] = [

@@ -21,6 +21,7 @@ pub use received::received;
 
 use super::location::GitLocation;
 use super::repositories::Repositories;
+use super::versions;
 use super::watch::{self, Guard, Target};
 use super::{Access, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
@@ -192,6 +193,11 @@ fn resolve_local<'a>(repository: &'a Repository, reference: Option<&str>) -> Res
         oid.ok_or_else(|| git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, "it leads nowhere"))
     };
     let Some(name) = reference else { return objects::commit(repository, target(repository.head()?)?) };
+    if let Some(range) = name.strip_prefix(versions::PREFIX) {
+        let tags = repository.tag_names(None)?;
+        let tag = mirror::highest(range, tags.iter().flatten().flatten())?;
+        return objects::commit(repository, target(repository.find_reference(&format!("refs/tags/{tag}"))?)?);
+    }
     for full in [
         format!("refs/heads/{name}"),
         format!("refs/tags/{name}"),

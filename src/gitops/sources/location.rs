@@ -8,8 +8,10 @@
 //! | `/srv/app.git`, `git+/srv/app` | a local git repository |
 //! | any of these with `#ref:path` | that branch, tag or commit, and that directory of a git repository |
 //!
-//! `#ref`, `#:path` and `#ref:path` are all allowed; without a ref the repository's HEAD is meant.
+//! `#ref`, `#:path` and `#ref:path` are all allowed; without a ref the repository's HEAD is meant. A ref
+//! `semver:RANGE` is the tag of the highest version in the range.
 
+use super::versions::{self, Range};
 use super::{SourceError, name};
 use crate::base::url::redact;
 use std::path::PathBuf;
@@ -26,7 +28,7 @@ pub enum Location {
 pub struct GitLocation {
     /// A URL, `user@host:path`, or a local path. May hold credentials: print [`GitLocation::describe`].
     pub url: String,
-    /// Branch, tag or commit; `None`: HEAD.
+    /// Branch, tag or commit, or `semver:` and a range of versions; `None`: HEAD.
     pub reference: Option<String>,
     /// Directory or file in the repository, without slashes at its ends; empty: all.
     pub path: String,
@@ -68,7 +70,14 @@ impl Location {
             return Ok(Self::Directory(PathBuf::from(base)));
         }
         let (reference, path) = match fragment {
-            Some(fragment) => fragment.split_once(':').unwrap_or((fragment, "")),
+            Some(fragment) => {
+                // The colon of a range is none before a path.
+                let skipped = if fragment.starts_with(versions::PREFIX) { versions::PREFIX.len() } else { 0 };
+                match fragment[skipped..].find(':') {
+                    Some(at) => (&fragment[..skipped + at], &fragment[skipped + at + 1..]),
+                    None => (fragment, ""),
+                }
+            }
             None => ("", ""),
         };
         Ok(Self::Git(GitLocation::new(base, reference, path)?))
@@ -102,7 +111,9 @@ impl GitLocation {
         if url.contains("::") && !is_url(url) {
             return Err(bad(&redact(url), "remote helpers are not supported"));
         }
-        if reference.starts_with('-')
+        if let Some(range) = reference.strip_prefix(versions::PREFIX) {
+            Range::parse(range).map_err(|why| bad(&redact(url), &why))?;
+        } else if reference.starts_with('-')
             || reference.contains([' ', '~', '^', '*', '?', '[', '\\'])
             || reference.contains("..")
         {
@@ -209,6 +220,8 @@ mod tests {
             ("/srv/app.git", git("/srv/app.git", None, "")),
             ("/srv/app#main", git("/srv/app", Some("main"), "")),
             ("git+/srv/app", git("/srv/app", None, "")),
+            ("https://h/r#semver:>=1.2 <2:deploy", git("https://h/r", Some("semver:>=1.2 <2"), "deploy")),
+            ("https://h/r#semver:~1.4", git("https://h/r", Some("semver:~1.4"), "")),
             ("git+https://host/x", git("https://host/x", None, "")),
             ("a:b", Location::Directory("a:b".into())),
         ] {
@@ -232,6 +245,7 @@ mod tests {
             "https://h/r#-x",
             "https://h/r#a..b",
             "https://h/r#main:../up",
+            "https://h/r#semver:latest",
             "a\nb",
         ] {
             assert!(Location::parse(text).is_err(), "{text}");

@@ -1,6 +1,7 @@
 //! What a webhook's body says: which repository, which ref. Whose it is was checked before.
 
 use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::versions;
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -79,6 +80,8 @@ impl Event {
         let pushed = short(&self.reference);
         match reference {
             None => self.default_branch.is_empty() || pushed == self.default_branch,
+            // Any new tag may be the highest.
+            Some(range) if range.starts_with(versions::PREFIX) => !self.reference.starts_with("refs/heads/"),
             Some(full) if full.starts_with("refs/") && self.reference.starts_with("refs/") => full == self.reference,
             Some(name) => pushed == short(name) || name.len() == 40 && name == self.commit,
         }
@@ -184,6 +187,7 @@ mod tests {
             ("refs/heads/feature/x", "feature/x"),
             ("refs/heads/other", commit),
             ("", "anything"),
+            ("refs/tags/v1.2.0", "semver:~1.2"),
         ] {
             assert!(concerned(pushed, followed), "{pushed:?} {followed:?}");
         }
@@ -192,6 +196,7 @@ mod tests {
             ("refs/heads/dev", ""),
             ("refs/heads/main", "refs/tags/main"),
             ("refs/heads/x", "feature/x"),
+            ("refs/heads/main", "semver:~1.2"),
         ] {
             assert!(!concerned(pushed, followed), "{pushed:?} {followed:?}");
         }

@@ -4,6 +4,7 @@
 use super::{objects, trust};
 use crate::gitops::sources::Credentials;
 use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::versions::{self, Range};
 use git2::{
     AutotagOption, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, Progress, ProxyOptions, Remote,
     RemoteCallbacks, RemoteRedirect, Repository,
@@ -130,6 +131,12 @@ fn resolve(heads: &[git2::RemoteHead<'_>], wanted: Option<&str>) -> Result<(Stri
             git2::Error::new(ErrorCode::UnbornBranch, ErrorClass::Reference, "the repository has no HEAD")
         });
     };
+    if let Some(range) = wanted.strip_prefix(versions::PREFIX) {
+        let tags = heads.iter().filter_map(|head| head.name().strip_prefix("refs/tags/"));
+        let full = format!("refs/tags/{}", highest(range, tags)?);
+        let head = heads.iter().find(|head| head.name() == full);
+        return head.map(|head| (full, head.oid())).ok_or_else(|| not_found("the tag is gone"));
+    }
     for full in [format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}"), wanted.to_owned()] {
         if let Some(head) = heads.iter().find(|head| head.name() == full) {
             return Ok((full, head.oid()));
@@ -146,6 +153,16 @@ fn resolve(heads: &[git2::RemoteHead<'_>], wanted: Option<&str>) -> Result<(Stri
         format!("no branch or tag {wanted:?}")
     };
     Err(git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, what))
+}
+
+/// The tag of the highest version in a range.
+pub(super) fn highest<'a>(range: &str, tags: impl Iterator<Item = &'a str>) -> Result<&'a str, git2::Error> {
+    let parsed = Range::parse(range).map_err(|why| not_found(&why))?;
+    parsed.highest(tags).ok_or_else(|| not_found(&format!("no tag is a version in the range {range:?}")))
+}
+
+fn not_found(what: &str) -> git2::Error {
+    git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, what)
 }
 
 /// Fetches each of these refs (or hashes); what went wrong with which.

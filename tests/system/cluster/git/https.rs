@@ -73,6 +73,40 @@ fn branches_tags_and_commits_are_followed() {
 }
 
 #[test]
+fn the_highest_version_in_a_range_is_followed() {
+    let repository = GitRepository::new();
+    let release = |tag: &str| {
+        repository.commit(tag);
+        repository.git(&["tag", "-am", tag, tag]);
+        repository.push();
+    };
+    ["v1.2.0", "v1.10.0", "v1.11.0-rc.1", "v2.0.0", "nightly"].iter().for_each(|tag| release(tag));
+    let server = HttpsServer::start(repository.folder.path());
+    let follower = Follower::start(&server.url(), json!({}));
+    follower.secret(json!({"ca.crt": server.authority, "username": USER, "password": PASSWORD}));
+    follower.wait_greeting("nightly");
+    for (range, greeting) in
+        [("semver:1.x", "v1.10.0"), ("semver:>=1.10.0-0 <2.0.0-0", "v1.11.0-rc.1"), ("semver:*", "v2.0.0")]
+    {
+        follower.patch(json!({"spec": {"source": {"ref": range}}}));
+        follower.wait_greeting(greeting);
+    }
+    // New ones count as they come; lower ones do not.
+    release("v1.99.0");
+    release("v2.0.1");
+    follower.wait_greeting("v2.0.1");
+    let tip = repository.git(&["rev-parse", "HEAD"]).trim().to_string();
+    wait_for_revision(&follower, &tip);
+    follower.patch(json!({"spec": {"source": {"ref": "semver:^3"}}}));
+    follower.wait_refused(&["no tag is a version in the range \"^3\""]);
+    assert_eq!(follower.greeting(), "v2.0.1", "the last good one stays in force");
+    // The same rules where the repository is read in place.
+    let local = Follower::start(&repository.bare().display().to_string(), json!({}));
+    local.patch(json!({"spec": {"source": {"ref": "semver:~1.2"}}}));
+    local.wait_greeting("v1.2.0");
+}
+
+#[test]
 fn credentials_in_the_address_are_never_shown() {
     let repository = GitRepository::new();
     let server = HttpsServer::start(repository.folder.path());
