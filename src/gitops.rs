@@ -7,6 +7,7 @@ pub mod application;
 pub mod hooks;
 pub mod kinds;
 pub mod plan;
+pub mod previews;
 pub mod push;
 pub mod readiness;
 pub mod render;

@@ -1,7 +1,9 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
+mod previews;
 mod source;
 
+pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Webhook};
 
 use crate::api::changeset::ObjectId;
@@ -94,6 +96,11 @@ pub struct ApplicationSpec {
     pub drift: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_differences: Vec<IgnoreDifferences>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previews: Option<Previews>,
+    /// It is a preview of this Application: all its objects are in its namespace, which goes with it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub preview_of: String,
     /// Applications that must be ready before this one is synced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
@@ -155,6 +162,8 @@ pub struct ApplicationStatus {
     pub errors: Vec<String>,
     /// The number in the history of what is in force; 0: there is none.
     pub revision_number: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub previews: Vec<Preview>,
     /// What is in force instead of what the source says, for people; empty: the source is followed.
     pub pinned: String,
     /// The revision that failed and is not applied again. Never left out, so that a patch clears it.
@@ -219,6 +228,11 @@ impl Application {
     /// How long what was changed may take to become ready.
     pub fn ready_timeout(&self, default: Duration) -> Duration {
         duration(self.spec.ready_timeout.as_deref(), default)
+    }
+
+    /// How long a branch may rest before its preview goes.
+    pub fn preview_ttl(&self, previews: &Previews) -> Duration {
+        duration(previews.ttl.as_deref(), DEFAULT_TTL)
     }
 
     /// Whether what others change is set right; otherwise it is only told.

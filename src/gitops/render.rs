@@ -127,7 +127,7 @@ fn defined_here(objects: &[Manifest]) -> HashMap<(String, String), Scope> {
         .collect()
 }
 
-fn refuse_duplicates(rendered: &mut Rendered) {
+pub(super) fn refuse_duplicates(rendered: &mut Rendered) {
     let mut seen: HashMap<(String, String, String, String), Origin> = HashMap::new();
     for manifest in &rendered.objects {
         let id = &manifest.id;

@@ -52,6 +52,14 @@ pub struct Commit {
     pub subject: String,
 }
 
+/// A branch, or another ref that moves, and the commit that it is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// `main`; of what is no branch the whole ref: `refs/pull/7/head`.
+    pub name: String,
+    pub commit: String,
+}
+
 /// A source's manifests at one revision.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -150,6 +158,10 @@ pub trait Source: Send + Sync {
     /// Rings `wake` when the contents may have changed, until the guard is dropped. `None` where
     /// only asking again tells (remote repositories: poll; then it rings when others heard of one).
     fn watch(&self, wake: Wake) -> Result<Option<watch::Guard>, SourceError>;
+    /// The branches and pull requests that there are now; none in what is no repository.
+    async fn branches(&self) -> Result<Vec<Branch>, SourceError> {
+        Ok(Vec::new())
+    }
     /// The next fetch must not make do with what was heard before.
     fn expire(&self) {}
     /// The source for people, without credentials.

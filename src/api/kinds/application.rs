@@ -41,6 +41,14 @@ impl Kind for Application {
             let what = "must name the Secret that webhooks are signed with";
             errors.push(FieldError::required("spec.source.webhook.secretRef.name", what));
         }
+        let previews = &object["spec"]["previews"];
+        if !previews.is_null() && super::json::list(previews, &["branches"]).is_empty() {
+            errors.push(FieldError::required("spec.previews.branches", "must name the branches that have a preview"));
+        }
+        if !previews.is_null() && text(source, &["repoURL"]).is_empty() {
+            let why = "only a repository with a repoURL has branches for previews";
+            errors.push(FieldError::invalid("spec.previews", previews, why));
+        }
         let rollback = text(&object["spec"], &["rollback"]);
         if !["", "onFailure"].contains(&rollback) {
             errors.push(FieldError::not_supported("spec.rollback", &rollback.into(), &["onFailure"]));

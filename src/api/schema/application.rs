@@ -14,7 +14,7 @@ const SOURCE: [(&str, Shape, &str); 5] = [
     ),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
 ];
-const SPEC: [(&str, Shape, &str); 11] = [
+const SPEC: [(&str, Shape, &str); 12] = [
     ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
     ("timeout", Shape::Duration, "Longest time that reading a repository may take. Default: 60s."),
     ("namespace", Shape::String, "Namespace of objects that name none. Default: default."),
@@ -25,6 +25,7 @@ const SPEC: [(&str, Shape, &str); 11] = [
     ("rollback", Shape::String, "onFailure: a rollout that fails returns to the last revision that was ready."),
     ("drift", Shape::String, "What to do about changes that others make: correct or warn. Default: correct."),
     ("readyTimeout", Shape::Duration, "How long what was changed may take to become ready. Default: 10m."),
+    ("previewOf", Shape::String, "Set on previews: the Application that this one is a copy of."),
     ("historyLimit", Shape::Integer { bits: 64 }, "How many revisions to keep for app rollback. Default: 10."),
 ];
 
@@ -49,6 +50,14 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let ignored =
         object("ApplicationIgnoreDifferences", "Fields of objects that syncs leave to others.", ignored_fields());
     spec.push(leaf(("ignoreDifferences", list_of(ignored), "Fields that syncs leave to others.")));
+    let text = leaf(("", Shape::String, "")).1;
+    let branches = list_of(text);
+    let previews = vec![
+        leaf(("branches", branches, "Branches, or refs such as refs/pull/*/head; * is any text.")),
+        leaf(("ttl", Shape::Duration, "How long a branch may rest before its preview goes. Default: 168h.")),
+    ];
+    let about = "Copies of this Application for other branches, each in a namespace of its own.";
+    spec.push(("previews", object("ApplicationPreviews", about, previews)));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };

@@ -5,6 +5,7 @@ use crate::cli::manifests::stdin;
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
 use crate::gitops::application::{Application, NAMESPACE};
+use crate::gitops::previews::shape;
 use crate::gitops::push::Repository;
 use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources::location::GitLocation;
@@ -106,6 +107,7 @@ impl Wanted {
         });
         let options = sync::Options::of(&app, &snapshot.revision, claims.collect());
         let (kinds, rendered) = resolve(&snapshot, app.namespace(), client).await?;
+        let rendered = shape(&app, rendered, &kinds);
         let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
         Ok(Input { kinds, rendered, options, origins })
     }

@@ -23,7 +23,7 @@ use super::location::GitLocation;
 use super::repositories::Repositories;
 use super::versions;
 use super::watch::{self, Guard, Target};
-use super::{Access, Snapshot, Source, SourceError};
+use super::{Access, Branch, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
 use async_trait::async_trait;
 use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository, RepositoryOpenFlags};
@@ -88,6 +88,20 @@ impl Source for GitSource {
         read.unwrap_or(Err(SourceError::Timeout { url, seconds }))
     }
 
+    async fn branches(&self) -> Result<Vec<Branch>, SourceError> {
+        let (location, access) = (self.location.clone(), self.access.clone());
+        let heads = match &self.remote {
+            Some(remote) => remote.mirror.heads(access.timeout).await,
+            None => {
+                let path = location.local().unwrap_or_default();
+                let read = tokio::task::spawn_blocking(move || local_heads(&open_local(&path)?));
+                read.await.unwrap_or_else(|join| Err(shared::broken(&join.to_string())))
+            }
+        };
+        let heads = heads.map_err(|error| explain(&location, &access, &error))?;
+        Ok(heads.into_iter().filter_map(|(name, oid)| branch(&name, oid)).collect())
+    }
+
     fn expire(&self) {
         self.remote.iter().for_each(|remote| remote.mirror.expire());
     }
@@ -120,6 +134,22 @@ impl Source for GitSource {
     fn describe(&self) -> String {
         self.location.describe()
     }
+}
+
+/// What may have a preview: a branch, or a pull or merge request as GitHub, Gitea and GitLab name them.
+fn branch(name: &str, oid: Oid) -> Option<Branch> {
+    let short = name.strip_prefix("refs/heads/");
+    let request = ["refs/pull/", "refs/merge-requests/"].iter().any(|kind| name.starts_with(kind));
+    let name = short.or(Some(name).filter(|name| request && name.ends_with("/head")))?;
+    Some(Branch { name: name.to_owned(), commit: oid.to_string() })
+}
+
+fn local_heads(repository: &Repository) -> Result<Vec<(String, Oid)>, git2::Error> {
+    let references = repository.references_glob("refs/heads/*")?;
+    let head = |reference: git2::Reference<'_>| {
+        Some((String::from_utf8(reference.name_bytes().to_vec()).ok()?, reference.target()?))
+    };
+    Ok(references.flatten().filter_map(head).collect())
 }
 
 fn read_local(location: &GitLocation, access: &Access) -> Result<Snapshot, SourceError> {

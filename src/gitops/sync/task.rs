@@ -6,6 +6,7 @@
 mod dependencies;
 mod ending;
 mod operation;
+mod previews;
 mod recording;
 mod requests;
 mod retreat;
@@ -19,6 +20,7 @@ use super::reporter::{Event, Summary};
 use super::{Claim, How, Options, Outcome, SyncError, once, wait};
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
+use crate::gitops::previews::shape;
 use crate::gitops::render::{Rendered, describe, render, same_object};
 use crate::gitops::sources::{self, SourceError};
 use recording::Revision;
@@ -156,6 +158,7 @@ impl Task {
                 return Some(false);
             }
         };
+        self.preview(application).await;
         for warning in &snapshot.warnings {
             self.warn(warning);
         }
@@ -178,7 +181,8 @@ impl Task {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.repair(application, true).await);
         }
-        let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
+        let kinds = &*self.shared.settings.kinds;
+        let rendered = shape(application, render(&snapshot, kinds, namespace), kinds);
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);
         if let Some(why) = self.blocked(application, &snapshot) {

@@ -8,6 +8,8 @@ mod hostile;
 mod https;
 #[path = "git/preemption.rs"]
 mod preemption;
+#[path = "git/previews.rs"]
+mod previews;
 #[path = "git/sharing.rs"]
 mod sharing;
 #[path = "git/ssh.rs"]

@@ -68,6 +68,13 @@ impl<'a> Peer<'a> {
     }
 }
 
+/// All refs of the remote.
+pub(super) fn heads(repository: &Repository, peer: &Peer<'_>) -> Result<Vec<(String, Oid)>, git2::Error> {
+    let mut remote = repository.remote_anonymous(&peer.location.url)?;
+    remote.fetch(&[NOTHING], Some(&mut options(peer)), None).map_err(|error| peer.explained(error))?;
+    Ok(remote.list()?.iter().map(|head| (head.name().to_owned(), head.oid())).collect())
+}
+
 /// Asks what the references mean now, and fetches the commits that the mirror lacks, those excepted
 /// that were refused.
 pub(super) fn update(

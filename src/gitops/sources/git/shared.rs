@@ -167,6 +167,20 @@ impl Shared {
         answer.about(&user.reference).unwrap_or_else(|| Err(broken("the fetch left it out")))
     }
 
+    /// All refs that the remote has now, with the objects they name.
+    pub async fn heads(self: &Arc<Self>, patience: Duration) -> Result<Vec<(String, Oid)>, git2::Error> {
+        let alone = self.fetching.clone().lock_owned().await;
+        let this = self.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            timeouts::set();
+            let repository = this.directory()?.open()?;
+            let heads = mirror::heads(&repository, &Peer::new(&this.location, &this.credentials, patience));
+            drop(alone);
+            heads
+        });
+        asked.await.map_err(|join| broken(&join.to_string()))?
+    }
+
     /// A commit that is named by its hash needs to be fetched but once.
     async fn pinned(self: &Arc<Self>, user: &Arc<User>) -> Result<Option<Mirrored>, git2::Error> {
         if user.reference.as_ref().is_none_or(|name| name.len() != 40) {
@@ -268,7 +282,7 @@ impl Answer {
     }
 }
 
-fn broken(what: &str) -> git2::Error {
+pub(super) fn broken(what: &str) -> git2::Error {
     git2::Error::new(ErrorCode::GenericError, ErrorClass::None, what)
 }
 

@@ -44,6 +44,11 @@ impl Task {
         }
     }
 
+    /// The source as it was opened last.
+    pub(super) fn source(&self) -> Option<Arc<dyn Source>> {
+        self.source.as_ref().map(|opened| opened.source.clone())
+    }
+
     async fn open(&mut self, application: &Application) -> Result<Arc<dyn Source>, SourceError> {
         let spec = &application.spec.source;
         let credentials = match &spec.secret_ref {
