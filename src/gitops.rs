@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints: reports and events are values, and whoever runs a sync shows them.
 
+pub mod access;
 pub mod adopt;
 pub mod application;
 pub mod hooks;

@@ -4,7 +4,7 @@ mod previews;
 mod source;
 
 pub use previews::{DEFAULT_TTL, Preview, Previews};
-pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Webhook};
+pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
 
 use crate::api::changeset::ObjectId;
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;

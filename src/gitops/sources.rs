@@ -12,6 +12,7 @@ pub(in crate::gitops) mod versions;
 pub mod watch;
 
 pub use git::credentials::{Access, Credentials};
+pub use git::signers::Signers;
 pub use location::Location;
 pub use repositories::Repositories;
 

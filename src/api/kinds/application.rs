@@ -41,6 +41,10 @@ impl Kind for Application {
             let what = "must name the Secret that webhooks are signed with";
             errors.push(FieldError::required("spec.source.webhook.secretRef.name", what));
         }
+        if !source["verify"].is_null() && text(source, &["verify", "secretRef", "name"]).is_empty() {
+            let what = "must name the Secret that holds the keys of those who may sign";
+            errors.push(FieldError::required("spec.source.verify.secretRef.name", what));
+        }
         let previews = &object["spec"]["previews"];
         if !previews.is_null() && super::json::list(previews, &["branches"]).is_empty() {
             errors.push(FieldError::required("spec.previews.branches", "must name the branches that have a preview"));

@@ -37,6 +37,11 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let mut source: Vec<_> = SOURCE.map(leaf).into();
     source.push(("secretRef", object("ApplicationSecretRef", secret, vec![name])));
     let name = leaf(("name", Shape::String, "Name of the Secret."));
+    let secret = "Secret in the Application's namespace with the public ssh keys of those who may sign.";
+    let reference = ("secretRef", object("ApplicationVerifySecretRef", secret, vec![name]));
+    let about = "Only commits that one of these keys signed are applied.";
+    source.push(("verify", object("ApplicationVerify", about, vec![reference])));
+    let name = leaf(("name", Shape::String, "Name of the Secret."));
     let secret = "Secret in the Application's namespace; its key token is what webhooks are signed with.";
     let reference = ("secretRef", object("ApplicationWebhookSecretRef", secret, vec![name]));
     let webhook = "Lets a git server's webhooks at /hooks/NAME make the source be looked at.";

@@ -4,19 +4,20 @@ use crate::api::registry::Registry;
 use crate::cli::manifests::stdin;
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
+use crate::gitops::access;
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::previews::shape;
 use crate::gitops::push::Repository;
 use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources::location::GitLocation;
-use crate::gitops::sources::{Access, Credentials, Location, Snapshot, SourceError, open};
+use crate::gitops::sources::{Access, Location, Snapshot, SourceError, open};
 use crate::gitops::sync;
 use clap::Args;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[derive(Args, Clone)]
 pub struct Wanted {
@@ -95,11 +96,8 @@ impl Wanted {
                 if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
             return Err(CliError::new(format!("no application {name:?}")).hint(hint));
         };
-        let snapshot = {
-            let (credentials, timeout) = (credentials(client, &app).await?, app.timeout());
-            let access = Access { credentials, timeout, ..Access::default() };
-            self.fetch(global, located(global, &app)?, true, access).await?
-        };
+        let access = Access { max_age: Duration::ZERO, ..access::of(client, &app).await.map_err(failed)? };
+        let snapshot = self.fetch(global, located(global, &app)?, true, access).await?;
         let claims = others.iter().flat_map(|app| {
             let (application, adopts) = (app.name().to_owned(), app.spec.adopt);
             let claim = sync::Claim { application, adopts, holds: true, wants: true, ..sync::Claim::default() };
@@ -159,14 +157,6 @@ fn located(global: &Global, app: &Application) -> Result<Location, CliError> {
             .hint(format!("on the machine of the daemon, once something was pushed, `plan --app {name}` finds it")));
     }
     source.in_repository(&repository.path().display().to_string()).map(Location::Git).map_err(failed)
-}
-
-/// What the application's repository asks for.
-async fn credentials(client: &kube::Client, app: &Application) -> Result<Credentials, CliError> {
-    let Some(reference) = &app.spec.source.secret_ref else { return Ok(Credentials::default()) };
-    let secret = Api::<Secret>::namespaced(client.clone(), NAMESPACE).get(&reference.name).await?;
-    let what = |why| CliError::new(format!("Secret {NAMESPACE}/{} (spec.source.secretRef): {why}", reference.name));
-    Credentials::from_secret(&secret).map_err(what)
 }
 
 fn failed(error: SourceError) -> CliError {

@@ -26,6 +26,9 @@ pub struct ApplicationSource {
     /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Only commits that are signed count; see [`crate::gitops::sources::git::signers`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
     /// Takes webhooks at `/hooks/NAME`; see [`crate::gitops::webhooks`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
@@ -35,6 +38,13 @@ pub struct ApplicationSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct Webhook {
     /// Its key `token` is what senders sign with.
+    pub secret_ref: SecretRef,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Verify {
+    /// Holds the public keys of those who may sign.
     pub secret_ref: SecretRef,
 }
 

@@ -7,6 +7,7 @@ use super::hook::{Call, Caller};
 use super::session::{Accepted, Session};
 use super::{Pushes, Target};
 use crate::client::raw;
+use crate::gitops::access;
 use crate::gitops::application::{Application, CONFIRM_PRUNE, NAMESPACE};
 use crate::gitops::plan::Held;
 use crate::gitops::render::render;
@@ -94,7 +95,7 @@ impl Pushes {
         commit: &str,
         confirmed: bool,
     ) -> Result<Outcome, Vec<String>> {
-        let snapshot = self.read(application, call, commit).await.map_err(|error| vec![error])?;
+        let snapshot = self.read(target, application, call, commit).await.map_err(|error| vec![error])?;
         let rendered = render(&snapshot, &*target.kinds, application.namespace());
         let mut options = Options::of(application, commit, (target.claims)(application.name()));
         options.prune_confirmed |= confirmed;
@@ -109,13 +110,21 @@ impl Pushes {
         Ok(planned)
     }
 
-    async fn read(&self, application: &Application, call: &Call, commit: &str) -> Result<Snapshot, String> {
+    async fn read(
+        &self,
+        target: &Target,
+        application: &Application,
+        call: &Call,
+        commit: &str,
+    ) -> Result<Snapshot, String> {
+        let access = access::of(&target.client, application).await.map_err(|error| error.to_string())?;
         let repository = self.repository(application);
         let location = application.spec.source.in_repository(&repository.path().display().to_string());
         let location = location.map_err(|error| error.to_string())?;
         let quarantine = call.quarantine.clone().filter(|path| path.starts_with(repository.path()));
         let commit = commit.to_owned();
-        let read = tokio::task::spawn_blocking(move || git::received(&location, quarantine.as_deref(), &commit));
+        let read =
+            tokio::task::spawn_blocking(move || git::received(&location, &access, quarantine.as_deref(), &commit));
         let snapshot = read.await.map_err(|join| join.to_string())?;
         self.told(application, snapshot).map_err(|error| error.to_string())
     }

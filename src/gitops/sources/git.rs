@@ -13,6 +13,7 @@ mod mirror;
 mod objects;
 mod received;
 pub(super) mod shared;
+pub mod signers;
 mod timeouts;
 mod tree;
 mod trust;
@@ -173,6 +174,15 @@ fn read_commit(
     access: &Access,
 ) -> Result<Snapshot, SourceError> {
     let fail = |error: &git2::Error| explain(location, access, error);
+    if let Some(signers) = &access.signers {
+        let found = repository.extract_signature(&commit.id(), None);
+        let (signature, signed) = found.as_ref().map_or((None, &[][..]), |(made, of)| (Some(&**made), &**of));
+        signers.check(signature, signed).map_err(|why| SourceError::Git {
+            url: location.describe(),
+            what: format!("commit {} {why}", super::short(&commit.id().to_string())),
+            hint: "spec.source.verify wants each commit signed by one of the keys in its Secret".to_owned(),
+        })?;
+    }
     let read = tree::read(repository, commit.tree_id(), &location.path).map_err(|e| match e {
         tree::TreeError::Git(error) => fail(&error),
         tree::TreeError::NoPath => SourceError::Git {

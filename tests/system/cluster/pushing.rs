@@ -8,6 +8,8 @@ mod hostile;
 mod refusing;
 #[path = "pushing/rollout.rs"]
 mod rollout;
+#[path = "pushing/signing.rs"]
+mod signing;
 
 use crate::daemon::{Daemon, run, text};
 use crate::repository::git;

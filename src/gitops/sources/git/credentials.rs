@@ -2,6 +2,7 @@
 //! to wait. The Secret's keys are those of Flux: `username` and `password`, or `bearerToken`, and
 //! `ca.crt` for https; `identity` (with `password` as its passphrase) and `known_hosts` for ssh.
 
+use super::signers::Signers;
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -15,6 +16,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     pub credentials: Credentials,
+    /// Whose commits count; `None`: everybody's.
+    pub signers: Option<Signers>,
     /// The longest that a fetch may take.
     pub timeout: Duration,
     /// How old what others heard of the repository may be. Zero: it is asked anew.
@@ -23,7 +26,7 @@ pub struct Access {
 
 impl Default for Access {
     fn default() -> Self {
-        Self { credentials: Credentials::default(), timeout: DEFAULT_TIMEOUT, max_age: Duration::ZERO }
+        Self { credentials: Credentials::default(), signers: None, timeout: DEFAULT_TIMEOUT, max_age: Duration::ZERO }
     }
 }
 

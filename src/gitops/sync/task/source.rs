@@ -1,12 +1,9 @@
 //! Reading the Application's source, with what its Secret holds.
 
 use super::Task;
-use crate::client::raw;
-use crate::gitops::application::{Application, ApplicationSource, NAMESPACE, SecretRef};
-use crate::gitops::sources::{Access, Credentials, Location, Snapshot, Source, SourceError, watch::Guard};
-use crate::gitops::sync::wait::path;
-use http::Method;
-use k8s_openapi::api::core::v1::Secret;
+use crate::gitops::access;
+use crate::gitops::application::{Application, ApplicationSource};
+use crate::gitops::sources::{Access, Location, Snapshot, Source, SourceError, watch::Guard};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,11 +48,7 @@ impl Task {
 
     async fn open(&mut self, application: &Application) -> Result<Arc<dyn Source>, SourceError> {
         let spec = &application.spec.source;
-        let credentials = match &spec.secret_ref {
-            Some(reference) => self.credentials(reference).await?,
-            None => Credentials::default(),
-        };
-        let access = Access { credentials, timeout: application.timeout(), max_age: application.interval() };
+        let access = access::of(&self.shared.context.client, application).await?;
         if let Some(opened) = self.source.as_ref().filter(|opened| opened.spec == *spec && opened.access == access) {
             return Ok(opened.source.clone());
         }
@@ -79,21 +72,6 @@ impl Task {
         let none = || SourceError::Access("this daemon takes no pushes".to_owned());
         let pushes = self.shared.settings.pushes.as_ref().ok_or_else(none)?;
         pushes.location(application).await.map(Location::Git)
-    }
-
-    async fn credentials(&self, reference: &SecretRef) -> Result<Credentials, SourceError> {
-        let name = &reference.name;
-        let fail =
-            |what: String| SourceError::Access(format!("Secret {NAMESPACE}/{name} (spec.source.secretRef): {what}"));
-        let client = &self.shared.context.client;
-        let bytes = raw::request(client, Method::GET, &path("v1", "secrets", NAMESPACE, name), None).await;
-        let bytes = bytes.map_err(|error| match raw::is_not_found(&error) {
-            true => fail(format!("it does not exist; create it in the namespace {NAMESPACE}")),
-            false => fail(error.to_string()),
-        })?;
-        // The parser's words could hold a value.
-        let secret: Secret = serde_json::from_slice(&bytes).map_err(|_| fail("it cannot be read".to_owned()))?;
-        Credentials::from_secret(&secret).map_err(fail)
     }
 
     /// Returns when the Application is deleted or has another spec.
