@@ -20,6 +20,7 @@ pub use admission::services::Cidr;
 pub use auth::{Tokens, User};
 pub use git::{GitRequest, GitServer, GitService, NoGit};
 pub use http::body::Body;
+pub use http::query::Query;
 pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
 pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};

@@ -95,7 +95,10 @@ impl Receiver {
         let secret = token(target, named.unwrap_or(NOBODY)).await;
         let dummy = [0; 32];
         let body = delivery.body.as_deref().unwrap_or_default();
-        let genuine = signature::is_genuine(&delivery.headers, body, secret.as_deref().unwrap_or(&dummy));
+        let payload = event::payload(&delivery.headers, body);
+        let said = payload.as_deref().map_or(body, str::as_bytes);
+        // Of a form GitHub signs all, Gitea the JSON in it.
+        let genuine = signature::is_genuine(&delivery.headers, &[body, said], secret.as_deref().unwrap_or(&dummy));
         let (Some(application), Some(named), true, true) =
             (&application, named, genuine && secret.is_some(), delivery.body.is_some())
         else {
@@ -107,7 +110,7 @@ impl Receiver {
         if !self.right.take(delivery.name.clone()) {
             return Verdict::Limited;
         }
-        let Some(event) = Event::read(&delivery.headers, body) else { return Verdict::Accepted(0) };
+        let Some(event) = Event::read(&delivery.headers, said) else { return Verdict::Accepted(0) };
         if !event.names_a_repository() {
             return Verdict::Accepted(target.wake(std::slice::from_ref(application)));
         }

@@ -1,8 +1,10 @@
 //! What a webhook's body says: which repository, which ref. Whose it is was checked before.
 
+use crate::apiserver::Query;
 use crate::gitops::sources::location::GitLocation;
 use crate::gitops::sources::versions;
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 /// Where senders put the addresses of the repository: GitHub, Gitea and Forgejo, GitLab, Bitbucket,
@@ -86,6 +88,17 @@ impl Event {
             Some(name) => pushed == short(name) || name.len() == 40 && name == self.commit,
         }
     }
+}
+
+/// The field `payload` of a form, which is what GitHub and Gitea send unless they are told otherwise.
+/// curl calls any body a form, so that what begins as JSON is none.
+pub(super) fn payload(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
+    let is_form = kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    if !is_form || body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    Query::parse(std::str::from_utf8(body).ok()).get("payload").map(str::to_owned)
 }
 
 fn short(reference: &str) -> &str {
@@ -200,6 +213,27 @@ mod tests {
         ] {
             assert!(!concerned(pushed, followed), "{pushed:?} {followed:?}");
         }
+    }
+
+    #[test]
+    fn forms_carry_their_json_in_a_field() {
+        let read = |kind: &'static str, body: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+            payload(&headers, body.as_bytes())
+        };
+        let json = json!({"repository": {"url": "https://h/a+b & c?payload=%"}}).to_string();
+        let encoded: String = json.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let spaced = encoded.replace("%20", "+");
+        for kind in ["application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=utf-8"] {
+            for body in [format!("payload={encoded}"), format!("a=b&payload={spaced}")] {
+                assert_eq!(read(kind, &body).as_deref(), Some(json.as_str()), "{kind} {body}");
+            }
+            for body in ["payload=", "other=%7B%7D", "&&=&", "new", "", json.as_str(), "\n{\"a\": \"&payload=x\"}"] {
+                assert_eq!(read(kind, body), None, "{kind} {body}");
+            }
+        }
+        assert_eq!(read("application/json", &format!("payload={encoded}")), None);
     }
 
     #[test]

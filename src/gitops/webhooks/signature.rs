@@ -10,8 +10,9 @@ const SIGNATURES: [&str; 4] = ["x-hub-signature-256", "x-gitea-signature", "x-fo
 /// GitLab sends the secret itself.
 const TOKEN: &str = "x-gitlab-token";
 
-/// Whether one of the headers shows that the sender has the secret. An empty one is nobody's.
-pub(super) fn is_genuine(headers: &HeaderMap, body: &[u8], secret: &[u8]) -> bool {
+/// Whether one of the headers shows that the sender has the secret: by a signature of one of these texts.
+/// An empty secret is nobody's.
+pub(super) fn is_genuine(headers: &HeaderMap, texts: &[&[u8]], secret: &[u8]) -> bool {
     if secret.is_empty() {
         return false;
     }
@@ -21,7 +22,9 @@ pub(super) fn is_genuine(headers: &HeaderMap, body: &[u8], secret: &[u8]) -> boo
     let told = headers.get(TOKEN).map(|value| sign(&key, value.as_bytes()));
     let mut genuine = told.is_some_and(|told| verify(&key, secret, told.as_ref()).is_ok());
     for signature in signed {
-        genuine |= verify(&key, body, &signature).is_ok();
+        for text in texts {
+            genuine |= verify(&key, text, &signature).is_ok();
+        }
     }
     genuine
 }
@@ -43,7 +46,7 @@ mod tests {
     fn genuine(name: &'static str, value: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        is_genuine(&headers, b"Hello, World!", b"It's a Secret to Everybody")
+        is_genuine(&headers, &[b"another text", b"Hello, World!"], b"It's a Secret to Everybody")
     }
 
     #[test]
@@ -69,7 +72,7 @@ mod tests {
         assert!(!genuine("x-gitlab-token", "It's a Secret to Everybod"));
         let mut empty = HeaderMap::new();
         empty.insert("x-gitlab-token", "".parse().unwrap());
-        assert!(!is_genuine(&empty, b"", b""));
-        assert!(!is_genuine(&HeaderMap::new(), b"", b"secret"));
+        assert!(!is_genuine(&empty, &[b""], b""));
+        assert!(!is_genuine(&HeaderMap::new(), &[b""], b"secret"));
     }
 }

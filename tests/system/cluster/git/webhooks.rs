@@ -125,6 +125,19 @@ fn a_push_wakes_those_who_follow_what_was_pushed() {
     assert_eq!(sender.post("main", &[&token, "X-Gitlab-Event: Push Hook"], &gitlab), one);
     sender.wait_greeting("main", "fourth");
 
+    // Forms: GitHub signs what it sends, Gitea the JSON that is in it.
+    for (sent, signs_form) in [("by GitHub", true), ("by Gitea", false)] {
+        let greeting = format!("form {sent}");
+        sender.commit(&greeting, "main");
+        let json = sender.push_event("main");
+        let encoded: String = json.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let form = format!("payload={encoded}");
+        let hub = format!("X-Hub-Signature-256: sha256={}", signature(if signs_form { &form } else { &json }));
+        let kind = "Content-Type: application/x-www-form-urlencoded";
+        assert_eq!(sender.post("dev", &[&hub, "X-GitHub-Event: push", kind], &form), one, "{sent}");
+        sender.wait_greeting("main", &greeting);
+    }
+
     // Whatever signs its body, and says no more than that there is something new.
     sender.commit("fifth", "main");
     assert_eq!(sender.post("main", &[&format!("X-Signature-256: {}", signature("new"))], "new"), one);
@@ -149,7 +162,7 @@ fn a_push_wakes_those_who_follow_what_was_pushed() {
         assert!(sender.post("main", &[&hub, &event], &body).1.starts_with("0 applications"), "{event}");
     }
     let metrics = sender.follower.daemon.kubectl(&["get", "--raw", "/metrics"]);
-    assert!(metrics.contains("selkie_webhooks_total{outcome=\"accepted\"} 11"), "{metrics}");
+    assert!(metrics.contains("selkie_webhooks_total{outcome=\"accepted\"} 13"), "{metrics}");
     assert!(!sender.follower.everything_shown().contains(SECRET));
 }
 
