@@ -32,6 +32,7 @@ mod exec;
 mod get;
 mod git_credential;
 mod git_hook;
+mod health;
 mod hosts;
 mod kubeconfig;
 mod logs;

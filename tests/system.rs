@@ -44,6 +44,8 @@ mod following;
 mod full_disk;
 #[path = "system/cluster/git.rs"]
 mod git;
+#[path = "system/cluster/judging.rs"]
+mod judging;
 #[path = "system/kubelet.rs"]
 mod kubelet;
 #[path = "system/kubelet_hollow.rs"]

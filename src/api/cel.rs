@@ -8,6 +8,7 @@ mod functions;
 mod kubernetes;
 mod names;
 mod net;
+mod predicate;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod text;
 mod time;
 mod value;
 
+pub use predicate::Predicate;
 pub use rule::Rule;
 
 use crate::api::error::FieldError;

@@ -109,13 +109,14 @@ impl Apply {
         let outcome = sync::once(&connection.client, registry, rendered, &options, how).await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;
         anstream::print!("{}", output::report(&outcome.report, self.output));
-        let waiting = outcome.to_wait_for();
+        let waiting = outcome.to_wait_for(&options.health);
         if dry_run || !self.wait || waiting.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
         let wait = wait::Wait {
             client: &connection.client,
             kinds: registry,
+            health: &options.health,
             limit: self.timeout,
             application: "",
             reporter: printer,

@@ -3,12 +3,13 @@
 mod goal;
 
 use super::connection::Connection;
+use super::health::Judges;
 use super::output::Printer;
 use super::resources::{self, Known};
 use super::values::duration;
 use super::{CliError, Global};
 use crate::api::changeset::ObjectId;
-use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::readiness::Readiness;
 use crate::gitops::sync::{Event, Progress, Reporter};
 use clap::Args;
 use goal::Goal;
@@ -46,6 +47,7 @@ impl Wait {
         let connection = Connection::to_server(&global).await?;
         let known = resources::discover(&connection.client).await?;
         let deadline = tokio::time::Instant::now() + self.timeout;
+        let judges = if self.goal == Goal::Ready { Judges::read(&connection.client).await } else { Judges::default() };
         let mut targets = Vec::new();
         for asked in resources::parse(&known, &self.what)? {
             let api = asked.resource.api(&connection.client, Some(&self.namespace));
@@ -59,7 +61,8 @@ impl Wait {
         let printer = Printer::stderr();
         for (api, resource, name) in targets {
             let label = format!("{}/{name}", resource.kind());
-            let mut steps = Steps { printer: &printer, id: self.id(&resource, &name), told: String::new() };
+            let (id, told) = (self.id(&resource, &name), String::new());
+            let mut steps = Steps { printer: &printer, judges: &judges, id, told };
             let waited = tokio::time::timeout_at(deadline, self.one(&api, &name, &mut steps)).await;
             drop(steps);
             match waited {
@@ -68,7 +71,7 @@ impl Wait {
                     let last = api.get_opt(&name).await?.and_then(|object| serde_json::to_value(object).ok());
                     let state = match &last {
                         None => ": it does not exist".to_string(),
-                        Some(object) if self.goal == Goal::Ready => format!(": {}", state(object)),
+                        Some(object) if self.goal == Goal::Ready => format!(": {}", state(object, &judges)),
                         Some(_) => String::new(),
                     };
                     return Err(CliError::new(format!(
@@ -99,8 +102,10 @@ impl Wait {
         Ok(api.list_metadata(&parameters).await?.iter().map(ResourceExt::name_any).collect())
     }
 
-    fn met(&self, object: Option<&Value>) -> Result<bool, CliError> {
-        self.goal.met(object).map_err(|why| CliError::new(format!("it failed: {why}")))
+    fn met(&self, object: Option<&Value>, judges: &Judges) -> Result<bool, CliError> {
+        self.goal
+            .met(object, |object| judges.readiness(object))
+            .map_err(|why| CliError::new(format!("it failed: {why}")))
     }
 
     fn id(&self, resource: &Known, name: &str) -> ObjectId {
@@ -115,7 +120,7 @@ impl Wait {
             let list = api.list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
             let version = list.metadata.resource_version.clone().unwrap_or_else(|| "0".into());
             let current = list.items.into_iter().next().and_then(|object| serde_json::to_value(object).ok());
-            if self.met(current.as_ref())? {
+            if self.met(current.as_ref(), steps.judges)? {
                 return Ok(());
             }
             steps.tell(&self.goal, current.as_ref());
@@ -128,7 +133,7 @@ impl Wait {
                     WatchEvent::Bookmark(_) => continue,
                     WatchEvent::Error(_) => break,
                 };
-                if self.met(current.as_ref())? {
+                if self.met(current.as_ref(), steps.judges)? {
                     return Ok(());
                 }
                 steps.tell(&self.goal, current.as_ref());
@@ -140,6 +145,7 @@ impl Wait {
 /// Tells how far an object is, whenever that changes: a line, or in a terminal one that is drawn again.
 struct Steps<'a> {
     printer: &'a Printer,
+    judges: &'a Judges,
     id: ObjectId,
     told: String,
 }
@@ -148,7 +154,7 @@ impl Steps<'_> {
     fn tell(&mut self, goal: &Goal, object: Option<&Value>) {
         let message = match object {
             None => "not there".to_owned(),
-            Some(object) if *goal == Goal::Ready => state(object),
+            Some(object) if *goal == Goal::Ready => state(object, self.judges),
             Some(_) => goal.unmet(),
         };
         if self.told != message {
@@ -166,8 +172,8 @@ impl Drop for Steps<'_> {
     }
 }
 
-fn state(object: &Value) -> String {
-    match readiness::of(object) {
+fn state(object: &Value, judges: &Judges) -> String {
+    match judges.readiness(object) {
         Readiness::Ready => "it is ready".to_string(),
         Readiness::Progressing(why) | Readiness::Failed(why) => why,
     }

@@ -7,6 +7,7 @@ pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
 
 use crate::api::changeset::ObjectId;
+use crate::gitops::readiness::HealthCheck;
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,9 @@ pub struct ApplicationSpec {
     /// How long what was changed may take to become ready, as `interval` is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_timeout: Option<String>,
+    /// How readiness of kinds is judged, before the rules that all Applications have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health_checks: Vec<HealthCheck>,
 }
 
 /// Fields that syncs leave to others. Written as Argo CD writes it.

@@ -1,16 +1,18 @@
 //! When an object counts as ready: one rule per kind. Pure.
 //!
-//! A kind without a rule is ready when it exists. A rule that looks at status first asks whether the
+//! A kind without a rule is ready when it exists; an Application can bring rules along ([`Health`]). A rule that looks at status first asks whether the
 //! controller has seen the object's newest generation.
 
 mod claim;
 mod custom;
 mod deployment;
+mod health;
 mod job;
 mod pod;
 mod replicas;
 mod service;
 
+pub use health::{Health, HealthCheck};
 pub use pod::{Trouble, troubles};
 
 use crate::gitops::render::group;
@@ -59,10 +61,14 @@ pub fn has_rule(api_version: &str, kind: &str) -> bool {
 /// How far `object` is.
 pub fn of(object: &Value) -> Readiness {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-    if object.pointer("/metadata/deletionTimestamp").is_some() {
-        return Readiness::Progressing("being deleted".to_owned());
+    if is_going(object) {
+        return progressing("being deleted");
     }
     rule(text("apiVersion"), text("kind")).map_or(Readiness::Ready, |rule| rule(object))
+}
+
+fn is_going(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
 fn namespace(object: &Value) -> Readiness {

@@ -33,7 +33,7 @@ use crate::client::raw;
 use crate::gitops::application::{Application, IgnoreDifferences};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Report, inventory};
-use crate::gitops::readiness;
+use crate::gitops::readiness::Health;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
 use course::Course;
 use http::Method;
@@ -68,6 +68,8 @@ pub struct Options {
     pub claims: Vec<Claim>,
     /// Take over what other Applications hold.
     pub adopt: bool,
+    /// How readiness is judged.
+    pub health: Health,
     /// What the history keeps of this, written and deleted along with it.
     pub record: history::Writes,
 }
@@ -108,11 +110,11 @@ pub struct Outcome {
 
 impl Outcome {
     /// Objects that were created or changed and take time to become ready.
-    pub fn to_wait_for(&self) -> Vec<ObjectId> {
+    pub fn to_wait_for(&self, health: &Health) -> Vec<ObjectId> {
         use crate::gitops::plan::Action;
         let touched = self.report.objects.iter().filter(|object| {
             matches!(object.action, Action::Create | Action::Change | Action::Replace)
-                && readiness::has_rule(&object.id.api_version, &object.id.kind)
+                && health.has_rule(&object.id.api_version, &object.id.kind)
         });
         touched.map(|object| object.id.clone()).collect()
     }

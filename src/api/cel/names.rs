@@ -8,14 +8,40 @@ use serde_json::Value;
 
 /// The expression, if it refers to nothing unknown.
 pub fn check(expression: IdedExpr) -> Result<IdedExpr, String> {
-    names(&expression, &mut vec!["self", "oldSelf"])?;
+    names(&expression, &mut Known { variables: vec!["self", "oldSelf"], fields: None })?;
     Ok(expression)
 }
 
-fn names<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Result<(), String> {
+/// The variables of an expression that may have any; each is in the list once. Functions must exist.
+pub fn fields(expression: &IdedExpr) -> Result<Vec<String>, String> {
+    let mut known = Known { variables: Vec::new(), fields: Some(Vec::new()) };
+    names(expression, &mut known)?;
+    Ok(known.fields.unwrap_or_default().into_iter().map(str::to_owned).collect())
+}
+
+/// What an expression may refer to.
+struct Known<'e> {
+    variables: Vec<&'e str>,
+    /// Any other name is a field of the object, and is noted here. `None`: there are no others.
+    fields: Option<Vec<&'e str>>,
+}
+
+impl<'e> Known<'e> {
+    fn refer(&mut self, name: &'e str) -> Result<(), String> {
+        if self.variables.contains(&name) || type_named(name).is_some() {
+            return Ok(());
+        }
+        let fields = self.fields.as_mut().ok_or_else(|| unknown(name))?;
+        if !fields.contains(&name) {
+            fields.push(name);
+        }
+        Ok(())
+    }
+}
+
+fn names<'e>(expression: &'e IdedExpr, known: &mut Known<'e>) -> Result<(), String> {
     match &expression.expr {
-        Expr::Ident(name) if known.contains(&name.as_str()) || type_named(name).is_some() => Ok(()),
-        Expr::Ident(name) => Err(unknown(name)),
+        Expr::Ident(name) => known.refer(name),
         Expr::Select(select) => names(&select.operand, known),
         Expr::Call(call) => called(call, known),
         Expr::List(list) => list.elements.iter().try_for_each(|element| names(element, known)),
@@ -29,14 +55,14 @@ fn names<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Result<(), S
         Expr::Comprehension(loops) => {
             names(&loops.iter_range, known)?;
             names(&loops.accu_init, known)?;
-            let outside = known.len();
-            known.push(&loops.accu_var);
+            let outside = known.variables.len();
+            known.variables.push(&loops.accu_var);
             names(&loops.result, known)?;
             names(&loops.loop_cond, known)?;
-            known.push(&loops.iter_var);
-            known.extend(loops.iter_var2.as_deref());
+            known.variables.push(&loops.iter_var);
+            known.variables.extend(loops.iter_var2.as_deref());
             let outcome = names(&loops.loop_step, known);
-            known.truncate(outside);
+            known.variables.truncate(outside);
             outcome
         }
         Expr::Struct(made) => Err(unknown(&made.type_name)),
@@ -44,7 +70,7 @@ fn names<'e>(expression: &'e IdedExpr, known: &mut Vec<&'e str>) -> Result<(), S
     }
 }
 
-fn called<'e>(call: &'e CallExpr, known: &mut Vec<&'e str>) -> Result<(), String> {
+fn called<'e>(call: &'e CallExpr, known: &mut Known<'e>) -> Result<(), String> {
     let Some(target) = call.target.as_deref() else {
         if !is_known(&call.func_name) {
             return Err(unknown(&call.func_name));
@@ -52,7 +78,8 @@ fn called<'e>(call: &'e CallExpr, known: &mut Vec<&'e str>) -> Result<(), String
         return call.args.iter().try_for_each(|arg| names(arg, known));
     };
     match &target.expr {
-        Expr::Ident(package) if PACKAGES.contains(&package.as_str()) && !known.contains(&package.as_str()) => {}
+        Expr::Ident(package)
+            if PACKAGES.contains(&package.as_str()) && !known.variables.contains(&package.as_str()) => {}
         _ => names(target, known)?,
     }
     // The first arguments of these name variables, the last one uses them.
@@ -61,14 +88,14 @@ fn called<'e>(call: &'e CallExpr, known: &mut Vec<&'e str>) -> Result<(), String
         (name, 3) if is_two_variable(name) => 2,
         _ => 0,
     };
-    let outside = known.len();
+    let outside = known.variables.len();
     for arg in &call.args[..variables] {
         if let Expr::Ident(name) = &arg.expr {
-            known.push(name);
+            known.variables.push(name);
         }
     }
     let outcome = call.args[variables..].iter().try_for_each(|arg| names(arg, known));
-    known.truncate(outside);
+    known.variables.truncate(outside);
     outcome
 }
 

@@ -2,7 +2,7 @@
 
 use super::names::check;
 use cel::common::ast::{Expr, IdedExpr};
-use cel::parser::Parser;
+use cel::parser::{ParseErrors, Parser};
 use serde_json::Value;
 use std::fmt;
 
@@ -87,12 +87,15 @@ impl fmt::Debug for Rule {
 }
 
 fn parse(source: &str) -> Result<IdedExpr, String> {
+    syntax(source).map_err(|errors| errors.to_string())
+}
+
+pub(super) fn syntax(source: &str) -> Result<IdedExpr, ParseErrors> {
     Parser::new()
         .max_recursion_depth(MAX_DEPTH)
         .enable_optional_syntax(true)
         .enable_ident_escape_syntax(true)
         .parse(source)
-        .map_err(|errors| errors.to_string())
 }
 
 /// Whether an expression refers to a variable.

@@ -29,6 +29,14 @@ const SPEC: [(&str, Shape, &str); 12] = [
     ("historyLimit", Shape::Integer { bits: 64 }, "How many revisions to keep for app rollback. Default: 10."),
 ];
 
+const HEALTH_CHECK: [(&str, Shape, &str); 5] = [
+    ("apiVersion", Shape::String, "Group and version of the kind; the check is for all versions."),
+    ("kind", Shape::String, "The kind."),
+    ("inProgress", Shape::String, "CEL over the object's fields: not ready yet. Comes before failed and current."),
+    ("failed", Shape::String, "CEL over the object's fields: it failed. Comes before current."),
+    ("current", Shape::String, "CEL over the object's fields: it is ready, e.g. status.phase == 'Running'."),
+];
+
 /// `selkie.dev/v1alpha1` Application; `metadata` is the schema of ObjectMeta.
 pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let name = leaf(("name", Shape::String, "Name of the Secret."));
@@ -65,6 +73,10 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     spec.push(("previews", object("ApplicationPreviews", about, previews)));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));
+    let check =
+        object("ApplicationHealthCheck", "When objects of a kind count as ready.", HEALTH_CHECK.map(leaf).into());
+    let checks = "How readiness of kinds is judged, before the rules that all applications have.";
+    spec.push(leaf(("healthChecks", list_of(check), checks)));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
     object(
         "Application",

@@ -9,6 +9,7 @@ use crate::cli::output::{self, Format, Printer};
 use crate::cli::values::duration;
 use crate::cli::{CliError, Global};
 use crate::gitops::application::{Application, REQUEST};
+use crate::gitops::readiness::Health;
 use crate::gitops::render::Rendered;
 use crate::gitops::sources::short;
 use crate::gitops::sync::history;
@@ -208,6 +209,7 @@ impl Waiting {
         let wait = wait::Wait {
             client,
             kinds: &kinds,
+            health: &Health::new(&application.spec.health_checks),
             limit,
             application: application.name(),
             reporter: printer,

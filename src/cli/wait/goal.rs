@@ -1,6 +1,6 @@
 //! What `--for` of `selkie wait` asks, in kubectl's words. Pure.
 
-use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::readiness::Readiness;
 use serde_json::Value;
 use std::str::FromStr;
 
@@ -95,12 +95,12 @@ impl Goal {
     }
 
     /// Whether the object is as it should be; `None`: it is not there. An error: it never will be.
-    pub fn met(&self, object: Option<&Value>) -> Result<bool, String> {
+    pub fn met(&self, object: Option<&Value>, judge: impl Fn(&Value) -> Readiness) -> Result<bool, String> {
         let Some(object) = object else { return Ok(*self == Self::Delete) };
         Ok(match self {
             Self::Delete => false,
             Self::Create => true,
-            Self::Ready => match readiness::of(object) {
+            Self::Ready => match judge(object) {
                 Readiness::Ready => true,
                 Readiness::Failed(why) => return Err(why),
                 Readiness::Progressing(_) => false,
@@ -135,13 +135,14 @@ impl Goal {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::gitops::readiness;
     use serde_json::json;
 
     #[test]
     fn goals_are_kubectls() {
         let object = json!({"metadata": {"labels": {"a.b/c": "x"}}, "status": {"phase": "Running", "readyReplicas": 2,
             "conditions": [{"type": "Ready", "status": "True"}, {"type": "Failed", "status": "False"}]}});
-        let met = |goal: &str| goal.parse::<Goal>().unwrap().met(Some(&object)).unwrap();
+        let met = |goal: &str| goal.parse::<Goal>().unwrap().met(Some(&object), readiness::of).unwrap();
         for goal in [
             "create",
             "condition=ready",
@@ -158,8 +159,8 @@ mod tests {
         for goal in ["delete", "condition=Failed", "jsonpath={.status.phase}=Failed", "jsonpath={.status.gone}"] {
             assert!(!met(goal), "{goal}");
         }
-        assert!("delete".parse::<Goal>().unwrap().met(None).unwrap());
-        assert!(!"condition=Ready".parse::<Goal>().unwrap().met(None).unwrap());
+        assert!("delete".parse::<Goal>().unwrap().met(None, readiness::of).unwrap());
+        assert!(!"condition=Ready".parse::<Goal>().unwrap().met(None, readiness::of).unwrap());
         assert!("soon".parse::<Goal>().is_err() && "jsonpath={}".parse::<Goal>().is_err());
         assert!("jsonpath={.a[?(@.b)]}".parse::<Goal>().is_err());
     }

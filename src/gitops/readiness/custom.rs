@@ -25,27 +25,42 @@ pub fn is_custom(group: &str) -> bool {
     group.contains('.') && !BUILT_IN.contains(&group)
 }
 
+/// Said of an object whose controller has not seen its newest generation.
+pub const UNOBSERVED: &str = "waiting for its controller";
+
+/// The controller says which generation it has seen, and that is not the newest.
+pub fn is_unobserved(object: &Value) -> bool {
+    object.pointer("/status/observedGeneration").is_some() && !observed(object)
+}
+
 /// An object that says nothing about itself is ready.
 pub fn readiness(object: &Value) -> Readiness {
-    if object.pointer("/status/observedGeneration").is_some() && !observed(object) {
-        return progressing("waiting for its controller");
+    if is_unobserved(object) {
+        return progressing(UNOBSERVED);
     }
-    let said = |reason: &str, message: &str| match (reason, message) {
+    match complaint(object) {
+        Some(why) if is_true(object, "Stalled") => Readiness::Failed(why),
+        Some(why) => progressing(why),
+        None => Readiness::Ready,
+    }
+}
+
+/// What the conditions say that keeps it from being ready.
+pub fn complaint(object: &Value) -> Option<String> {
+    let bad = |(kind, states): &(&str, &[&str])| condition(object, kind).filter(|(status, ..)| states.contains(status));
+    let conditions: [(&str, &[&str]); 3] =
+        [("Stalled", &["True"]), ("Reconciling", &["True"]), ("Ready", &["False", "Unknown"])];
+    let (_, reason, message) = conditions.iter().find_map(bad)?;
+    Some(match (reason, message) {
         ("", "") => "not ready".to_owned(),
         (reason, "") => reason.to_owned(),
         ("", message) => message.to_owned(),
         (reason, message) => format!("{reason}: {message}"),
-    };
-    if let Some(("True", reason, message)) = condition(object, "Stalled") {
-        return Readiness::Failed(said(reason, message));
-    }
-    if let Some(("True", reason, message)) = condition(object, "Reconciling") {
-        return progressing(said(reason, message));
-    }
-    match condition(object, "Ready") {
-        Some(("False" | "Unknown", reason, message)) => progressing(said(reason, message)),
-        _ => Readiness::Ready,
-    }
+    })
+}
+
+fn is_true(object: &Value, kind: &str) -> bool {
+    condition(object, kind).is_some_and(|(status, ..)| status == "True")
 }
 
 /// A definition is ready when its kind is served.

@@ -12,7 +12,7 @@ use crate::client::raw;
 use crate::gitops::application::LABEL;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::diff::without_noise;
-use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::readiness::{Health, Readiness};
 use bytes::BytesMut;
 use http::Method;
 use http_body_util::BodyExt;
@@ -84,8 +84,10 @@ async fn stream(client: &kube::Client, path: &str, seen: &mut Seen, bells: &Bell
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
             let line = buffer.split_to(end + 1);
             let Ok(event) = serde_json::from_slice::<Value>(&line) else { continue };
-            let Some(notice) = seen.event(&event) else { continue };
-            let Some(bell) = bells.lock().get(&notice.application).cloned() else { continue };
+            let bell_of = |application: &str| bells.lock().get(application).cloned();
+            let health = |application: &str| bell_of(application).map(|bell| bell.health()).unwrap_or_default();
+            let Some(notice) = seen.event(&event, health) else { continue };
+            let Some(bell) = bell_of(&notice.application) else { continue };
             if notice.changed {
                 bell.look.ring();
             }
@@ -112,8 +114,8 @@ struct Notice {
 struct Seen(HashMap<String, (u64, bool)>);
 
 impl Seen {
-    /// What is new, if anything is.
-    fn event(&mut self, event: &Value) -> Option<Notice> {
+    /// What is new, if anything is. `health`: what an Application's objects are judged by.
+    fn event(&mut self, event: &Value, health: impl FnOnce(&str) -> Health) -> Option<Notice> {
         let object = event.get("object")?;
         let uid = object.pointer("/metadata/uid")?.as_str()?;
         let application = object.pointer("/metadata/labels")?.get(LABEL)?.as_str()?.to_owned();
@@ -125,7 +127,7 @@ impl Seen {
             "ADDED" | "MODIFIED" => {
                 let mut hasher = DefaultHasher::new();
                 without_noise(object).to_string().hash(&mut hasher);
-                let (digest, ready) = (hasher.finish(), readiness::of(object) == Readiness::Ready);
+                let (digest, ready) = (hasher.finish(), health(&application).of(object) == Readiness::Ready);
                 let before = self.0.insert(uid.to_owned(), (digest, ready));
                 let changed = before.is_none_or(|(before, _)| before != digest);
                 let fell = !ready && before.is_none_or(|(_, before)| before);
@@ -158,11 +160,12 @@ mod tests {
     fn only_meaningful_changes_wake() {
         let mut seen = Seen::default();
         let mut event = |kind: &str, wanted: u64, available: u64| {
-            let notice = seen.event(&json!({"type": kind, "object": {
+            let event = json!({"type": kind, "object": {
                 "apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": wanted},
                 "metadata": {"name": "web", "uid": "u", "resourceVersion": available.to_string(),
                     "labels": {LABEL: "shop"}},
-                "status": {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": available}}}))?;
+                "status": {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": available}}});
+            let notice = seen.event(&event, |_| Health::default())?;
             assert_eq!(notice.application, "shop");
             Some((notice.changed, notice.unready.map(|id| id.name)))
         };

@@ -8,7 +8,6 @@ use crate::api::changeset::ObjectId;
 use crate::client::raw;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::Report;
-use crate::gitops::readiness;
 use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sync::owners::Owners;
 use http::Method;
@@ -129,7 +128,7 @@ impl Steps<'_> {
     pub fn to_wait_for(&self, at: usize) -> Vec<ObjectId> {
         let stage = &self.course.stages()[at];
         let ids = stage.objects.iter().chain(&stage.hooks).map(|index| &self.rendered.objects[*index].id);
-        ids.filter(|id| readiness::has_rule(&id.api_version, &id.kind)).cloned().collect()
+        ids.filter(|id| self.options.health.has_rule(&id.api_version, &id.kind)).cloned().collect()
     }
 
     /// Deletes the hooks of a stage that are not to be kept. `failed`: those that did not succeed.
@@ -208,6 +207,7 @@ pub async fn apply_in_order(
         let wait = wait::Wait {
             client,
             kinds,
+            health: &options.health,
             limit: how.limit,
             application: "",
             reporter: how.reporter,

@@ -99,6 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
     };
     loop {
         let Some(application) = task.application() else { return };
+        task.judge(&application);
         if application.is_deleted() {
             if task.end(&application).await {
                 return;
@@ -128,6 +129,15 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
 impl Task {
     fn application(&self) -> Option<Arc<Application>> {
         self.shared.applications.get(crate::gitops::application::NAMESPACE, &self.name)
+    }
+
+    /// Takes over `spec.healthChecks`; other ones judge what was ready anew.
+    fn judge(&self, application: &Application) {
+        if self.bell.judge_by(&application.spec.health_checks) {
+            let health = self.bell.health();
+            let judged = self.status.inventory.iter().filter(|id| health.judges(&id.api_version, &id.kind));
+            judged.for_each(|id| self.bell.ring_unready(id.clone()));
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -250,7 +260,7 @@ impl Task {
         self.abandon();
         self.forget_hooks(&all).await;
         if let Some(record) = record {
-            let ready = outcome.to_wait_for().is_empty() && self.waiting.objects.is_empty();
+            let ready = outcome.to_wait_for(&options.health).is_empty() && self.waiting.objects.is_empty();
             self.recorded(application, record, outcome.report.totals(), ready);
         }
         let (namespace, followed) = (application.namespace().to_owned(), revision.via.is_empty());
@@ -295,7 +305,8 @@ impl Task {
     fn options(&self, application: &Application, revision: &str) -> Options {
         let claims = self.shared.claims(&self.name);
         // The status that others see may be behind.
-        Options { inventory: self.status.inventory.clone(), ..Options::of(application, revision, claims) }
+        let (inventory, health) = (self.status.inventory.clone(), self.bell.health());
+        Options { inventory, health, ..Options::of(application, revision, claims) }
     }
 
     async fn apply(&self, rendered: &Rendered, options: &Options) -> Result<Outcome, SyncError> {
@@ -373,7 +384,7 @@ impl Task {
         if outcome.report.is_empty() {
             return;
         }
-        self.waiting.add(outcome);
+        self.waiting.add(outcome, &self.bell.health());
     }
 
     fn take_inventory(&mut self, outcome: &Outcome) {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 mod drifting;
+mod judging;
 mod keeping;
 mod moving;
 mod ordered;
@@ -484,5 +485,5 @@ async fn a_source_may_define_its_own_kinds() {
     assert_eq!(rig.get(path).await.unwrap()["spec"]["size"], 1);
     let changed = widget("2");
     let outcome = rig.apply(&[("a.yaml", &changed), ("b.yaml", definition)], &options).await.unwrap();
-    assert_eq!((totals(&outcome.report), outcome.to_wait_for().len()), ((0, 1, 0), 1));
+    assert_eq!((totals(&outcome.report), outcome.to_wait_for(&Health::default()).len()), ((0, 1, 0), 1));
 }

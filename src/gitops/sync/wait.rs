@@ -5,7 +5,7 @@ use super::pods::{self, Told};
 use super::reporter::{Event, FailingPod, Progress, Reporter};
 use crate::api::changeset::ObjectId;
 use crate::gitops::kinds::Kinds;
-use crate::gitops::readiness::{self, NOT_STARTED, Readiness};
+use crate::gitops::readiness::{Health, NOT_STARTED, Readiness};
 use crate::gitops::render::{group, version};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -33,6 +33,7 @@ pub struct Waited {
 pub struct Wait<'a> {
     pub client: &'a kube::Client,
     pub kinds: &'a dyn Kinds,
+    pub health: &'a Health,
     /// The longest to wait.
     pub limit: Duration,
     /// For the reporter; empty for a one-shot.
@@ -80,7 +81,7 @@ impl Wait<'_> {
         let begun = *memory.begun.get_or_insert(start);
         let mut standing = Standing::new(self);
         loop {
-            let look = look(self.client, self.kinds, objects).await;
+            let look = look(self.client, self.kinds, self.health, objects).await;
             // Each change of an object makes its controller look anew; that alone is no news.
             let news = look.unready.iter().filter(|one| one.message != NOT_STARTED || start.elapsed() > STARTING);
             let news: Vec<Progress> = news.cloned().collect();
@@ -164,20 +165,21 @@ impl Drop for Standing<'_> {
 }
 
 /// Those that are not ready now, and why.
-pub async fn unready(client: &kube::Client, kinds: &dyn Kinds, objects: &[ObjectId]) -> Vec<Progress> {
-    let look = look(client, kinds, objects).await;
+pub async fn unready(client: &kube::Client, kinds: &dyn Kinds, health: &Health, objects: &[ObjectId]) -> Vec<Progress> {
+    let look = look(client, kinds, health, objects).await;
     look.failed.into_iter().chain(look.unready).collect()
 }
 
-async fn look(client: &kube::Client, kinds: &dyn Kinds, objects: &[ObjectId]) -> Look {
+async fn look(client: &kube::Client, kinds: &dyn Kinds, health: &Health, objects: &[ObjectId]) -> Look {
     let mut look = Look::default();
     for id in objects {
-        if !readiness::has_rule(&id.api_version, &id.kind) {
+        if !health.has_rule(&id.api_version, &id.kind) {
             look.ready += 1;
             continue;
         }
         let object = live(client, kinds, id).await;
-        match object.as_ref().map_or_else(|| Readiness::Progressing("not there".to_owned()), readiness::of) {
+        let not_there = || Readiness::Progressing("not there".to_owned());
+        match object.as_ref().map_or_else(not_there, |object| health.of(object)) {
             Readiness::Ready => look.ready += 1,
             Readiness::Failed(message) => {
                 look.workloads.extend(object.map(|object| (id.clone(), object)));

@@ -5,6 +5,7 @@ use super::Task;
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::Totals;
+use crate::gitops::readiness::Health;
 use crate::gitops::render::same_object;
 use crate::gitops::sync::history::Verdict;
 use crate::gitops::sync::reporter::{Event, Silent, Summary};
@@ -51,8 +52,8 @@ impl Waiting {
     }
 
     /// Waits for what was changed, too.
-    pub fn add(&mut self, outcome: &Outcome) {
-        for id in outcome.to_wait_for() {
+    pub fn add(&mut self, outcome: &Outcome, health: &Health) {
+        for id in outcome.to_wait_for(health) {
             if !self.objects.iter().any(|known| same_object(known, &id)) {
                 self.objects.push(id);
             }
@@ -130,6 +131,7 @@ impl Task {
         let wait = wait::Wait {
             client: &self.shared.context.client,
             kinds: &*settings.kinds,
+            health: &self.bell.health(),
             limit: application.ready_timeout(settings.ready_limit).saturating_sub(since.elapsed()),
             application: &self.name,
             reporter: if self.waiting.told { &Silent } else { &*settings.reporter },
@@ -189,7 +191,7 @@ impl Task {
         });
         // It may be over, or about what was waited for just now.
         let (client, kinds) = (&self.shared.context.client, &*self.shared.settings.kinds);
-        let unready = wait::unready(client, kinds, &objects).await;
+        let unready = wait::unready(client, kinds, &self.bell.health(), &objects).await;
         let Some(first) = unready.first() else { return };
         if self.waiting.since.is_none() {
             self.waiting = Waiting { since: Some(Instant::now()), relapse: true, ..Waiting::default() };

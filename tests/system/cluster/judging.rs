@@ -1,0 +1,76 @@
+//! Custom resources by the rules of an application, as people meet them.
+
+use crate::daemon::Daemon;
+use std::path::Path;
+
+const DEFINITION: &str = "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: databases.example.org}
+spec:
+  group: example.org
+  names: {kind: Database, plural: databases}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      subresources: {status: {}}
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+fn write(folder: &Path, name: &str, content: &str) {
+    std::fs::write(folder.join(name), content).expect("a manifest");
+}
+
+#[test]
+fn commands_wait_by_the_rules_of_the_application() {
+    let (source, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    write(source.path(), "crd.yaml", DEFINITION);
+    write(source.path(), "store.yaml", "apiVersion: example.org/v1\nkind: Database\nmetadata: {name: store}\n");
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let application = |current: &str| {
+        let spec = format!(
+            "apiVersion: selkie.dev/v1alpha1\nkind: Application\nmetadata: {{name: shop, namespace: selkie-system}}\nspec:\n  \
+             source: {{path: {}}}\n  healthChecks:\n    - apiVersion: example.org/v1\n      kind: Database\n      \
+             failed: status.phase == 'Failed'\n      current: {current}\n",
+            source.path().display()
+        );
+        write(outside.path(), "shop.yaml", &spec);
+        daemon.try_kubectl(&["apply", "-f", &outside.path().join("shop.yaml").display().to_string()])
+    };
+    let refused = application("status.phase = 'Running'");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success()
+            && said.contains("spec.healthChecks[0].current")
+            && said.contains("line 1, column 14"),
+        "{said}"
+    );
+    assert!(application("status.phase == 'Running'").status.success());
+    daemon.wait_for("the database is there", || daemon.try_kubectl(&["get", "database", "store"]).status.success());
+
+    let late = daemon.try_selkie(&["wait", "database/store", "--timeout=1s"]);
+    let said = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(
+        !late.status.success() && said.contains("is not ready after 1 s: health check failed: no such key: status"),
+        "{said}"
+    );
+    let late = daemon.try_selkie(&["app", "sync", "shop", "--timeout=1s"]);
+    let said = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(!late.status.success() && said.contains("Database default/store"), "{said}");
+    let say = |phase: &str| {
+        let patch = format!("{{\"status\": {{\"phase\": \"{phase}\"}}}}");
+        daemon.kubectl(&["patch", "database", "store", "--subresource=status", "--type=merge", "-p", &patch]);
+    };
+    say("Failed");
+    let failed = daemon.try_selkie(&["wait", "database/store"]);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        !failed.status.success() && said.contains("it failed: health check failed: status.phase == 'Failed'"),
+        "{said}"
+    );
+    say("Running");
+    daemon.selkie(&["wait", "database/store"]);
+    daemon.selkie(&["app", "sync", "shop"]);
+    daemon.wait_for("the application is ready", || daemon.selkie(&["status"]).contains("Ready"));
+}
