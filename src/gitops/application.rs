@@ -23,6 +23,8 @@ pub const CONFIRM_PRUNE: &str = "selkie.dev/confirm-prune";
 /// of its objects is deleted with it. `confirmed` on a claim or a Namespace: it may be deleted with all
 /// that it holds.
 pub const PRUNE: &str = "selkie.dev/prune";
+/// Annotation with the value `disabled` on an Application: it is deleted without the hooks for that.
+pub const DELETE_HOOKS: &str = "selkie.dev/delete-hooks";
 /// Holds a deleted Application until its objects are gone.
 pub const FINALIZER: &str = "selkie.dev/prune";
 /// The finalizer by which `kubectl delete --cascade=orphan` says that dependents are to stay.
@@ -285,6 +287,12 @@ impl Application {
             return Some("spec.suspend is set");
         }
         self.is_orphaning().then_some("it was deleted with --cascade=orphan")
+    }
+
+    /// Whether it is deleted without its hooks.
+    pub fn skips_delete_hooks(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.is_some_and(|all| all.get(DELETE_HOOKS).is_some_and(|value| value == "disabled"))
     }
 
     /// What is asked of the sync, if that was not carried out already.

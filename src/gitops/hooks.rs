@@ -24,6 +24,9 @@ pub enum Phase {
     PostSync,
     /// Instead of the rest, when something failed.
     SyncFail,
+    /// When the Application is deleted: before its objects go, and after they are gone.
+    PreDelete,
+    PostDelete,
 }
 
 /// Where an object belongs.
@@ -31,7 +34,7 @@ pub enum Phase {
 pub struct Place {
     /// Made anew by each sync that changes something; otherwise it is kept as its manifest says.
     pub hook: bool,
-    /// Of a hook; empty: it is never run by a sync.
+    /// Of a hook; empty: it is never run.
     pub phases: Vec<Phase>,
     /// Lower ones come first.
     pub wave: i64,
@@ -70,9 +73,9 @@ pub fn place(object: &Value, first: bool) -> Result<Place, Misplaced> {
                 annotation: name,
                 what: format!("{name} is {word:?}"),
                 hint: if name == HELM_HOOK {
-                    "one of pre-install, post-install, pre-upgrade, post-upgrade"
+                    "one of pre-install, post-install, pre-upgrade, post-upgrade, pre-delete, post-delete"
                 } else {
-                    "one of PreSync, Sync, PostSync, SyncFail, Skip"
+                    "one of PreSync, Sync, PostSync, SyncFail, PreDelete, PostDelete, Skip"
                 },
             })?);
         }
@@ -108,8 +111,9 @@ fn phase(word: &str) -> Option<Option<Phase>> {
         "Sync" => Some(Phase::Sync),
         "PostSync" => Some(Phase::PostSync),
         "SyncFail" => Some(Phase::SyncFail),
-        // What an Application leaves behind is deleted without ceremony.
-        "Skip" | "PreDelete" | "PostDelete" => None,
+        "PreDelete" => Some(Phase::PreDelete),
+        "PostDelete" => Some(Phase::PostDelete),
+        "Skip" => None,
         _ => return None,
     })
 }
@@ -121,9 +125,9 @@ fn helm_phase(word: &str, first: bool) -> Option<Option<Phase>> {
         "post-install" => first.then_some(Phase::PostSync),
         "pre-upgrade" => (!first).then_some(Phase::PreSync),
         "post-upgrade" => (!first).then_some(Phase::PostSync),
-        "pre-rollback" | "post-rollback" | "pre-delete" | "post-delete" | "test" | "test-success" | "test-failure" => {
-            None
-        }
+        "pre-delete" => Some(Phase::PreDelete),
+        "post-delete" => Some(Phase::PostDelete),
+        "pre-rollback" | "post-rollback" | "test" | "test-success" | "test-failure" => None,
         _ => return None,
     })
 }
@@ -164,6 +168,13 @@ mod tests {
         assert_eq!(of(argo, true).unwrap(), expected);
         assert_eq!(of(helm.clone(), true).unwrap(), expected);
         assert_eq!(of(helm, false).unwrap().phases, [], "an upgrade is no install");
+        for annotations in [
+            json!({"selkie.dev/hook": "PostDelete, PreDelete"}),
+            json!({"argocd.argoproj.io/hook": "PreDelete,PostDelete"}),
+            json!({"helm.sh/hook": "pre-delete,post-delete"}),
+        ] {
+            assert_eq!(of(annotations, false).unwrap().phases, [Phase::PreDelete, Phase::PostDelete]);
+        }
     }
 
     #[test]

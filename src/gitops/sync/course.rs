@@ -54,14 +54,18 @@ impl Course {
 
     /// What is applied when nothing fails, in order.
     pub fn stages(&self) -> &[Stage] {
-        let end = self.stages.iter().position(|stage| stage.phase == Phase::SyncFail);
+        let end = self.stages.iter().position(|stage| stage.phase >= Phase::SyncFail);
         &self.stages[..end.unwrap_or(self.stages.len())]
     }
 
     /// The hooks to run when something failed.
     pub fn on_failure(&self) -> Vec<usize> {
-        let stages = self.stages.iter().filter(|stage| stage.phase == Phase::SyncFail);
-        stages.flat_map(|stage| stage.hooks.iter().copied()).collect()
+        self.of_phase(Phase::SyncFail).flat_map(|stage| stage.hooks.iter().copied()).collect()
+    }
+
+    /// The stages of one phase, in order.
+    pub fn of_phase(&self, phase: Phase) -> impl Iterator<Item = &Stage> {
+        self.stages.iter().filter(move |stage| stage.phase == phase)
     }
 
     /// The stage that deletes what left the source: the last one that applies objects.
@@ -104,6 +108,8 @@ impl Stage {
             Phase::PreSync => "PreSync",
             Phase::PostSync => "PostSync",
             Phase::SyncFail => "SyncFail",
+            Phase::PreDelete => "PreDelete",
+            Phase::PostDelete => "PostDelete",
         };
         if self.wave == 0 { phase.to_owned() } else { format!("{phase} wave {}", self.wave) }
     }
@@ -186,6 +192,8 @@ mod tests {
             map("both", "selkie.dev/hook: Sync,PostSync"),
             map("sorry", "selkie.dev/hook: SyncFail"),
             map("test", "helm.sh/hook: test"),
+            map("save", "helm.sh/hook: pre-delete"),
+            map("tidy", "argocd.argoproj.io/hook: PostDelete"),
             namespace,
         ]);
         let course = Course::of(&all, true).unwrap();
@@ -202,6 +210,8 @@ mod tests {
         assert_eq!(text(&course, &all), expected);
         assert_eq!(course.prunes_at(), 4);
         assert_eq!(course.on_failure(), [5]);
+        let of = |phase| course.of_phase(phase).map(|stage| stage.hooks.clone()).collect::<Vec<_>>();
+        assert_eq!((of(Phase::PreDelete), of(Phase::PostDelete)), (vec![vec![7]], vec![vec![8]]));
         assert_eq!(course.kept(&all).objects.len(), 4);
     }
 

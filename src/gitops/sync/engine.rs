@@ -104,21 +104,36 @@ impl Shared {
     /// source has no more another may have by now. Of those that cannot have got it the first look is
     /// enough. Nobody is waited for who waits for this one: who looked first goes on first.
     pub async fn settle(&self, name: &str, seen: Instant) {
-        let Some(this) = self.applications.get(NAMESPACE, name) else { return };
-        let others = self.applications.list();
-        let mut others: Vec<_> =
-            others.iter().filter(|app| app.name() != name && !app.spec.suspend && !app.is_deleted()).collect();
-        let is_behind = |app: &Application| match self.ledger.last_look(app.name()) {
-            None => true,
-            Some(began) => began < seen && is_near(app, &this),
-        };
-        others.retain(|app| is_behind(app));
-        self.ring(&others.iter().map(|app| app.name().to_owned()).collect::<Vec<_>>());
+        let mut behind = self.behind(name, seen);
+        self.ring(&behind);
         let begun = Instant::now();
-        while !others.is_empty() && begun.elapsed() < SETTLING {
+        while !behind.is_empty() && begun.elapsed() < SETTLING {
             tokio::time::sleep(LOOK).await;
-            others.retain(|app| is_behind(app) && self.applications.get(NAMESPACE, app.name()).is_some());
+            behind.retain(|other| self.is_behind(name, other, seen));
         }
+    }
+
+    /// Applications that may have got what this one leaves, and have not looked since `seen`.
+    pub fn behind(&self, name: &str, seen: Instant) -> Vec<String> {
+        self.others(name).map(|app| app.name().to_owned()).filter(|other| self.is_behind(name, other, seen)).collect()
+    }
+
+    fn is_behind(&self, name: &str, other: &str, seen: Instant) -> bool {
+        let of = |name| self.applications.get(NAMESPACE, name);
+        let (Some(this), Some(other)) = (of(name), of(other)) else { return false };
+        self.ledger.last_look(other.name()).is_none_or(|began| began < seen && is_near(&other, &this))
+    }
+
+    /// Applications of which nothing is known but that they are there: none of their revisions was ever
+    /// applied, and no look at their source has found what it wants.
+    pub fn unknown(&self, name: &str) -> Vec<String> {
+        let is_unknown = |app: &Arc<Application>| app.status.revision.is_empty() && !self.ledger.is_read(app.name());
+        self.others(name).filter(is_unknown).map(|app| app.name().to_owned()).collect()
+    }
+
+    fn others(&self, name: &str) -> impl Iterator<Item = Arc<Application>> {
+        let all = self.applications.list().into_iter();
+        all.filter(move |app| app.name() != name && !app.spec.suspend && !app.is_deleted())
     }
 }
 

@@ -102,6 +102,17 @@ impl Ledger {
         self.0.lock().get(name).is_some_and(|entry| entry.wants(&identity(id)))
     }
 
+    /// Whether another's source wants this object, as far as that is known.
+    pub fn is_wanted_elsewhere(&self, name: &str, id: &ObjectId) -> bool {
+        let id = identity(id);
+        self.0.lock().iter().any(|(other, entry)| other != name && entry.wants(&id))
+    }
+
+    /// Whether a look at the source has found what it wants.
+    pub fn is_read(&self, name: &str) -> bool {
+        self.0.lock().get(name).is_some_and(|entry| entry.wanted.is_some())
+    }
+
     /// A look at the source that began then has ended.
     pub fn looked(&self, name: &str, began: Instant) {
         self.0.lock().entry(name.to_owned()).or_default().looked = Some(began);

@@ -1,7 +1,7 @@
 //! A revision that is applied in stages: each is a change set of its own, and the next one begins
 //! when all of it is ready. Everything is validated before the first.
 
-use super::course::Course;
+use super::course::{Course, Stage};
 use super::{Event, Progress, Reporter};
 use super::{How, Options, Outcome, SyncError, changeset, commit, live, once, refusal, wait};
 use crate::api::changeset::ObjectId;
@@ -124,16 +124,15 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// What the next stage waits for.
-    pub fn to_wait_for(&self, at: usize) -> Vec<ObjectId> {
-        let stage = &self.course.stages()[at];
+    /// What is to be ready when a stage is over.
+    pub fn to_wait_for(&self, stage: &Stage) -> Vec<ObjectId> {
         let ids = stage.objects.iter().chain(&stage.hooks).map(|index| &self.rendered.objects[*index].id);
         ids.filter(|id| self.options.health.has_rule(&id.api_version, &id.kind)).cloned().collect()
     }
 
     /// Deletes the hooks of a stage that are not to be kept. `failed`: those that did not succeed.
-    pub async fn tidy(&self, at: usize, failed: &[Progress]) {
-        for index in &self.course.stages()[at].hooks {
+    pub async fn tidy(&self, stage: &Stage, failed: &[Progress]) {
+        for index in &stage.hooks {
             let (id, policy) = (&self.rendered.objects[*index].id, self.course.place(*index).delete);
             let has_failed = failed.iter().any(|one| same_object(&one.id, id));
             let done = if has_failed { policy.failed } else { policy.succeeded && failed.is_empty() };
@@ -214,8 +213,8 @@ pub async fn apply_in_order(
             patience: Duration::ZERO,
             give_up: None,
         };
-        let mut waited = wait.until_ready(&steps.to_wait_for(at), &mut wait::Memory::default()).await;
-        steps.tidy(at, &waited.failed).await;
+        let mut waited = wait.until_ready(&steps.to_wait_for(stage), &mut wait::Memory::default()).await;
+        steps.tidy(stage, &waited.failed).await;
         ready += waited.ready;
         waited.ready = ready;
         if !waited.failed.is_empty() {

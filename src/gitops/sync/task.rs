@@ -53,8 +53,7 @@ struct Task {
     waiting: Waiting,
     /// Since when everything has been ready, while that is still to prove itself.
     ready_since: Option<Instant>,
-    /// What a deleted Application waits for, as told.
-    ending: Option<String>,
+    ending: ending::Ending,
     recording: recording::Recording,
     /// A revision on its way, where that is applied in stages.
     operation: Option<operation::Operation>,
@@ -92,7 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         failures: 0,
         waiting,
         ready_since: None,
-        ending: None,
+        ending: ending::Ending::default(),
         recording: recording::Recording::default(),
         operation: None,
         failure: None,

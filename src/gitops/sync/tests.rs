@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 mod drifting;
+mod ending;
 mod judging;
 mod keeping;
 mod moving;

@@ -1,11 +1,15 @@
 //! The end of an Application: what it applied goes with it, unless that is to stay.
 //!
-//! A finalizer holds the Application until its objects, and with them their containers, are gone.
+//! A finalizer holds the Application until its objects, and with them their containers, are gone. Nothing
+//! is deleted while another Application may want it whose source nobody has read.
+
+mod hooks;
 
 use super::Task;
 use crate::api::changeset::ObjectId;
 use crate::client::raw;
 use crate::gitops::application::{Application, FINALIZER, LABEL, NAMESPACE};
+use crate::gitops::hooks::Phase;
 use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sync::wait::path;
 use crate::gitops::sync::{Event, leaving};
@@ -18,6 +22,20 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(200);
 /// Others write Applications too; the next pass tries again.
 const TRIES: usize = 5;
+/// Others mostly look at their sources within this time: that is not worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How far a deleted Application is.
+#[derive(Default)]
+pub(super) struct Ending {
+    begun: Option<Instant>,
+    /// What it waits for, as told.
+    waits_for: String,
+    /// It is told that objects are deleted, and that they are gone.
+    told: bool,
+    over: bool,
+    hooks: hooks::Running,
+}
 
 impl Task {
     /// Takes hold of a new Application, before anything of it is applied.
@@ -39,33 +57,11 @@ impl Task {
             self.bell.look.wait().await;
             return false;
         }
-        if self.ending.is_none() {
-            // Others may want what this one leaves.
-            let began = Instant::now();
-            self.shared.ring(&self.shared.ledger.want(&self.name, &Rendered::default()));
-            self.shared.settle(&self.name, began).await;
-        }
         let uid = application.metadata.uid.clone().unwrap_or_default();
         let orphaned = self.shared.orphaning.lock().contains(&uid).then_some("it was deleted with --cascade=orphan");
         let stay = application.keeps_objects().or(orphaned);
         let objects = [self.status.inventory.as_slice(), &self.status.hooks].concat();
-        let left = match stay {
-            Some(_) => Vec::new(),
-            None => {
-                let going = self.without_kept(application, &objects).await;
-                self.delete_all(&going).await
-            }
-        };
-        if !left.is_empty() {
-            if self.ending.is_none() {
-                self.tell(Event::Ending { objects: objects.len() });
-            }
-            let names = left.iter().map(describe).collect::<Vec<_>>().join(", ");
-            if self.ending.as_ref() != Some(&names) {
-                self.deleting(&format!("waiting for {names} to be gone")).await;
-                self.ending = Some(names);
-            }
-            tokio::time::sleep(LOOK).await;
+        if stay.is_none() && !objects.is_empty() && !self.delete_with_hooks(application, &objects).await {
             return false;
         }
         let kept = match stay {
@@ -73,8 +69,7 @@ impl Task {
             _ => None,
         };
         // Told before the Application goes, which ends this task; and once, should that fail.
-        if self.ending.as_deref() != Some("") {
-            self.ending = Some(String::new());
+        if !std::mem::replace(&mut self.ending.over, true) {
             self.tell(Event::Ended { objects: objects.len(), kept });
         }
         if !self.set_finalizers(|all| all.retain(|name| name != FINALIZER)).await {
@@ -82,6 +77,67 @@ impl Task {
             return false;
         }
         true
+    }
+
+    /// Deletes what is to go, between the hooks for that. False: not yet over.
+    async fn delete_with_hooks(&mut self, application: &Application, objects: &[ObjectId]) -> bool {
+        if !self.knows_whose_they_are().await {
+            return false;
+        }
+        let going = self.without_kept(application, objects).await;
+        // What others have now is not deleted, and has no hooks for its end.
+        if going.is_empty() {
+            return true;
+        }
+        if !self.run_delete_hooks(application, Phase::PreDelete).await {
+            return false;
+        }
+        let left = self.delete_all(&going).await;
+        if left.is_empty() {
+            return self.run_delete_hooks(application, Phase::PostDelete).await;
+        }
+        if !std::mem::replace(&mut self.ending.told, true) {
+            self.tell(Event::Ending { objects: objects.len() });
+        }
+        let names = left.iter().map(describe).collect::<Vec<_>>().join(", ");
+        self.wait_to_end(format!("waiting for {names} to be gone")).await;
+        tokio::time::sleep(LOOK).await;
+        false
+    }
+
+    /// Whether others that may want what this one leaves have said so. False: not all of them.
+    async fn knows_whose_they_are(&mut self) -> bool {
+        let begun = *self.ending.begun.get_or_insert_with(|| {
+            self.shared.ring(&self.shared.ledger.want(&self.name, &Rendered::default()));
+            Instant::now()
+        });
+        let mut others = self.shared.behind(&self.name, begun);
+        self.shared.ring(&others);
+        others.extend(self.shared.unknown(&self.name));
+        others.sort();
+        others.dedup();
+        if others.is_empty() {
+            return true;
+        }
+        if begun.elapsed() >= PATIENCE {
+            let names = others.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+            let why = format!(
+                "nothing is deleted yet: it is not known whether application {names} wants any of it, as its source \
+                 was not read yet; suspend or delete that one to go on"
+            );
+            self.warn(&why);
+            self.wait_to_end(why).await;
+        }
+        tokio::time::sleep(LOOK).await;
+        false
+    }
+
+    /// Says in the status what is waited for.
+    async fn wait_to_end(&mut self, what: String) {
+        if self.ending.waits_for != what {
+            self.deleting(&what).await;
+            self.ending.waits_for = what;
+        }
     }
 
     /// Leaves out what others want and what is kept unless its deletion is asked for; says of the latter why.

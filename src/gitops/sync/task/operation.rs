@@ -134,7 +134,7 @@ impl Task {
             self.recorded(application, record, totals, false);
             self.flush().await;
         }
-        let to_wait_for = self.steps(&plan, &options).to_wait_for(at);
+        let to_wait_for = self.steps(&plan, &options).to_wait_for(stage);
         if let Some(operation) = &mut self.operation {
             operation.record = None;
             operation.applied = true;
@@ -205,7 +205,7 @@ impl Task {
         }
         let options = self.options_of(application, &plan);
         let steps = self.steps(&plan, &options);
-        steps.tidy(at, &waited.failed).await;
+        steps.tidy(&plan.course.stages()[at], &waited.failed).await;
         if run_failure_hooks && let Err(error) = steps.make(&plan.course.on_failure()).await {
             self.warn(&format!("the hooks for a failed sync cannot be made: {}", error.lines().join("; ")));
         }

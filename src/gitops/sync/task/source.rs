@@ -46,7 +46,7 @@ impl Task {
         self.source.as_ref().map(|opened| opened.source.clone())
     }
 
-    async fn open(&mut self, application: &Application) -> Result<Arc<dyn Source>, SourceError> {
+    pub(super) async fn open(&mut self, application: &Application) -> Result<Arc<dyn Source>, SourceError> {
         let spec = &application.spec.source;
         let access = access::of(&self.shared.context.client, application).await?;
         if let Some(opened) = self.source.as_ref().filter(|opened| opened.spec == *spec && opened.access == access) {
