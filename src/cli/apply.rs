@@ -1,5 +1,6 @@
 //! `selkie apply`: one change set, all or nothing, then wait until it is ready.
 
+use super::app::requests::Waiting;
 use super::connection::Connection;
 use super::hosts::HostArgs;
 use super::manifests::{self, Manifests};
@@ -58,6 +59,9 @@ impl Apply {
             None => self.manifests.resolve(&global).await?,
         };
         let dry_run = self.is_dry_run();
+        if let Some((saved, name)) = saved.as_ref().and_then(|saved| Some((saved, saved.application()?))) {
+            return self.by_application(&global, &registry, saved, name).await;
+        }
         // Nothing will be applied of a source with errors: no hosts are needed to say so.
         let mode = if dry_run || !rendered.errors.is_empty() { Mode::ReadOnly } else { Mode::OneShot };
         let mut hosts = Ok(());
@@ -74,6 +78,24 @@ impl Apply {
         self.dry_run == "server"
     }
 
+    /// Has the daemon do what the plan of an application says.
+    async fn by_application(
+        &self,
+        global: &Global,
+        registry: &Registry,
+        saved: &Saved,
+        name: &str,
+    ) -> Result<ExitCode, CliError> {
+        let connection = Connection::to_server(global).await?;
+        let checked = saved.check(&connection.client, registry).await?;
+        if self.is_dry_run() {
+            anstream::print!("{}", output::report(&checked, self.output));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let waiting = Waiting { wait: self.wait, timeout: self.timeout, output: self.output };
+        waiting.ask(global, name, &saved.request(&checked)).await
+    }
+
     async fn apply(
         &self,
         connection: &Connection,
@@ -86,7 +108,7 @@ impl Apply {
         let options = match saved {
             Some(saved) => {
                 saved.check(&connection.client, registry).await?;
-                saved.options()
+                saved.options(&connection.client).await?
             }
             None => {
                 let (force, replace) = (self.force_conflicts, self.replace);

@@ -33,9 +33,9 @@ pub struct Plan {
     /// Exit with 2 when there are changes, 0 when there are none
     #[arg(long)]
     detailed_exitcode: bool,
-    /// Save the plan: `selkie apply FILE` does exactly that, or refuses and shows what moved. Holds the
-    /// manifests, Secrets too
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["app", "snapshot"])]
+    /// Save the plan: `selkie apply FILE` does exactly that, or refuses and shows what moved. One of an
+    /// application is applied by it. Holds the manifests, Secrets too
+    #[arg(long, value_name = "FILE", conflicts_with = "snapshot")]
     out: Option<PathBuf>,
     /// Plan against this file, made by `selkie snapshot export`, instead of a cluster
     #[arg(long, value_name = "FILE")]

@@ -321,9 +321,9 @@ impl Application {
     }
 }
 
-/// What a person asks of an Application's sync. As text `sync@TIME`, `sync/force@TIME`, `rollback/3@TIME` or `undo@TIME`;
-/// what follows the `@` only tells one request from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a person asks of an Application's sync. As text `sync@TIME`, `sync/force@TIME`, `rollback/3@TIME`, `undo@TIME` or
+/// `apply/REVISION/PLAN@TIME` with `/force` and `/replace` after PLAN; what follows the `@` only tells one request from the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Look at the source now; forced, also at a revision that failed before.
     Sync { force: bool },
@@ -331,6 +331,15 @@ pub enum Request {
     Rollback(u64),
     /// Make again what the last revision removed.
     Undo,
+    /// Apply the source, which must be at this revision, if that does just what a plan said.
+    Apply {
+        revision: String,
+        /// The plan's [`crate::gitops::plan::Report::fingerprint`].
+        plan: String,
+        /// As the plan was made: fields of others are taken over, what cannot change is made again.
+        force: bool,
+        replace: bool,
+    },
 }
 
 impl Request {
@@ -341,11 +350,19 @@ impl Request {
             None if verb == "sync" => Ok(Self::Sync { force: false }),
             Some(("sync", "force")) => Ok(Self::Sync { force: true }),
             None if verb == "undo" => Ok(Self::Undo),
+            Some(("apply", rest)) if rest.contains('/') => {
+                let (revision, rest) = rest.split_once('/').unwrap_or_default();
+                let (plan, how) = rest.split_once('/').unwrap_or((rest, ""));
+                let says = |word| how.split('/').any(|one| one == word);
+                let (revision, plan) = (revision.to_owned(), plan.to_owned());
+                Ok(Self::Apply { revision, plan, force: says("force"), replace: says("replace") })
+            }
             Some(("rollback", number)) => {
                 number.parse().map(Self::Rollback).map_err(|_| format!("{number:?} is not the number of a revision"))
             }
             _ => Err(format!(
-                "{REQUEST}: {text:?} is none of sync@TIME, sync/force@TIME, rollback/NUMBER@TIME, undo@TIME"
+                "{REQUEST}: {text:?} is none of sync@TIME, sync/force@TIME, rollback/NUMBER@TIME, undo@TIME, \
+                 apply/REVISION/PLAN@TIME"
             )),
         }
     }

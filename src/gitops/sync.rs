@@ -68,6 +68,8 @@ pub struct Options {
     pub claims: Vec<Claim>,
     /// Take over what other Applications hold.
     pub adopt: bool,
+    /// The resourceVersions that objects must still have; those not named may have any.
+    pub versions: Vec<(ObjectId, String)>,
     /// How readiness is judged.
     pub health: Health,
     /// What the history keeps of this, written and deleted along with it.

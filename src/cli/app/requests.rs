@@ -25,16 +25,16 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Args)]
-struct Waiting {
+pub struct Waiting {
     /// Wait until what was changed is ready
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
-    wait: bool,
+    pub wait: bool,
     /// How long to wait: 90s, 5m, or a number of seconds
     #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
-    timeout: Duration,
+    pub timeout: Duration,
     /// Output format of what changed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    pub output: Format,
 }
 
 /// Look at an application's source now, apply what it says, and wait until it is ready
@@ -90,7 +90,8 @@ impl Undo {
 }
 
 impl Waiting {
-    async fn ask(&self, global: &Global, name: &str, verb: &str) -> Result<ExitCode, CliError> {
+    /// Asks the daemon, and shows what came of it.
+    pub async fn ask(&self, global: &Global, name: &str, verb: &str) -> Result<ExitCode, CliError> {
         let begun = Instant::now();
         let client = Connection::to_server(global).await?.client;
         let before = find(&client, name).await?;

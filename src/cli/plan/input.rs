@@ -88,22 +88,10 @@ impl Wanted {
 
     /// What the application's next sync would apply, with its inventory and its settings.
     async fn application(&self, global: &Global, client: &kube::Client, name: &str) -> Result<Input, CliError> {
-        let all = Api::<Application>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await?.items;
-        let (mut found, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|app| app.name() == name);
-        let Some(app) = found.pop() else {
-            let names: Vec<&str> = others.iter().map(Application::name).collect();
-            let hint =
-                if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
-            return Err(CliError::new(format!("no application {name:?}")).hint(hint));
-        };
+        let (app, others) = one_of_all(client, name).await?;
         let access = Access { max_age: Duration::ZERO, ..access::of(client, &app).await.map_err(failed)? };
         let snapshot = self.fetch(global, located(global, &app)?, true, access).await?;
-        let claims = others.iter().flat_map(|app| {
-            let (application, adopts) = (app.name().to_owned(), app.spec.adopt);
-            let claim = sync::Claim { application, adopts, holds: true, wants: true, ..sync::Claim::default() };
-            app.status.inventory.iter().map(move |id| sync::Claim { id: id.clone(), ..claim.clone() })
-        });
-        let options = sync::Options::of(&app, &snapshot.revision, claims.collect());
+        let options = options_of(&app, &others, &snapshot.revision);
         let (kinds, rendered) = resolve(&snapshot, app.namespace(), client).await?;
         let rendered = shape(&app, rendered, &kinds);
         let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
@@ -128,6 +116,33 @@ impl Wanted {
         }
         Ok(snapshot)
     }
+}
+
+/// The application of that name, and the others; the error says which there are.
+async fn one_of_all(client: &kube::Client, name: &str) -> Result<(Application, Vec<Application>), CliError> {
+    let all = Api::<Application>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await?.items;
+    let (mut found, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|app| app.name() == name);
+    let Some(app) = found.pop() else {
+        let names: Vec<&str> = others.iter().map(Application::name).collect();
+        let hint = if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
+        return Err(CliError::new(format!("no application {name:?}")).hint(hint));
+    };
+    Ok((app, others))
+}
+
+/// How the next sync of an application would apply this revision.
+pub async fn options(client: &kube::Client, name: &str, revision: &str) -> Result<sync::Options, CliError> {
+    let (app, others) = one_of_all(client, name).await?;
+    Ok(options_of(&app, &others, revision))
+}
+
+fn options_of(app: &Application, others: &[Application], revision: &str) -> sync::Options {
+    let claims = others.iter().flat_map(|app| {
+        let (application, adopts) = (app.name().to_owned(), app.spec.adopt);
+        let claim = sync::Claim { application, adopts, holds: true, wants: true, ..sync::Claim::default() };
+        app.status.inventory.iter().map(move |id| sync::Claim { id: id.clone(), ..claim.clone() })
+    });
+    sync::Options::of(app, revision, claims.collect())
 }
 
 /// Renders with the kinds that are built in, and with those of the cluster where that is not enough.

@@ -1,7 +1,7 @@
 //! A plan in a file, and applying exactly it: the plan is made again, and only if it says the same
 //! is it carried out.
 
-use super::input::{Input, Origin};
+use super::input::{self, Input, Origin};
 use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::cli::connection::Connection;
@@ -10,6 +10,7 @@ use crate::cli::{CliError, Global, resources};
 use crate::daemon::Mode;
 use crate::daemon::paths::write_private;
 use crate::gitops::kinds::Kinds;
+use crate::gitops::plan::Report;
 use crate::gitops::render::{self, Manifest, Rendered};
 use crate::gitops::sources::short;
 use crate::gitops::sync;
@@ -24,6 +25,9 @@ const SCHEMA: &str = "selkie.dev/saved-plan/v1";
 #[serde(rename_all = "camelCase")]
 pub struct Saved {
     schema: String,
+    /// The application that is to apply it; empty: it is applied as files are.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    application: String,
     /// Where the manifests came from, at which commit.
     origins: Vec<Origin>,
     /// The objects that the plan changes, as they were: `Deployment default/web` -> resourceVersion.
@@ -54,6 +58,7 @@ pub fn write(file: &Path, input: &Input, outcome: &sync::Outcome) -> Result<(), 
     let versions = outcome.versions.iter().map(|(id, version)| (render::describe(id), version.clone()));
     let saved = Saved {
         schema: SCHEMA.into(),
+        application: input.options.application.clone(),
         origins: input.origins.clone(),
         versions: versions.collect(),
         force: input.options.force,
@@ -96,8 +101,25 @@ impl Saved {
         Ok((kinds, rendered))
     }
 
-    pub fn options(&self) -> sync::Options {
-        sync::Options { force: self.force, replace: self.replace, ..sync::Options::default() }
+    /// The application that is to apply it, if one is.
+    pub fn application(&self) -> Option<&str> {
+        (!self.application.is_empty()).then_some(&self.application)
+    }
+
+    /// How it is applied: by an application as its settings are now.
+    pub async fn options(&self, client: &kube::Client) -> Result<sync::Options, CliError> {
+        let Some(name) = self.application() else {
+            return Ok(sync::Options { force: self.force, replace: self.replace, ..sync::Options::default() });
+        };
+        let mut options = input::options(client, name, self.revision()).await?;
+        options.force |= self.force;
+        options.replace = self.replace;
+        Ok(options)
+    }
+
+    /// Of the source that it is for; an application has one.
+    fn revision(&self) -> &str {
+        self.origins.first().map_or("", |origin| &origin.revision)
     }
 
     fn rendered(&self) -> Rendered {
@@ -117,17 +139,25 @@ impl Saved {
         Rendered { objects: manifests.collect(), errors: Vec::new() }
     }
 
-    /// Refuses, with what moved, unless a plan made now is this one.
-    pub async fn check(&self, client: &kube::Client, kinds: &dyn Kinds) -> Result<(), CliError> {
-        let now = sync::once(client, kinds, &self.rendered(), &self.options(), sync::How::LookAhead).await;
+    /// What an application is asked for: this revision, with exactly these changes.
+    pub fn request(&self, checked: &Report) -> String {
+        let force = if self.force { "/force" } else { "" };
+        let replace = if self.replace { "/replace" } else { "" };
+        format!("apply/{}/{}{force}{replace}", self.revision(), checked.fingerprint())
+    }
+
+    /// Refuses, with what moved, unless a plan made now is this one; that plan.
+    pub async fn check(&self, client: &kube::Client, kinds: &dyn Kinds) -> Result<Report, CliError> {
+        let options = self.options(client).await?;
+        let now = sync::once(client, kinds, &self.rendered(), &options, sync::How::LookAhead).await;
         let now = now.map_err(|error| self.no_longer(&error.lines()))?;
         let versions = now.versions.iter().map(|(id, version)| (render::describe(id), version.clone())).collect();
-        let now = json::value(&now.report);
-        if is_done(&self.plan, &now) {
+        let found = json::value(&now.report);
+        if is_done(&self.plan, &found) {
             return Err(self.done());
         }
-        let moved = moved(&self.plan, &now, &self.versions, &versions);
-        if moved.is_empty() { Ok(()) } else { Err(self.no_longer(&moved)) }
+        let moved = moved(&self.plan, &found, &self.versions, &versions);
+        if moved.is_empty() { Ok(now.report) } else { Err(self.no_longer(&moved)) }
     }
 
     /// `7a8b9c0 of deploy`, for each source.

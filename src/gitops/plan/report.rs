@@ -8,6 +8,7 @@ use crate::gitops::kinds::Kinds;
 use crate::gitops::render::{Manifest, Origin, same_object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// The field manager of syncs.
@@ -107,6 +108,20 @@ impl Report {
             let said = format!("{did} {who} at {}", author.time);
             object.note = if object.note.is_empty() { said } else { format!("{}, {said}", object.note) };
         }
+    }
+
+    /// Stands for what happens to which object, field by field; not for restarts, warnings and authors.
+    /// Sixteen hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        let mut changes: Vec<_> = self.changes().collect();
+        changes.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut hash = Sha256::new();
+        for change in changes {
+            let identity = ObjectId { uid: String::new(), ..change.id.clone() };
+            hash.update(serde_json::json!([change.action, identity, change.fields]).to_string());
+            hash.update("\n");
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Nothing is created, changed or deleted.

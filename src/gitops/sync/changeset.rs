@@ -6,7 +6,7 @@ use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetSta
 use crate::api::plan::{Consequences, Plan, PlanStatus};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
-use crate::gitops::render::Rendered;
+use crate::gitops::render::{Rendered, same_object};
 use http::Method;
 use serde_json::{Map, Value};
 
@@ -21,7 +21,7 @@ pub(super) fn request(
     dry_run: bool,
 ) -> ChangeSet {
     let application = |id: &ObjectId| owned.application(id).unwrap_or(&options.application);
-    let objects = rendered.objects.iter().map(|m| labelled(&m.value, application(&m.id)));
+    let objects = rendered.objects.iter().map(|m| at_version(labelled(&m.value, application(&m.id)), &m.id, options));
     ChangeSet {
         api_version: "selkie.dev/v1alpha1".to_owned(),
         kind: "ChangeSet".to_owned(),
@@ -38,6 +38,15 @@ pub(super) fn request(
         },
         status: ChangeSetStatus::default(),
     }
+}
+
+/// With the resourceVersion that it must still have, which is a precondition.
+fn at_version(mut object: Value, id: &ObjectId, options: &Options) -> Value {
+    let version = options.versions.iter().find(|(other, _)| same_object(other, id));
+    if let (Some((_, version)), Some(metadata)) = (version, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+        metadata.insert("resourceVersion".to_owned(), Value::String(version.clone()));
+    }
+    object
 }
 
 fn labelled(object: &Value, application: &str) -> Value {

@@ -6,6 +6,7 @@
 mod dependencies;
 mod ending;
 mod operation;
+mod planned;
 mod previews;
 mod recording;
 mod requests;
@@ -241,10 +242,7 @@ impl Task {
     ) -> Result<(), SyncError> {
         self.want(&rendered);
         let mut options = self.options(application, &revision.revision);
-        // Who returns to a revision means all of it.
-        if !revision.via.is_empty() {
-            (options.prune, options.prune_confirmed) = (true, true);
-        }
+        revision.adjust(&mut options);
         let record = self.record(&rendered, revision).await?;
         let course = self.course(&rendered).await?;
         if !course.is_plain() && (record.is_some() || self.interrupted(&revision.revision).is_some()) {
@@ -252,6 +250,9 @@ impl Task {
         }
         if let Some(record) = &record {
             options.record = self.writes(application, record, &rendered);
+        }
+        if let Some(planned) = &revision.planned {
+            options.versions.clone_from(&planned.versions);
         }
         let all = rendered;
         let rendered = course.kept(&all);

@@ -43,6 +43,11 @@ impl Operation {
         &self.plan.revision.revision
     }
 
+    /// It goes on although the Application is suspended.
+    pub fn is_asked_for(&self) -> bool {
+        self.plan.revision.is_asked_for()
+    }
+
     /// It was not the source that asked for it.
     pub fn is_return(&self) -> bool {
         !self.plan.revision.via.is_empty()
@@ -95,9 +100,7 @@ impl Task {
 
     fn options_of(&self, application: &Application, plan: &Plan) -> Options {
         let mut options = self.options(application, &plan.revision.revision);
-        if !plan.revision.via.is_empty() {
-            (options.prune, options.prune_confirmed) = (true, true);
-        }
+        plan.revision.adjust(&mut options);
         options
     }
 

@@ -1,13 +1,14 @@
 //! What a task writes into its Application's history.
 
 use super::Task;
+use crate::api::changeset::ObjectId;
 use crate::gitops::application::Application;
 use crate::gitops::plan::Totals;
 use crate::gitops::render::Rendered;
 use crate::gitops::sources::{Commit, Snapshot};
-use crate::gitops::sync::SyncError;
 use crate::gitops::sync::history::{self, HistoryError, Record, Verdict, Writes};
 use crate::gitops::sync::wait::Waited;
+use crate::gitops::sync::{Options, SyncError};
 
 /// The history as the task knows it.
 #[derive(Default)]
@@ -19,22 +20,50 @@ pub(super) struct Recording {
 }
 
 /// A revision that is about to be applied, as the history will tell it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Revision {
     pub revision: String,
     pub commit: Option<Commit>,
     pub source: String,
     /// How it came about, where not from the source.
     pub via: String,
+    /// The plan that somebody asked for.
+    pub planned: Option<Planned>,
+}
+
+/// How a saved plan is applied.
+#[derive(Clone, Default)]
+pub(super) struct Planned {
+    pub force: bool,
+    pub replace: bool,
+    /// Of the objects that it changes.
+    pub versions: Vec<(ObjectId, String)>,
 }
 
 impl Revision {
+    /// Sets what follows from how it came about.
+    pub fn adjust(&self, options: &mut Options) {
+        // Who returns to a revision means all of it.
+        if !self.via.is_empty() {
+            (options.prune, options.prune_confirmed) = (true, true);
+        }
+        if let Some(planned) = &self.planned {
+            options.force |= planned.force;
+            options.replace = planned.replace;
+        }
+    }
+
+    /// Somebody asked for just this one: it goes on although the Application is suspended.
+    pub fn is_asked_for(&self) -> bool {
+        !self.via.is_empty() || self.planned.is_some()
+    }
+
     pub fn of(snapshot: &Snapshot) -> Self {
         Self {
             revision: snapshot.revision.clone(),
             commit: snapshot.commit.clone(),
             source: snapshot.origin.clone(),
-            via: String::new(),
+            ..Self::default()
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What people ask of a sync: a look now, a return to an earlier revision, the last removal undone.
 
 use super::Task;
-use super::recording::Revision;
+use super::recording::{Planned, Revision};
 use crate::client::raw;
 use crate::gitops::application::{Application, NAMESPACE, Request};
 use crate::gitops::render::{Rendered, same_object};
-use crate::gitops::sources;
+use crate::gitops::sources::{self, SourceError};
 use crate::gitops::sync::history::{self, HistoryError};
 use crate::gitops::sync::wait::path;
 use crate::gitops::sync::{Event, SyncError};
@@ -19,9 +19,11 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("{0}")]
     Request(String),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     History(#[from] HistoryError),
     #[error(transparent)]
@@ -54,6 +56,13 @@ impl Task {
             }
             Ok(Request::Rollback(number)) => self.return_to(application, number).await,
             Ok(Request::Undo) => self.undo(application).await,
+            Ok(Request::Apply { revision, plan, force, replace }) => {
+                let planned = Planned { force, replace, ..Planned::default() };
+                match self.apply_plan(application, &revision, &plan, planned).await {
+                    None => return,
+                    Some(result) => result,
+                }
+            }
         };
         let error = result.err().map(|error| error.to_string()).unwrap_or_default();
         if !error.is_empty() {
@@ -85,6 +94,7 @@ impl Task {
             commit: record.commit.clone(),
             source: record.source.clone(),
             via: format!("rollback to {number}"),
+            planned: None,
         };
         self.enact(application, rendered, &revision).await?;
         self.pin(format!("rolled back to revision {}", record.describe()));
@@ -115,6 +125,7 @@ impl Task {
             commit: last.commit.clone(),
             source: last.source.clone(),
             via: format!("undo of {}", last.number),
+            planned: None,
         };
         self.enact(application, now, &revision).await?;
         let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
@@ -129,7 +140,7 @@ impl Task {
         objects.objects.iter().all(|manifest| in_source(&manifest.id))
     }
 
-    fn pin(&mut self, what: String) {
+    pub(super) fn pin(&mut self, what: String) {
         if self.application().is_some_and(|application| application.spec.suspend) {
             let warning = format!("{what}; suspended until `selkie app resume {}`", self.name);
             self.tell(Event::Warning(warning));

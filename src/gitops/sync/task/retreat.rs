@@ -68,7 +68,7 @@ impl Task {
         let number = record.number;
         let Record { revision, commit, source, .. } = record;
         let via = format!("automatic rollback to {number}");
-        self.enact(application, rendered, &Revision { revision, commit, source, via }).await?;
+        self.enact(application, rendered, &Revision { revision, commit, source, via, planned: None }).await?;
         Ok(number)
     }
 

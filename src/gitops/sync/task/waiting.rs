@@ -119,7 +119,7 @@ impl Task {
     /// Cancel-safe.
     async fn become_ready(&mut self, application: &Application) -> wait::Waited {
         let Some(since) = self.waiting.since else { return std::future::pending().await };
-        if application.spec.suspend && self.operation.as_ref().is_some_and(|operation| !operation.is_return()) {
+        if application.spec.suspend && self.operation.as_ref().is_some_and(|operation| !operation.is_asked_for()) {
             return std::future::pending().await;
         }
         let settings = self.shared.settings.clone();

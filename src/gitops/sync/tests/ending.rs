@@ -103,7 +103,10 @@ async fn a_daemon_that_starts_in_the_middle_runs_no_hook_twice() {
     let restart = async |stop: CancellationToken| {
         let (sender, events) = mpsc::unbounded_channel();
         let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop);
-        tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+        tokio::spawn(run(
+            context,
+            Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender))),
+        ));
         events
     };
     rig.stop.cancel();
@@ -172,7 +175,11 @@ async fn nothing_is_deleted_while_another_may_want_it() {
     assert_eq!(next(&mut events, warning).await, expected);
     until_said(&rig, expected).await;
     // Nor when it has failed: nothing at all is known of it.
-    rig.patch(&format!("{APPLICATIONS}/other"), json!({"spec": {"source": {"path": "/nowhere/at/all", "repoURL": null}}})).await;
+    rig.patch(
+        &format!("{APPLICATIONS}/other"),
+        json!({"spec": {"source": {"path": "/nowhere/at/all", "repoURL": null}}}),
+    )
+    .await;
     rig.until(async || {
         let status = rig.get(&format!("{APPLICATIONS}/other")).await?["status"].clone();
         status["errors"][0].as_str()?.contains("/nowhere/at/all").then_some(())

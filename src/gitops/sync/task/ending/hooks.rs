@@ -6,6 +6,7 @@
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, DELETE_HOOKS, Operation};
 use crate::gitops::hooks::Phase;
+use crate::gitops::previews::shape;
 use crate::gitops::render::{Rendered, describe, render, same_object};
 use crate::gitops::sources::SourceError;
 use crate::gitops::sync::course::{Course, Stage};
@@ -171,9 +172,8 @@ impl Task {
             Err(error @ HistoryError::Api { .. }) => return Err(error.to_string()),
             Err(error) => self.from_source(application).await.map_err(|why| format!("{error}, and {why}"))?,
         };
-        let course = Course::of(&rendered, false).map_err(|errors| {
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        })?;
+        let course = Course::of(&rendered, false)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         let in_force = Arc::new(InForce { rendered, course });
         self.ending.hooks.in_force = Some(in_force.clone());
         Ok(in_force)
@@ -184,7 +184,8 @@ impl Task {
         let unreadable = |error: SourceError| format!("the source cannot be read: {error}");
         let source = self.open(application).await.map_err(unreadable)?;
         let snapshot = source.fetch().await.map_err(unreadable)?;
-        let rendered = render(&snapshot, &*self.shared.settings.kinds, application.namespace());
+        let kinds = &*self.shared.settings.kinds;
+        let rendered = shape(application, render(&snapshot, kinds, application.namespace()), kinds);
         match rendered.errors.first() {
             None => Ok(rendered),
             Some(error) => Err(format!("the source has errors: {error}")),
