@@ -52,6 +52,8 @@ mod kubelet;
 mod kubelet_hollow;
 #[path = "system/cluster/moving.rs"]
 mod moving;
+#[path = "system/cluster/pages.rs"]
+mod pages;
 #[path = "system/cluster/planning.rs"]
 mod planning;
 #[path = "system/podman.rs"]

@@ -35,7 +35,7 @@ use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Report, inventory};
 use crate::gitops::readiness::Health;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
-use course::Course;
+use course::{Course, Stage};
 use http::Method;
 use leaving::Leaving;
 use owners::Owners;
@@ -208,6 +208,13 @@ pub async fn once(
         owned.foretell_refusals(&mut outcome.report);
     }
     outcome.report.runs = runs;
+    if let (Some(found), false) = (&mut outcome.report.consequences, course.is_plain()) {
+        let stages = course.stages().iter().map(Stage::name).collect::<Vec<_>>().join(", ");
+        found.assumptions.push(format!(
+            "everything comes at once and hooks are not run: in stages ({stages}) pods may come in another order, and \
+             on other hosts"
+        ));
+    }
     Ok(outcome)
 }
 

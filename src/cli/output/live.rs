@@ -169,7 +169,7 @@ mod tests {
         let shown: Vec<String> = lines(&[one(1)]).iter().map(plain).collect();
         assert_eq!(shown, ["Deployment shop/web1 1 of 3 pods �[2Jupdated"]);
         let many: Vec<Progress> = (0..10).map(one).collect();
-        assert_eq!(lines(&many).iter().map(plain).last().as_deref(), Some("and 2 more"));
+        assert_eq!(lines(&many).iter().map(plain).next_back().as_deref(), Some("and 2 more"));
         assert_eq!(plain(&head("shop", 3, 5)), "shop: 3 of 8 ready");
         assert_eq!(head("", 0, 1), "0 of 1 ready");
     }

@@ -155,6 +155,8 @@ fn hooks_and_waves_keep_their_order() {
     );
     write(&source, "migrate.yaml", &hook("migrate", "PreSync", "echo migrated"));
     write(&source, "check.yaml", &hook("check", "PostSync", "echo checked"));
+    write(&source, "save.yaml", &hook("save", "PreDelete", "echo saved"));
+    write(&source, "tidy.yaml", &hook("tidy", "PostDelete", "echo tidied"));
     let setting = Setting::start(folder, &[]);
     let daemon = &setting.daemon;
     daemon.selkie(&["app", "add", &format!("shop={}", source.display())]);
@@ -184,6 +186,19 @@ fn hooks_and_waves_keep_their_order() {
     assert_eq!(there, "[]");
     let planned = daemon.selkie(&["plan", "-f", &broken.path().display().to_string()]);
     assert!(planned.contains("> PreSync: Job default/broken"), "{planned}");
+    assert!(
+        planned.contains("everything comes at once and hooks are not run: in stages (PreSync, wave 0)"),
+        "{planned}"
+    );
+
+    // And so does the end: what is to be saved is saved before anything goes.
+    daemon.kubectl(&["delete", "application", "shop", "-n", "selkie-system", "--timeout=60s"]);
+    let log = daemon.log();
+    let places = ["PreDelete: Job default/save", "PostDelete: Job default/tidy"].map(|line| log.find(line));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{log}");
+    assert_eq!(daemon.value(&["job", "tidy"], "{.status.succeeded}"), "1");
+    assert!(!daemon.try_kubectl(&["get", "deploy", "web"]).status.success());
+    assert!(!daemon.try_kubectl(&["get", "job", "save"]).status.success(), "it went with the objects");
 }
 
 fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -40,6 +40,67 @@ fn a_deployment_that_moves_between_applications_keeps_its_pods() {
 }
 
 #[test]
+fn an_application_that_is_added_to_adopt_takes_what_another_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let map = |value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{k: {value}}}\n");
+    for (path, value) in [(&one, "one"), (&two, "two")] {
+        std::fs::create_dir(path).unwrap();
+        std::fs::write(path.join("a.yaml"), map(value)).unwrap();
+    }
+    let daemon = Daemon::start(&["--no-hosts", "--app", &format!("one={}", one.display())]);
+    let value = || daemon.value(&["configmap/a"], "{.data.k}");
+    daemon.wait_for("it is there", || value() == "one");
+    let uid = daemon.value(&["configmap/a"], "{.metadata.uid}");
+    let source = |name: &str| format!("{name}={}", two.display());
+    daemon.selkie(&["app", "add", &source("meek")]);
+    let refused = daemon.try_selkie(&["app", "sync", "meek"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("ConfigMap default/a belongs to application \"one\""), "{said}");
+    assert!(said.contains("a.yaml:1") && said.contains("spec.adopt: true"), "{said}");
+    daemon.kubectl(&["delete", "application", "meek", "-n", "selkie-system", "--timeout=60s"]);
+    daemon.selkie(&["app", "add", "--adopt", &source("two")]);
+    daemon.selkie(&["app", "sync", "two"]);
+    assert_eq!((value(), daemon.value(&["configmap/a"], "{.metadata.uid}")), ("two".to_owned(), uid));
+    daemon.wait_for("the first one says that it lost it", || {
+        daemon.selkie(&["app", "list"]).contains("ConfigMap default/a")
+            && daemon.selkie(&["app", "list"]).contains("taken over by application \"two\"")
+    });
+    assert_eq!(value(), "two", "and lets it be");
+}
+
+#[test]
+fn secrets_are_written_back_when_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key.yaml");
+    let manifest = |token: &str, data: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\nstringData:\n  token: {token} # rotate me\ndata:\n  \
+             raw: {data}\n"
+        )
+    };
+    std::fs::write(&file, manifest("first", "b25l")).unwrap();
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let path = folder.path().display().to_string();
+    daemon.selkie(&["apply", "-f", &path]);
+    daemon.kubectl(&["patch", "secret/key", "-p", r#"{"stringData": {"token": "hush-second", "raw": "hush-two"}}"#]);
+    let kept = daemon.try_selkie(&["adopt", "-f", &path]);
+    let (out, err) = (String::from_utf8_lossy(&kept.stdout), String::from_utf8_lossy(&kept.stderr));
+    assert_eq!(kept.status.code(), Some(1), "{out}{err}");
+    assert!(
+        err.contains("key.yaml:1:1: Secret default/key: its values differ and are written with --secrets only"),
+        "{err}"
+    );
+    assert!(!out.contains("hush") && !err.contains("hush") && !err.contains("aHVzaC10d28"), "{out}{err}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), manifest("first", "b25l"));
+
+    let written = daemon.selkie(&["adopt", "-f", &path, "--secrets"]);
+    assert!(written.ends_with("key.yaml written\n") && !written.contains("hush"), "{written}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), manifest("hush-second", "aHVzaC10d28="));
+    assert_eq!(daemon.selkie(&["adopt", "-f", &path]), "", "there is nothing left to write");
+}
+
+#[test]
 fn a_live_change_is_written_back_into_its_manifest() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("web.yaml");

@@ -1,6 +1,6 @@
 //! Plans against a real daemon with hollow hosts: what they say, and what then happens.
 
-use crate::daemon::{Daemon, selkie, text};
+use crate::daemon::{Daemon, run, selkie, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -169,4 +169,77 @@ fn another_revision_of_a_repository_is_planned() {
     let deploy = folder.path().join("deploy").display().to_string();
     let files = daemon.selkie(&["plan", "-f", &deploy, "--ref", "next", "--force-conflicts"]);
     assert!(files.contains("Plan: 0 to add, 1 to change, 0 to delete; 1 pod to restart."), "{files}");
+}
+
+#[test]
+fn a_plan_of_an_application_is_carried_out_by_it_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let git = |args: &[&str]| {
+        let work = folder.path().display().to_string();
+        let mut all = vec!["-C", &work, "-c", "user.name=t", "-c", "user.email=t@t"];
+        all.extend(args);
+        run("git", &all)
+    };
+    let commit = |what: &str| {
+        git(&["add", "-A"]);
+        git(&["commit", "-qm", what]);
+    };
+    git(&["init", "-q", "-b", "main"]);
+    std::fs::create_dir(folder.path().join("deploy")).expect("a folder");
+    write(folder.path(), "deploy/web.yaml", &web(2, "web:1"));
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n";
+    write(folder.path(), "deploy/old.yaml", map);
+    commit("one");
+    let daemon = Daemon::start(&["--hollow-hosts", "2"]);
+    daemon.selkie(&["app", "add", &format!("shop=git+{}#main:deploy", folder.path().display())]);
+    daemon.selkie(&["app", "sync", "shop"]);
+    daemon.selkie(&["app", "suspend", "shop"]);
+    let outside = tempfile::tempdir().expect("a folder");
+    let saved = outside.path().join("plan.json").display().to_string();
+    let plan = || daemon.selkie(&["plan", "--app", "shop", "--out", &saved]);
+    let refused = |words: &[&str]| {
+        let output = daemon.try_selkie(&["apply", &saved]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
+    };
+    let image = || daemon.value(&["deploy", "web"], "{.spec.template.spec.containers[0].image}");
+
+    write(folder.path(), "deploy/web.yaml", &web(2, "web:2"));
+    std::fs::remove_file(folder.path().join("deploy/old.yaml")).expect("a manifest");
+    commit("two");
+    let text = plan();
+    assert!(text.contains("Plan: 0 to add, 1 to change, 1 to delete; 2 pods to restart."), "{text}");
+    assert_eq!(image(), "web:1");
+    let applied = daemon.selkie(&["apply", &saved]);
+    assert!(applied.contains("0 to add, 1 to change, 1 to delete"), "{applied}");
+    assert_eq!(image(), "web:2");
+    assert!(!daemon.try_kubectl(&["get", "configmap", "old"]).status.success(), "it was pruned");
+    let listed = daemon.selkie(&["app", "list"]);
+    assert!(listed.contains("Suspended") && listed.contains("applied the plan for"), "{listed}");
+    let history = daemon.selkie(&["app", "history", "shop"]);
+    assert!(history.contains("two") && history.contains("ready"), "{history}");
+    refused(&["was applied already, nothing was changed"]);
+
+    // Others changed what it changes.
+    write(folder.path(), "deploy/web.yaml", &web(3, "web:3"));
+    commit("three");
+    plan();
+    daemon.kubectl(&["scale", "deployment/web", "--replicas=5"]);
+    refused(&["no longer holds, nothing was changed", "Deployment default/web is not as it was: spec.replicas"]);
+    // A host is not what it was.
+    plan();
+    daemon.kubectl(&["cordon", "hollow-1"]);
+    refused(&["no longer holds", "host hollow-1 was Ready"]);
+    // The source went on.
+    plan();
+    write(folder.path(), "deploy/web.yaml", &web(4, "web:4"));
+    commit("four");
+    refused(&["the plan is for", "but the source is at", "make a new plan"]);
+    assert_eq!(image(), "web:2");
+
+    // Where the application is not suspended, somebody was faster.
+    plan();
+    daemon.selkie(&["app", "resume", "shop"]);
+    daemon.wait_for("the commit is in force", || image() == "web:4");
+    refused(&["was applied already"]);
 }

@@ -14,10 +14,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// More than any repository of manifests has.
-const MAX_TRANSFER_BYTES: usize = 1 << 30;
-/// Files, directories and commits of one transfer.
-const MAX_TRANSFER_OBJECTS: usize = 1_000_000;
+/// What one transfer may have: more than any repository of manifests has.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub bytes: usize,
+    /// Files, directories and commits.
+    pub objects: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 1 << 30, objects: 1_000_000 }
+    }
+}
+
 /// Where fetched commits are kept, each under a digest of the name it was asked for by: names that
 /// cannot stand beside each other (`a` and `a/b`) may follow each other at the remote.
 const KEPT: &str = "refs/selkie/kept";
@@ -37,13 +47,21 @@ pub(super) struct Peer<'a> {
     start: Instant,
     /// The longest that it may take, all in all.
     patience: Duration,
+    pub limits: Limits,
     /// Why we did not trust it, or broke off: libgit2 puts words of its own in the place of ours.
     refusal: RefCell<Option<git2::Error>>,
 }
 
 impl<'a> Peer<'a> {
     pub fn new(location: &'a GitLocation, credentials: &'a Credentials, patience: Duration) -> Self {
-        Self { location, credentials, start: Instant::now(), patience, refusal: RefCell::default() }
+        Self {
+            location,
+            credentials,
+            start: Instant::now(),
+            patience,
+            limits: Limits::default(),
+            refusal: RefCell::default(),
+        }
     }
 
     fn explained(&self, error: git2::Error) -> git2::Error {
@@ -52,11 +70,12 @@ impl<'a> Peer<'a> {
 
     /// Whether a transfer may go on.
     fn bears(&self, progress: &Progress<'_>) -> bool {
-        let too_much = if progress.received_bytes() > MAX_TRANSFER_BYTES {
-            Some(format!("the repository sends more than {} MiB", MAX_TRANSFER_BYTES >> 20))
-        } else if progress.total_objects() > MAX_TRANSFER_OBJECTS {
-            let objects = progress.total_objects();
-            Some(format!("the repository sends {objects} objects, more than the {MAX_TRANSFER_OBJECTS} it may"))
+        let Limits { bytes, objects } = self.limits;
+        let too_much = if progress.received_bytes() > bytes {
+            Some(format!("the repository sends more than {} MiB", bytes >> 20))
+        } else if progress.total_objects() > objects {
+            let found = progress.total_objects();
+            Some(format!("the repository sends {found} objects, more than the {objects} it may"))
         } else {
             None
         };

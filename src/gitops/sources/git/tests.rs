@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 mod hostile;
+mod transfers;
 
 use super::*;
 use crate::gitops::sources::Credentials;

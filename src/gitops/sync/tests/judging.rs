@@ -87,7 +87,7 @@ async fn a_custom_resource_is_ready_when_the_applications_rule_says_so() {
     .await;
     // Other rules judge anew what is there.
     rig.patch(SHOP, json!({"spec": {"healthChecks": []}})).await;
-    until_ready(&rig, |status, ..| status == "True").await;
+    until_ready(&rig, |status, _, _| status == "True").await;
     let stricter = json!([{"apiVersion": "v1", "kind": "ConfigMap", "current": "data.k == 'never'"}]);
     rig.patch(SHOP, json!({"spec": {"healthChecks": stricter}})).await;
     until_ready(&rig, |status, _, message| status == "False" && message.contains("data.k == 'never'")).await;

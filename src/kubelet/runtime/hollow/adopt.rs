@@ -29,6 +29,7 @@ impl Hollow {
         let ports = wanted.ports.iter().map(|port| (port.host_port, port.protocol.as_str())).collect();
         let created = status.start_time.as_ref().map_or_else(|| self.now(), |time| time.0);
         let mut host = self.0.host.lock();
+        host.count_apart();
         let Ok(sandbox) = host.add_sandbox(&identity(pod), address, ports, created) else { return };
         for (_, container) in all_containers(spec(pod)) {
             if let Some(status) = statuses.iter().find(|status| status.name == container.name) {

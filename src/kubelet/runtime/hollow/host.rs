@@ -54,6 +54,9 @@ pub struct Host {
     foreign_names: HashMap<u64, Box<str>>,
 }
 
+/// More than one host ever makes.
+const APART: u64 = 1 << 48;
+
 /// Ids look like Podman's: 64 hex digits.
 fn id_text(id: u64) -> String {
     format!("{id:064x}")
@@ -72,6 +75,11 @@ impl Host {
 
     fn text(&self, id: u64) -> String {
         self.foreign_names.get(&id).map_or_else(|| id_text(id), |name| name.to_string())
+    }
+
+    /// Counts from where no other pretended host gets to: what is adopted from one has ids like ours.
+    pub fn count_apart(&mut self) {
+        self.next = self.next.max(APART);
     }
 
     /// Gives a container the id it has elsewhere.

@@ -74,6 +74,9 @@ impl Task {
         // What another Application has now is run when that one is deleted.
         let mut stage = stage.clone();
         stage.hooks.retain(|index| !shared.ledger.is_wanted_elsewhere(&self.name, &rendered.objects[*index].id));
+        if stage.hooks.is_empty() {
+            return true;
+        }
         if self.ending.hooks.begun.is_none() {
             let what = stage.describe(rendered);
             self.tell(Event::Stage { name: stage.name(), what: what.clone() });
@@ -170,7 +173,7 @@ impl Task {
             // Nothing was ever recorded: the first revision was not applied whole.
             Err(_) if number == 0 => Rendered::default(),
             Err(error @ HistoryError::Api { .. }) => return Err(error.to_string()),
-            Err(error) => self.from_source(application).await.map_err(|why| format!("{error}, and {why}"))?,
+            Err(error) => self.what_the_source_says(application).await.map_err(|why| format!("{error}, and {why}"))?,
         };
         let course = Course::of(&rendered, false)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
@@ -180,7 +183,7 @@ impl Task {
     }
 
     /// What the source says now.
-    async fn from_source(&mut self, application: &Application) -> Result<Rendered, String> {
+    async fn what_the_source_says(&mut self, application: &Application) -> Result<Rendered, String> {
         let unreadable = |error: SourceError| format!("the source cannot be read: {error}");
         let source = self.open(application).await.map_err(unreadable)?;
         let snapshot = source.fetch().await.map_err(unreadable)?;
