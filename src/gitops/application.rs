@@ -1,12 +1,16 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
-use crate::api::changeset::ObjectId;
+mod request;
+mod source;
+mod status;
+
+pub use request::Request;
+pub use source::{ApplicationSource, SecretRef, Webhook};
+pub use status::{ApplicationStatus, Condition, Operation, Quarantine};
+
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
-use crate::gitops::sources::location::GitLocation;
-use crate::gitops::sources::{Location, SourceError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where Applications live.
@@ -101,33 +105,6 @@ pub struct ApplicationSpec {
     pub ready_timeout: Option<String>,
 }
 
-/// Either `path`, or `repoURL` with the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ApplicationSource {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub path: String,
-    #[serde(rename = "repoURL", skip_serializing_if = "String::is_empty")]
-    pub repo_url: String,
-    #[serde(rename = "ref", skip_serializing_if = "String::is_empty")]
-    pub reference: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub directory: String,
-    /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretRef>,
-    /// Takes webhooks at `/hooks/NAME`; see [`crate::gitops::webhooks`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<Webhook>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Webhook {
-    /// Its key `token` is what senders sign with.
-    pub secret_ref: SecretRef,
-}
-
 /// Fields that syncs leave to others. Written as Argo CD writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -155,121 +132,6 @@ pub struct IgnoreDifferences {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     pub name: String,
-}
-
-/// A Secret in the Application's namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SecretRef {
-    pub name: String,
-}
-
-impl ApplicationSource {
-    /// The source that a string on the command line means. Local paths become absolute, because the
-    /// daemon's working directory is not the user's.
-    pub fn parse(text: &str) -> Result<Self, SourceError> {
-        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
-        Ok(match Location::parse(text)? {
-            Location::Directory(path) => Self { path: absolute(path), ..Self::default() },
-            Location::Git(git) => {
-                let repo_url = match git.local() {
-                    Some(path) if !git.url.starts_with("file:") => absolute(path),
-                    _ => git.url,
-                };
-                let reference = git.reference.unwrap_or_default();
-                Self { repo_url, reference, directory: git.path, ..Self::default() }
-            }
-        })
-    }
-
-    /// Read from this machine.
-    pub fn is_local(&self) -> bool {
-        match self.location() {
-            Ok(Location::Directory(_)) => true,
-            Ok(Location::Git(git)) => git.local().is_some(),
-            Err(_) => false,
-        }
-    }
-
-    pub fn location(&self) -> Result<Location, SourceError> {
-        let bad = |why: &str| SourceError::BadLocation { source_text: "spec.source".into(), why: why.into() };
-        match (self.path.is_empty(), self.repo_url.is_empty()) {
-            (true, true) => Err(bad("path or repoURL must be set")),
-            (false, false) => Err(bad("path and repoURL cannot both be set (a directory of a repository: directory)")),
-            (false, true) => Ok(Location::Directory(PathBuf::from(&self.path))),
-            (true, false) => Ok(Location::Git(GitLocation::new(&self.repo_url, &self.reference, &self.directory)?)),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ApplicationStatus {
-    pub observed_generation: i64,
-    /// The revision in force: the last one applied whole.
-    pub revision: String,
-    /// The revision tried last.
-    pub attempted_revision: String,
-    /// RFC 3339; when `revision` was applied.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub last_sync_time: String,
-    pub conditions: Vec<Condition>,
-    /// The objects applied, with their uids.
-    pub inventory: Vec<ObjectId>,
-    /// The hooks that were run and may still be there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hooks: Vec<ObjectId>,
-    /// A revision on its way, where that is applied in stages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
-    /// What is wrong, each with its place; empty when the last try went well.
-    pub errors: Vec<String>,
-    /// The number in the history of what is in force; 0: there is none.
-    pub revision_number: u64,
-    /// What is in force instead of what the source says, for people; empty: the source is followed.
-    pub pinned: String,
-    /// The revision that failed and is not applied again. Never left out, so that a patch clears it.
-    pub quarantine: Option<Quarantine>,
-    /// The last request that was carried out, whatever came of it.
-    pub handled_request: String,
-    /// Why it failed; empty when it did not.
-    pub request_error: String,
-}
-
-/// Where a sync in stages is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Operation {
-    pub revision: String,
-    /// Counts from 0.
-    pub stage: usize,
-    /// For people: `PreSync: Job default/migrate`.
-    pub doing: String,
-}
-
-/// A revision that was taken back, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Quarantine {
-    pub revision: String,
-    /// RFC 3339.
-    pub since: String,
-    /// What failed, with the pod and the reason.
-    pub cause: String,
-    /// The last lines that the pod wrote.
-    pub log: Vec<String>,
-}
-
-/// As metav1.Condition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Condition {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub status: String,
-    pub reason: String,
-    pub message: String,
-    pub last_transition_time: String,
 }
 
 impl Application {
@@ -366,36 +228,6 @@ impl Application {
     }
 }
 
-/// What a person asks of an Application's sync. As text `sync@TIME`, `sync/force@TIME`, `rollback/3@TIME` or `undo@TIME`;
-/// what follows the `@` only tells one request from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
-    /// Look at the source now; forced, also at a revision that failed before.
-    Sync { force: bool },
-    /// Go back to this revision of the history, and stay there.
-    Rollback(u64),
-    /// Make again what the last revision removed.
-    Undo,
-}
-
-impl Request {
-    /// Says what is wrong with a text that is none.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (verb, _) = text.split_once('@').unwrap_or((text, ""));
-        match verb.split_once('/') {
-            None if verb == "sync" => Ok(Self::Sync { force: false }),
-            Some(("sync", "force")) => Ok(Self::Sync { force: true }),
-            None if verb == "undo" => Ok(Self::Undo),
-            Some(("rollback", number)) => {
-                number.parse().map(Self::Rollback).map_err(|_| format!("{number:?} is not the number of a revision"))
-            }
-            _ => Err(format!(
-                "{REQUEST}: {text:?} is none of sync@TIME, sync/force@TIME, rollback/NUMBER@TIME, undo@TIME"
-            )),
-        }
-    }
-}
-
 /// Reads `30s` or `5m`; at least a second.
 fn duration(text: Option<&str>, default: Duration) -> Duration {
     let given = text.and_then(|text| text.parse::<jiff::SignedDuration>().ok());
@@ -403,47 +235,10 @@ fn duration(text: Option<&str>, default: Duration) -> Duration {
     given.max(Duration::from_secs(1))
 }
 
-impl ApplicationStatus {
-    /// Sets a condition; the time moves only when its status does.
-    pub fn set(&mut self, kind: &str, status: bool, reason: &str, message: &str, now: &str) {
-        let status = if status { "True" } else { "False" };
-        let fresh = Condition {
-            kind: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            last_transition_time: now.to_owned(),
-        };
-        match self.conditions.iter_mut().find(|condition| condition.kind == kind) {
-            Some(known) => {
-                let since = if known.status == status { known.last_transition_time.clone() } else { now.to_owned() };
-                *known = Condition { last_transition_time: since, ..fresh };
-            }
-            None => self.conditions.push(fresh),
-        }
-    }
-
-    /// Whether all of the last revision was seen ready.
-    pub fn is_ready(&self) -> bool {
-        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn sources_survive_the_way_through_the_object() {
-        for text in ["https://h/r.git#main:deploy", "git@h:r#v1", "file:///srv/r#main", "/srv/app", "/srv/app.git"] {
-            let source = ApplicationSource::parse(text).unwrap();
-            let read: ApplicationSource = serde_json::from_value(serde_json::to_value(&source).unwrap()).unwrap();
-            assert_eq!(read.location().unwrap(), Location::parse(text).unwrap(), "{text}");
-        }
-        assert!(ApplicationSource::default().location().is_err());
-        assert!(ApplicationSource::parse("some/dir").unwrap().path.starts_with('/'));
-    }
 
     #[test]
     fn a_confirmation_is_for_one_revision() {
@@ -470,22 +265,6 @@ mod tests {
         let now = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
         application.metadata.deletion_timestamp = Some(now);
         assert!(application.keeps_objects().is_some_and(|why| why.contains("orphan")));
-    }
-
-    #[test]
-    fn a_request_is_carried_out_once() {
-        let mut application = Application::default();
-        assert_eq!(application.request(""), None);
-        application.metadata.annotations = Some([(REQUEST.to_owned(), "rollback/3@noon".to_owned())].into());
-        assert_eq!(application.request(""), Some("rollback/3@noon"));
-        assert_eq!(application.request("rollback/3@noon"), None);
-        assert_eq!(Request::parse("rollback/3@noon"), Ok(Request::Rollback(3)));
-        assert_eq!(
-            [Request::parse("sync"), Request::parse("undo@1")],
-            [Ok(Request::Sync { force: false }), Ok(Request::Undo)]
-        );
-        assert_eq!(Request::parse("sync/force@1"), Ok(Request::Sync { force: true }));
-        assert!(Request::parse("rollback/x@1").is_err() && Request::parse("stop@1").is_err());
     }
 
     #[test]
