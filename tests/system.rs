@@ -66,5 +66,7 @@ mod several_hosts;
 mod stopping;
 #[path = "system/cluster/watching.rs"]
 mod watching;
+#[path = "system/cluster/telling.rs"]
+mod telling;
 #[path = "system/cluster/workloads.rs"]
 mod workloads;

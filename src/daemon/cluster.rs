@@ -14,6 +14,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::client::{self, Context};
 use crate::controllers::{kubernetes_service, root_ca};
+use crate::gitops::observe;
 use crate::gitops::sync::engine::{self, Settings};
 use crate::gitops::webhooks::Receiver;
 use crate::kubelet::Kubelets;
@@ -124,6 +125,7 @@ impl Cluster {
             let mut settings = Settings::new(cluster.paths.repositories(), registry, options.reporter.clone());
             settings.repositories.count_in(&metrics);
             settings.webhooks = webhooks;
+            settings.metrics.count_in(&metrics);
             cluster.start_parts(&options, &streams, &ids, said, settings).await?;
         }
         Ok(cluster)
@@ -162,6 +164,7 @@ impl Cluster {
             kept.map(drop)
         });
         if options.mode == Mode::Daemon {
+            observe::attach(&self.context, settings.metrics.clone());
             apps::declare(&self.client, &options.apps).await?;
             let context = self.context.clone();
             self.supervisor.keep("cronjobs", String::new(), move || controllers::cronjob::run(context.clone(), 1));

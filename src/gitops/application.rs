@@ -6,7 +6,7 @@ mod status;
 
 pub use request::Request;
 pub use source::{ApplicationSource, SecretRef, Webhook};
-pub use status::{ApplicationStatus, Condition, Operation, Quarantine};
+pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine};
 
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

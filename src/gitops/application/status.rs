@@ -31,6 +31,9 @@ pub struct ApplicationStatus {
     pub pinned: String,
     /// The revision that failed and is not applied again. Never left out, so that a patch clears it.
     pub quarantine: Option<Quarantine>,
+    /// What others changed last and the sync set right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_drift_correction: Option<DriftCorrection>,
     /// The last request that was carried out, whatever came of it.
     pub handled_request: String,
     /// Why it failed; empty when it did not.
@@ -59,6 +62,16 @@ pub struct Quarantine {
     pub cause: String,
     /// The last lines that the pod wrote.
     pub log: Vec<String>,
+}
+
+/// Changes of others that were undone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DriftCorrection {
+    /// RFC 3339.
+    pub time: String,
+    /// The objects, with who changed them.
+    pub changes: Vec<String>,
 }
 
 /// As metav1.Condition.
@@ -95,6 +108,10 @@ impl ApplicationStatus {
 
     /// Whether all of the last revision was seen ready.
     pub fn is_ready(&self) -> bool {
-        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+        self.condition("Ready").is_some_and(|condition| condition.status == "True")
+    }
+
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
     }
 }

@@ -129,6 +129,9 @@ impl Task {
     }
 
     fn tell(&self, event: Event) {
+        if let Event::Done(summary) = &event {
+            self.shared.settings.metrics.rolled_out(&self.name, summary);
+        }
         self.shared.settings.reporter.event(&self.name, event);
     }
 
@@ -137,7 +140,11 @@ impl Task {
         self.hold(application).await;
         self.flush().await;
         let began = Instant::now();
-        let snapshot = match self.fetch(application).await {
+        let fetched = self.fetch(application).await;
+        if !matches!(fetched, Ok(None)) {
+            self.shared.settings.metrics.fetched(&self.name, began.elapsed(), fetched.is_ok());
+        }
+        let snapshot = match fetched {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => {
                 self.bell.look.ring();
@@ -197,7 +204,7 @@ impl Task {
                 Some(true)
             }
             Err(error) => {
-                self.failed("SyncFailed", &snapshot.revision, error.lines()).await;
+                self.failed(error.reason(), &snapshot.revision, error.lines()).await;
                 self.keep(application).await;
                 Some(!error.is_temporary())
             }
@@ -215,6 +222,18 @@ impl Task {
 
     /// Applies a revision, and makes it the one in force and an entry of the history.
     async fn enact(
+        &mut self,
+        application: &Application,
+        rendered: Rendered,
+        revision: &Revision,
+    ) -> Result<(), SyncError> {
+        let began = Instant::now();
+        let result = self.put_in_force(application, rendered, revision).await;
+        self.shared.settings.metrics.synced(&self.name, began.elapsed(), result.as_ref().err());
+        result
+    }
+
+    async fn put_in_force(
         &mut self,
         application: &Application,
         rendered: Rendered,
@@ -342,6 +361,7 @@ impl Task {
                 if !outcome.report.is_empty() {
                     outcome.report.name_authors();
                     self.tell(Event::Drift(outcome.report.clone()));
+                    self.corrected(&outcome.report).await;
                 }
                 if current {
                     self.succeeded(application, &revision, &outcome).await;
@@ -349,7 +369,7 @@ impl Task {
                 true
             }
             Err(error) => {
-                self.failed("SyncFailed", &revision, error.lines()).await;
+                self.failed(error.reason(), &revision, error.lines()).await;
                 false
             }
         }

@@ -7,6 +7,7 @@ mod keeping;
 mod moving;
 mod ordered;
 mod returning;
+mod telling;
 
 use super::engine::{Settings, run};
 use super::*;
@@ -17,8 +18,10 @@ use crate::base::ids::Ids;
 use crate::base::wait::{self, Pace};
 use crate::client::{Context, in_process, raw};
 use crate::gitops::application::{ApplicationSource, LABEL, NAMESPACE};
+use crate::gitops::observe;
 use crate::gitops::render::render;
 use crate::gitops::sources::Snapshot;
+use crate::telemetry::Metrics;
 use http::Method;
 use serde_json::{Value, json};
 use std::fs;
@@ -36,6 +39,7 @@ struct Rig {
     client: kube::Client,
     registry: Arc<Registry>,
     stop: CancellationToken,
+    metrics: Metrics,
 }
 
 impl Drop for Rig {
@@ -70,7 +74,12 @@ impl Rig {
         let registry = Arc::new(Registry::builtin());
         let config = Config { registry: registry.clone(), ..Config::in_memory(Clock::System, Ids::random()) };
         let server = ApiServer::new(config);
-        let rig = Self { client: in_process(&server, User::master("test")), registry, stop: CancellationToken::new() };
+        let rig = Self {
+            client: in_process(&server, User::master("test")),
+            registry,
+            stop: CancellationToken::new(),
+            metrics: Metrics::default(),
+        };
         for name in ["default", NAMESPACE] {
             rig.create("/api/v1/namespaces", &json!({"metadata": {"name": name}})).await;
         }
@@ -114,6 +123,8 @@ impl Rig {
         let application = json!({"metadata": {"name": "shop"}, "spec": {"source": source, "interval": "1h"}});
         self.create(&format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications"), &application).await;
         let mut settings = Settings::new(std::env::temp_dir(), self.registry.clone(), Arc::new(Listener(sender)));
+        settings.metrics.count_in(&self.metrics);
+        observe::attach(&context, settings.metrics.clone());
         settings.retry = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(1) };
         tokio::spawn(run(context, settings));
         receiver
