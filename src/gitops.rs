@@ -15,3 +15,4 @@ pub mod render;
 pub mod sources;
 pub mod sync;
 pub mod webhooks;
+pub mod windows;

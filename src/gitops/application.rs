@@ -9,6 +9,7 @@ pub use source::{ApplicationSource, SecretRef, Webhook};
 pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine};
 
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
+use crate::gitops::windows::SyncWindow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -103,6 +104,8 @@ pub struct ApplicationSpec {
     /// How long what was changed may take to become ready, as `interval` is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_timeout: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sync_windows: Vec<SyncWindow>,
 }
 
 /// Fields that syncs leave to others. Written as Argo CD writes it.

@@ -21,6 +21,8 @@ pub enum Reason {
     SourceFailed,
     /// Another Application comes first.
     DependencyNotReady,
+    /// A revision waits for `spec.syncWindows`.
+    WindowClosed,
     /// All objects are ready.
     Healthy,
     /// An object failed, or was not ready in time.
@@ -40,13 +42,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Syncing,
         Self::Synced,
         Self::SyncFailed,
         Self::Refused,
         Self::SourceFailed,
         Self::DependencyNotReady,
+        Self::WindowClosed,
         Self::Healthy,
         Self::HealthDegraded,
         Self::DriftDetected,
@@ -66,6 +69,7 @@ impl Reason {
             Self::Refused => "Refused",
             Self::SourceFailed => "SourceFailed",
             Self::DependencyNotReady => "DependencyNotReady",
+            Self::WindowClosed => "WindowClosed",
             Self::Healthy => "Healthy",
             Self::HealthDegraded => "HealthDegraded",
             Self::DriftDetected => "DriftDetected",
@@ -91,6 +95,7 @@ impl Reason {
             Self::Syncing
             | Self::Synced
             | Self::DependencyNotReady
+            | Self::WindowClosed
             | Self::Healthy
             | Self::DriftCorrected
             | Self::Undone
@@ -161,6 +166,7 @@ pub fn sync(application: &Application) -> Option<Notice> {
         "PruneHeld" | "Lost" => (Reason::Refused, in_force),
         "SourceFailed" => (Reason::SourceFailed, ""),
         "DependencyNotReady" => (Reason::DependencyNotReady, tried),
+        "WindowClosed" => (Reason::WindowClosed, tried),
         "Drifted" => (Reason::DriftDetected, in_force),
         "RolledBack" => (Reason::RolledBack, tried),
         "RollbackFailed" => (Reason::RollbackFailed, tried),
@@ -234,6 +240,7 @@ mod tests {
             (("False", "Lost"), "Refused", "old"),
             (("False", "SourceFailed"), "SourceFailed", ""),
             (("False", "DependencyNotReady"), "DependencyNotReady", "new"),
+            (("False", "WindowClosed"), "WindowClosed", "new"),
             (("False", "Drifted"), "DriftDetected", "old"),
             (("False", "RolledBack"), "RolledBack", "new"),
             (("False", "RollbackFailed"), "RollbackFailed", "new"),

@@ -1,5 +1,7 @@
 //! Applications: what selkie keeps in step with a source.
 
+mod windows;
+
 use super::json::{ensure, put, text};
 use super::{Column, Kind, table};
 use crate::api::error::FieldError;
@@ -40,6 +42,7 @@ impl Kind for Application {
         if !["", "onFailure"].contains(&rollback) {
             errors.push(FieldError::not_supported("spec.rollback", &rollback.into(), &["onFailure"]));
         }
+        errors.extend(windows::validate(&object["spec"]));
         errors
     }
 

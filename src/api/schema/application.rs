@@ -23,6 +23,14 @@ const SPEC: [(&str, Shape, &str); 11] = [
     ("historyLimit", Shape::Integer { bits: 64 }, "How many revisions to keep for app rollback. Default: 10."),
 ];
 
+const WINDOW: [(&str, Shape, &str); 5] = [
+    ("kind", Shape::String, "allow: outside of all of these nothing is synced. deny: nothing is synced within."),
+    ("schedule", Shape::String, "When it begins, as CronJobs write it: 0 22 * * 1-5."),
+    ("duration", Shape::Duration, "How long it lasts, e.g. 8h."),
+    ("timeZone", Shape::String, "Whose clocks the schedule goes by, e.g. Europe/Berlin. Default: UTC."),
+    ("manualSync", Shape::Boolean, "Whether people may sync all the same. Default: false."),
+];
+
 /// `selkie.dev/v1alpha1` Application; `metadata` is the schema of ObjectMeta.
 pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let name = leaf(("name", Shape::String, "Name of the Secret."));
@@ -46,6 +54,9 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     spec.push(leaf(("ignoreDifferences", list_of(ignored), "Fields that syncs leave to others.")));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));
+    let window = object("ApplicationSyncWindow", "When syncs may go on, or may not.", WINDOW.map(leaf).into());
+    let windows = "When syncs may go on by themselves, and when not.";
+    spec.push(leaf(("syncWindows", list_of(window), windows)));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
     object(
         "Application",

@@ -12,6 +12,7 @@ mod retreat;
 mod source;
 mod status;
 mod waiting;
+mod windows;
 
 use super::bell::Bell;
 use super::engine::Shared;
@@ -21,6 +22,7 @@ use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
 use crate::gitops::render::{Rendered, describe, render, same_object};
 use crate::gitops::sources;
+use crate::gitops::windows::{Closed, Who};
 use recording::Revision;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +47,10 @@ struct Task {
     told_failure: Option<(String, Vec<String>)>,
     /// The drift told last that is left as it is.
     told_drift: Vec<ObjectChange>,
-    /// The dependency told last that is waited for.
+    /// Why the newest revision is not applied yet, as told last.
     told_blocked: String,
+    /// Why nothing may be synced now, as the last look found.
+    closed: Option<Closed>,
     failures: u32,
     waiting: Waiting,
     /// Since when everything has been ready, while that is still to prove itself.
@@ -87,6 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         told_failure: None,
         told_drift: Vec::new(),
         told_blocked: String::new(),
+        closed: None,
         failures: 0,
         waiting,
         ready_since: None,
@@ -116,7 +121,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
             task.rest(&application, None).await;
             continue;
         }
-        if let Some(succeeded) = task.pass(&application).await {
+        if let Some(succeeded) = task.pass(&application, Who::Engine).await {
             task.failures = if succeeded { 0 } else { task.failures + 1 };
         }
         task.rest(&application, Some(application.interval())).await;
@@ -136,7 +141,7 @@ impl Task {
     }
 
     /// One look at the source. False: try again soon. `None`: the Application was changed meanwhile.
-    async fn pass(&mut self, application: &Application) -> Option<bool> {
+    async fn pass(&mut self, application: &Application, who: Who) -> Option<bool> {
         self.hold(application).await;
         self.flush().await;
         let began = Instant::now();
@@ -161,6 +166,8 @@ impl Task {
             self.warn(warning);
         }
         self.source_warnings.clone_from(&snapshot.warnings);
+        self.closed = self.closed_to(application, who);
+        let was_blocked = std::mem::take(&mut self.told_blocked);
         if self.is_quarantined(&snapshot.revision) {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.stay(application).await);
@@ -182,14 +189,18 @@ impl Task {
         let rendered = render(&snapshot, &*self.shared.settings.kinds, namespace);
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);
-        if let Some(why) = self.blocked(application, &snapshot) {
-            self.wait_for_others(application, &snapshot.revision, why).await;
+        if self.is_in_force(&snapshot.revision) && rendered.errors.is_empty() && self.closed.is_some() {
+            let (revision, namespace) = (snapshot.revision.clone(), namespace.to_owned());
+            self.good = Some(Good { revision, namespace, rendered, followed: true });
+            return Some(self.repair(application, true).await);
+        }
+        if let Some(block) = self.blocked(application, &snapshot.revision, &rendered) {
+            self.wait_until_free(application, &snapshot.revision, block, &was_blocked).await;
             self.keep(application).await;
             return Some(true);
         }
-        self.told_blocked.clear();
         self.settle(&rendered, began).await;
-        let new = self.status.attempted_revision != snapshot.revision;
+        let new = self.status.attempted_revision != snapshot.revision || !was_blocked.is_empty();
         if new {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
@@ -342,7 +353,8 @@ impl Task {
     async fn repair(&mut self, application: &Application, current: bool) -> bool {
         let Some(good) = self.good.take() else { return true };
         let options = self.options(application, &good.revision);
-        let how = if application.corrects_drift() { How::Apply } else { How::DryRun };
+        let corrects = application.corrects_drift() && self.closed.is_none();
+        let how = if corrects { How::Apply } else { How::DryRun };
         let result = self.try_on(&self.without_moved(&good.rendered), &options, how).await;
         let revision = good.revision.clone();
         self.good = Some(good);
@@ -383,7 +395,10 @@ impl Task {
             self.told_drift.clone_from(&report.objects);
             self.tell(Event::DriftLeft(report));
         }
-        self.drifted(&changed).await;
+        // What holds the newest revision up says more.
+        if self.told_blocked.is_empty() {
+            self.drifted(&changed).await;
+        }
     }
 
     /// Keeps the new inventory, and what is to be waited for.

@@ -2,6 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::repository::GitRepository;
+use serde_json::json;
 
 const APPLICATION: [&str; 3] = ["applications.selkie.dev/app", "-n", "selkie-system"];
 
@@ -67,4 +68,27 @@ fn metrics_of_an_application_come_and_go_with_it() {
     });
     daemon.kubectl(&[&["delete"], APPLICATION.as_slice()].concat());
     daemon.wait_for("they are gone with it", || !metrics().contains("name=\"app\""));
+}
+
+#[test]
+fn a_held_commit_says_when_it_goes_ahead() {
+    let repository = GitRepository::new();
+    let daemon = follow(&repository);
+    // Closed from the last minute on, for almost a day: it cannot open within this test.
+    let window = json!({"spec": {"syncWindows": [{"kind": "deny", "schedule": "* * * * *", "duration": "23h",
+        "manualSync": true}]}});
+    let patch = window.to_string();
+    daemon.kubectl(&[&["patch"], APPLICATION.as_slice(), &["--type=merge", "-p", &patch]].concat());
+    repository.commit("second");
+    repository.push();
+    daemon.wait_for("selkie status says that it is held, and by what", || {
+        let status = daemon.selkie(&["status"]);
+        status.lines().any(|line| ["app", "Held", "deny window"].iter().all(|part| line.contains(part)))
+    });
+    daemon.wait_for("an Event says it, too", || {
+        daemon.kubectl(&["get", "events", "-n", "selkie-system"]).contains("WindowClosed")
+    });
+    assert_eq!(greeting(&daemon), "first");
+    daemon.selkie(&["app", "sync", "app"]);
+    assert_eq!(greeting(&daemon), "second");
 }

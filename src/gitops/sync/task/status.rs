@@ -106,7 +106,11 @@ impl Task {
     /// Others changed objects, and that is left as it is.
     pub(super) async fn drifted(&mut self, objects: &[String]) {
         let now = self.now();
-        let message = format!("changed by others, left as spec.drift says: {}", objects.join(", "));
+        let left = match &self.closed {
+            Some(closed) => format!("left while {closed}"),
+            None => "left as spec.drift says".to_owned(),
+        };
+        let message = format!("changed by others, {left}: {}", objects.join(", "));
         self.status.set("Synced", false, "Drifted", &message, &now);
         self.save().await;
     }
@@ -127,8 +131,8 @@ impl Task {
         self.save().await;
     }
 
-    /// Another Application comes first.
-    pub(super) async fn dependency_not_ready(&mut self, application: &Application, revision: &str, why: &str) {
+    /// A revision is not applied yet.
+    pub(super) async fn not_yet(&mut self, application: &Application, revision: &str, reason: &str, why: &str) {
         let now = self.now();
         self.status.observed_generation = generation(application);
         revision.clone_into(&mut self.status.attempted_revision);
