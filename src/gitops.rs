@@ -1,4 +1,4 @@
-//! From a source to a change set: sources, rendering, plan, sync.
+//! From a source to a change set: sources, rendering, plan, sync; and who is told of it.
 //!
 //! Nothing here prints: reports and events are values, and whoever runs a sync shows them.
 
@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod kinds;
 pub mod metrics;
 pub mod notices;
+pub mod notify;
 pub mod observe;
 pub mod plan;
 pub mod readiness;

@@ -14,9 +14,9 @@ use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::client::{self, Context};
 use crate::controllers::{kubernetes_service, root_ca};
-use crate::gitops::observe;
 use crate::gitops::sync::engine::{self, Settings};
 use crate::gitops::webhooks::Receiver;
+use crate::gitops::{notify, observe};
 use crate::kubelet::Kubelets;
 use crate::kubelet::runtime::RuntimeError;
 use crate::kubelet::streams::HostStreams;
@@ -165,6 +165,7 @@ impl Cluster {
         });
         if options.mode == Mode::Daemon {
             observe::attach(&self.context, settings.metrics.clone());
+            notify::attach(&self.context, settings.metrics.clone(), notify::Timing::default());
             apps::declare(&self.client, &options.apps).await?;
             let context = self.context.clone();
             self.supervisor.keep("cronjobs", String::new(), move || controllers::cronjob::run(context.clone(), 1));

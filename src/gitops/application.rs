@@ -8,6 +8,7 @@ pub use request::Request;
 pub use source::{ApplicationSource, SecretRef, Webhook};
 pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine};
 
+use crate::gitops::notify::Notification;
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
 use crate::gitops::windows::SyncWindow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -106,6 +107,8 @@ pub struct ApplicationSpec {
     pub ready_timeout: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sync_windows: Vec<SyncWindow>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
 }
 
 /// Fields that syncs leave to others. Written as Argo CD writes it.

@@ -6,6 +6,7 @@
 use super::application::{Application, ApplicationStatus};
 use super::notices::{Notice, Reason};
 use super::sync::{Summary, SyncError};
+use crate::api::notifications::{FORGES, LISTENERS};
 use crate::telemetry::Metrics;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -28,7 +29,7 @@ struct Name {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Result {
+struct Outcome {
     name: String,
     result: &'static str,
 }
@@ -46,7 +47,38 @@ struct Info {
     revision: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Notified {
+    name: String,
+    r#type: &'static str,
+    result: &'static str,
+}
+
 type Seconds = Family<Name, Histogram, fn() -> Histogram>;
+
+/// What became of something that was to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Sent,
+    /// Not yet; it is tried again.
+    Retried,
+    Failed,
+    /// There was too much to be told.
+    Dropped,
+}
+
+impl Sent {
+    const ALL: [Self; 4] = [Self::Sent, Self::Retried, Self::Failed, Self::Dropped];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
 
 const SYNCED: [&str; 3] = ["succeeded", "failed", "refused"];
 const ROLLED_OUT: [&str; 2] = ["ready", "unready"];
@@ -56,13 +88,14 @@ const DRIFTED: [&str; 2] = ["corrected", "left"];
 pub struct SyncMetrics {
     /// The Applications there are, with the revision that `info` shows.
     known: Mutex<HashMap<String, String>>,
-    syncs: Family<Result, Counter>,
+    syncs: Family<Outcome, Counter>,
     sync_seconds: Seconds,
-    rollouts: Family<Result, Counter>,
+    rollouts: Family<Outcome, Counter>,
     rollout_seconds: Seconds,
-    fetches: Family<Result, Counter>,
+    fetches: Family<Outcome, Counter>,
     fetch_seconds: Seconds,
-    drifts: Family<Result, Counter>,
+    drifts: Family<Outcome, Counter>,
+    notifications: Family<Notified, Counter>,
     info: Family<Info, Gauge>,
     conditions: Family<Condition, Gauge>,
     suspended: Family<Name, Gauge>,
@@ -81,6 +114,7 @@ impl Default for SyncMetrics {
             fetches: Family::default(),
             fetch_seconds: Family::new_with_constructor(histogram),
             drifts: Family::default(),
+            notifications: Family::default(),
             info: Family::default(),
             conditions: Family::default(),
             suspended: Family::default(),
@@ -103,6 +137,8 @@ impl SyncMetrics {
         metrics.register("selkie_app_source_fetch_duration_seconds", help, self.fetch_seconds.clone());
         let help = "Times that others had changed objects, by what was done about it";
         metrics.register("selkie_app_drifts", help, self.drifts.clone());
+        let help = "Notifications by type and by what became of them";
+        metrics.register("selkie_app_notifications", help, self.notifications.clone());
         metrics.register("selkie_app_info", "The revision in force; always 1", self.info.clone());
         let help = "Conditions of an application: 1 for the status that it has";
         metrics.register("selkie_app_condition", help, self.conditions.clone());
@@ -149,7 +185,10 @@ impl SyncMetrics {
             (&self.drifts, &DRIFTED),
         ];
         for (family, outcome) in results.iter().flat_map(|(family, all)| all.iter().map(move |one| (family, *one))) {
-            family.remove(&Result { name: name.to_owned(), result: outcome });
+            family.remove(&Outcome { name: name.to_owned(), result: outcome });
+        }
+        for (kind, what) in types().flat_map(|kind| Sent::ALL.map(|what| (kind, what.name()))) {
+            self.notifications.remove(&Notified { name: name.to_owned(), r#type: kind, result: what });
         }
         for family in [&self.sync_seconds, &self.rollout_seconds, &self.fetch_seconds] {
             family.remove(&labels);
@@ -180,16 +219,25 @@ impl SyncMetrics {
         self.count(name, result, summary.elapsed, &self.rollouts, &self.rollout_seconds);
     }
 
+    /// Something was to be told to a target of this type.
+    pub fn sent(&self, name: &str, kind: &str, what: Sent) {
+        let Some(kind) = types().find(|known| *known == kind) else { return };
+        self.of_known(name, || {
+            let labels = Notified { name: name.to_owned(), r#type: kind, result: what.name() };
+            self.notifications.get_or_create(&labels).inc();
+        });
+    }
+
     fn count(
         &self,
         name: &str,
         result: &'static str,
         took: Duration,
-        counts: &Family<Result, Counter>,
+        counts: &Family<Outcome, Counter>,
         seconds: &Seconds,
     ) {
         self.of_known(name, || {
-            counts.get_or_create(&Result { name: name.to_owned(), result }).inc();
+            counts.get_or_create(&Outcome { name: name.to_owned(), result }).inc();
             seconds.get_or_create(&Name { name: name.to_owned() }).observe(took.as_secs_f64());
         });
     }
@@ -201,7 +249,7 @@ impl SyncMetrics {
             _ => return,
         };
         self.of_known(name, || {
-            self.drifts.get_or_create(&Result { name: name.to_owned(), result }).inc();
+            self.drifts.get_or_create(&Outcome { name: name.to_owned(), result }).inc();
         });
     }
 
@@ -211,6 +259,10 @@ impl SyncMetrics {
             count();
         }
     }
+}
+
+fn types() -> impl Iterator<Item = &'static str> {
+    LISTENERS.into_iter().chain(FORGES)
 }
 
 fn condition(status: &ApplicationStatus, kind: &str) -> &'static str {
@@ -250,6 +302,7 @@ mod tests {
             counts.synced("shop", took, Some(&refused));
             counts.rolled_out("shop", &rollout);
             counts.noticed("shop", &drift);
+            counts.sent("shop", "gitea", Sent::Retried);
         };
         count_all();
         assert!(!metrics.render().contains("shop"), "it is not known yet");
@@ -265,6 +318,7 @@ mod tests {
             "selkie_app_source_fetches_total{name=\"shop\",result=\"failed\"} 1",
             "selkie_app_source_fetch_duration_seconds_count{name=\"shop\"} 2",
             "selkie_app_drifts_total{name=\"shop\",result=\"corrected\"} 1",
+            "selkie_app_notifications_total{name=\"shop\",type=\"gitea\",result=\"retried\"} 1",
             "selkie_app_info{name=\"shop\",revision=\"b\"} 1",
             "selkie_app_condition{name=\"shop\",type=\"Synced\",status=\"True\"} 1",
             "selkie_app_condition{name=\"shop\",type=\"Ready\",status=\"Unknown\"} 1",

@@ -1,5 +1,6 @@
 //! Applications: what selkie keeps in step with a source.
 
+mod notifications;
 mod windows;
 
 use super::json::{ensure, put, text};
@@ -43,6 +44,7 @@ impl Kind for Application {
             errors.push(FieldError::not_supported("spec.rollback", &rollback.into(), &["onFailure"]));
         }
         errors.extend(windows::validate(&object["spec"]));
+        errors.extend(notifications::validate(&object["spec"]));
         errors
     }
 

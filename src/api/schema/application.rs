@@ -31,6 +31,15 @@ const WINDOW: [(&str, Shape, &str); 5] = [
     ("manualSync", Shape::Boolean, "Whether people may sync all the same. Default: false."),
 ];
 
+const NOTIFICATION: [(&str, Shape, &str); 6] = [
+    ("name", Shape::String, "What it is called in the status; not two of one name."),
+    ("type", Shape::String, "webhook or slack are told of events; github, gitlab and gitea get statuses of commits."),
+    ("url", Shape::String, "Where it is sent; of forges the base of their API, by default the source's host."),
+    ("template", Shape::String, "Text with ${variables}; a JSON document for webhooks."),
+    ("repository", Shape::String, "OWNER/REPOSITORY whose commits get a status. Default: the source's."),
+    ("targetURL", Shape::String, "What the status of a commit links to; may have ${variables}."),
+];
+
 /// `selkie.dev/v1alpha1` Application; `metadata` is the schema of ObjectMeta.
 pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let name = leaf(("name", Shape::String, "Name of the Secret."));
@@ -57,6 +66,8 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let window = object("ApplicationSyncWindow", "When syncs may go on, or may not.", WINDOW.map(leaf).into());
     let windows = "When syncs may go on by themselves, and when not.";
     spec.push(leaf(("syncWindows", list_of(window), windows)));
+    let notifications = list_of(notification());
+    spec.push(leaf(("notifications", notifications, "Who is told what happens.")));
     let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
     object(
         "Application",
@@ -69,6 +80,17 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
             ("status", named("ApplicationStatus", "What the last sync did.", status)),
         ],
     )
+}
+
+fn notification() -> SchemaRef {
+    let mut fields: Vec<_> = NOTIFICATION.map(leaf).into();
+    let name = leaf(("name", Shape::String, "Name of the Secret."));
+    let secret = "Secret in the Application's namespace: token, address (a URL that is secret), hmac, ca.crt.";
+    fields.push(("secretRef", object("ApplicationNotificationSecretRef", secret, vec![name])));
+    let event = leaf(("", Shape::String, "")).1;
+    let events = Shape::List { items: event, kind: ListKind::Atomic, patch: None };
+    fields.push(leaf(("events", events, "What is told, by the reasons of Events. Default: everything.")));
+    object("ApplicationNotification", "Who is told what happens.", fields)
 }
 
 fn ignored_fields() -> Vec<(&'static str, SchemaRef)> {

@@ -1,7 +1,9 @@
 //! What a sync writes about an Application.
 
 use crate::api::changeset::ObjectId;
+use crate::gitops::notify::Delivery;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -34,6 +36,9 @@ pub struct ApplicationStatus {
     /// What others changed last and the sync set right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_drift_correction: Option<DriftCorrection>,
+    /// What has reached whom of `spec.notifications`. Not the sync's to write.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notifications: BTreeMap<String, Delivery>,
     /// The last request that was carried out, whatever came of it.
     pub handled_request: String,
     /// Why it failed; empty when it did not.

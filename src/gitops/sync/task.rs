@@ -75,7 +75,9 @@ struct Good {
 
 pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
     let Some(application) = shared.applications.get(crate::gitops::application::NAMESPACE, &name) else { return };
-    let status = application.status.clone();
+    let mut status = application.status.clone();
+    // Others write these.
+    status.notifications.clear();
     shared.drift.cover(&status.inventory);
     let waiting = Waiting::resumed(&status);
     let mut task = Task {

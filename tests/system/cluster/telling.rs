@@ -1,8 +1,10 @@
-//! What applications tell people and their tools: Events by kubectl, and metrics.
+//! What applications tell people and their tools: Events by kubectl, metrics, notifications.
 
 use crate::daemon::Daemon;
+use crate::http_server::{HttpServer, Received};
 use crate::repository::GitRepository;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 const APPLICATION: [&str; 3] = ["applications.selkie.dev/app", "-n", "selkie-system"];
 
@@ -68,6 +70,77 @@ fn metrics_of_an_application_come_and_go_with_it() {
     });
     daemon.kubectl(&[&["delete"], APPLICATION.as_slice()].concat());
     daemon.wait_for("they are gone with it", || !metrics().contains("name=\"app\""));
+}
+
+/// What a sent document says in a field.
+fn field(received: &Received, name: &str) -> String {
+    let document: Value = serde_json::from_str(&received.body).unwrap();
+    document[name].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_push_is_followed_by_a_status_of_its_commit_and_a_message() {
+    let (repository, server) = (GitRepository::new(), HttpServer::start_tls());
+    let (forge, chat) = (server.url(), HttpServer::start());
+    let mut daemon = follow(&repository);
+    let ready = r#"{.status.conditions[?(@.type=="Ready")].status}"#;
+    daemon.wait_for("all of it is ready", || daemon.value(&APPLICATION, ready) == "True");
+    let authority = daemon.data.with_extension("crt");
+    std::fs::write(&authority, &server.authority).unwrap();
+    let authority = format!("--from-file=ca.crt={}", authority.display());
+    let secret = ["create", "secret", "generic", "forge", "-n", "selkie-system", "--from-literal=token=hush-token"];
+    daemon.kubectl(&[&secret[..], &[authority.as_str()]].concat());
+    let notifications = json!({"spec": {"notifications": [
+        {"name": "commits", "type": "gitea", "url": format!("{forge}/api/v1"), "repository": "ann/shop",
+            "secretRef": {"name": "forge"}},
+        {"name": "chat", "type": "slack", "url": chat.url(), "events": ["Refused"],
+            "template": "${shortRevision}: ${message}"},
+    ]}});
+    server.answer("503 Service Unavailable\r\nRetry-After: 1");
+    let patch = notifications.to_string();
+    daemon.kubectl(&[&["patch"], APPLICATION.as_slice(), &["--type=merge", "-p", &patch]].concat());
+    let posts = |commit: &str, state: &str| {
+        let line = format!("POST /api/v1/repos/ann/shop/statuses/{commit}");
+        let is_it = |one: &Received| one.line == line && field(one, "state") == state;
+        server.received().into_iter().filter(is_it).collect::<Vec<_>>()
+    };
+    let posted = |commit: &str, state: &str| !posts(commit, state).is_empty();
+    let first = repository.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    daemon.wait_for("the commit in force succeeds at the second try", || posts(&first, "success").len() == 2);
+    let tries = posts(&first, "success");
+    assert!(tries[1].at - tries[0].at >= Duration::from_millis(900), "Retry-After is kept");
+    assert_eq!(tries[1].headers["authorization"], "token hush-token");
+
+    std::fs::write(repository.work().join("broken.yaml"), "kind: ConfigMap\n").unwrap();
+    let broken = repository.commit("second");
+    repository.push();
+    daemon.wait_for("the broken commit fails", || posted(&broken, "failure"));
+    daemon.wait_for("the chat hears why", || {
+        chat.received().iter().any(|one| field(one, "text").contains("broken.yaml:"))
+    });
+    let told = "{.status.notifications.chat.sync}";
+    daemon.wait_for("the status says that the chat has heard", || {
+        daemon.value(&APPLICATION, told) == format!("Refused@{broken}")
+    });
+
+    // A commit that is pushed while the daemon is away gets its status, too.
+    daemon.kill();
+    std::fs::remove_file(repository.work().join("broken.yaml")).unwrap();
+    let mended = repository.commit("third");
+    repository.push();
+    daemon.restart();
+    daemon.wait_for("the mended commit succeeds", || posted(&mended, "success"));
+    assert_eq!(chat.received().len(), 1, "the refusal is told once");
+    let shown = [daemon.log(), daemon.kubectl(&["get", "events,applications.selkie.dev", "-A", "-o", "yaml"])];
+    assert!(shown.iter().all(|text| !text.contains("hush-token")));
+}
+
+#[test]
+fn the_example_is_accepted() {
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/notifications");
+    let applied = daemon.kubectl(&["apply", "--server-side", "--dry-run=server", "-f", example]);
+    assert!(applied.contains("shop serverside-applied"), "{applied}");
 }
 
 #[test]
