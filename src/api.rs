@@ -10,6 +10,7 @@ pub mod error;
 pub mod jsonpath;
 pub mod kinds;
 pub mod meta;
+pub mod notifications;
 pub mod placement;
 pub mod plan;
 pub mod protobuf;

@@ -4,7 +4,9 @@ pub mod backoff;
 pub mod clock;
 pub mod cron;
 pub mod ids;
+pub mod limits;
 pub mod socket;
+pub mod template;
 pub mod url;
 #[cfg(test)]
 #[path = "../tests/support/wait.rs"]

@@ -1,4 +1,4 @@
-//! From a source to a change set: sources, rendering, plan, sync.
+//! From a source to a change set: sources, rendering, plan, sync; and who is told of it.
 //!
 //! Nothing here prints: reports and events are values, and whoever runs a sync shows them.
 
@@ -7,6 +7,10 @@ pub mod adopt;
 pub mod application;
 pub mod hooks;
 pub mod kinds;
+pub mod metrics;
+pub mod notices;
+pub mod notify;
+pub mod observe;
 pub mod plan;
 pub mod previews;
 pub mod push;
@@ -15,3 +19,4 @@ pub mod render;
 pub mod sources;
 pub mod sync;
 pub mod webhooks;
+pub mod windows;

@@ -30,7 +30,7 @@
 //! |---|---|
 //! | [`cli`] | one file per verb, settings, output |
 //! | [`daemon`] | wiring, bootstrap, supervision, ordered shutdown; plans: the whole of it on a copy of the store ([`daemon::fork`]) |
-//! | [`gitops`] | sources, rendering, plan (pure), sync |
+//! | [`gitops`] | sources, rendering, plan (pure), sync, and who is told of it: Events, metrics, notifications |
 //! | [`network`] | addresses and service endpoints |
 //! | [`kubelet`] | pod workers (pure decide, thin shell), probes, volumes, images, streams, runtimes |
 //! | [`scheduler`] | snapshot, queue, filters, scores |

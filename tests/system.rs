@@ -13,6 +13,8 @@ mod git_https;
 mod git_ssh;
 #[path = "support/hosts.rs"]
 mod hosts;
+#[path = "support/http_server.rs"]
+mod http_server;
 #[path = "support/repository.rs"]
 mod repository;
 #[path = "support/rig.rs"]
@@ -70,6 +72,8 @@ mod settings;
 mod several_hosts;
 #[path = "system/cluster/stopping.rs"]
 mod stopping;
+#[path = "system/cluster/telling.rs"]
+mod telling;
 #[path = "system/cluster/watching.rs"]
 mod watching;
 #[path = "system/cluster/workloads.rs"]

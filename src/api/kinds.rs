@@ -27,6 +27,7 @@ mod secret;
 pub mod service;
 mod simple;
 pub mod table;
+mod timetable;
 mod workloads;
 
 use super::error::FieldError;

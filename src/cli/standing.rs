@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Standing {
     /// `Ready`, `Progressing`, `Failed`; of hosts `Ready`, `NotReady`, `Unknown`; of applications also
-    /// `Syncing`, `Suspended`, `Waiting`, `PruneHeld`, `Deleting`; `Missing`.
+    /// `Syncing`, `Suspended`, `Waiting`, `Held`, `PruneHeld`, `Deleting`; `Missing`.
     pub status: &'static str,
     /// Why; empty where there is nothing to say.
     pub message: String,
@@ -50,6 +50,7 @@ pub fn application(object: &Value) -> Standing {
     let (status, message) = match (of("Synced"), of("Ready")) {
         (_, Some((_, "Deleting", why))) => ("Deleting", why),
         (Some(("False", "Suspended", why)), _) => ("Suspended", why),
+        (Some(("False", "WindowClosed", why)), _) => ("Held", why),
         (Some(("False", "NothingPushed", why)), _) => ("Waiting", why),
         (Some(("False", _, why)), _) => ("Failed", why),
         (Some((_, "PruneHeld", why)), _) => ("PruneHeld", why),

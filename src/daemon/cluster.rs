@@ -18,6 +18,7 @@ use crate::gitops::push::Pushes;
 use crate::gitops::sync::Reporter;
 use crate::gitops::sync::engine::{self, Settings};
 use crate::gitops::webhooks::Receiver;
+use crate::gitops::{notify, observe};
 use crate::kubelet::Kubelets;
 use crate::kubelet::runtime::RuntimeError;
 use crate::kubelet::streams::HostStreams;
@@ -133,6 +134,7 @@ impl Cluster {
             settings.pushes = pushes;
             settings.repositories.count_in(&metrics);
             settings.webhooks = webhooks;
+            settings.metrics.count_in(&metrics);
             cluster.start_parts(&options, &streams, &ids, said, settings).await?;
         }
         Ok(cluster)
@@ -171,6 +173,8 @@ impl Cluster {
             kept.map(drop)
         });
         if options.mode == Mode::Daemon {
+            observe::attach(&self.context, settings.metrics.clone());
+            notify::attach(&self.context, settings.metrics.clone(), notify::Timing::default());
             apps::declare(&self.client, &options.apps).await?;
             let context = self.context.clone();
             self.supervisor.keep("cronjobs", String::new(), move || controllers::cronjob::run(context.clone(), 1));

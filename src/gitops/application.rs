@@ -1,14 +1,19 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
 mod previews;
+mod request;
 mod source;
+mod status;
 
 pub use previews::{DEFAULT_TTL, Preview, Previews};
+pub use request::Request;
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
+pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine};
 
-use crate::api::changeset::ObjectId;
+use crate::gitops::notify::Notification;
 use crate::gitops::readiness::HealthCheck;
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
+use crate::gitops::windows::SyncWindow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -110,6 +115,10 @@ pub struct ApplicationSpec {
     /// How long what was changed may take to become ready, as `interval` is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_timeout: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sync_windows: Vec<SyncWindow>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
     /// How readiness of kinds is judged, before the rules that all Applications have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheck>,
@@ -142,78 +151,6 @@ pub struct IgnoreDifferences {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     pub name: String,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ApplicationStatus {
-    pub observed_generation: i64,
-    /// The revision in force: the last one applied whole.
-    pub revision: String,
-    /// The revision tried last.
-    pub attempted_revision: String,
-    /// RFC 3339; when `revision` was applied.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub last_sync_time: String,
-    pub conditions: Vec<Condition>,
-    /// The objects applied, with their uids.
-    pub inventory: Vec<ObjectId>,
-    /// The hooks that were run and may still be there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hooks: Vec<ObjectId>,
-    /// A revision on its way, where that is applied in stages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
-    /// What is wrong, each with its place; empty when the last try went well.
-    pub errors: Vec<String>,
-    /// The number in the history of what is in force; 0: there is none.
-    pub revision_number: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub previews: Vec<Preview>,
-    /// What is in force instead of what the source says, for people; empty: the source is followed.
-    pub pinned: String,
-    /// The revision that failed and is not applied again. Never left out, so that a patch clears it.
-    pub quarantine: Option<Quarantine>,
-    /// The last request that was carried out, whatever came of it.
-    pub handled_request: String,
-    /// Why it failed; empty when it did not.
-    pub request_error: String,
-}
-
-/// Where a sync in stages is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Operation {
-    pub revision: String,
-    /// Counts from 0.
-    pub stage: usize,
-    /// For people: `PreSync: Job default/migrate`.
-    pub doing: String,
-}
-
-/// A revision that was taken back, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Quarantine {
-    pub revision: String,
-    /// RFC 3339.
-    pub since: String,
-    /// What failed, with the pod and the reason.
-    pub cause: String,
-    /// The last lines that the pod wrote.
-    pub log: Vec<String>,
-}
-
-/// As metav1.Condition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Condition {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub status: String,
-    pub reason: String,
-    pub message: String,
-    pub last_transition_time: String,
 }
 
 impl Application {
@@ -321,84 +258,11 @@ impl Application {
     }
 }
 
-/// What a person asks of an Application's sync. As text `sync@TIME`, `sync/force@TIME`, `rollback/3@TIME`, `undo@TIME` or
-/// `apply/REVISION/PLAN@TIME` with `/force` and `/replace` after PLAN; what follows the `@` only tells one request from the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Look at the source now; forced, also at a revision that failed before.
-    Sync { force: bool },
-    /// Go back to this revision of the history, and stay there.
-    Rollback(u64),
-    /// Make again what the last revision removed.
-    Undo,
-    /// Apply the source, which must be at this revision, if that does just what a plan said.
-    Apply {
-        revision: String,
-        /// The plan's [`crate::gitops::plan::Report::fingerprint`].
-        plan: String,
-        /// As the plan was made: fields of others are taken over, what cannot change is made again.
-        force: bool,
-        replace: bool,
-    },
-}
-
-impl Request {
-    /// Says what is wrong with a text that is none.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (verb, _) = text.split_once('@').unwrap_or((text, ""));
-        match verb.split_once('/') {
-            None if verb == "sync" => Ok(Self::Sync { force: false }),
-            Some(("sync", "force")) => Ok(Self::Sync { force: true }),
-            None if verb == "undo" => Ok(Self::Undo),
-            Some(("apply", rest)) if rest.contains('/') => {
-                let (revision, rest) = rest.split_once('/').unwrap_or_default();
-                let (plan, how) = rest.split_once('/').unwrap_or((rest, ""));
-                let says = |word| how.split('/').any(|one| one == word);
-                let (revision, plan) = (revision.to_owned(), plan.to_owned());
-                Ok(Self::Apply { revision, plan, force: says("force"), replace: says("replace") })
-            }
-            Some(("rollback", number)) => {
-                number.parse().map(Self::Rollback).map_err(|_| format!("{number:?} is not the number of a revision"))
-            }
-            _ => Err(format!(
-                "{REQUEST}: {text:?} is none of sync@TIME, sync/force@TIME, rollback/NUMBER@TIME, undo@TIME, \
-                 apply/REVISION/PLAN@TIME"
-            )),
-        }
-    }
-}
-
 /// Reads `30s` or `5m`; at least a second.
 fn duration(text: Option<&str>, default: Duration) -> Duration {
     let given = text.and_then(|text| text.parse::<jiff::SignedDuration>().ok());
     let given = given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(default);
     given.max(Duration::from_secs(1))
-}
-
-impl ApplicationStatus {
-    /// Sets a condition; the time moves only when its status does.
-    pub fn set(&mut self, kind: &str, status: bool, reason: &str, message: &str, now: &str) {
-        let status = if status { "True" } else { "False" };
-        let fresh = Condition {
-            kind: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            last_transition_time: now.to_owned(),
-        };
-        match self.conditions.iter_mut().find(|condition| condition.kind == kind) {
-            Some(known) => {
-                let since = if known.status == status { known.last_transition_time.clone() } else { now.to_owned() };
-                *known = Condition { last_transition_time: since, ..fresh };
-            }
-            None => self.conditions.push(fresh),
-        }
-    }
-
-    /// Whether all of the last revision was seen ready.
-    pub fn is_ready(&self) -> bool {
-        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
-    }
 }
 
 #[cfg(test)]
@@ -431,22 +295,6 @@ mod tests {
         let now = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
         application.metadata.deletion_timestamp = Some(now);
         assert!(application.keeps_objects().is_some_and(|why| why.contains("orphan")));
-    }
-
-    #[test]
-    fn a_request_is_carried_out_once() {
-        let mut application = Application::default();
-        assert_eq!(application.request(""), None);
-        application.metadata.annotations = Some([(REQUEST.to_owned(), "rollback/3@noon".to_owned())].into());
-        assert_eq!(application.request(""), Some("rollback/3@noon"));
-        assert_eq!(application.request("rollback/3@noon"), None);
-        assert_eq!(Request::parse("rollback/3@noon"), Ok(Request::Rollback(3)));
-        assert_eq!(
-            [Request::parse("sync"), Request::parse("undo@1")],
-            [Ok(Request::Sync { force: false }), Ok(Request::Undo)]
-        );
-        assert_eq!(Request::parse("sync/force@1"), Ok(Request::Sync { force: true }));
-        assert!(Request::parse("rollback/x@1").is_err() && Request::parse("stop@1").is_err());
     }
 
     #[test]

@@ -148,6 +148,11 @@ impl SyncError {
         }
     }
 
+    /// As a condition gives it.
+    pub fn reason(&self) -> &'static str {
+        if self.is_temporary() { "SyncFailed" } else { "Refused" }
+    }
+
     /// Trying again may help without any change to the source.
     pub fn is_temporary(&self) -> bool {
         !matches!(self, Self::Manifests(_))

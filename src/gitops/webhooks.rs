@@ -11,13 +11,14 @@ mod signature;
 use super::application::{Application, NAMESPACE};
 use super::sources::{Location, Repositories};
 use crate::apiserver::{Delivery, Verdict, Webhooks};
+use crate::base::limits::Limits;
 use crate::client::{Informer, raw};
 use crate::telemetry::Metrics;
 use async_trait::async_trait;
 use event::Event;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
-use limits::{Limits, network};
+use limits::{network, of_webhooks};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -61,7 +62,7 @@ pub struct Receiver {
 impl Default for Receiver {
     fn default() -> Self {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
-        let (wrong, right) = (Limits::default(), Limits::default());
+        let (wrong, right) = (of_webhooks(), of_webhooks());
         Self { target: Mutex::default(), deliveries: Family::default(), slots, wrong, right }
     }
 }

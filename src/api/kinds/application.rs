@@ -1,6 +1,8 @@
 //! Applications: what selkie keeps in step with a source.
 
 mod health;
+mod notifications;
+mod windows;
 
 use super::json::{ensure, put, text};
 use super::{Column, Kind, table};
@@ -59,6 +61,8 @@ impl Kind for Application {
         if !["", "onFailure"].contains(&rollback) {
             errors.push(FieldError::not_supported("spec.rollback", &rollback.into(), &["onFailure"]));
         }
+        errors.extend(windows::validate(&object["spec"]));
+        errors.extend(notifications::validate(&object["spec"]));
         errors.extend(health::validate(&object["spec"]));
         errors
     }

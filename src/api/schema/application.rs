@@ -29,6 +29,23 @@ const SPEC: [(&str, Shape, &str); 12] = [
     ("historyLimit", Shape::Integer { bits: 64 }, "How many revisions to keep for app rollback. Default: 10."),
 ];
 
+const WINDOW: [(&str, Shape, &str); 5] = [
+    ("kind", Shape::String, "allow: outside of all of these nothing is synced. deny: nothing is synced within."),
+    ("schedule", Shape::String, "When it begins, as CronJobs write it: 0 22 * * 1-5."),
+    ("duration", Shape::Duration, "How long it lasts, e.g. 8h."),
+    ("timeZone", Shape::String, "Whose clocks the schedule goes by, e.g. Europe/Berlin. Default: UTC."),
+    ("manualSync", Shape::Boolean, "Whether people may sync all the same. Default: false."),
+];
+
+const NOTIFICATION: [(&str, Shape, &str); 6] = [
+    ("name", Shape::String, "What it is called in the status; not two of one name."),
+    ("type", Shape::String, "webhook or slack are told of events; github, gitlab and gitea get statuses of commits."),
+    ("url", Shape::String, "Where it is sent; of forges the base of their API, by default the source's host."),
+    ("template", Shape::String, "Text with ${variables}; a JSON document for webhooks."),
+    ("repository", Shape::String, "OWNER/REPOSITORY whose commits get a status. Default: the source's."),
+    ("targetURL", Shape::String, "What the status of a commit links to; may have ${variables}."),
+];
+
 const HEALTH_CHECK: [(&str, Shape, &str); 5] = [
     ("apiVersion", Shape::String, "Group and version of the kind; the check is for all versions."),
     ("kind", Shape::String, "The kind."),
@@ -73,6 +90,11 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     spec.push(("previews", object("ApplicationPreviews", about, previews)));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));
+    let window = object("ApplicationSyncWindow", "When syncs may go on, or may not.", WINDOW.map(leaf).into());
+    let windows = "When syncs may go on by themselves, and when not.";
+    spec.push(leaf(("syncWindows", list_of(window), windows)));
+    let notifications = list_of(notification());
+    spec.push(leaf(("notifications", notifications, "Who is told what happens.")));
     let check =
         object("ApplicationHealthCheck", "When objects of a kind count as ready.", HEALTH_CHECK.map(leaf).into());
     let checks = "How readiness of kinds is judged, before the rules that all applications have.";
@@ -89,6 +111,17 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
             ("status", named("ApplicationStatus", "What the last sync did.", status)),
         ],
     )
+}
+
+fn notification() -> SchemaRef {
+    let mut fields: Vec<_> = NOTIFICATION.map(leaf).into();
+    let name = leaf(("name", Shape::String, "Name of the Secret."));
+    let secret = "Secret in the Application's namespace: token, address (a URL that is secret), hmac, ca.crt.";
+    fields.push(("secretRef", object("ApplicationNotificationSecretRef", secret, vec![name])));
+    let event = leaf(("", Shape::String, "")).1;
+    let events = Shape::List { items: event, kind: ListKind::Atomic, patch: None };
+    fields.push(leaf(("events", events, "What is told, by the reasons of Events. Default: everything.")));
+    object("ApplicationNotification", "Who is told what happens.", fields)
 }
 
 fn ignored_fields() -> Vec<(&'static str, SchemaRef)> {

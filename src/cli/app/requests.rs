@@ -38,6 +38,8 @@ pub struct Waiting {
 }
 
 /// Look at an application's source now, apply what it says, and wait until it is ready
+///
+/// Refused, as are rollback and undo, while spec.syncWindows are closed to people, too.
 #[derive(Args)]
 pub struct Sync {
     name: String,

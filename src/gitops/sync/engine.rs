@@ -11,6 +11,7 @@ use crate::base::wake::Wake;
 use crate::client::{Change, Context, Informer};
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::kinds::Kinds;
+use crate::gitops::metrics::SyncMetrics;
 use crate::gitops::push::{self, Pushes};
 use crate::gitops::sources::Repositories;
 use crate::gitops::webhooks::{Receiver, Target};
@@ -38,6 +39,7 @@ pub struct Settings {
     pub repositories: Arc<Repositories>,
     /// Where webhooks come in.
     pub webhooks: Arc<Receiver>,
+    pub metrics: Arc<SyncMetrics>,
     /// Where pushes come in; `None`: nowhere.
     pub pushes: Option<Arc<Pushes>>,
     pub kinds: Arc<dyn Kinds>,
@@ -49,10 +51,10 @@ pub struct Settings {
 impl Settings {
     /// `repos`: where mirrors are kept, `repos/` in the data directory.
     pub fn new(repos: PathBuf, kinds: Arc<dyn Kinds>, reporter: Arc<dyn Reporter>) -> Self {
-        let webhooks = Arc::default();
         Self {
             repositories: Repositories::new(repos),
-            webhooks,
+            webhooks: Arc::default(),
+            metrics: Arc::default(),
             pushes: None,
             kinds,
             reporter,

@@ -14,6 +14,7 @@ mod retreat;
 mod source;
 mod status;
 mod waiting;
+mod windows;
 
 use super::bell::Bell;
 use super::engine::Shared;
@@ -24,6 +25,7 @@ use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
 use crate::gitops::previews::shape;
 use crate::gitops::render::{Rendered, describe, render, same_object};
 use crate::gitops::sources::{self, SourceError};
+use crate::gitops::windows::{Closed, Who};
 use recording::Revision;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +50,10 @@ struct Task {
     told_failure: Option<(String, Vec<String>)>,
     /// The drift told last that is left as it is.
     told_drift: Vec<ObjectChange>,
-    /// The dependency told last that is waited for.
+    /// Why the newest revision is not applied yet, as told last.
     told_blocked: String,
+    /// Why nothing may be synced now, as the last look found.
+    closed: Option<Closed>,
     failures: u32,
     waiting: Waiting,
     /// Since when everything has been ready, while that is still to prove itself.
@@ -73,7 +77,9 @@ struct Good {
 
 pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
     let Some(application) = shared.applications.get(crate::gitops::application::NAMESPACE, &name) else { return };
-    let status = application.status.clone();
+    let mut status = application.status.clone();
+    // Others write these.
+    status.notifications.clear();
     shared.drift.cover(&status.inventory);
     let waiting = Waiting::resumed(&status);
     let mut task = Task {
@@ -89,6 +95,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         told_failure: None,
         told_drift: Vec::new(),
         told_blocked: String::new(),
+        closed: None,
         failures: 0,
         waiting,
         ready_since: None,
@@ -119,7 +126,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
             task.rest(&application, None).await;
             continue;
         }
-        if let Some(succeeded) = task.pass(&application).await {
+        if let Some(succeeded) = task.pass(&application, Who::Engine).await {
             task.failures = if succeeded { 0 } else { task.failures + 1 };
         }
         task.rest(&application, Some(application.interval())).await;
@@ -141,15 +148,22 @@ impl Task {
     }
 
     fn tell(&self, event: Event) {
+        if let Event::Done(summary) = &event {
+            self.shared.settings.metrics.rolled_out(&self.name, summary);
+        }
         self.shared.settings.reporter.event(&self.name, event);
     }
 
     /// One look at the source. False: try again soon. `None`: the Application was changed meanwhile.
-    async fn pass(&mut self, application: &Application) -> Option<bool> {
+    async fn pass(&mut self, application: &Application, who: Who) -> Option<bool> {
         self.hold(application).await;
         self.flush().await;
         let began = Instant::now();
-        let snapshot = match self.fetch(application).await {
+        let fetched = self.fetch(application).await;
+        if !matches!(fetched, Ok(None)) {
+            self.shared.settings.metrics.fetched(&self.name, began.elapsed(), fetched.is_ok());
+        }
+        let snapshot = match fetched {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => {
                 self.bell.look.ring();
@@ -173,6 +187,8 @@ impl Task {
             self.warn(warning);
         }
         self.source_warnings.clone_from(&snapshot.warnings);
+        self.closed = self.closed_to(application, who);
+        let was_blocked = std::mem::take(&mut self.told_blocked);
         if self.is_quarantined(&snapshot.revision) {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.stay(application).await);
@@ -195,14 +211,18 @@ impl Task {
         let rendered = shape(application, render(&snapshot, kinds, namespace), kinds);
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);
-        if let Some(why) = self.blocked(application, &snapshot) {
-            self.wait_for_others(application, &snapshot.revision, why).await;
+        if self.is_in_force(&snapshot.revision) && rendered.errors.is_empty() && self.closed.is_some() {
+            let (revision, namespace) = (snapshot.revision.clone(), namespace.to_owned());
+            self.good = Some(Good { revision, namespace, rendered, followed: true });
+            return Some(self.repair(application, true).await);
+        }
+        if let Some(block) = self.blocked(application, &snapshot.revision, &rendered) {
+            self.wait_until_free(application, &snapshot.revision, block, &was_blocked).await;
             self.keep(application).await;
             return Some(true);
         }
-        self.told_blocked.clear();
         self.settle(&rendered, began).await;
-        let new = self.status.attempted_revision != snapshot.revision;
+        let new = self.status.attempted_revision != snapshot.revision || !was_blocked.is_empty();
         if new {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
@@ -217,7 +237,7 @@ impl Task {
                 Some(true)
             }
             Err(error) => {
-                self.failed("SyncFailed", &snapshot.revision, error.lines()).await;
+                self.failed(error.reason(), &snapshot.revision, error.lines()).await;
                 self.keep(application).await;
                 Some(!error.is_temporary())
             }
@@ -235,6 +255,18 @@ impl Task {
 
     /// Applies a revision, and makes it the one in force and an entry of the history.
     async fn enact(
+        &mut self,
+        application: &Application,
+        rendered: Rendered,
+        revision: &Revision,
+    ) -> Result<(), SyncError> {
+        let began = Instant::now();
+        let result = self.put_in_force(application, rendered, revision).await;
+        self.shared.settings.metrics.synced(&self.name, began.elapsed(), result.as_ref().err());
+        result
+    }
+
+    async fn put_in_force(
         &mut self,
         application: &Application,
         rendered: Rendered,
@@ -305,8 +337,8 @@ impl Task {
     fn options(&self, application: &Application, revision: &str) -> Options {
         let claims = self.shared.claims(&self.name);
         // The status that others see may be behind.
-        let (inventory, health) = (self.status.inventory.clone(), self.bell.health());
-        Options { inventory, health, ..Options::of(application, revision, claims) }
+        let inventory = self.status.inventory.clone();
+        Options { inventory, health: self.bell.health(), ..Options::of(application, revision, claims) }
     }
 
     async fn apply(&self, rendered: &Rendered, options: &Options) -> Result<Outcome, SyncError> {
@@ -335,7 +367,8 @@ impl Task {
     async fn repair(&mut self, application: &Application, current: bool) -> bool {
         let Some(good) = self.good.take() else { return true };
         let options = self.options(application, &good.revision);
-        let how = if application.corrects_drift() { How::Apply } else { How::DryRun };
+        let corrects = application.corrects_drift() && self.closed.is_none();
+        let how = if corrects { How::Apply } else { How::DryRun };
         let result = self.try_on(&self.without_moved(&good.rendered), &options, how).await;
         let revision = good.revision.clone();
         self.good = Some(good);
@@ -354,6 +387,7 @@ impl Task {
                 if !outcome.report.is_empty() {
                     outcome.report.name_authors();
                     self.tell(Event::Drift(outcome.report.clone()));
+                    self.corrected(&outcome.report).await;
                 }
                 if current {
                     self.succeeded(application, &revision, &outcome).await;
@@ -361,7 +395,7 @@ impl Task {
                 true
             }
             Err(error) => {
-                self.failed("SyncFailed", &revision, error.lines()).await;
+                self.failed(error.reason(), &revision, error.lines()).await;
                 false
             }
         }
@@ -375,7 +409,10 @@ impl Task {
             self.told_drift.clone_from(&report.objects);
             self.tell(Event::DriftLeft(report));
         }
-        self.drifted(&changed).await;
+        // What holds the newest revision up says more.
+        if self.told_blocked.is_empty() {
+            self.drifted(&changed).await;
+        }
     }
 
     /// Keeps the new inventory, and what is to be waited for.

@@ -9,6 +9,9 @@ mod keeping;
 mod moving;
 mod ordered;
 mod returning;
+mod rig;
+mod telling;
+mod waiting;
 
 use super::engine::{Settings, run};
 use super::*;
@@ -19,8 +22,10 @@ use crate::base::ids::Ids;
 use crate::base::wait::{self, Pace};
 use crate::client::{Context, in_process, raw};
 use crate::gitops::application::{ApplicationSource, LABEL, NAMESPACE};
+use crate::gitops::observe;
 use crate::gitops::render::render;
 use crate::gitops::sources::Snapshot;
+use crate::telemetry::Metrics;
 use http::Method;
 use serde_json::{Value, json};
 use std::fs;
@@ -32,116 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::registry::Registry;
 
+use rig::{Folder, Listener, Rig};
+
 const SHOP: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications/shop";
-
-struct Rig {
-    client: kube::Client,
-    registry: Arc<Registry>,
-    stop: CancellationToken,
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// A directory of manifests.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
-    }
-
-    fn remove(&self, name: &str) {
-        fs::remove_file(self.0.path().join(name)).unwrap();
-    }
-}
-
-struct Listener(mpsc::UnboundedSender<Event>);
-
-impl Reporter for Listener {
-    fn event(&self, _: &str, event: Event) {
-        let _ = self.0.send(event);
-    }
-}
-
-impl Rig {
-    async fn new() -> Self {
-        let registry = Arc::new(Registry::builtin());
-        let config = Config { registry: registry.clone(), ..Config::in_memory(Clock::System, Ids::random()) };
-        let server = ApiServer::new(config);
-        let rig = Self { client: in_process(&server, User::master("test")), registry, stop: CancellationToken::new() };
-        for name in ["default", NAMESPACE] {
-            rig.create("/api/v1/namespaces", &json!({"metadata": {"name": name}})).await;
-        }
-        rig
-    }
-
-    async fn create(&self, path: &str, body: &Value) {
-        let body = Some(("application/json", body.to_string().into()));
-        raw::request(&self.client, Method::POST, path, body).await.unwrap();
-    }
-
-    async fn get(&self, path: &str) -> Option<Value> {
-        let bytes = raw::request(&self.client, Method::GET, path, None).await.ok()?;
-        Some(serde_json::from_slice(&bytes).unwrap())
-    }
-
-    async fn patch(&self, path: &str, body: Value) {
-        let body = Some(("application/merge-patch+json", body.to_string().into()));
-        raw::request(&self.client, Method::PATCH, path, body).await.unwrap();
-    }
-
-    async fn map(&self, name: &str) -> Option<Value> {
-        self.get(&format!("/api/v1/namespaces/default/configmaps/{name}")).await
-    }
-
-    async fn apply(&self, files: &[(&str, &str)], options: &Options) -> Result<Outcome, SyncError> {
-        let rendered = render(&Snapshot::of(files), &*self.registry, "default");
-        apply_once(&self.client, &*self.registry, &rendered, options).await
-    }
-
-    async fn diff(&self, files: &[(&str, &str)], options: &Options) -> Result<Outcome, SyncError> {
-        let rendered = render(&Snapshot::of(files), &*self.registry, "default");
-        once(&self.client, &*self.registry, &rendered, options, How::DryRun).await
-    }
-
-    /// Runs the engine on one Application with this source.
-    async fn start(&self, source: &str) -> mpsc::UnboundedReceiver<Event> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let context = Context::new(self.client.clone(), Clock::System, Ids::seeded(1), self.stop.clone());
-        let source = ApplicationSource::parse(source).unwrap();
-        let application = json!({"metadata": {"name": "shop"}, "spec": {"source": source, "interval": "1h"}});
-        self.create(&format!("/apis/selkie.dev/v1alpha1/namespaces/{NAMESPACE}/applications"), &application).await;
-        let mut settings = Settings::new(std::env::temp_dir(), self.registry.clone(), Arc::new(Listener(sender)));
-        settings.retry = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(1) };
-        tokio::spawn(run(context, settings));
-        receiver
-    }
-
-    /// Runs the engine on a directory with these files.
-    async fn follow(&self, files: &[(&str, &str)]) -> (Folder, mpsc::UnboundedReceiver<Event>) {
-        let folder = Folder(tempfile::tempdir().unwrap());
-        files.iter().for_each(|(name, text)| folder.write(name, text));
-        let events = self.start(folder.0.path().to_str().unwrap()).await;
-        (folder, events)
-    }
-
-    async fn status(&self) -> Value {
-        self.get(SHOP).await.unwrap()["status"].clone()
-    }
-
-    /// What `look` finds once there is something.
-    #[track_caller]
-    fn until<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
-        wait::until("the application is as expected", Pace::default(), async move || match look().await {
-            Some(found) => Ok(found),
-            None => Err(self.get(SHOP).await.unwrap_or_default()),
-        })
-    }
-}
 
 fn map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  k: {value:?}\n")

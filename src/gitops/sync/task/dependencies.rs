@@ -2,8 +2,9 @@
 
 use super::Task;
 use crate::gitops::application::Application;
-use crate::gitops::sources::Snapshot;
+use crate::gitops::render::Rendered;
 use crate::gitops::sync::Event;
+use crate::gitops::windows::Closed;
 use std::sync::Arc;
 
 /// Why `application` cannot be synced to `revision` yet; `None`: it can. `find`: any Application.
@@ -53,19 +54,40 @@ fn circle(application: &Application, find: &dyn Fn(&str) -> Option<Arc<Applicati
     None
 }
 
+/// Why a revision is not applied yet.
+pub(super) enum Block {
+    Dependency(String),
+    Window(Closed),
+}
+
 impl Task {
-    pub(super) fn blocked(&self, application: &Application, snapshot: &Snapshot) -> Option<String> {
+    /// Manifests with errors wait for nothing: nothing of them is applied, and who wrote them hears of it.
+    pub(super) fn blocked(&self, application: &Application, revision: &str, rendered: &Rendered) -> Option<Block> {
         let namespace = crate::gitops::application::NAMESPACE;
-        blocked(application, &snapshot.revision, &|name| self.shared.applications.get(namespace, name))
+        let dependency = blocked(application, revision, &|name| self.shared.applications.get(namespace, name));
+        // What was begun is brought to its end.
+        let may_wait = rendered.errors.is_empty() && self.interrupted(revision).is_none();
+        let window = self.closed.clone().filter(|_| may_wait).map(Block::Window);
+        window.or(dependency.map(Block::Dependency))
     }
 
-    /// Says what is waited for, once.
-    pub(super) async fn wait_for_others(&mut self, application: &Application, revision: &str, why: String) {
-        if self.told_blocked != why {
+    /// Says what is waited for, once: not again what was told before.
+    pub(super) async fn wait_until_free(
+        &mut self,
+        application: &Application,
+        revision: &str,
+        block: Block,
+        told: &str,
+    ) {
+        let (reason, why) = match block {
+            Block::Dependency(why) => ("DependencyNotReady", why),
+            Block::Window(closed) => ("WindowClosed", closed.to_string()),
+        };
+        if told != why {
             self.tell(Event::Blocked { revision: revision.to_owned(), why: why.clone() });
-            self.told_blocked.clone_from(&why);
         }
-        self.dependency_not_ready(application, revision, &why).await;
+        self.not_yet(application, revision, reason, &why).await;
+        self.told_blocked = why;
     }
 }
 

@@ -179,7 +179,8 @@ impl Task {
                 Ok(outcome) => {
                     self.take_inventory(&outcome);
                     if !outcome.report.is_empty() {
-                        self.tell(Event::Drift(outcome.report));
+                        self.tell(Event::Drift(outcome.report.clone()));
+                        self.corrected(&outcome.report).await;
                     }
                     Ok(())
                 }
@@ -191,7 +192,7 @@ impl Task {
         match result {
             Ok(()) => true,
             Err(error) => {
-                self.failed("SyncFailed", &plan.revision.revision, error.lines()).await;
+                self.failed(error.reason(), &plan.revision.revision, error.lines()).await;
                 false
             }
         }

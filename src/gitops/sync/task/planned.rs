@@ -4,6 +4,7 @@
 //! for the task to see to: it compares what the change set would do, and commits it on the objects that
 //! it was computed on.
 
+use super::dependencies::Block;
 use super::recording::{Planned, Revision};
 use super::requests::Refusal;
 use super::{How, Task};
@@ -37,11 +38,12 @@ impl Task {
                 format!("the plan is for {wanted}, but the source is at {found}; make a new plan with `selkie plan`");
             return Some(Err(Refusal::Request(why)));
         }
-        if let Some(why) = self.blocked(application, &snapshot) {
-            return Some(Err(Refusal::Request(why)));
-        }
         let kinds = &*self.shared.settings.kinds;
         let rendered = shape(application, render(&snapshot, kinds, application.namespace()), kinds);
+        // A window that is closed to people has refused the request itself.
+        if let Some(Block::Dependency(why)) = self.blocked(application, &snapshot.revision, &rendered) {
+            return Some(Err(Refusal::Request(why)));
+        }
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);
         self.settle(&rendered, began).await;

@@ -9,6 +9,7 @@ use crate::gitops::sources::{self, SourceError};
 use crate::gitops::sync::history::{self, HistoryError};
 use crate::gitops::sync::wait::path;
 use crate::gitops::sync::{Event, SyncError};
+use crate::gitops::windows::{Closed, Who};
 use http::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(super) enum Refusal {
     History(#[from] HistoryError),
     #[error(transparent)]
     Sync(#[from] SyncError),
+    #[error("{0}; with manualSync: true in all spec.syncWindows that close, people may sync meanwhile")]
+    Window(Closed),
     #[error("the application cannot be suspended: {0}")]
     Suspend(String),
 }
@@ -35,17 +38,18 @@ pub(super) enum Refusal {
 impl Task {
     /// Carries out a request, once.
     pub(super) async fn obey(&mut self, application: &Application, asked: &str) {
-        let result = match Request::parse(asked) {
-            Err(why) => Err(Refusal::Request(why)),
-            Ok(Request::Sync { .. }) if application.spec.suspend => Err(Refusal::Request(format!(
+        let result = match (Request::parse(asked), self.closed_to(application, Who::Person)) {
+            (Err(why), _) => Err(Refusal::Request(why)),
+            (Ok(Request::Sync { .. }), _) if application.spec.suspend => Err(Refusal::Request(format!(
                 "application {:?} is suspended: `selkie app resume {}` follows the source again",
                 self.name, self.name
             ))),
-            Ok(Request::Sync { force }) => {
+            (Ok(_), Some(closed)) => Err(Refusal::Window(closed)),
+            (Ok(Request::Sync { force }), None) => {
                 if force {
                     self.status.quarantine = None;
                 }
-                match self.pass(application).await {
+                match self.pass(application, Who::Person).await {
                     // Changed meanwhile: carried out on what it is now.
                     None => return,
                     Some(succeeded) => {
@@ -54,9 +58,9 @@ impl Task {
                     }
                 }
             }
-            Ok(Request::Rollback(number)) => self.return_to(application, number).await,
-            Ok(Request::Undo) => self.undo(application).await,
-            Ok(Request::Apply { revision, plan, force, replace }) => {
+            (Ok(Request::Rollback(number)), None) => self.return_to(application, number).await,
+            (Ok(Request::Undo), None) => self.undo(application).await,
+            (Ok(Request::Apply { revision, plan, force, replace }), None) => {
                 let planned = Planned { force, replace, ..Planned::default() };
                 match self.apply_plan(application, &revision, &plan, planned).await {
                     None => return,

@@ -2,13 +2,17 @@
 
 use super::Task;
 use crate::client::raw;
-use crate::gitops::application::{Application, NAMESPACE};
-use crate::gitops::plan::Held;
+use crate::gitops::application::{Application, DriftCorrection, NAMESPACE};
+use crate::gitops::plan::{Held, ObjectChange, Report};
+use crate::gitops::render::describe;
 use crate::gitops::sync::reporter::Progress;
 use crate::gitops::sync::wait::{Waited, path};
 use crate::gitops::sync::{Event, Outcome};
 use http::Method;
 use serde_json::{Value, json};
+
+/// Changes of others that a status names.
+const CHANGES: usize = 10;
 
 impl Task {
     pub(super) async fn suspended(&mut self, application: &Application) {
@@ -99,7 +103,7 @@ impl Task {
         match waited.failed.first() {
             None => self.status.set("Ready", true, "Ready", "all objects are ready", &now),
             Some(first) => {
-                let message = format!("{}: {}", crate::gitops::render::describe(&first.id), first.message);
+                let message = format!("{}: {}", describe(&first.id), first.message);
                 self.status.set("Ready", false, "Failed", &message, &now);
             }
         }
@@ -109,17 +113,37 @@ impl Task {
     /// Others changed objects, and that is left as it is.
     pub(super) async fn drifted(&mut self, objects: &[String]) {
         let now = self.now();
-        let message = format!("changed by others, left as spec.drift says: {}", objects.join(", "));
+        let left = match &self.closed {
+            Some(closed) => format!("left while {closed}"),
+            None => "left as spec.drift says".to_owned(),
+        };
+        let message = format!("changed by others, {left}: {}", objects.join(", "));
         self.status.set("Synced", false, "Drifted", &message, &now);
         self.save().await;
     }
 
-    /// Another Application comes first.
-    pub(super) async fn dependency_not_ready(&mut self, application: &Application, revision: &str, why: &str) {
+    /// Others changed objects, and that was undone.
+    pub(super) async fn corrected(&mut self, report: &Report) {
+        let told = |object: &ObjectChange| match object.note.as_str() {
+            "" => describe(&object.id),
+            note => format!("{} ({note})", describe(&object.id)),
+        };
+        let mut changes: Vec<String> = report.changes().take(CHANGES).map(told).collect();
+        let more = report.changes().count() - changes.len();
+        if more > 0 {
+            changes.push(format!("{more} more"));
+        }
+        let time = self.now();
+        self.status.last_drift_correction = Some(DriftCorrection { time, changes });
+        self.save().await;
+    }
+
+    /// A revision is not applied yet.
+    pub(super) async fn not_yet(&mut self, application: &Application, revision: &str, reason: &str, why: &str) {
         let now = self.now();
         self.status.observed_generation = generation(application);
         revision.clone_into(&mut self.status.attempted_revision);
-        self.status.set("Synced", false, "DependencyNotReady", why, &now);
+        self.status.set("Synced", false, reason, why, &now);
         self.save().await;
     }
 
@@ -145,7 +169,7 @@ impl Task {
     /// Something that was ready is so no more.
     pub(super) async fn not_ready(&mut self, first: &Progress) {
         let now = self.now();
-        let message = format!("{}: {}", crate::gitops::render::describe(&first.id), first.message);
+        let message = format!("{}: {}", describe(&first.id), first.message);
         self.status.set("Ready", false, "Progressing", &message, &now);
         self.save().await;
     }

@@ -80,7 +80,8 @@ impl Task {
             (Some(interval), failures) => Some(self.shared.settings.retry.after(failures).min(interval)),
             (None, _) => None,
         };
-        let again = limit.map(|limit| Instant::now() + limit);
+        let opening = limit.and(self.until_open());
+        let again = limit.map(|limit| Instant::now() + opening.map_or(limit, |opening| limit.min(opening)));
         let bell = self.bell.clone();
         loop {
             let proven = self.proven(application).await;

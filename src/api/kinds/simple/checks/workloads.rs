@@ -3,8 +3,7 @@
 use crate::api::error::FieldError;
 use crate::api::kinds::json::text;
 use crate::api::kinds::pod_spec::{self, Context};
-use crate::api::kinds::{Kind, job, workloads};
-use crate::base::cron::Schedule;
+use crate::api::kinds::{Kind, job, timetable, workloads};
 use serde_json::{Value, json};
 
 pub fn stateful_set(object: &Value) -> Vec<FieldError> {
@@ -103,8 +102,8 @@ pub fn cron_job(object: &Value) -> Vec<FieldError> {
     if name.len() > NAME_LIMIT {
         cx.invalid("metadata.name".into(), &name.into(), &format!("must be no more than {NAME_LIMIT} characters"));
     }
-    schedule(text(spec, &["schedule"]), &mut cx);
-    time_zone(&spec["timeZone"], &mut cx);
+    timetable::schedule("spec.schedule", text(spec, &["schedule"]), &mut cx);
+    timetable::time_zone("spec.timeZone", &spec["timeZone"], &mut cx);
     let counts = ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
     workloads::validate_counts(spec, &counts, &mut cx);
     cx.one_of("spec.concurrencyPolicy".into(), &spec["concurrencyPolicy"], &["Allow", "Forbid", "Replace"]);
@@ -130,33 +129,4 @@ pub fn cron_job(object: &Value) -> Vec<FieldError> {
     });
     cx.errors.extend(wrong);
     cx.errors
-}
-
-fn schedule(given: &str, cx: &mut Context) {
-    let field = || "spec.schedule".to_string();
-    if given.is_empty() {
-        return cx.required(field(), "");
-    }
-    // A schedule with its own zone is read without it.
-    let zoned = given.contains("TZ");
-    let plain = if zoned { given.split_once(' ').map_or("", |(_, rest)| rest) } else { given };
-    if let Err(why) = Schedule::parse(plain.trim()) {
-        cx.invalid(field(), &given.into(), &why);
-    }
-    if zoned {
-        cx.invalid(field(), &given.into(), "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-    }
-}
-
-fn time_zone(zone: &Value, cx: &mut Context) {
-    let Some(name) = zone.as_str() else { return };
-    let why = match name {
-        "" => "timeZone must be nil or non-empty string".to_string(),
-        name if name.eq_ignore_ascii_case("local") => {
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones".into()
-        }
-        name if jiff::tz::TimeZone::get(name).is_err() => format!("unknown time zone {name}"),
-        _ => return,
-    };
-    cx.invalid("spec.timeZone".into(), zone, &why);
 }

@@ -1,0 +1,125 @@
+//! What a sync writes about an Application.
+
+use super::Preview;
+use crate::api::changeset::ObjectId;
+use crate::gitops::notify::Delivery;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApplicationStatus {
+    pub observed_generation: i64,
+    /// The revision in force: the last one applied whole.
+    pub revision: String,
+    /// The revision tried last.
+    pub attempted_revision: String,
+    /// RFC 3339; when `revision` was applied.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_sync_time: String,
+    pub conditions: Vec<Condition>,
+    /// The objects applied, with their uids.
+    pub inventory: Vec<ObjectId>,
+    /// The hooks that were run and may still be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<ObjectId>,
+    /// A revision on its way, where that is applied in stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// What is wrong, each with its place; empty when the last try went well.
+    pub errors: Vec<String>,
+    /// The number in the history of what is in force; 0: there is none.
+    pub revision_number: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub previews: Vec<Preview>,
+    /// What is in force instead of what the source says, for people; empty: the source is followed.
+    pub pinned: String,
+    /// The revision that failed and is not applied again. Never left out, so that a patch clears it.
+    pub quarantine: Option<Quarantine>,
+    /// What others changed last and the sync set right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_drift_correction: Option<DriftCorrection>,
+    /// What has reached whom of `spec.notifications`. Not the sync's to write.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notifications: BTreeMap<String, Delivery>,
+    /// The last request that was carried out, whatever came of it.
+    pub handled_request: String,
+    /// Why it failed; empty when it did not.
+    pub request_error: String,
+}
+
+/// Where a sync in stages is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Operation {
+    pub revision: String,
+    /// Counts from 0.
+    pub stage: usize,
+    /// For people: `PreSync: Job default/migrate`.
+    pub doing: String,
+}
+
+/// A revision that was taken back, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Quarantine {
+    pub revision: String,
+    /// RFC 3339.
+    pub since: String,
+    /// What failed, with the pod and the reason.
+    pub cause: String,
+    /// The last lines that the pod wrote.
+    pub log: Vec<String>,
+}
+
+/// Changes of others that were undone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DriftCorrection {
+    /// RFC 3339.
+    pub time: String,
+    /// The objects, with who changed them.
+    pub changes: Vec<String>,
+}
+
+/// As metav1.Condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    pub last_transition_time: String,
+}
+
+impl ApplicationStatus {
+    /// Sets a condition; the time moves only when its status does.
+    pub fn set(&mut self, kind: &str, status: bool, reason: &str, message: &str, now: &str) {
+        let status = if status { "True" } else { "False" };
+        let fresh = Condition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: now.to_owned(),
+        };
+        match self.conditions.iter_mut().find(|condition| condition.kind == kind) {
+            Some(known) => {
+                let since = if known.status == status { known.last_transition_time.clone() } else { now.to_owned() };
+                *known = Condition { last_transition_time: since, ..fresh };
+            }
+            None => self.conditions.push(fresh),
+        }
+    }
+
+    /// Whether all of the last revision was seen ready.
+    pub fn is_ready(&self) -> bool {
+        self.condition("Ready").is_some_and(|condition| condition.status == "True")
+    }
+
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+}
