@@ -6,6 +6,7 @@
 pub mod error;
 pub mod scalar;
 pub mod spans;
+pub mod tree;
 pub mod yaml;
 
 mod manifest;
