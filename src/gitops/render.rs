@@ -4,6 +4,8 @@
 //! with a partly broken source is the caller's decision (a sync applies nothing of it).
 
 pub mod error;
+pub mod kustomize;
+pub mod print;
 pub mod scalar;
 pub mod spans;
 pub mod tree;
@@ -51,8 +53,18 @@ pub fn version(api_version: &str) -> &str {
     api_version.split_once('/').map_or(api_version, |(_, version)| version)
 }
 
-/// Reads all files. `namespace` is given to objects of namespaced kinds that name none.
+/// Reads all files, and renders all kustomizations. `namespace` is given to objects of namespaced kinds that name none.
 pub fn render(snapshot: &Snapshot, kinds: &dyn Kinds, namespace: &str) -> Rendered {
+    let mut rendered = unscoped(snapshot, kinds);
+    scope_all(&mut rendered, kinds, namespace);
+    refuse_duplicates(&mut rendered);
+    rendered.errors.sort();
+    rendered
+}
+
+/// As the files have it: without the namespaces that are left to whoever applies it, and with kinds that
+/// nobody serves.
+pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds) -> Rendered {
     let mut rendered = Rendered { objects: Vec::new(), errors: snapshot.rejected.clone() };
     for file in &snapshot.files {
         match read(file) {
@@ -64,9 +76,16 @@ pub fn render(snapshot: &Snapshot, kinds: &dyn Kinds, namespace: &str) -> Render
             Err(error) => rendered.errors.push(error),
         }
     }
-    scope_all(&mut rendered, kinds, namespace);
-    refuse_duplicates(&mut rendered);
-    rendered.errors.sort();
+    for record in &snapshot.kustomizations {
+        match kustomize::build(&**record, &record.root, &kustomize::Known(kinds)) {
+            Ok(built) => {
+                for kustomize::Object { value, file, spans } in built.objects {
+                    manifest::expand(&file, yaml::Document { value, spans }, &mut rendered);
+                }
+            }
+            Err(error) => rendered.errors.push(error),
+        }
+    }
     rendered
 }
 

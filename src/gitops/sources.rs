@@ -4,6 +4,7 @@
 //! reads (no hooks, no submodules, no filters), and never reads out of its tree.
 
 pub mod dir;
+pub mod disk;
 pub mod git;
 pub mod location;
 mod name;
@@ -18,6 +19,7 @@ pub use repositories::Repositories;
 
 use crate::base::wake::Wake;
 use crate::gitops::render::RenderError;
+use crate::gitops::render::kustomize::{Record, Tree};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,8 @@ pub struct Snapshot {
     pub revision: String,
     /// In path order.
     pub files: Vec<File>,
+    /// What is to be rendered by kustomize, each with the files it needs.
+    pub kustomizations: Vec<Arc<Record>>,
     /// Files that cannot be taken (too large, a link out of the tree): errors of the source.
     pub rejected: Vec<RenderError>,
     pub warnings: Vec<String>,
@@ -80,8 +84,25 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot of these files, e.g. of standard input.
     pub fn new(origin: impl Into<String>, files: Vec<File>, rejected: Vec<RenderError>) -> Self {
-        let revision = content_revision(&files, &rejected);
-        Self { revision, files, rejected, warnings: Vec::new(), origin: origin.into(), commit: None }
+        Self::all(origin, files, Vec::new(), rejected)
+    }
+
+    /// The kustomization in a directory of a tree.
+    pub fn kustomized(origin: impl Into<String>, tree: &dyn Tree, directory: &str) -> Self {
+        let (record, warnings) = Record::of(tree, directory);
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        Self { warnings, ..Self::all(origin, Vec::new(), vec![Arc::new(record)], Vec::new()) }
+    }
+
+    /// Of several sources.
+    pub fn all(
+        origin: impl Into<String>,
+        files: Vec<File>,
+        kustomizations: Vec<Arc<Record>>,
+        rejected: Vec<RenderError>,
+    ) -> Self {
+        let revision = content_revision(&files, &kustomizations, &rejected);
+        Self { revision, files, kustomizations, rejected, origin: origin.into(), ..Self::default() }
     }
 
     #[cfg(test)]
@@ -104,13 +125,20 @@ pub fn short(revision: &str) -> &str {
     }
 }
 
-fn content_revision(files: &[File], rejected: &[RenderError]) -> String {
+fn content_revision(files: &[File], kustomizations: &[Arc<Record>], rejected: &[RenderError]) -> String {
     let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
     for file in files {
-        hash.update((file.path.len() as u64).to_be_bytes());
-        hash.update(file.path.as_bytes());
-        hash.update((file.bytes.len() as u64).to_be_bytes());
-        hash.update(&file.bytes);
+        part(file.path.as_bytes());
+        part(&file.bytes);
+    }
+    for record in kustomizations {
+        part(record.root.as_bytes());
+        record.found().for_each(|(path, found)| part(format!("{path}: {found:?}").as_bytes()));
+        record.files().for_each(|(_, bytes)| part(bytes));
     }
     for error in rejected {
         hash.update(error.to_string());

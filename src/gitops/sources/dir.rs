@@ -1,10 +1,12 @@
 //! Manifests in a directory, or one file.
 
+use super::disk::Disk;
 use super::watch::{self, Guard};
 use super::{
     File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden, is_manifest, name,
 };
 use crate::base::wake::Wake;
+use crate::gitops::render::kustomize::FILE_NAMES;
 use crate::gitops::render::{Origin, RenderError};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -67,7 +69,14 @@ impl Source for DirSource {
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
-        watch::directory(&self.root, self.recursive, wake).map(Some)
+        let kustomized = read(&self.root, self.recursive).map(|snapshot| snapshot.kustomizations).unwrap_or_default();
+        if kustomized.is_empty() {
+            return watch::directory(&self.root, self.recursive, wake).map(Some);
+        }
+        let disk = Disk::around(&self.root);
+        let (disk, _) = disk.map_err(|cause| SourceError::Read { path: self.root.clone(), cause: Arc::new(cause) })?;
+        let files = kustomized.iter().flat_map(|record| record.files()).map(|(path, _)| disk.path(path));
+        watch::files(&self.root, files, wake).map(Some)
     }
 
     fn describe(&self) -> String {
@@ -75,7 +84,8 @@ impl Source for DirSource {
     }
 }
 
-/// Reads the manifests under `root`; a file is read whatever its name.
+/// Reads the manifests under `root`; a file is read whatever its name. A directory with a kustomization is
+/// what that renders to.
 pub fn read(root: &Path, recursive: bool) -> Result<Snapshot, SourceError> {
     Ok(read_with_time(root, recursive)?.0)
 }
@@ -87,6 +97,14 @@ fn read_with_time(root: &Path, recursive: bool) -> Result<(Snapshot, SystemTime)
         _ => SourceError::Read { path: root.to_path_buf(), cause: Arc::new(cause) },
     };
     let canonical = fs::canonicalize(root).map_err(fail)?;
+    if FILE_NAMES.iter().any(|name| root.join(name).is_file()) {
+        let (disk, inside) = Disk::around(root).map_err(fail)?;
+        let snapshot = Snapshot::kustomized(root.display().to_string(), &disk, &inside);
+        let paths = snapshot.kustomizations.iter().flat_map(|record| record.files());
+        let newest = paths.filter_map(|(path, _)| fs::metadata(disk.path(path)).and_then(|file| file.modified()).ok());
+        let newest = newest.max().unwrap_or(SystemTime::UNIX_EPOCH);
+        return Ok((snapshot, newest));
+    }
     let mut reader = Reader { root, canonical, recursive, ..Reader::default() };
     if fs::metadata(root).map_err(fail)?.is_dir() {
         let canonical = reader.canonical.clone();
@@ -228,13 +246,13 @@ pub(super) fn too_large(size: u64) -> (String, &'static str) {
     (what, "split it, or keep large data out of manifests")
 }
 
-enum Content {
+pub(super) enum Content {
     Bytes(Vec<u8>),
     TooLarge(u64),
     Special,
 }
 
-fn read_regular(path: &Path) -> io::Result<Content> {
+pub(super) fn read_regular(path: &Path) -> io::Result<Content> {
     // Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
@@ -304,6 +322,33 @@ mod tests {
             fs::write(&path, "a: 1").unwrap();
         });
         assert_eq!(snapshot.unwrap().files[0].bytes, "a: 1");
+    }
+
+    #[tokio::test]
+    async fn a_kustomization_is_watched_with_its_bases() {
+        let temp = tempfile::tempdir().unwrap();
+        let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        for (directory, text) in [("base", "resources: [c.yaml]"), ("prod", "resources: [../base]\nnamePrefix: prod-")]
+        {
+            fs::create_dir(temp.path().join(directory)).unwrap();
+            fs::write(temp.path().join(directory).join("kustomization.yaml"), text).unwrap();
+        }
+        fs::write(temp.path().join("base/c.yaml"), map("one")).unwrap();
+        let source = DirSource::new(temp.path().join("prod"), true);
+        let names = |snapshot: &Snapshot| {
+            let rendered = crate::gitops::render::unscoped(snapshot, &crate::api::registry::Registry::builtin());
+            assert_eq!(rendered.errors, []);
+            rendered.objects.iter().map(|object| object.id.name.clone()).collect::<Vec<_>>()
+        };
+        let first = source.fetch().await.unwrap();
+        assert_eq!(names(&first), ["prod-one"]);
+        let wake = Wake::default();
+        let _guard = source.watch(wake.clone()).unwrap().unwrap();
+        fs::write(temp.path().join("base/c.yaml"), map("two")).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), wake.wait()).await.unwrap();
+        let second = source.fetch().await.unwrap();
+        assert_eq!(names(&second), ["prod-two"]);
+        assert_ne!(first.revision, second.revision);
     }
 
     #[test]

@@ -197,9 +197,17 @@ fn read_commit(
         tree::TreeError::TooMany => SourceError::TooManyFiles { path: location.describe() },
         tree::TreeError::TooLarge => SourceError::TooLarge { path: location.describe() },
     })?;
-    let mut snapshot = Snapshot::new(location.describe(), read.files, read.rejected);
+    let mut snapshot = match read.kustomized {
+        true => {
+            let tree = tree::Committed::new(repository, commit.tree_id()).map_err(|error| fail(&error))?;
+            Snapshot::kustomized(location.describe(), &tree, &location.path)
+        }
+        false => {
+            let warnings = read.warnings;
+            Snapshot { warnings, ..Snapshot::new(location.describe(), read.files, read.rejected) }
+        }
+    };
     snapshot.revision = commit.id().to_string();
-    snapshot.warnings = read.warnings;
     snapshot.commit = Some(told(commit));
     Ok(snapshot)
 }

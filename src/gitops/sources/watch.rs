@@ -4,6 +4,8 @@ use super::SourceError;
 use crate::base::wake::Wake;
 use notify::event::{EventKind, ModifyKind};
 use notify::{Config, Event, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -52,6 +54,23 @@ pub(super) fn directory(root: &Path, recursive: bool, wake: Wake) -> Result<Guar
             name.starts_with('.') && !name.starts_with("..")
         }),
         Err(_) => false,
+    };
+    start(&targets, relevant, wake)
+}
+
+/// Watches a directory with all that is in it, and files elsewhere.
+pub(super) fn files(root: &Path, files: impl Iterator<Item = PathBuf>, wake: Wake) -> Result<Guard, SourceError> {
+    let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
+    let outside = files.filter(|file| !file.starts_with(&root)).filter_map(|file| Some(file.parent()?.to_path_buf()));
+    let directories: BTreeSet<PathBuf> = outside.collect();
+    let mut targets = vec![Target { path: root.clone(), recursive: true }];
+    targets.extend(directories.iter().map(|path| Target { path: path.clone(), recursive: false }));
+    let relevant = move |path: &Path| {
+        let hidden = |part: &OsStr| part.to_string_lossy().starts_with('.');
+        match path.strip_prefix(&root) {
+            Ok(inner) => !inner.iter().any(hidden),
+            Err(_) => path.parent().is_some_and(|parent| directories.contains(parent)),
+        }
     };
     start(&targets, relevant, wake)
 }

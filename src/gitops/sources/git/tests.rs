@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 mod hostile;
+mod kustomized;
 mod transfers;
 
 use super::*;

@@ -2,6 +2,7 @@
 //! before anything is done with them.
 
 use super::objects;
+use crate::gitops::render::kustomize::{self, FILE_NAMES, Found};
 use crate::gitops::render::{Origin, RenderError};
 use crate::gitops::sources::dir::too_large;
 use crate::gitops::sources::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_hidden, is_manifest, name};
@@ -22,6 +23,8 @@ pub(super) struct Read {
     pub files: Vec<File>,
     pub rejected: Vec<RenderError>,
     pub warnings: Vec<String>,
+    /// The directory has a kustomization, which says what of it counts.
+    pub kustomized: bool,
     bytes: u64,
     entries: usize,
 }
@@ -46,13 +49,24 @@ pub(super) fn read(repository: &Repository, root: Oid, path: &str) -> Result<Rea
     let mut read = Read::default();
     let root = objects::tree(repository, root)?;
     let walk = Walk { repository, root: &root };
+    let kustomized = |tree: &Tree<'_>| FILE_NAMES.iter().any(|name| tree.get_name(name).is_some());
     if path.is_empty() {
+        read.kustomized = kustomized(&root);
+        if read.kustomized {
+            return Ok(read);
+        }
         walk.tree(&root, "", 0, &mut read)?;
         return Ok(read);
     }
     let entry = walk.find(path)?.ok_or(TreeError::NoPath)?;
     match entry.kind() {
-        Some(ObjectType::Tree) => walk.tree(&objects::tree(repository, entry.id())?, path, 0, &mut read)?,
+        Some(ObjectType::Tree) => {
+            let tree = objects::tree(repository, entry.id())?;
+            read.kustomized = kustomized(&tree);
+            if !read.kustomized {
+                walk.tree(&tree, path, 0, &mut read)?;
+            }
+        }
         Some(ObjectType::Blob) if entry.filemode() == LINK => {
             let what = format!("{path} is a symbolic link, which is not followed");
             return Err(TreeError::Refused { what, hint: "name what it leads to" });
@@ -61,6 +75,66 @@ pub(super) fn read(repository: &Repository, root: Oid, path: &str) -> Result<Rea
         _ => return Err(TreeError::NoPath),
     }
     Ok(read)
+}
+
+/// A commit's tree as kustomize reads it.
+pub(super) struct Committed<'a> {
+    repository: &'a Repository,
+    root: Tree<'a>,
+}
+
+impl<'a> Committed<'a> {
+    pub fn new(repository: &'a Repository, root: Oid) -> Result<Self, git2::Error> {
+        Ok(Self { repository, root: objects::tree(repository, root)? })
+    }
+
+    fn entry(&self, path: &str) -> Result<Option<TreeEntry<'static>>, String> {
+        let walk = Walk { repository: self.repository, root: &self.root };
+        walk.find(path).map_err(|error| match error {
+            TreeError::Git(error) => error.message().to_owned(),
+            _ => "it cannot be read".to_owned(),
+        })
+    }
+}
+
+impl kustomize::Tree for Committed<'_> {
+    fn find(&self, path: &str) -> Result<Found, String> {
+        if path.is_empty() {
+            return Ok(Found::Directory(String::new()));
+        }
+        let Some(entry) = self.entry(path)? else { return Ok(Found::Nothing) };
+        match entry.kind() {
+            Some(ObjectType::Tree) => Ok(Found::Directory(path.to_owned())),
+            Some(ObjectType::Blob) if entry.filemode() == LINK => {
+                let link = objects::link(self.repository, entry.id()).map_err(|error| error.message().to_owned())?;
+                let target = String::from_utf8_lossy(link.content());
+                let shown = name::shown(&target);
+                let target = join(path, &target)
+                    .ok_or_else(|| format!("the symbolic link leads out of the repository, to {shown}"))?;
+                match self.entry(&target)? {
+                    Some(found) if found.filemode() == LINK => {
+                        Err(format!("the symbolic link leads to another one, {shown}"))
+                    }
+                    Some(found) if found.kind() == Some(ObjectType::Tree) => Ok(Found::Directory(target)),
+                    Some(found) if found.kind() == Some(ObjectType::Blob) => Ok(Found::File(target)),
+                    _ => Err(format!("the symbolic link leads nowhere, to {shown}")),
+                }
+            }
+            Some(ObjectType::Blob) => Ok(Found::File(path.to_owned())),
+            _ => Err("submodules are not followed".to_owned()),
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes, String> {
+        let entry = self.entry(path)?.ok_or("it is not there")?;
+        let failed = |error: git2::Error| error.message().to_owned();
+        let size = objects::size(self.repository, entry.id()).map_err(failed)?;
+        if size > MAX_FILE_BYTES {
+            return Err(too_large(size).0);
+        }
+        let blob = self.repository.find_blob(entry.id()).map_err(failed)?;
+        Ok(Bytes::copy_from_slice(blob.content()))
+    }
 }
 
 struct Walk<'a> {
