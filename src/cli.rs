@@ -41,6 +41,7 @@ mod objects;
 pub mod output;
 mod plan;
 mod pods;
+mod render;
 mod resources;
 mod settings;
 mod snapshot;
@@ -88,6 +89,7 @@ verbs! {
     Apply(apply::Apply),
     Adopt(adopt::Adopt),
     Plan(plan::Plan),
+    Render(render::Render),
     Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),
     Status(status::StatusArgs),

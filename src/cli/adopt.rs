@@ -40,6 +40,7 @@ pub struct Adopt {
 
 impl Adopt {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        self.manifests.must_be_plain(&global).await?;
         let (registry, rendered) = self.manifests.resolve(&global).await?;
         if !rendered.errors.is_empty() {
             return Err(manifests::refused(&SyncError::Manifests(rendered.errors)));

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 #[derive(Args)]
 pub struct Apply {
     /// A plan saved by `selkie plan --out`: do exactly that, or refuse and show what moved
-    #[arg(value_name = "PLAN", conflicts_with_all = ["filename", "force_conflicts", "replace"])]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["filename", "kustomize", "force_conflicts", "replace"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     manifests: Manifests,

@@ -15,11 +15,14 @@ use std::time::Duration;
 #[derive(Args)]
 pub struct Delete {
     /// TYPE NAME... or TYPE/NAME...
-    #[arg(value_name = "TYPE/NAME", required_unless_present = "filename")]
+    #[arg(value_name = "TYPE/NAME", required_unless_present_any = ["filename", "kustomize"])]
     what: Vec<String>,
     /// Delete the objects of these manifests
     #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "what")]
     filename: Vec<String>,
+    /// Delete the objects of these kustomizations
+    #[arg(short, long, value_name = "DIR", conflicts_with = "what")]
+    kustomize: Vec<String>,
     /// Namespace of the objects
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -41,12 +44,17 @@ pub struct Delete {
 }
 
 impl Delete {
+    fn by_manifests(&self) -> bool {
+        !(self.filename.is_empty() && self.kustomize.is_empty())
+    }
+
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_server(&global).await?;
         let known = resources::discover(&connection.client).await?;
         let mut targets: Vec<(Api<DynamicObject>, String, String)> = Vec::new();
-        if !self.filename.is_empty() {
-            let manifests = Manifests::new(self.filename.clone(), true, self.namespace.clone());
+        if self.by_manifests() {
+            let (files, directories) = (self.filename.clone(), self.kustomize.clone());
+            let manifests = Manifests::new(files, directories, true, self.namespace.clone());
             let (_, rendered) = manifests.resolve(&global).await?;
             let mut objects: Vec<_> = manifests::ids(&rendered)?.into_iter().rev().collect();
             // What holds others goes last, so that each is deleted by its own name.
@@ -96,7 +104,7 @@ impl Delete {
                     waiting.push((api, name, label, uid));
                 }
                 Err(kube::Error::Api(status))
-                    if status.code == 404 && (self.ignore_not_found || !self.filename.is_empty()) => {}
+                    if status.code == 404 && (self.ignore_not_found || self.by_manifests()) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,21 +1,26 @@
-//! `-f`: files, directories, git sources and standard input become objects with their places.
+//! `-f` and `-k`: files, directories, git sources and standard input become objects with their places.
 
 use super::connection::Connection;
 use super::{CliError, Global, resources};
 use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::daemon::Mode;
-use crate::gitops::render::{Rendered, render};
+use crate::gitops::render::kustomize::Record;
+use crate::gitops::render::{RenderError, Rendered, render, unscoped};
 use crate::gitops::sources::{Access, File, Location, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
 use clap::Args;
 use std::io::Read;
+use std::sync::Arc;
 
 #[derive(Args, Clone)]
 pub struct Manifests {
     /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
     #[arg(short, long, value_name = "FILE|DIR|-")]
     filename: Vec<String>,
+    /// A directory with a kustomization, or a git source URL#REF:PATH with one; repeatable
+    #[arg(short, long, value_name = "DIR")]
+    kustomize: Vec<String>,
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
@@ -25,8 +30,8 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    pub fn new(filename: Vec<String>, recursive: bool, namespace: String) -> Self {
-        Self { filename, recursive, namespace }
+    pub fn new(filename: Vec<String>, kustomize: Vec<String>, recursive: bool, namespace: String) -> Self {
+        Self { filename, kustomize, recursive, namespace }
     }
 
     /// Of objects that name none.
@@ -53,34 +58,50 @@ impl Manifests {
         Ok((registry, rendered))
     }
 
+    /// Fails if something is rendered by kustomize: its objects are not what a single file says.
+    pub async fn must_be_plain(&self, global: &Global) -> Result<(), CliError> {
+        match self.files(global).await?.kustomizations.first() {
+            None => Ok(()),
+            Some(record) => Err(CliError::new(format!("{} is a kustomization", record.shown_root()))
+                .hint("live values are written into plain manifests only: change the base or the patch yourself")),
+        }
+    }
+
+    /// The objects as their files have them, whatever their kinds.
+    pub async fn unscoped(&self, global: &Global) -> Result<Rendered, CliError> {
+        self.some(unscoped(&self.files(global).await?, &Registry::builtin()))
+    }
+
     /// Errors of single files are in the result, all of them.
     fn render(&self, files: &Snapshot, registry: &Registry) -> Result<Rendered, CliError> {
-        let rendered = render(files, registry, &self.namespace);
+        self.some(render(files, registry, &self.namespace))
+    }
+
+    fn some(&self, rendered: Rendered) -> Result<Rendered, CliError> {
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
-            let names: Vec<_> =
-                self.filename.iter().map(|name| if name == "-" { "standard input" } else { name }).collect();
-            return Err(CliError::new(format!("no manifests in {}", names.join(", ")))
-                .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
+            return Err(nothing_in(self.filename.iter().chain(&self.kustomize)));
         }
         Ok(rendered)
     }
 
     /// All files, from wherever they come.
     async fn files(&self, global: &Global) -> Result<Snapshot, CliError> {
-        if self.filename.is_empty() {
-            return Err(CliError::new("no manifests are named: -f FILE, -f DIR, or -f - for standard input").code(2));
+        if self.filename.is_empty() && self.kustomize.is_empty() {
+            let what = "no manifests are named: -f FILE, -f DIR, -k DIR, or -f - for standard input";
+            return Err(CliError::new(what).code(2));
         }
-        let mut files = Vec::new();
-        let mut rejected = Vec::new();
+        let mut parts = Parts::default();
         for name in &self.filename {
             let snapshot = if name == "-" { stdin()? } else { self.fetch(global, name).await? };
-            files.extend(snapshot.files);
-            rejected.extend(snapshot.rejected);
-            for warning in snapshot.warnings {
-                eprintln!("warning: {warning}");
-            }
+            snapshot.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            parts.add(snapshot);
         }
-        Ok(Snapshot::new(self.filename.join(", "), files, rejected))
+        for name in &self.kustomize {
+            let snapshot = self.fetch(global, name).await?;
+            snapshot.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            parts.add(kustomized(name, snapshot)?);
+        }
+        Ok(parts.together())
     }
 
     async fn fetch(&self, global: &Global, name: &str) -> Result<Snapshot, CliError> {
@@ -89,6 +110,43 @@ impl Manifests {
         let repositories = crate::daemon::paths::Paths::new(global.data_dir()?).repositories();
         open(&location, &repositories, self.recursive, Access::default()).fetch().await.map_err(failed)
     }
+}
+
+/// Snapshots of several sources on their way to one.
+#[derive(Default)]
+pub struct Parts {
+    names: Vec<String>,
+    files: Vec<File>,
+    kustomizations: Vec<Arc<Record>>,
+    rejected: Vec<RenderError>,
+}
+
+impl Parts {
+    pub fn add(&mut self, snapshot: Snapshot) {
+        self.names.push(snapshot.origin);
+        self.files.extend(snapshot.files);
+        self.kustomizations.extend(snapshot.kustomizations);
+        self.rejected.extend(snapshot.rejected);
+    }
+
+    pub fn together(self) -> Snapshot {
+        Snapshot::all(self.names.join(", "), self.files, self.kustomizations, self.rejected)
+    }
+}
+
+/// What `-k` names must be a kustomization.
+pub fn kustomized(name: &str, snapshot: Snapshot) -> Result<Snapshot, CliError> {
+    if snapshot.kustomizations.is_empty() {
+        let error = CliError::new(format!("-k {name}: there is no kustomization.yaml"));
+        return Err(error.hint("name the directory that has one, or use -f for plain manifests"));
+    }
+    Ok(snapshot)
+}
+
+pub fn nothing_in<'a>(names: impl Iterator<Item = &'a String>) -> CliError {
+    let names: Vec<_> = names.map(|name| if name == "-" { "standard input" } else { name }).collect();
+    CliError::new(format!("no manifests in {}", names.join(", ")))
+        .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories")
 }
 
 pub fn stdin() -> Result<Snapshot, CliError> {

@@ -1,7 +1,7 @@
 //! What a plan is made for: files, or an application; at the revision it names or at another one.
 
 use crate::api::registry::Registry;
-use crate::cli::manifests::stdin;
+use crate::cli::manifests::{Parts, kustomized, nothing_in, stdin};
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
 use crate::gitops::access;
@@ -22,8 +22,11 @@ use std::time::Duration;
 #[derive(Args, Clone)]
 pub struct Wanted {
     /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
-    #[arg(short, long, required_unless_present = "app", value_name = "FILE|DIR|-")]
+    #[arg(short, long, required_unless_present_any = ["app", "kustomize"], value_name = "FILE|DIR|-")]
     filename: Vec<String>,
+    /// A directory with a kustomization, or a git source URL#REF:PATH with one; repeatable
+    #[arg(short, long, value_name = "DIR")]
+    kustomize: Vec<String>,
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
@@ -31,7 +34,7 @@ pub struct Wanted {
     #[arg(short, long, default_value = "default")]
     namespace: String,
     /// Instead of files: what the next sync of this application would do
-    #[arg(long, value_name = "NAME", conflicts_with = "filename")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["filename", "kustomize"])]
     app: Option<String>,
     /// Read the source at this branch, tag or commit instead
     #[arg(long = "ref", value_name = "GITREF")]
@@ -65,23 +68,22 @@ impl Wanted {
     }
 
     async fn files(&self, global: &Global, client: &kube::Client) -> Result<Input, CliError> {
-        let (mut files, mut rejected, mut origins) = (Vec::new(), Vec::new(), Vec::new());
-        for name in &self.filename {
-            let snapshot = if name == "-" {
+        let (mut parts, mut origins) = (Parts::default(), Vec::new());
+        let names = self.filename.iter().map(|name| (name, false));
+        for (name, kustomize) in names.chain(self.kustomize.iter().map(|name| (name, true))) {
+            let snapshot = if name == "-" && !kustomize {
                 stdin()?
             } else {
                 let location = Location::parse(name).map_err(failed)?;
-                self.fetch(global, location, self.recursive, Access::default()).await?
+                let snapshot = self.fetch(global, location, self.recursive, Access::default()).await?;
+                if kustomize { kustomized(name, snapshot)? } else { snapshot }
             };
-            origins.push(Origin { source: snapshot.origin, revision: snapshot.revision });
-            files.extend(snapshot.files);
-            rejected.extend(snapshot.rejected);
+            origins.push(Origin { source: snapshot.origin.clone(), revision: snapshot.revision.clone() });
+            parts.add(snapshot);
         }
-        let all = Snapshot::new(self.filename.join(", "), files, rejected);
-        let (kinds, rendered) = resolve(&all, &self.namespace, client).await?;
+        let (kinds, rendered) = resolve(&parts.together(), &self.namespace, client).await?;
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
-            return Err(CliError::new(format!("no manifests in {}", self.filename.join(", ")))
-                .hint("manifests are files that end in .yaml, .yml or .json; -R looks into subdirectories"));
+            return Err(nothing_in(self.filename.iter().chain(&self.kustomize)));
         }
         Ok(Input { kinds, rendered, options: sync::Options::default(), origins })
     }

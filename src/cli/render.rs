@@ -1,0 +1,81 @@
+//! `selkie render`: what manifests and kustomizations come to, without any cluster.
+
+use super::manifests::Manifests;
+use super::{CliError, Global};
+use crate::gitops::render::{Manifest, print};
+use clap::Args;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Print the objects that manifests or kustomizations render to
+///
+/// Needs no cluster. What -k prints is what `kubectl kustomize` prints, byte for byte; Secrets are printed,
+/// too.
+#[derive(Args)]
+pub struct Render {
+    /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
+    #[arg(short, long, required_unless_present = "kustomize", value_name = "FILE|DIR|-")]
+    filename: Vec<String>,
+    /// A directory with a kustomization, or a git source URL#REF:PATH with one; repeatable
+    #[arg(short, long, value_name = "DIR")]
+    kustomize: Vec<String>,
+    /// Look into subdirectories too
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Tell of each object where it is from
+    #[arg(long)]
+    origin: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Yaml,
+    /// One document, a List
+    Json,
+}
+
+impl Render {
+    pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
+        // Objects that name no namespace are printed so.
+        let (files, kustomizations) = (self.filename.clone(), self.kustomize.clone());
+        let manifests = Manifests::new(files, kustomizations, self.recursive, String::new());
+        let rendered = manifests.unscoped(&global).await?;
+        if !rendered.errors.is_empty() {
+            let lines: Vec<_> = rendered.errors.iter().map(ToString::to_string).collect();
+            return Err(CliError::new(lines.join("\n")));
+        }
+        match self.output {
+            Format::Yaml => print!("{}", self.yaml(&rendered.objects)),
+            Format::Json => println!("{:#}", self.json(&rendered.objects)),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn yaml(&self, objects: &[Manifest]) -> String {
+        let document = |manifest: &Manifest| {
+            let text = print::document(&manifest.value);
+            if self.origin { format!("# Source: {}\n{text}", place(manifest)) } else { text }
+        };
+        objects.iter().map(document).collect::<Vec<_>>().join("---\n")
+    }
+
+    fn json(&self, objects: &[Manifest]) -> serde_json::Value {
+        let items: Vec<_> = objects.iter().map(|manifest| &manifest.value).collect();
+        let mut list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        if self.origin {
+            // Next to the items, in their order: the objects stay as they are.
+            let origin = |manifest: &Manifest| json!({"file": &*manifest.origin.file, "line": manifest.origin.line});
+            list["origins"] = objects.iter().map(origin).collect();
+        }
+        list
+    }
+}
+
+/// `deploy/web.yaml:12`
+fn place(manifest: &Manifest) -> String {
+    let origin = &manifest.origin;
+    if origin.line > 0 { format!("{}:{}", origin.file, origin.line) } else { origin.file.to_string() }
+}
