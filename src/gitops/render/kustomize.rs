@@ -132,12 +132,18 @@ fn finish(mut resource: Resource, told: Told) -> Result<Object, RenderError> {
     Ok(Object { value, file: resource.file, spans })
 }
 
-/// The schemas of the kinds that both kustomize and somebody here know.
+/// The schemas of the kinds that kustomize knows, from those of the kinds that are known here.
 pub struct Known<'a>(pub &'a dyn Kinds);
 
 impl Schemas for Known<'_> {
     fn of_kind(&self, gvk: &Gvk) -> Option<Place<'_>> {
-        let schema = gvk.has_schema().then(|| self.0.schema(&gvk.api_version(), &gvk.kind))?;
-        schema.map(Place::Builtin)
+        if !gvk.has_schema() {
+            return None;
+        }
+        // What is no longer served in an old version has the lists of the new one.
+        let stable = Gvk { version: "v1".to_owned(), ..gvk.clone() };
+        let served = |gvk: &Gvk| self.0.schema(&gvk.api_version(), &gvk.kind);
+        let found = served(gvk).or_else(|| served(&stable));
+        found.map(Place::Builtin).or_else(openapi::of_remaining_kinds)
     }
 }

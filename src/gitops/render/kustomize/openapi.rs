@@ -1,9 +1,26 @@
-//! Schemas that a kustomization brings along (`openapi: path:`): an OpenAPI document whose definitions
-//! say how the lists of custom kinds merge.
+//! Schemas in the form of OpenAPI documents: what a kustomization brings along (`openapi: path:`) to say how
+//! the lists of custom kinds merge, and what kustomize knows of kinds that nobody serves here.
 
 use super::id::Gvk;
 use super::merge::{Place, resolve};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
+
+/// The lists that merge in kinds of Kubernetes without a schema of ours.
+static REMAINING: LazyLock<Value> = LazyLock::new(|| {
+    let list = |key: &str| {
+        json!({"type": "array", "items": {"type": "object"}, "x-kubernetes-patch-strategy": "merge",
+            "x-kubernetes-patch-merge-key": key})
+    };
+    let scalars = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-patch-strategy": "merge"});
+    let metadata = json!({"properties": {"finalizers": scalars, "ownerReferences": list("uid")}});
+    let status = json!({"properties": {"conditions": list("type")}});
+    json!({"properties": {"metadata": metadata, "status": status, "webhooks": list("name")}})
+});
+
+pub fn of_remaining_kinds() -> Option<Place<'static>> {
+    resolve(&REMAINING, &Value::Null)
+}
 
 /// The definition of a kind, by its `x-kubernetes-group-version-kind`.
 pub fn of_kind<'a>(document: &'a Value, gvk: &Gvk) -> Option<Place<'a>> {
