@@ -25,7 +25,7 @@ pub fn document(value: &Value) -> String {
         Value::Array(items) if !items.is_empty() => printer.list(items, 0),
         other => printer.flat(other, 0),
     }
-    printer.out.push('\n');
+    printer.end_line();
     printer.out
 }
 
@@ -34,6 +34,8 @@ struct Printer {
     out: String,
     /// Characters in the line so far.
     column: usize,
+    /// A line break other than `\n` has just ended the line.
+    broken: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,8 +57,14 @@ impl Printer {
         self.column += 1;
     }
 
+    fn end_line(&mut self) {
+        if !std::mem::take(&mut self.broken) {
+            self.out.push('\n');
+        }
+    }
+
     fn line(&mut self, indent: usize) {
-        self.out.push('\n');
+        self.end_line();
         self.column = 0;
         self.put(&" ".repeat(indent));
     }
@@ -265,6 +273,7 @@ impl Printer {
         if let Some(last) = lines.last_mut().filter(|last| last.ends_with('\n')) {
             *last = &last[..last.len() - 1];
         }
+        self.broken = !text.ends_with('\n') && text.ends_with(is_break);
         for line in lines {
             if !line.is_empty() && !line.starts_with(is_break) {
                 self.out.push_str(&" ".repeat(indent));
@@ -295,12 +304,7 @@ fn style(text: &str, key: bool) -> Style {
 /// Whether a string that is not quoted is read as a string again.
 fn is_plain_string(text: &str) -> bool {
     let string = matches!(scalar::plain(text), Ok(Value::String(_))) && time(text).is_none();
-    string && !is_base_60(text) && !is_wide_float(text)
-}
-
-/// Behind a dot, Go's float syntax counts: `.5e3`, but also `.5_0`.
-fn is_wide_float(text: &str) -> bool {
-    text.starts_with('.') && text.parse::<f64>().is_ok()
+    string && !is_base_60(text)
 }
 
 /// `[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?`: numbers of YAML 1.1 that go-yaml does not read,
@@ -413,26 +417,36 @@ fn digits(text: &[char], from: usize, within_number: bool) -> (i64, usize) {
 /// Integers as they are, others as Go's `strconv.FormatFloat(f, 'g', -1, 64)`.
 fn go_number(number: &Number) -> String {
     match number.as_f64().filter(|_| number.is_f64()) {
-        Some(float) => go_float(float),
+        Some(float) => go_float(float, number),
         None => number.to_string(),
     }
 }
 
 /// The shortest digits, with an exponent below 1e-4 and from 1e6 on. Whole numbers that fit into 64 bits
 /// have become integers on their way through JSON.
-fn go_float(float: f64) -> String {
+fn go_float(float: f64, number: &Number) -> String {
     const U64_END: f64 = 18_446_744_073_709_551_616.0;
     if float.fract() == 0.0 && (-U64_END / 2.0..U64_END).contains(&float) {
-        return format!("{float:.0}");
+        return format!("{float}");
     }
-    let scientific = format!("{float:e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    // Of two that are as short and as near, Go and serde_json take the even one, the standard library does not.
+    let text = number.to_string();
+    let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |text| ("-", text));
+    let (mantissa, power) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    let zeros = all.len() - digits.len();
+    let power: i32 = power.parse().unwrap_or(0);
+    let exponent = power + i32::try_from(whole.len()).unwrap_or(0) - i32::try_from(zeros).unwrap_or(0) - 1;
+    let digits = digits.trim_end_matches('0');
     if (-4..6).contains(&exponent) {
         return format!("{float}");
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
+    let (first, rest) = digits.split_at(1.min(digits.len()));
+    let dot = if rest.is_empty() { "" } else { "." };
+    let minus = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}{first}{dot}{rest}e{minus}{:02}", exponent.abs())
 }
 
 #[cfg(test)]

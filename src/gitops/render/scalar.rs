@@ -60,6 +60,10 @@ fn number(text: &str) -> Option<Number> {
     if !(first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.')) {
         return None;
     }
+    if first == b'.' {
+        // Go takes underscores out of numbers that begin with a digit or sign only.
+        return float(text);
+    }
     let compact = text.replace('_', "");
     integer(&compact).or_else(|| float(&compact))
 }
@@ -169,6 +173,7 @@ mod tests {
             ("-", json!("-")),
             (".", json!(".")),
             ("_1", json!("_1")),
+            (".5_0", json!(".5_0")),
             ("nullable", json!("nullable")),
         ] {
             assert_eq!(plain(text).unwrap(), value, "{text:?}");
