@@ -63,6 +63,9 @@ const FOLLOWERS: usize = 64;
 const PACKS: usize = 20;
 /// Events that may wait for a slow reader.
 const EVENTS: usize = 1024;
+/// How long who comes too early is kept waiting, and how often it is looked.
+const START: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// How soon the socket for hooks is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -305,11 +308,22 @@ impl Pushes {
         }
     }
 
+    /// A daemon that has just started takes pushes once its hosts are connected.
+    async fn connected(&self) -> Option<(Arc<Target>, PathBuf)> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let connected = self.connected.lock().clone();
+            if connected.is_some() || begun.elapsed() > START {
+                return connected;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn pass_on(&self, request: GitRequest) -> Result<Response<Body>, Refusal> {
         let unavailable = |text: &str| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
-        let connected = self.connected.lock().clone();
         let (target, socket) =
-            connected.ok_or_else(|| unavailable("no pushes are taken yet: try again in a moment"))?;
+            self.connected().await.ok_or_else(|| unavailable("no pushes are taken yet: try again in a moment"))?;
         let application = self.find(&target, &request.application).await?;
         let (name, uid) = (application.name().to_owned(), application.metadata.uid.clone().unwrap_or_default());
         let place = self.places.take(&uid);
@@ -355,13 +369,24 @@ impl Pushes {
         })
     }
 
-    /// Packs a repository anew that has many packs, without what no branch has any more.
-    async fn maintain(&self, session: &Session) {
+    /// Removes what a push left behind that broke off, and packs a repository anew that has many packs,
+    /// without what no branch has any more.
+    async fn maintain(self: Arc<Self>, session: Arc<Session>) {
+        let _turn = self.turn(&session.uid).lock_owned().await;
+        let (this, uid) = (self.clone(), session.uid.clone());
+        let mended = tokio::task::spawn_blocking(move || {
+            // Nothing new begins to come in meanwhile.
+            let sessions = this.sessions.lock();
+            let busy = sessions.values().any(|other| other.uid == uid);
+            if busy { Ok(()) } else { Repository::of(&this.root, &uid).mend() }
+        });
+        if let Ok(Err(error)) = mended.await {
+            tracing::debug!(application = session.application, %error, "a repository could not be tidied");
+        }
         let repository = Repository::of(&self.root, &session.uid);
         if repository.packs() <= PACKS {
             return;
         }
-        let _turn = self.turn(&session.uid).lock_owned().await;
         // What is on its way into quarantine is to stay.
         let settings = ["gc.pruneExpire=1.hour.ago", "pack.threads=1", "pack.windowMemory=64m"].map(str::to_owned);
         let mut git = backend::git(&settings);
@@ -393,7 +418,7 @@ impl Drop for Held {
         }
         if let (true, Ok(runtime)) = (self.receives, tokio::runtime::Handle::try_current()) {
             let session = self.session.clone();
-            runtime.spawn(async move { pushes.maintain(&session).await });
+            runtime.spawn(pushes.maintain(session));
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) async fn run<T: Send + 'static>(
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(BackendError::Spawn)?;
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let group = Group(Some(child));
+    let group = Group(Some((child, held)));
     let (Some(input), Some(output), Some(mut errors)) = (input, output, errors) else {
         return Err(BackendError::Spawn(io::ErrorKind::BrokenPipe.into()));
     };
@@ -111,7 +111,7 @@ pub(super) async fn run<T: Send + 'static>(
         }
     };
     let until = Instant::now() + call.patience;
-    let running = Running { group, output, sending, until, _held: held };
+    let running = Running { group, output, sending, until };
     let pieces = stream::unfold(running, |mut running| async move {
         let piece = running.piece().await;
         match piece {
@@ -193,15 +193,14 @@ async fn send(mut body: BoxStream<'static, io::Result<Bytes>>, mut input: ChildS
     let _ = timeout(UNWANTED, async { while let Some(Ok(_)) = body.next().await {} }).await;
 }
 
-struct Running<T> {
-    group: Group,
+struct Running<T: Send + 'static> {
+    group: Group<T>,
     output: BufReader<ChildStdout>,
     sending: AbortOnDropHandle<()>,
     until: Instant,
-    _held: T,
 }
 
-impl<T> Running<T> {
+impl<T: Send + 'static> Running<T> {
     async fn piece(&mut self) -> Option<Bytes> {
         let mut piece = BytesMut::with_capacity(PIECE);
         let read = timeout_at(self.until, self.output.read_buf(&mut piece)).await;
@@ -217,12 +216,12 @@ impl<T> Running<T> {
     }
 }
 
-/// The child and all that it started. Dropped before they have ended, they are told to.
-struct Group(Option<Child>);
+/// The child and all that it started, and what is held until it has ended. Dropped before, it is told to end.
+struct Group<T: Send + 'static>(Option<(Child, T)>);
 
-impl Group {
+impl<T: Send + 'static> Group<T> {
     async fn wait(&mut self) {
-        if let Some(child) = &mut self.0
+        if let Some((child, _)) = &mut self.0
             && let Ok(Ok(_)) = timeout(GRACE, child.wait()).await
         {
             self.0 = None;
@@ -230,18 +229,19 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl<T: Send + 'static> Drop for Group<T> {
     fn drop(&mut self) {
-        let Some(mut child) = self.0.take() else { return };
+        let Some((mut child, held)) = self.0.take() else { return };
         let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
         // git tidies up behind itself when it is asked to end. It may have ended by itself.
         let _ = kill_process_group(group, Signal::TERM);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if timeout(GRACE, child.wait()).await.is_err() {
-                    let _ = kill_process_group(group, Signal::KILL);
-                    let _ = child.wait().await;
-                }
+                let _ = timeout(GRACE, child.wait()).await;
+                // The leader may have ended before the others.
+                let _ = kill_process_group(group, Signal::KILL);
+                let _ = child.wait().await;
+                drop(held);
             });
         }
     }
