@@ -19,4 +19,5 @@ pub mod quota;
 pub mod registry;
 pub mod schema;
 pub mod selector;
+pub mod storage;
 pub mod verdict;

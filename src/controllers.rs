@@ -12,6 +12,7 @@ pub mod definitions;
 pub mod deployment;
 pub mod disruption;
 pub mod endpointslice;
+pub mod ephemeral_volume;
 pub mod freshness;
 pub mod garbage_collector;
 pub mod job;
@@ -30,6 +31,8 @@ pub mod root_ca;
 pub mod service_account;
 mod shell;
 pub mod statefulset;
+pub mod storage_protection;
+pub mod volume_binder;
 pub mod write;
 
 use crate::client::{Context, WorkQueue, queue};
@@ -72,6 +75,9 @@ pub async fn run(ctx: Context, timing: Timing) {
     running.spawn(job::run(ctx.clone(), WORKERS));
     running.spawn(disruption::run(ctx.clone(), 1));
     running.spawn(resource_quota::run(ctx.clone(), 1));
+    running.spawn(ephemeral_volume::run(ctx.clone(), 1));
+    running.spawn(volume_binder::run(ctx.clone(), WORKERS));
+    running.spawn(storage_protection::run(ctx.clone(), 1));
     while running.join_next().await.is_some() {}
 }
 

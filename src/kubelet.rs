@@ -25,6 +25,7 @@ pub mod interests;
 pub mod node;
 pub mod pod;
 pub mod probes;
+pub mod reclaim;
 pub mod resources;
 pub mod routes;
 pub mod runtime;
@@ -109,7 +110,7 @@ impl Kubelets {
                 host::run(host.clone(), route).await;
             }
         };
-        tokio::join!(node::run(host.clone(), answered), pods);
+        tokio::join!(node::run(host.clone(), answered), pods, reclaim::run(host.clone()));
         self.streams.remove(&name);
         self.routes.close(&name);
     }

@@ -11,6 +11,7 @@ pub mod requests;
 pub mod scores;
 mod shell;
 pub mod snapshot;
+pub mod storage;
 
 pub use shell::{Observer, run, run_observed};
 

@@ -36,6 +36,8 @@ mod apps;
 mod bad_input;
 #[path = "system/cluster/ci.rs"]
 mod ci;
+#[path = "system/cluster/claims.rs"]
+mod claims;
 #[path = "system/cluster/crashes.rs"]
 mod crashes;
 #[path = "system/cluster/explaining.rs"]

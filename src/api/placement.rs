@@ -1,6 +1,6 @@
 //! Which hosts a pod's spec allows: node selectors, required node affinity, taints and tolerations.
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
 use std::collections::BTreeMap;
 
 /// Whether the pod's node selector and required node affinity allow a host of this name and labels.
@@ -13,9 +13,14 @@ pub fn selects(spec: &PodSpec, name: &str, labels: Option<&BTreeMap<String, Stri
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    selected
-        && required
-            .is_none_or(|selector| selector.node_selector_terms.iter().any(|term| term_matches(term, name, labels)))
+    selected && required.is_none_or(|selector| any_term(selector, name, Some(labels)))
+}
+
+/// Whether a host of this name and labels is one that the selector means.
+pub fn any_term(selector: &NodeSelector, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let empty = BTreeMap::new();
+    let labels = labels.unwrap_or(&empty);
+    selector.node_selector_terms.iter().any(|term| term_matches(term, name, labels))
 }
 
 /// A term without requirements matches nothing.

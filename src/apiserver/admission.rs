@@ -1,5 +1,5 @@
 //! What is decided about a write beyond its own kind: its namespace exists, its service account,
-//! priority, tolerations, addresses, limits. Quotas come last: when all else is decided.
+//! priority, tolerations, addresses, storage, limits. Quotas come last: when all else is decided.
 
 pub mod definitions;
 pub mod limits;
@@ -7,6 +7,7 @@ pub mod namespaces;
 pub mod pods;
 pub mod quotas;
 pub mod services;
+pub mod storage;
 
 use super::resources::Writer;
 use crate::api::error::{ApiError, FieldError};
@@ -31,7 +32,11 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
             pods::admit(writer, object)?;
             limits::admit(writer, object)?;
         }
-        ("", "persistentvolumeclaims") => limits::admit(writer, object)?,
+        ("", "persistentvolumeclaims") => {
+            storage::admit_claim(writer, object);
+            limits::admit(writer, object)?;
+        }
+        ("", "persistentvolumes") => storage::admit_volume(object),
         ("", "services") => services::allocate(writer, object, None)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
         (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
@@ -44,6 +49,7 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
 pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Admitted, ApiError> {
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
         ("", "services") => services::allocate(writer, object, Some(old))?,
+        ("", "persistentvolumeclaims") => storage::admit_growth(writer, object, old)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
         (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}

@@ -70,6 +70,11 @@ impl Rig {
         self.send(Method::PUT, path, "application/json", body).await
     }
 
+    /// A merge patch.
+    pub async fn patch(&self, path: &str, change: Value) -> Value {
+        self.send(Method::PATCH, path, "application/merge-patch+json", change).await
+    }
+
     pub async fn delete(&self, path: &str) -> Value {
         self.send(Method::DELETE, path, "", Value::Null).await
     }

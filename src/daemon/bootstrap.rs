@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
-const MANIFESTS: [(&str, &str); 3] = [
+const MANIFESTS: [(&str, &str); 4] = [
     ("manifests/namespaces.yaml", include_str!("../../manifests/namespaces.yaml")),
     ("manifests/priority-classes.yaml", include_str!("../../manifests/priority-classes.yaml")),
+    ("manifests/storage-classes.yaml", include_str!("../../manifests/storage-classes.yaml")),
     ("manifests/roles.yaml", include_str!("../../manifests/roles.yaml")),
 ];
 

@@ -5,6 +5,7 @@ pub mod expand;
 pub mod services;
 
 use crate::kubelet::fields::{self, HostFacts};
+use crate::kubelet::volumes::claims::Backings;
 use expand::expand;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret};
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub struct Sources {
     pub secrets: BTreeMap<String, Option<Arc<Secret>>>,
     /// Variables of the namespace's services and of `default/kubernetes`.
     pub services: BTreeMap<String, String>,
+    /// What is behind its claims on this host.
+    pub claims: Backings,
 }
 
 impl Sources {

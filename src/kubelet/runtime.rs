@@ -126,9 +126,12 @@ pub trait ContainerRuntime: Send + Sync {
     /// CPU and memory in use by the running containers of this cluster.
     async fn stats(&self) -> Result<Vec<ContainerStats>>;
 
-    /// Makes a named volume of this cluster unless it exists, for hosts whose file system the daemon
-    /// does not share. The volume's name on the host is prefixed and stays the runtime's business.
+    /// Makes a named volume of this cluster unless it exists: for claims, and for hosts whose file system
+    /// the daemon does not share. The volume's name on the host is prefixed and stays the runtime's business.
     async fn ensure_volume(&self, volume: &VolumeSpec) -> Result<()>;
+
+    /// Where the files of a named volume are on the host; `None` when there is no such volume.
+    async fn volume_files(&self, name: &str) -> Result<Option<String>>;
 
     /// The names of this cluster's volumes for one pod (all pods: `None`), as given to `ensure_volume`.
     async fn volumes(&self, pod_uid: Option<&str>) -> Result<Vec<VolumeSpec>>;

@@ -33,6 +33,7 @@ pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources
         config_maps: objects::<ConfigMap>(host, namespace, config_maps).await?,
         secrets: objects::<Secret>(host, namespace, secrets).await?,
         services: services(host, pod, namespace).await,
+        claims: volumes::claims::resolve(host, pod).await?,
     })
 }
 

@@ -5,6 +5,7 @@
 //! Paths of a local pod: `<data>/pods/<uid>/volumes/<volume>` and `<data>/pods/<uid>/subpaths`.
 
 pub mod atomic;
+pub mod claims;
 pub mod host_path;
 pub mod memory;
 pub mod mounts;
@@ -14,6 +15,7 @@ pub mod remote;
 use crate::kubelet::env::Sources;
 use crate::kubelet::fields::HostFacts;
 use crate::kubelet::runtime::{ContainerRuntime, VolumeSpec};
+use claims::Backing;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use std::path::{Path, PathBuf};
 
@@ -85,6 +87,12 @@ pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Source
             memory::set_up(&target, pod, empty).map_err(written)?;
         } else if volume.empty_dir.is_some() {
             empty_dir(&target).map_err(written)?;
+        } else if let Some(claim) = claims::claim_of(pod, volume) {
+            if let Some(Ok(Backing::Path(path))) = sources.claims.get(&claim)
+                && !path.exists()
+            {
+                return Err(VolumeError::set_up(&volume.name, format!("path {:?} does not exist", path)));
+            }
         } else {
             let files = payload::payload(pod, volume, facts, sources)
                 .map_err(|message| VolumeError::set_up(&volume.name, message))?;
@@ -119,11 +127,12 @@ pub async fn set_up_remote(
     sources: &Sources,
 ) -> Result<(), VolumeError> {
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    for volume in of(pod).filter(|v| v.host_path.is_none() && v.empty_dir.is_none()) {
+    let own = |v: &&Volume| v.host_path.is_none() && claims::claim_of(pod, v).is_none();
+    for volume in of(pod).filter(own).filter(|v| v.empty_dir.is_none()) {
         let files = payload::payload(pod, volume, facts, sources);
         files.map_err(|message| VolumeError::set_up(&volume.name, message))?;
     }
-    for volume in of(pod).filter(|v| v.host_path.is_none()) {
+    for volume in of(pod).filter(own) {
         let tmpfs = remote::in_memory(pod, volume);
         let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs };
         let made = runtime.ensure_volume(&spec).await;

@@ -3,6 +3,7 @@
 use super::filters::{self, Rejection, Wanted};
 use super::scores;
 use super::snapshot::{HostState, Snapshot};
+use super::storage::Request;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,6 +23,9 @@ impl Verdict {
     pub fn message(rejections: &BTreeMap<String, Vec<Rejection>>) -> String {
         if rejections.is_empty() {
             return "no nodes available to schedule pods".into();
+        }
+        if let Some(rejection) = rejections.values().flatten().find(|rejection| rejection.of_pod) {
+            return format!("0/{} nodes are available: {}.", rejections.len(), rejection.reason);
         }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for rejection in rejections.values().flatten() {
@@ -47,7 +51,7 @@ fn enough(hosts: usize) -> usize {
 /// Decides for one pod. Nothing but the two has a say: a copy of the cluster decides the same.
 pub fn decide(pod: &Pod, snapshot: &Snapshot) -> Verdict {
     let mut rejections = BTreeMap::new();
-    let Some(wanted) = Wanted::of(pod) else { return Verdict::Unschedulable { rejections } };
+    let Some(wanted) = Wanted::of(pod, &snapshot.storage) else { return Verdict::Unschedulable { rejections } };
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
     let enough = enough(hosts.len());
     // Each placement moves on where the search begins.
@@ -75,6 +79,13 @@ pub fn decide(pod: &Pod, snapshot: &Snapshot) -> Verdict {
     Verdict::Bind { host, feasible: feasible.len() }
 }
 
+/// What is to be asked for the pod's claims on the host that was chosen.
+pub fn requests(pod: &Pod, host: &str, snapshot: &Snapshot) -> Vec<Request> {
+    let needs = snapshot.storage.needs(pod);
+    let node = snapshot.host(host).and_then(|host| host.node.as_deref());
+    node.and_then(|node| snapshot.storage.requests(&needs, node).ok()).unwrap_or_default()
+}
+
 /// Breaks ties between equally good hosts. Kubernetes draws lots; here the pods of one controller
 /// always prefer the same host, so that a plan can say which one it will be.
 fn preference(pod: &Pod, host: &str) -> u64 {
@@ -97,7 +108,7 @@ pub struct Judged {
 
 /// Every host as the cycle sees it, by name: for those who ask why.
 pub fn explain(pod: &Pod, snapshot: &Snapshot) -> Vec<Judged> {
-    let Some(wanted) = Wanted::of(pod) else { return Vec::new() };
+    let Some(wanted) = Wanted::of(pod, &snapshot.storage) else { return Vec::new() };
     let judge =
         |host: &HostState| Judged { host: host.name.clone(), score: None, rejections: filters::check(&wanted, host) };
     let mut judged: Vec<Judged> = snapshot.hosts().map(judge).collect();

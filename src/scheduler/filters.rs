@@ -4,9 +4,11 @@ mod affinity;
 mod fit;
 mod host;
 mod taints;
+mod volumes;
 
 use super::requests::{self, Amounts, HostPort};
 use super::snapshot::HostState;
+use super::storage::{Needs, Storage};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 /// Why a host can not take a pod.
@@ -16,15 +18,17 @@ pub struct Rejection {
     pub reason: String,
     /// Removing pods from the host can not help.
     pub unresolvable: bool,
+    /// It is the pod's own fault, the same on every host.
+    pub of_pod: bool,
 }
 
 impl Rejection {
     fn room(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), unresolvable: false }
+        Self { reason: reason.into(), unresolvable: false, of_pod: false }
     }
 
-    fn never(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), unresolvable: true }
+    pub(super) fn never(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), unresolvable: true, of_pod: false }
     }
 }
 
@@ -34,24 +38,30 @@ pub struct Wanted<'a> {
     pub spec: &'a PodSpec,
     pub requests: Amounts,
     pub ports: Vec<HostPort>,
+    pub claims: Needs,
+    pub storage: &'a Storage,
 }
 
 impl<'a> Wanted<'a> {
     /// `None` for a pod without a spec, which the API server does not store.
-    pub fn of(pod: &'a Pod) -> Option<Self> {
+    pub fn of(pod: &'a Pod, storage: &'a Storage) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
-        Some(Self { pod, spec, requests: requests::of(spec), ports: requests::host_ports(spec) })
+        let (requests, ports) = (requests::of(spec), requests::host_ports(spec));
+        Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage })
     }
 }
 
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;
 
 /// In Kubernetes' order: the first that says no decides what is reported for the host.
-const FILTERS: [Filter; 6] =
-    [host::name, host::unschedulable, taints::filter, affinity::filter, host::ports, fit::filter];
+const FILTERS: [Filter; 7] =
+    [host::name, host::unschedulable, taints::filter, affinity::filter, host::ports, fit::filter, volumes::filter];
 
 /// Empty: the pod fits. One filter may give several reasons (`Insufficient cpu`, `Insufficient memory`).
 pub fn check(wanted: &Wanted<'_>, host: &HostState) -> Vec<Rejection> {
+    if let Some(reason) = wanted.claims.refused() {
+        return vec![Rejection { of_pod: true, ..Rejection::never(reason) }];
+    }
     let Some(node) = host.node.as_deref() else { return vec![Rejection::never("node not found")] };
     FILTERS.iter().map(|filter| filter(wanted, host, node)).find(|reasons| !reasons.is_empty()).unwrap_or_default()
 }

@@ -1,15 +1,20 @@
 //! Follows pods and hosts, asks [`cycle`](super::cycle) for decisions, binds in the background.
 
+mod preparing;
+
 use super::cycle::{self, Verdict};
 use super::queue::Queue;
 use super::requests;
 use super::snapshot::{Placed, Snapshot};
-use crate::client::{Change, Context, EventRecorder, raw};
+use crate::client::{Change, Context, EventRecorder, Kind, raw};
 use bytes::Bytes;
 use http::Method;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::ResourceExt;
+use preparing::{Asked, Preparing};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -25,6 +30,11 @@ const GATHER: Duration = Duration::from_millis(2);
 enum News {
     Pod(Change<Pod>),
     Node(Change<Node>),
+    Claim(Change<PersistentVolumeClaim>),
+    Volume(Change<PersistentVolume>),
+    Class(Change<StorageClass>),
+    /// A volume was asked for, for the pod of this uid.
+    Asked(String, Asked),
     /// A binding ended: uid, the pod, the attempts so far, and the error if it failed.
     Bound(String, Arc<Pod>, u32, Option<kube::Error>),
 }
@@ -40,14 +50,12 @@ pub async fn run(ctx: Context) {
 /// As [`run`], for someone who wants to know why.
 pub async fn run_observed(ctx: Context, observer: Observer) {
     let (sender, news) = mpsc::unbounded_channel();
-    let (pods, nodes) = (ctx.informers.of::<Pod>(), ctx.informers.of::<Node>());
-    // Nodes first, so that the first pods do not find an empty cluster.
-    nodes.synced().await;
-    let to = sender.clone();
-    nodes.subscribe(Box::new(move |change| drop(to.send(News::Node(change.clone())))));
-    pods.synced().await;
-    let to = sender.clone();
-    pods.subscribe(Box::new(move |change| drop(to.send(News::Pod(change.clone())))));
+    // Pods last, so that the first of them do not find an empty cluster.
+    follow(&ctx, &sender, News::Node).await;
+    follow(&ctx, &sender, News::Class).await;
+    follow(&ctx, &sender, News::Volume).await;
+    follow(&ctx, &sender, News::Claim).await;
+    follow(&ctx, &sender, News::Pod).await;
     let events = ctx.events.component(super::NAME, None);
     let mut scheduler = Scheduler {
         ctx: ctx.clone(),
@@ -56,10 +64,17 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
         queue: Queue::default(),
         snapshot: Snapshot::default(),
         binding: HashMap::new(),
+        preparing: BTreeMap::new(),
         permits: Arc::new(Semaphore::new(BINDINGS)),
         sender,
     };
     ctx.shutdown.run_until_cancelled(scheduler.work(news)).await;
+}
+
+async fn follow<K: Kind>(ctx: &Context, to: &mpsc::UnboundedSender<News>, news: fn(Change<K>) -> News) {
+    let (informer, to) = (ctx.informers.of::<K>(), to.clone());
+    informer.synced().await;
+    informer.subscribe(Box::new(move |change| drop(to.send(news(change.clone())))));
 }
 
 struct Scheduler {
@@ -70,6 +85,8 @@ struct Scheduler {
     snapshot: Snapshot,
     /// Pods decided but not yet bound as far as the API has shown: uid -> host.
     binding: HashMap<String, String>,
+    /// Those of them that wait for their volumes, by uid.
+    preparing: BTreeMap<String, Preparing>,
     permits: Arc<Semaphore>,
     sender: mpsc::UnboundedSender<News>,
 }
@@ -81,7 +98,10 @@ impl Scheduler {
             while let Ok(one) = news.try_recv() {
                 self.take_in(one);
             }
-            let next = self.queue.tick(Instant::now());
+            if !self.preparing.is_empty() {
+                self.look_at_preparing(Instant::now()).await;
+            }
+            let next = self.queue.tick(Instant::now()).into_iter().chain(self.next_patience()).min();
             if self.queue.has_ready() {
                 if !gathered {
                     gathered = true;
@@ -122,8 +142,33 @@ impl Scheduler {
                 self.snapshot.set_node(node);
                 self.queue.wake_refused(now);
             }
+            News::Claim(change) => {
+                match change {
+                    Change::Deleted(claim) => self.snapshot.storage.remove_claim(&claim),
+                    Change::Added(claim) | Change::Updated { new: claim, .. } => self.snapshot.storage.set_claim(claim),
+                }
+                self.queue.wake_refused(now);
+            }
+            News::Volume(change) => {
+                match change {
+                    Change::Deleted(volume) => self.snapshot.storage.remove_volume(&volume.name_any()),
+                    Change::Added(volume) | Change::Updated { new: volume, .. } => {
+                        self.snapshot.storage.set_volume(volume);
+                    }
+                }
+                self.queue.wake_refused(now);
+            }
+            News::Class(change) => {
+                match change {
+                    Change::Deleted(class) => self.snapshot.storage.remove_class(&class.name_any()),
+                    Change::Added(class) | Change::Updated { new: class, .. } => self.snapshot.storage.set_class(class),
+                }
+                self.queue.wake_refused(now);
+            }
+            News::Asked(uid, asked) => self.asked(&uid, asked, now),
             News::Pod(Change::Deleted(pod)) => {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
+                self.drop_preparing(&uid);
                 self.queue.remove(&uid);
                 self.binding.remove(&uid);
                 self.snapshot.forget(&uid);
@@ -169,9 +214,14 @@ impl Scheduler {
         (self.observer)(&pod, &self.snapshot, &decided);
         match decided {
             Verdict::Bind { host, .. } => {
+                let requests = cycle::requests(&pod, &host, &self.snapshot);
                 self.snapshot.place(&uid, &host, Placed::of(&pod));
                 self.binding.insert(uid.clone(), host.clone());
-                self.bind(uid, pod, attempts, host).await;
+                if requests.is_empty() {
+                    self.bind(uid, pod, attempts, host).await;
+                } else {
+                    self.prepare(uid, pod, attempts, host, requests);
+                }
             }
             Verdict::Unschedulable { rejections } => {
                 let message = Verdict::message(&rejections);

@@ -1,6 +1,7 @@
 //! The hosts and what their pods take, kept up to date by changes, never recomputed.
 
 use super::requests::{self, Amounts, HostPort};
+use super::storage::Storage;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -147,6 +148,7 @@ pub struct Snapshot {
     by_name: HashMap<String, usize>,
     /// Where each pod is counted: uid -> host.
     placed: HashMap<String, String>,
+    pub storage: Storage,
 }
 
 impl Snapshot {

@@ -80,6 +80,13 @@ impl Folder {
         lines
     }
 
+    /// The cluster's named volumes on the host.
+    pub fn volumes(&self) -> Vec<String> {
+        let Some(filter) = self.cluster_filter() else { return Vec::new() };
+        let listing = self.rig.storage.cli(&["volume", "ls", "--quiet", "--filter", &filter]);
+        listing.lines().map(str::to_string).collect()
+    }
+
     fn cluster_filter(&self) -> Option<String> {
         let id = std::fs::read_to_string(self.data().join("cluster-id")).ok()?;
         Some(format!("label=io.selkie.cluster={}", id.trim()))
@@ -98,6 +105,9 @@ impl Drop for Folder {
         let ids: Vec<&str> = left.split_whitespace().collect();
         if !ids.is_empty() {
             self.rig.storage.cli(&[&["rm", "--force", "--time", "0"], ids.as_slice()].concat());
+        }
+        for volume in self.volumes() {
+            self.rig.storage.cli(&["volume", "rm", "--force", &volume]);
         }
     }
 }

@@ -46,7 +46,7 @@ impl Kind for Job {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        let mut cx = Context { errors: self.validate_unselected(object) };
+        let mut cx = Context { errors: self.validate_unselected(object), ..Context::new() };
         validate_selector(object, &mut cx);
         cx.errors
     }

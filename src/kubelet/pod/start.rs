@@ -99,7 +99,7 @@ fn describe(
 ) -> Result<crate::kubelet::runtime::ContainerSpec, String> {
     let env = env::environment(&job.pod, container, facts, sources)?;
     let dir = job.host.pod_dir(job.uid());
-    let mut mounts = volumes::mounts::mounts(&job.pod, container, dir.as_ref(), &env)?;
+    let mut mounts = volumes::mounts::mounts(&job.pod, container, dir.as_ref(), &env, &sources.claims)?;
     if let Some(dir) = dir {
         mounts.extend(last_words(container, &dir.termination_log(&container.name, life.attempt)));
     }

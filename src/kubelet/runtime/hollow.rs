@@ -366,6 +366,10 @@ impl ContainerRuntime for Hollow {
         Ok(())
     }
 
+    async fn volume_files(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     async fn volumes(&self, pod_uid: Option<&str>) -> Result<Vec<VolumeSpec>> {
         let host = self.0.host.lock();
         let wanted = |volume: &&VolumeSpec| pod_uid.is_none_or(|uid| volume.pod_uid == uid);

@@ -258,6 +258,10 @@ impl ContainerRuntime for Podman {
         self.make_volume(volume).await
     }
 
+    async fn volume_files(&self, name: &str) -> Result<Option<String>> {
+        self.find_volume_files(name).await
+    }
+
     async fn volumes(&self, pod_uid: Option<&str>) -> Result<Vec<VolumeSpec>> {
         self.list_volumes(pod_uid).await
     }

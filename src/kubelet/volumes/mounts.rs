@@ -2,6 +2,7 @@
 
 use crate::kubelet::env::expand::expand;
 use crate::kubelet::runtime::{Mount, MountSource, Propagation};
+use crate::kubelet::volumes::claims::{self, Backing, Backings};
 use crate::kubelet::volumes::{self, PodDir, remote};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ pub fn mounts(
     container: &Container,
     dir: Option<&PodDir>,
     env: &BTreeMap<String, String>,
+    backings: &Backings,
 ) -> Result<Vec<Mount>, String> {
     let mut out = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
@@ -21,17 +23,19 @@ pub fn mounts(
             format!("volume {:?} of mount {:?} is not in the pod's spec", mount.name, mount.mount_path)
         })?;
         let sub_path = sub_path(mount, env)?;
-        let source = match dir {
-            Some(dir) => local(dir, volume, sub_path.as_deref())?,
-            None => on_remote(pod, volume, sub_path.as_deref())?,
+        let source = match (claims::claim_of(pod, volume), dir) {
+            (Some(claim), _) => claimed(&claim, backings, dir.is_some(), sub_path.as_deref())?,
+            (None, Some(dir)) => local(dir, volume, sub_path.as_deref())?,
+            (None, None) => on_remote(pod, volume, sub_path.as_deref())?,
         };
+        let claim_is_read_only = volume.persistent_volume_claim.as_ref().is_some_and(|c| c.read_only == Some(true));
         let follows_objects = volumes::is_projected(volume);
         out.push(Mount {
             source,
             target: mount.mount_path.clone(),
             // Files that follow objects are read-only on a local host, as in Kubernetes; elsewhere they
             // are written through a container.
-            read_only: mount.read_only == Some(true) || (follows_objects && dir.is_some()),
+            read_only: mount.read_only == Some(true) || claim_is_read_only || (follows_objects && dir.is_some()),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,
@@ -60,6 +64,19 @@ fn local(dir: &PodDir, volume: &Volume, sub_path: Option<&str>) -> Result<MountS
         None => dir.volume(&volume.name),
     };
     let Some(sub_path) = sub_path else { return Ok(MountSource::Host(root.to_string_lossy().into_owned())) };
+    inside(&root, sub_path).map(|path| MountSource::Host(path.to_string_lossy().into_owned()))
+}
+
+/// `here`: the daemon shares the host's file system.
+fn claimed(claim: &str, backings: &Backings, here: bool, sub_path: Option<&str>) -> Result<MountSource, String> {
+    let backing = backings.get(claim).ok_or_else(|| format!("claim {claim:?} was not looked up"))?;
+    let (root, sub_path) = match (backing.clone()?, sub_path) {
+        (Backing::Named { name, .. }, None) => return Ok(MountSource::Volume(name)),
+        (Backing::Path(path), None) => return Ok(MountSource::Host(path.to_string_lossy().into_owned())),
+        (Backing::Path(path), Some(sub_path)) if here => (path, sub_path),
+        (Backing::Named { files: Some(files), .. }, Some(sub_path)) if here => (files, sub_path),
+        (_, Some(sub_path)) => return Err(format!("subPath {sub_path:?} is not supported on a remote host")),
+    };
     inside(&root, sub_path).map(|path| MountSource::Host(path.to_string_lossy().into_owned()))
 }
 

@@ -12,7 +12,7 @@ pub fn filter(wanted: &Wanted<'_>, host: &HostState, _node: &Node) -> Vec<Reject
     let (asked, used, all) = (&wanted.requests, &host.used, &host.allocatable);
     let mut need = |name: &str, asked: i64, used: i64, all: i64| {
         if asked > 0 && asked > all - used {
-            reasons.push(Rejection { reason: format!("Insufficient {name}"), unresolvable: asked > all });
+            reasons.push(Rejection { unresolvable: asked > all, ..Rejection::room(format!("Insufficient {name}")) });
         }
     };
     need("cpu", asked.cpu, used.cpu, all.cpu);

@@ -9,11 +9,13 @@ use serde_json::Value;
 /// What the checks of a spec gather and share.
 pub struct Context {
     pub errors: Vec<FieldError>,
+    /// Volumes that the pods get beside those of the template: a StatefulSet's claims.
+    pub made: Vec<String>,
 }
 
 impl Context {
     pub fn new() -> Self {
-        Self { errors: Vec::new() }
+        Self { errors: Vec::new(), made: Vec::new() }
     }
 
     pub fn invalid(&mut self, field: String, value: &Value, why: &str) {
@@ -57,7 +59,9 @@ impl Default for Context {
 
 /// Everything wrong with a pod spec at `path`, e.g. `spec` or `spec.template.spec`.
 pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
-    let volumes = volumes::validate(spec, path, cx);
+    let made = std::mem::take(&mut cx.made);
+    let mut volumes = volumes::validate(spec, path, cx);
+    volumes.extend(made.iter().map(String::as_str));
     containers::validate(spec, path, &volumes, cx);
     let field = |name: &str| format!("{path}.{name}");
     cx.one_of(field("restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);

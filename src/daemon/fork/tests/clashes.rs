@@ -39,21 +39,41 @@ async fn a_port_that_the_old_pod_keeps_holds_up_the_new_one() {
     assert!(found.settled && found.problems.is_empty(), "{found:#?}");
 }
 
-/// No host mounts claims, so that none can be mounted twice.
-#[tokio::test(start_paused = true)]
-async fn a_claim_is_no_volume_that_hosts_know() {
-    let rig = Rig::new(&["h1", "h2"]).await;
+fn store(class: &str) -> Vec<Value> {
     let claim = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "default"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+            "resources": {"requests": {"storage": "1Gi"}}},
     });
     let mut store = deployment("store", 2, "web:1");
     let pod = &mut store["spec"]["template"]["spec"];
     pod["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
     pod["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
-    let found = rig.plan(vec![claim, store], vec![]).consequences;
+    vec![claim, store]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_nobody_fills_keeps_its_pods_waiting() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    let found = rig.plan(store("none"), vec![]).consequences;
     let said = found.problems.iter().find(|problem| problem.object.name == "store");
     let said = said.unwrap_or_else(|| panic!("{found:#?}"));
-    assert_eq!((said.reason.as_str(), said.pods), ("FailedMount", 2), "{said:?}");
-    assert!(said.message.contains("its type is not supported"), "{said:?}");
+    assert_eq!((said.reason.as_str(), said.pods), ("Unschedulable", 2), "{said:?}");
+    let words = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+    assert_eq!(said.message, words);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_one_claim_share_the_host_of_its_volume() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "podman"},
+        "provisioner": "podman.selkie.dev", "volumeBindingMode": "WaitForFirstConsumer",
+    })])
+    .await;
+    let found = rig.plan(store("podman"), vec![]).consequences;
+    assert!(found.settled && found.problems.is_empty(), "{found:#?}");
+    let steps = found.workloads.iter().flat_map(|workload| &workload.steps);
+    let hosts: Vec<_> = steps.map(|step| step.host.as_str()).collect();
+    assert!(hosts.len() == 2 && hosts[0] == hosts[1], "{hosts:?}");
 }

@@ -239,7 +239,8 @@ fn mount(mount: &Mount) -> Value {
 
 fn volume(mount: &Mount, cluster: &str) -> Value {
     let MountSource::Volume(name) = &mount.source else { return Value::Null };
-    let options = [if mount.read_only { "ro" } else { "rw" }];
+    // What the image has at that path stays out of it, as in Kubernetes.
+    let options = [if mount.read_only { "ro" } else { "rw" }, "nocopy"];
     json!({"Name": volume_name(cluster, name), "Dest": mount.target, "Options": options})
 }
 

@@ -124,6 +124,13 @@ impl Library {
     }
 
     /// Fails when a container uses it.
+    /// The directory of a volume on the host.
+    pub async fn volume_files(&self, name: &str) -> Result<Option<String>> {
+        let volume = self.open()?.volumes().get(segment(name));
+        let found = self.answer(("GET", &format!("volume {name}")), QUICK, volume.inspect()).await?;
+        Ok(Some(found.mountpoint).filter(|path| !path.is_empty()))
+    }
+
     pub async fn remove_volume(&self, name: &str) -> Result<()> {
         let volume = self.open()?.volumes().get(segment(name));
         self.answer(("DELETE", &format!("volume {name}")), QUICK, volume.delete()).await

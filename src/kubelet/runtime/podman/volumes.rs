@@ -12,6 +12,13 @@ impl Podman {
         }
     }
 
+    pub(super) async fn find_volume_files(&self, name: &str) -> Result<Option<String>> {
+        match self.library.volume_files(&generate::volume_name(&self.cluster, name)).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other,
+        }
+    }
+
     pub(super) async fn list_volumes(&self, pod_uid: Option<&str>) -> Result<Vec<VolumeSpec>> {
         let mut wanted = vec![(labels::CLUSTER, self.cluster.as_str())];
         wanted.extend(pod_uid.map(|uid| (labels::POD_UID, uid)));

@@ -2,6 +2,7 @@
 
 use crate::api::kinds::json::{list, text};
 use crate::api::kinds::table;
+use crate::api::storage::IS_DEFAULT_CLASS;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -55,8 +56,7 @@ pub fn network_policy(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 pub fn storage_class(object: &Value, now: Timestamp) -> Vec<Value> {
-    const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
-    let mark = if text(&object["metadata"]["annotations"], &[DEFAULT]) == "true" { " (default)" } else { "" };
+    let mark = if text(&object["metadata"]["annotations"], &[IS_DEFAULT_CLASS]) == "true" { " (default)" } else { "" };
     vec![
         format!("{}{mark}", text(object, &["metadata", "name"])).into(),
         text(object, &["provisioner"]).into(),

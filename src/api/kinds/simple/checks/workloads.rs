@@ -1,7 +1,7 @@
 //! StatefulSets, DaemonSets, CronJobs.
 
 use crate::api::error::FieldError;
-use crate::api::kinds::json::text;
+use crate::api::kinds::json::{list, text};
 use crate::api::kinds::pod_spec::{self, Context};
 use crate::api::kinds::{Kind, job, timetable, workloads};
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ pub fn stateful_set(object: &Value) -> Vec<FieldError> {
         _ => cx.invalid("spec.updateStrategy".into(), strategy, "must be 'RollingUpdate' or 'OnDelete'"),
     }
     workloads::validate_counts(spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"], &mut cx);
+    let claims = list(spec, &["volumeClaimTemplates"]).iter();
+    cx.made = claims.map(|claim| text(claim, &["metadata", "name"]).to_owned()).collect();
     pod_spec::validate_template(spec, "statefulset", &mut cx);
     workloads::validate_endless(spec, "StatefulSet", &mut cx);
     cx.errors

@@ -101,7 +101,7 @@ fn a_container() {
     let bind =
         json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["ro", "rprivate", "rbind"]});
     assert_eq!(body["mounts"], json!([bind]));
-    assert_eq!(body["volumes"], json!([{"Name": "selkie-c1-v", "Dest": "/v", "Options": ["rw"]}]));
+    assert_eq!(body["volumes"], json!([{"Name": "selkie-c1-v", "Dest": "/v", "Options": ["rw", "nocopy"]}]));
     assert_eq!(body["labels"][labels::RESTART_COUNT], "2");
 
     let bare = container("pod-id", &spec, &Surroundings { resource_limits: false, ..around() });

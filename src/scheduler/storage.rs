@@ -1,0 +1,247 @@
+//! Claims, volumes and classes as the scheduler sees them, and what a pod's claims ask of a host.
+//!
+//! A claim that is bound ties its pods to the hosts that reach its volume. A claim that waits for its
+//! first consumer gets a volume of the chosen host: one that is there and free, or one that the class's
+//! provisioner makes. Both are asked for before the pod is bound, and waited for.
+
+use super::filters::Rejection;
+use crate::client::ObjectKey;
+use crate::controllers::volume_binder::matching::{self, BIND_COMPLETED, SELECTED_NODE, annotation};
+use crate::controllers::volume_binder::{self, plan};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Kept up to date by changes.
+#[derive(Clone, Debug, Default)]
+pub struct Storage {
+    claims: HashMap<ObjectKey, Arc<PersistentVolumeClaim>>,
+    volumes: BTreeMap<String, Arc<PersistentVolume>>,
+    classes: HashMap<String, Arc<StorageClass>>,
+    /// Volumes that were promised to a claim, by uid, and do not show it yet.
+    promised: HashMap<String, String>,
+}
+
+/// What a pod's claims ask of every host; worked out once per cycle.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// The volumes of its bound claims.
+    bound: Vec<Arc<PersistentVolume>>,
+    /// A claim says that it has a volume, and there is none.
+    lost: bool,
+    /// Claims that wait for the pod's host.
+    waiting: Vec<Arc<PersistentVolumeClaim>>,
+    /// No host will do.
+    refused: Option<String>,
+}
+
+/// A write that comes before the pod's binding.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// This volume is for this claim.
+    Reserve(Arc<PersistentVolume>, Arc<PersistentVolumeClaim>),
+    /// A volume is to be made for the claim.
+    Provision(Arc<PersistentVolumeClaim>),
+}
+
+impl Request {
+    /// The merge patch of the volume, or of the claim.
+    pub fn patch(&self, host: &str) -> Value {
+        match self {
+            Self::Reserve(_, claim) => plan::reserve(claim, true),
+            Self::Provision(_) => json!({"metadata": {"annotations": { SELECTED_NODE: host }}}),
+        }
+    }
+
+    pub fn claim(&self) -> &Arc<PersistentVolumeClaim> {
+        let (Self::Reserve(_, claim) | Self::Provision(claim)) = self;
+        claim
+    }
+}
+
+impl Storage {
+    pub fn set_claim(&mut self, claim: Arc<PersistentVolumeClaim>) {
+        self.claims.insert(ObjectKey::of(&*claim), claim);
+    }
+
+    pub fn remove_claim(&mut self, claim: &PersistentVolumeClaim) {
+        self.claims.remove(&ObjectKey::of(claim));
+        self.break_promises(claim);
+    }
+
+    pub fn set_volume(&mut self, volume: Arc<PersistentVolume>) {
+        let name = volume.metadata.name.clone().unwrap_or_default();
+        if volume.spec.as_ref().is_some_and(|spec| spec.claim_ref.is_some()) {
+            self.promised.remove(&name);
+        }
+        self.volumes.insert(name, volume);
+    }
+
+    pub fn remove_volume(&mut self, name: &str) {
+        self.volumes.remove(name);
+        self.promised.remove(name);
+    }
+
+    pub fn set_class(&mut self, class: Arc<StorageClass>) {
+        self.classes.insert(class.metadata.name.clone().unwrap_or_default(), class);
+    }
+
+    pub fn remove_class(&mut self, name: &str) {
+        self.classes.remove(name);
+    }
+
+    /// The next pod must not count on these volumes.
+    pub fn promise(&mut self, requests: &[Request]) {
+        for request in requests {
+            if let Request::Reserve(volume, claim) = request {
+                let name = volume.metadata.name.clone().unwrap_or_default();
+                self.promised.insert(name, claim.metadata.uid.clone().unwrap_or_default());
+            }
+        }
+    }
+
+    /// The claim did not get, or no longer wants, what it was promised.
+    pub fn break_promises(&mut self, claim: &PersistentVolumeClaim) {
+        let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+        self.promised.retain(|_, promised| promised != uid);
+    }
+
+    /// The claim as it is now, while it is the same one.
+    fn now(&self, claim: &PersistentVolumeClaim) -> Option<&Arc<PersistentVolumeClaim>> {
+        self.claims.get(&ObjectKey::of(claim)).filter(|now| now.metadata.uid == claim.metadata.uid)
+    }
+
+    pub fn is_bound(&self, claim: &PersistentVolumeClaim) -> bool {
+        self.now(claim).is_some_and(|claim| is_bound(claim))
+    }
+
+    /// Whether the request came to nothing: the claim is gone, its host is to be chosen again, or its volume
+    /// is another's. `written`: the revision of the request itself; what is older says nothing.
+    pub fn has_failed(&self, request: &Request, host: &str, written: Option<u64>) -> bool {
+        let Some(claim) = self.now(request.claim()) else { return true };
+        if is_bound(claim) {
+            return false;
+        }
+        match request {
+            Request::Provision(_) => {
+                let shows = |written: u64| revision(claim) >= written;
+                written.is_some_and(shows) && annotation(&claim.metadata.annotations, SELECTED_NODE) != Some(host)
+            }
+            Request::Reserve(volume, _) => {
+                let now = self.volumes.get(volume.metadata.name.as_deref().unwrap_or_default());
+                now.is_none_or(|volume| matching::reserved(volume, claim) == matching::For::Another)
+            }
+        }
+    }
+
+    pub fn needs(&self, pod: &Pod) -> Needs {
+        let mut needs = Needs::default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        for name in volume_binder::claims(pod) {
+            let Some(claim) = self.claims.get(&ObjectKey::new(namespace, &name)) else {
+                return Needs { refused: Some(format!("persistentvolumeclaim \"{name}\" not found")), ..needs };
+            };
+            let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+            let why = if claim.metadata.deletion_timestamp.is_some() {
+                format!("persistentvolumeclaim \"{name}\" is being deleted")
+            } else if phase == Some("Lost") {
+                let lost = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
+                format!("persistentvolumeclaim \"{name}\" bound to non-existent persistentvolume \"{lost}\"")
+            } else if is_bound(claim) {
+                match claim.spec.as_ref().and_then(|spec| self.volumes.get(spec.volume_name.as_deref()?)) {
+                    Some(volume) => needs.bound.push(volume.clone()),
+                    None => needs.lost = true,
+                }
+                continue;
+            } else if self.is_delayed(claim) {
+                needs.waiting.push(claim.clone());
+                continue;
+            } else {
+                "pod has unbound immediate PersistentVolumeClaims".to_owned()
+            };
+            return Needs { refused: Some(why), ..needs };
+        }
+        needs
+    }
+
+    fn class(&self, claim: &PersistentVolumeClaim) -> Option<&StorageClass> {
+        self.classes.get(matching::class_of(claim)).map(Arc::as_ref)
+    }
+
+    /// A claim that asks for a volume by name does not wait for a host.
+    fn is_delayed(&self, claim: &PersistentVolumeClaim) -> bool {
+        let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
+        named.is_empty() && matching::waits_for_consumer(self.class(claim))
+    }
+
+    /// What the host must be asked for; why it will not do instead.
+    pub fn requests(&self, needs: &Needs, node: &Node) -> Result<Vec<Request>, Rejection> {
+        let no_volume = || Rejection::never("node(s) didn't find available persistent volumes to bind");
+        if needs.lost {
+            return Err(Rejection::never("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"));
+        }
+        if !needs.bound.iter().all(|volume| matching::reachable(volume, node)) {
+            return Err(Rejection::never("node(s) had volume node affinity conflict"));
+        }
+        let mut requests: Vec<Request> = Vec::new();
+        for claim in &needs.waiting {
+            let selected = annotation(&claim.metadata.annotations, SELECTED_NODE);
+            if selected.is_some_and(|name| Some(name) != node.metadata.name.as_deref()) {
+                return Err(no_volume());
+            }
+            let taken = |volume: &Arc<PersistentVolume>| {
+                let promised = self.promised.get(volume.metadata.name.as_deref().unwrap_or_default());
+                let of_ours =
+                    |request: &Request| matches!(request, Request::Reserve(one, _) if Arc::ptr_eq(one, volume));
+                promised.is_some_and(|uid| Some(uid) != claim.metadata.uid.as_ref()) || requests.iter().any(of_ours)
+            };
+            let free = self.volumes.values().filter(|volume| !taken(volume));
+            let found = if selected.is_some() { None } else { matching::best(claim, free, Some(node), true) };
+            let request = match found {
+                Some(volume) => Request::Reserve(volume.clone(), claim.clone()),
+                None if self.is_provisioned_on(claim, node) => Request::Provision(claim.clone()),
+                None => return Err(no_volume()),
+            };
+            requests.push(request);
+        }
+        Ok(requests)
+    }
+
+    /// Whether the claim's class makes volumes, and for this host.
+    fn is_provisioned_on(&self, claim: &PersistentVolumeClaim, node: &Node) -> bool {
+        let Some(class) = self.class(claim) else { return false };
+        let labels = node.metadata.labels.as_ref();
+        let label = |key: &str| labels.and_then(|labels| labels.get(key));
+        let topologies = class.allowed_topologies.as_deref().unwrap_or_default();
+        let allowed = topologies.iter().any(|term| {
+            let all = term.match_label_expressions.iter().flatten();
+            all.clone().all(|one| label(&one.key).is_some_and(|value| one.values.contains(value)))
+        });
+        class.provisioner != "kubernetes.io/no-provisioner" && (topologies.is_empty() || allowed)
+    }
+}
+
+impl Needs {
+    /// Why no host will do.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bound.is_empty() && self.waiting.is_empty() && !self.lost && self.refused.is_none()
+    }
+}
+
+fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
+    !named.is_empty() && annotation(&claim.metadata.annotations, BIND_COMPLETED).is_some()
+}
+
+fn revision(claim: &PersistentVolumeClaim) -> u64 {
+    claim.metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

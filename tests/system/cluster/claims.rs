@@ -1,0 +1,88 @@
+//! PersistentVolumeClaims: a StatefulSet's data outlives its pods, and goes with its claim.
+
+use crate::daemon::Daemon;
+use crate::setting::{Folder, Setting};
+
+const DB: &str = "apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: db
+        image: localhost/selkie-demo:1
+        securityContext: {runAsUser: 1000}
+        command: [sh, -c]
+        args: ['echo $HOSTNAME >> /data/starts; trap \"exit 0\" TERM; while true; do sleep 5 & wait $!; done']
+        volumeMounts: [{name: data, mountPath: /data}]
+      - name: part
+        image: localhost/selkie-demo:1
+        command: [sh, -c]
+        args: ['echo here > /part/file; trap \"exit 0\" TERM; while true; do sleep 5 & wait $!; done']
+        volumeMounts: [{name: data, mountPath: /part, subPath: below/part}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+";
+
+fn apply(daemon: &Daemon, manifest: &str) {
+    let path = daemon.data.join("manifest.yaml");
+    std::fs::write(&path, manifest).expect("a manifest");
+    daemon.kubectl(&["apply", "-f", path.to_str().expect("a path")]);
+}
+
+#[test]
+fn data_outlives_the_pod_and_goes_with_the_claim() {
+    let setting = Setting::start(Folder::new(), &[]);
+    let daemon = &setting.daemon;
+    apply(daemon, DB);
+    daemon.kubectl(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
+    assert_eq!(daemon.value(&["pvc", "data-db-0"], "{.status.phase} {.spec.storageClassName}"), "Bound podman");
+    let starts = || daemon.kubectl(&["exec", "db-0", "-c", "db", "--", "cat", "/data/starts"]);
+    daemon.wait_for("it has written", || starts() == "db-0\n");
+    let first = daemon.value(&["pod", "db-0"], "{.metadata.uid}");
+    daemon.kubectl(&["delete", "pod", "db-0"]);
+    daemon.wait_for("its successor runs", || {
+        let path = "{.metadata.uid} {.status.conditions[?(@.type=='Ready')].status}";
+        let seen = daemon.value(&["pod", "db-0"], path);
+        seen.ends_with(" True") && !seen.starts_with(&first)
+    });
+    daemon.wait_for("it finds what the first one wrote", || starts() == "db-0\ndb-0\n");
+    let part = daemon.kubectl(&["exec", "db-0", "-c", "db", "--", "cat", "/data/below/part/file"]);
+    assert_eq!(part, "here\n");
+
+    let volumes = || setting.folder.volumes();
+    assert_eq!(volumes().len(), 1, "{:?}", volumes());
+    daemon.kubectl(&["delete", "pvc", "data-db-0", "--wait=false"]);
+    assert_eq!(daemon.value(&["pvc", "data-db-0"], "{.status.phase}"), "Bound", "a pod uses it");
+    daemon.kubectl(&["delete", "statefulset", "db"]);
+    daemon.wait_for("the claim is gone", || daemon.value(&["pvc"], "{.items[*].metadata.name}").is_empty());
+    daemon.wait_for("the volume is gone, too", || daemon.value(&["pv"], "{.items[*].metadata.name}").is_empty());
+    daemon.wait_for("nothing is left on the host", || volumes().is_empty());
+}
+
+#[test]
+fn a_pod_goes_back_to_the_host_that_has_its_volume() {
+    let daemon = Daemon::start(&["--hollow-hosts", "5"]);
+    apply(&daemon, DB);
+    daemon.kubectl(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
+    let place = || daemon.value(&["pod", "db-0"], "{.spec.nodeName} {.metadata.uid}");
+    let (host, uid) = place().split_once(' ').map(|(host, uid)| (host.to_owned(), uid.to_owned())).expect("a host");
+    daemon.kubectl(&["cordon", &host]);
+    daemon.kubectl(&["delete", "pod", "db-0"]);
+    let refusal = || {
+        let path = "{.status.conditions[?(@.type=='PodScheduled')].message}";
+        daemon.value(&["pod", "db-0"], path)
+    };
+    daemon.wait_for("no other host will do", || refusal().contains("4 node(s) had volume node affinity conflict"));
+    assert!(refusal().contains("1 node(s) were unschedulable"), "{}", refusal());
+    daemon.kubectl(&["uncordon", &host]);
+    daemon.wait_for("it is back", || {
+        place().split_once(' ').is_some_and(|(now, successor)| now == host && successor != uid)
+    });
+}
