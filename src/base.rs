@@ -1,9 +1,11 @@
-//! What everything else stands on: clock, ids, backoff, wake-ups, socket paths, URLs as they may be shown. Knows nothing of Kubernetes.
+//! What everything else stands on: clock, ids, backoff, wake-ups, socket paths, URLs as they may be shown, values in
+//! JSON text. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
 pub mod cron;
 pub mod ids;
+pub mod json;
 pub mod limits;
 pub mod socket;
 pub mod template;

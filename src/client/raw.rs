@@ -1,10 +1,12 @@
 //! Requests whose bodies stay bytes, for callers that do not want a typed object back.
 
+use crate::base::json;
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
+use serde::de::DeserializeOwned;
 
 /// Sends one request and returns its response once the status is known; a status of 400 and above
 /// becomes [`kube::Error::Api`] with the server's `Status`.
@@ -44,6 +46,11 @@ pub async fn request(
     body: Option<(&str, Bytes)>,
 ) -> Result<Bytes, kube::Error> {
     Ok(open(client, method, path, body).await?.into_body().collect().await?.to_bytes())
+}
+
+/// The metadata of the object in a body, as far as `T` wants it; the rest of the object is not read.
+pub fn metadata<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(json::find(body, &["metadata"]).map_or(b"{}", |at| &body[at]))
 }
 
 /// The HTTP status the API server refused with; `None` when the request never got an answer.

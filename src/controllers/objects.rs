@@ -149,7 +149,7 @@ pub async fn deletable(client: &kube::Client) -> Result<Vec<Arc<Resource>>, kube
 /// The metadata of an object as it is now; `None` if there is no object of that name.
 pub async fn get(client: &kube::Client, path: &str) -> Result<Option<Meta>, kube::Error> {
     match raw::request(client, Method::GET, path, None).await {
-        Ok(body) => Ok(Some(serde_json::from_slice::<Head>(&body).map_err(kube::Error::SerdeError)?.metadata)),
+        Ok(body) => Ok(Some(raw::metadata(&body).map_err(kube::Error::SerdeError)?)),
         Err(error) if raw::is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
     }

@@ -26,14 +26,8 @@ impl Written {
     }
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    metadata: Written,
-}
-
 fn written(body: &Bytes) -> Result<Written, kube::Error> {
-    Ok(serde_json::from_slice::<Answer>(body).map_err(kube::Error::SerdeError)?.metadata)
+    raw::metadata(body).map_err(kube::Error::SerdeError)
 }
 
 fn path<K: Kind>(object: &K) -> String {

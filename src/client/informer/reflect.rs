@@ -5,7 +5,7 @@ use super::{
     Change, Kind, ObjectKey, Shared,
     lines::{Lines, WatchEvent},
 };
-use crate::base::{backoff::Backoff, ids::Ids};
+use crate::base::{backoff::Backoff, ids::Ids, json};
 use crate::client::raw;
 use http::Method;
 use http_body_util::BodyExt;
@@ -186,8 +186,14 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
 }
 
 /// An object that does not fit its type is left out: one odd object must not blind a controller.
+/// `metadata.managedFields`, often the largest part and dropped anyway, is not even parsed.
 fn parse<K: Kind>(path: &str, raw: &RawValue) -> Option<K> {
-    serde_json::from_str(raw.get()).inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()
+    let whole = raw.get();
+    let parsed = match json::find(whole.as_bytes(), &["metadata", "managedFields"]) {
+        Some(at) => serde_json::from_str(&[&whole[..at.start], "null", &whole[at.end..]].concat()),
+        None => serde_json::from_str(whole),
+    };
+    parsed.inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()
 }
 
 fn expired(error: kube::Error) -> ReflectError {

@@ -2,7 +2,7 @@
 
 use crate::client::informer::lines::{Lines, WatchEvent};
 use crate::client::raw;
-use crate::controllers::objects::{self, Head, Meta, Resource};
+use crate::controllers::objects::{self, Meta, Resource};
 use http::Method;
 use http_body_util::BodyExt;
 use std::collections::HashSet;
@@ -87,7 +87,7 @@ fn apply(
         let status: kube::core::Status = serde_json::from_str(event.object.get()).unwrap_or_default();
         return Err(kube::Error::Api(status.boxed()));
     }
-    let meta = serde_json::from_str::<Head>(event.object.get()).map_err(kube::Error::SerdeError)?.metadata;
+    let meta = raw::metadata::<Meta>(event.object.get().as_bytes()).map_err(kube::Error::SerdeError)?;
     revision.clone_from(&meta.resource_version);
     match event.what {
         "ADDED" | "MODIFIED" => {

@@ -49,11 +49,6 @@ enum Step {
 
 /// What an answer is read for.
 #[derive(Deserialize)]
-struct Answer {
-    metadata: Revision,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Revision {
     resource_version: String,
@@ -125,11 +120,11 @@ async fn send(host: &Host, pod: &Arc<Pod>, new: PodStatus, body: Bytes) -> Step 
     let path = format!("/api/v1/namespaces/{}/pods/{}/status", identity.namespace, identity.name);
     let sent = raw::request(&host.ctx.client, Method::PATCH, &path, Some((STRATEGIC, body)));
     let why = match timeout(ANSWER, sent).await {
-        Ok(Ok(answer)) => match serde_json::from_slice::<Answer>(&answer) {
+        Ok(Ok(answer)) => match raw::metadata::<Revision>(&answer) {
             Ok(answer) => {
                 let mut written = Pod::clone(pod);
                 written.status = Some(new);
-                written.metadata.resource_version = Some(answer.metadata.resource_version);
+                written.metadata.resource_version = Some(answer.resource_version);
                 return Step::Written(Arc::new(written));
             }
             Err(error) => error.to_string(),

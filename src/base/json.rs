@@ -1,0 +1,136 @@
+//! Finds a value in JSON text, reading no more of it than what comes before that value. For texts of
+//! which little is wanted: parsing the rest to drop it is most of the work.
+
+use std::ops::Range;
+
+/// Where the value at the end of `path` is, a field of a field and so on. `None` if there is no such
+/// field, or if its name is written with an escape. Text that is no JSON gives anything, but no panic.
+pub fn find(text: &[u8], path: &[&str]) -> Option<Range<usize>> {
+    let mut scan = Scan { text, at: 0 };
+    path.iter().try_for_each(|name| scan.enter(name))?;
+    let start = scan.at;
+    scan.skip()?;
+    Some(start..scan.at)
+}
+
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Scan<'_> {
+    /// From an object to the value of one of its fields.
+    fn enter(&mut self, name: &str) -> Option<()> {
+        self.expect(b'{')?;
+        loop {
+            self.blank();
+            let start = self.at + 1;
+            self.string()?;
+            let found = self.text.get(start..self.at - 1)? == name.as_bytes();
+            self.expect(b':')?;
+            self.blank();
+            if found {
+                return Some(());
+            }
+            self.skip()?;
+            self.expect(b',')?;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.blank();
+        (*self.text.get(self.at)? == byte).then(|| self.at += 1)
+    }
+
+    fn blank(&mut self) {
+        while self.text.get(self.at).is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.at += 1;
+        }
+    }
+
+    /// Past a string.
+    fn string(&mut self) -> Option<()> {
+        self.expect(b'"')?;
+        loop {
+            self.at += self.text.get(self.at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))? + 1;
+            match self.text[self.at - 1] {
+                b'"' => return Some(()),
+                // Whatever is escaped does not end the string.
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// Past a value of any kind.
+    fn skip(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match *self.text.get(self.at)? {
+                b'"' => self.string()?,
+                b'{' | b'[' => {
+                    (depth, self.at) = (depth + 1, self.at + 1);
+                    continue;
+                }
+                b'}' | b']' => (depth, self.at) = (depth.checked_sub(1)?, self.at + 1),
+                _ => {
+                    let ends = match depth {
+                        0 => |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace(),
+                        _ => |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'),
+                    };
+                    let left = &self.text[self.at..];
+                    self.at += left.iter().position(ends).unwrap_or(left.len());
+                }
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[a-z\"\\\\{}\\[\\],: ä]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[abc]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_parser_finds(value in values(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            for path in [&["a"][..], &["b", "a"], &["c", "b", "a"]] {
+                let found = find(text.as_bytes(), path).map(|at| serde_json::from_str::<Value>(&text[at]).unwrap());
+                prop_assert_eq!(found.as_ref(), value.pointer(&format!("/{}", path.join("/"))).filter(|_| value.is_object()));
+            }
+        }
+
+        #[test]
+        fn survives_what_is_no_json(text in "[a\"\\\\{}\\[\\],:]{0,20}") {
+            find(text.as_bytes(), &["a", "a"]);
+        }
+    }
+
+    #[test]
+    fn names_within_strings_do_not_count() {
+        let text = json!({"a": "\"b\":1", "b": {"a": 2}}).to_string();
+        assert_eq!(find(text.as_bytes(), &["b", "a"]).map(|at| &text[at]), Some("2"));
+        assert_eq!(find(text.as_bytes(), &["a", "b"]), None);
+    }
+}
