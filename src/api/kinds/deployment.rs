@@ -32,6 +32,10 @@ impl Kind for Deployment {
         true
     }
 
+    fn status_stands_alone(&self) -> bool {
+        true
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

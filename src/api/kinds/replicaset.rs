@@ -21,6 +21,10 @@ impl Kind for ReplicaSet {
         true
     }
 
+    fn status_stands_alone(&self) -> bool {
+        true
+    }
+
     fn has_generation(&self) -> bool {
         true
     }
