@@ -7,14 +7,15 @@ use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::interests::Object;
 use crate::kubelet::runtime::Sandbox;
-use crate::kubelet::{images, volumes};
+use crate::kubelet::{images, pod, volumes};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Service};
 use kube::Api;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Everything a pod's containers and volumes read. Registers the pod's interest in it.
+/// What a pod's containers and volumes read, but for the variables of [`services`]. Registers the pod's
+/// interest in it.
 pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources, kube::Error> {
     let (mut config_maps, mut secrets) = env::references(pod);
     let (more_maps, more_secrets) = volumes::references(pod);
@@ -32,7 +33,7 @@ pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources
     Ok(Sources {
         config_maps: objects::<ConfigMap>(host, namespace, config_maps).await?,
         secrets: objects::<Secret>(host, namespace, secrets).await?,
-        services: services(host, pod, namespace).await,
+        services: BTreeMap::new(),
         claims: volumes::claims::resolve(host, pod).await?,
     })
 }
@@ -68,10 +69,18 @@ where
     Ok(out)
 }
 
-async fn services(host: &Host, pod: &Pod, namespace: &str) -> BTreeMap<String, String> {
+/// The variables that describe services to the pod's containers. They are many where services are, and
+/// of a simulated container nothing reads them but paths in volumes.
+pub async fn services(host: &Host, pod: &Pod) -> BTreeMap<String, String> {
+    let mut containers = pod::all_containers(pod::spec(pod)).map(|(_, container)| container);
+    let has_path = |container: &Container| container.volume_mounts.iter().flatten().any(|m| m.sub_path_expr.is_some());
+    if host.node.simulated && !containers.any(has_path) {
+        return BTreeMap::new();
+    }
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let informer = host.ctx.informers.of::<Service>();
     informer.synced().await;
-    let linked = crate::kubelet::pod::spec(pod).enable_service_links != Some(false);
+    let linked = pod::spec(pod).enable_service_links != Some(false);
     let mut services = if linked { informer.list_namespace(namespace) } else { Vec::new() };
     services.extend(informer.get("default", "kubernetes"));
     service_variables(services.iter().map(AsRef::as_ref))

@@ -57,7 +57,8 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
     }
     let Some(sandbox) = &job.sandbox else { return Err(None) };
     let (host, pod) = (&job.host, &job.pod);
-    let sources = sources::fetch(host, pod, &job.inbox).await.map_err(|error| config_error(error.to_string()))?;
+    let mut sources = sources::fetch(host, pod, &job.inbox).await.map_err(|error| config_error(error.to_string()))?;
+    sources.services = sources::services(host, pod).await;
     let involved = job.involved(&container.name);
     let image =
         images::ensure(host.runtime.as_ref(), &host.events, &host.ctx.clock, &involved, pod, container, &sources);
