@@ -8,7 +8,7 @@ pub mod plan;
 
 use super::claim::controller_reference;
 use super::freshness::Freshness;
-use super::replicaset::{orphans, refusal, slow_start};
+use super::replicaset::{refusal, slow_start};
 use super::revisions::keeper::{KeepError, Keeper};
 use super::revisions::{self, HASH_LABEL, Source};
 use super::shell::{self, Reconcile};
@@ -166,7 +166,7 @@ impl Controller {
         self.pods_written.settle(key, &unaware);
         let doomed =
             unaware.iter().filter(|uid| self.pods_written.is_deleted(key, uid)).map(|uid| (*uid).to_owned()).collect();
-        pods.extend(orphans(&self.pods, &key.namespace));
+        pods.extend(shell::orphans(&self.pods, &key.namespace));
         let (nodes, now) = (self.nodes.list(), self.clock.now());
         let held = self.held(key, now);
         plan::plan(&Observed { set, nodes: &nodes, pods: &pods, doomed: &doomed, hash, held: &held, now })

@@ -118,7 +118,10 @@ impl Controller {
         let Some(spec) = &deployment.spec else { return Ok(Vec::new()) };
         let owner = controller_reference(deployment);
         let mut claimed = Vec::new();
-        for set in self.sets.list_namespace(&key.namespace) {
+        let mut candidates = self.sets.owned_by(&owner.uid);
+        candidates.extend(shell::orphans(&self.sets, &key.namespace));
+        candidates.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        for set in candidates {
             let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
             match claim(&deployment.metadata, &spec.selector, &set.metadata) {
                 Claim::Ignore => continue,

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Pods change in bursts; a look after this long sees many at once.
 const GATHER: Duration = Duration::from_millis(10);
+/// The index of slices by the name of their service.
+const BY_SERVICE: &str = "service";
 const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const ENDPOINTS_MANAGER: &str = "endpoint-controller";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
@@ -102,8 +104,9 @@ impl Reconcile for Controller {
             return Ok(None);
         }
         let pods = self.pods.list_namespace(&key.namespace);
-        let slices = self.slices.list_namespace(&key.namespace);
-        let own: Vec<_> = slices.into_iter().filter(|slice| service_of(slice) == Some(&*key.name)).collect();
+        let slices = self.slices.by_index(BY_SERVICE, service_of, &key.name);
+        let own: Vec<_> =
+            slices.into_iter().filter(|slice| slice.metadata.namespace.as_deref() == Some(&*key.namespace)).collect();
         let plan = slices::plan(&service, desired::groups(&service, &pods), &own);
         self.act(key, plan).await.map_err(failed("an EndpointSlice"))?;
         self.write_endpoints(key, &service, &pods, known).await.map_err(failed("the Endpoints"))?;

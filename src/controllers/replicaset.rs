@@ -26,7 +26,6 @@ use tracing::debug;
 /// Pod changes come in bursts; a look after this long sees many at once.
 const GATHER: Duration = Duration::from_millis(2);
 /// Index of pods that nobody controls, by namespace.
-const ORPHANS: &str = "orphans";
 
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
@@ -123,7 +122,7 @@ impl Controller {
         self.freshness.settle(key, &unaware);
         let doomed: HashSet<String> =
             unaware.iter().filter(|uid| self.freshness.is_deleted(key, uid)).map(|uid| (*uid).to_owned()).collect();
-        pods.extend(orphans(&self.pods, &key.namespace));
+        pods.extend(shell::orphans(&self.pods, &key.namespace));
         let crowd = || self.crowd(set);
         plan::plan(&Observed { set, pods: &pods, doomed: &doomed, crowd: &crowd, now: self.clock.now() })
     }
@@ -277,14 +276,6 @@ pub(super) fn refusal(error: &kube::Error) -> String {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
-}
-
-/// Pods of a namespace that no controller owns.
-pub(super) fn orphans(pods: &Informer<Pod>, namespace: &str) -> Vec<Arc<Pod>> {
-    fn namespace_if_free(pod: &Pod) -> Option<&str> {
-        pod.metadata.namespace.as_deref().filter(|_| controller_of(&pod.metadata).is_none())
-    }
-    pods.by_index(ORPHANS, namespace_if_free, namespace)
 }
 
 /// The sets that must look when this pod changes: its owner, or every set that might adopt it.

@@ -8,6 +8,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The index of [`orphans`].
+const ORPHANS: &str = "orphans";
+
 /// A controller whose keys are the names of its kind's objects.
 pub(super) trait Reconcile: Send + Sync + 'static {
     type Error: std::error::Error + Send + Sync + 'static;
@@ -38,6 +41,15 @@ pub(super) async fn run<C: Reconcile>(ctx: &Context, workers: usize, controller:
 pub(super) fn own<K: Kind>(informer: &Informer<K>, queue: &WorkQueue<ObjectKey>) {
     let to = queue.clone();
     informer.subscribe(Box::new(move |change| to.add(ObjectKey::of(&**change.object()))));
+}
+
+/// Objects of a namespace that no controller owns, in the order of their names.
+pub(super) fn orphans<K: Kind>(objects: &Informer<K>, namespace: &str) -> Vec<Arc<K>> {
+    fn namespace_if_free<K: Kind>(object: &K) -> Option<&str> {
+        let meta = object.meta();
+        meta.namespace.as_deref().filter(|_| controller_of(meta).is_none())
+    }
+    objects.by_index(ORPHANS, namespace_if_free, namespace)
 }
 
 /// The owners that must look when this dependant changes: its controller, or all that might adopt it.

@@ -10,7 +10,7 @@ mod status;
 
 use super::claim::controller_reference;
 use super::freshness::Freshness;
-use super::replicaset::{orphans, refusal};
+use super::replicaset::refusal;
 use super::revisions::keeper::{KeepError, Keeper};
 use super::revisions::{HISTORY_LABEL, Source};
 use super::shell::{self, Reconcile};
@@ -145,7 +145,7 @@ impl Controller {
         self.pods_written.settle(key, &unaware);
         let doomed =
             unaware.iter().filter(|uid| self.pods_written.is_deleted(key, uid)).map(|uid| (*uid).to_owned()).collect();
-        pods.extend(orphans(&self.pods, &key.namespace));
+        pods.extend(shell::orphans(&self.pods, &key.namespace));
         let held = pods.iter().filter_map(|pod| identity::ordinal(set, pod));
         let ordinals: HashSet<i64> = held.chain(identity::ordinals(set)).collect();
         let names = ordinals.into_iter().flat_map(|ordinal| identity::claim_names(set, ordinal).collect::<Vec<_>>());
