@@ -60,10 +60,14 @@ impl Default for Timing {
 /// Runs all controllers that need nothing but the API, without CronJobs: those go by the clock, and time passes
 /// in a plan too. Returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context, timing: Timing) {
+    tokio::join!(endpointslice::run(ctx.clone(), WORKERS), run_but_endpoints(ctx, timing));
+}
+
+/// As [`run`], for a cluster in which nobody reads the endpoints of services.
+pub async fn run_but_endpoints(ctx: Context, timing: Timing) {
     let mut running = JoinSet::new();
     running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
     running.spawn(definitions::run(ctx.clone(), WORKERS));
-    running.spawn(endpointslice::run(ctx.clone(), WORKERS));
     running.spawn(namespace::run(ctx.clone(), WORKERS));
     running.spawn(node_lifecycle::run(ctx.clone(), timing, WORKERS));
     running.spawn(pod_gc::run(ctx.clone()));

@@ -14,7 +14,8 @@
 //! same cluster and the same change set give the same plan.
 //!
 //! Not part of the copy: heartbeats (nothing happens to hosts meanwhile), stored events (they are read
-//! as they are reported), and what applications do by themselves.
+//! as they are reported), endpoints of services (no part of the copy reads them, and writing them would
+//! be a quarter of all writes), and what applications do by themselves.
 
 mod chain;
 mod consequences;

@@ -102,7 +102,7 @@ impl Copy {
         let hosts = Hosts::start(&ctx).await;
         let verdicts = Verdicts::default();
         let timing = controllers::Timing { node_monitor_grace: FOREVER };
-        tokio::spawn(controllers::run(ctx.clone(), timing));
+        tokio::spawn(controllers::run_but_endpoints(ctx.clone(), timing));
         tokio::spawn(scheduler::run_observed(ctx, verdicts.observer()));
         Running { hosts, verdicts, warnings, _shutdown: shutdown.drop_guard() }
     }
