@@ -2,8 +2,8 @@
 
 use super::object::parse;
 use super::stored::Stored;
-use super::update::{Part, check_identity};
-use super::{At, Prepared, Writer, codec, convert, meta};
+use super::update::{Part, check_identity, is_same};
+use super::{At, Effect, Prepared, Writer, codec, convert, meta};
 use crate::api::error::{ApiError, FieldError, Target};
 use crate::api::kinds::scale;
 use crate::api::schema::Schema;
@@ -58,6 +58,10 @@ impl Writer<'_> {
                     fields.remove("status");
                 }
                 let mut new = codec::merge_intent(self, Some(&old.object), &intent, part.name())?;
+                if is_same(&new, &old.object) {
+                    // Most of what is applied is as it was; rules and defaults held when it was written.
+                    return Ok(Prepared::new(at.key(), Effect::Unchanged(old.record)));
+                }
                 codec::default(at.resource, &mut new);
                 self.replace(old, new, part, false)
             }

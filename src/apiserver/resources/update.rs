@@ -84,7 +84,7 @@ impl Writer<'_> {
         if track {
             codec::track_around(self, old, &mut new, part.name(), &mut rest)?;
         }
-        if same(&new, old) {
+        if is_same(&new, old) {
             let mut prepared = Prepared::new(at.key(), Effect::Unchanged(before));
             prepared.warnings = admitted.warnings;
             return Ok(prepared);
@@ -168,7 +168,7 @@ fn only_finalizers(new: &mut Value, old: &Value) {
 }
 
 /// Equal but for the revision and the times of field ownership.
-fn same(new: &Value, old: &Value) -> bool {
+pub(super) fn is_same(new: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
     let others = |fields: &serde_json::Map<String, Value>| fields.len();
     if others(new) != others(old) || new.iter().any(|(name, value)| name != "metadata" && old.get(name) != Some(value))
@@ -205,13 +205,15 @@ fn bump_generation(at: At<'_>, new: &mut Value, old: &Value) {
     let apart = |name: &str| {
         name == "metadata" || (name == "status" && (at.resource.rules.has_status() || !at.resource.is_custom()))
     };
-    let specs = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        fields.filter(|(name, _)| !apart(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
-    };
+    fn specs<'a>(
+        object: &'a Value,
+        apart: impl Fn(&str) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        object.as_object().into_iter().flatten().filter(move |(name, _)| !apart(name))
+    }
     let annotated =
         at.resource.plural == "deployments" && new["metadata"].get("annotations") != old["metadata"].get("annotations");
-    if annotated || specs(new) != specs(old) {
+    if annotated || !specs(new, apart).eq(specs(old, apart)) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
         metadata(new).insert("generation".into(), (generation + 1).into());
     }
