@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 /// The owner of what was there before anyone applied.
 const BEFORE: &str = "before-first-apply";
+/// Has an annotation of its own to keep in step.
+const KUBECTL: &str = "kubectl";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Applies `intent` to `live` (`None`: creates it) and returns the new object, managed fields
@@ -37,14 +39,17 @@ pub fn apply(
     check_intent(intent, schema)?;
     let empty = json!({});
     let old = live.unwrap_or(&empty);
+    let fields = managed::strip(to_set(intent, Some(schema)));
+    let mut object = combine(old, intent, Some(schema));
+    if object == *old && says_nothing_new(old, &fields, writer) {
+        return Ok(object);
+    }
     let mut entries = managed::read(old);
     if entries.is_empty() && live.is_some() {
         let fields = managed::strip(super::compare::created(old, schema));
         entries.push(Entry::new(Operation::Update, &Writer { manager: BEFORE, subresource: "", ..*writer }, fields));
     }
-    let fields = managed::strip(to_set(intent, Some(schema)));
     let own = entries.iter().position(|entry| entry.is_by(Operation::Apply, writer)).map(|at| entries.remove(at));
-    let mut object = combine(old, intent, Some(schema));
     if let Some(own) = own.as_ref().filter(|own| !own.fields.is_subset(&fields)) {
         object = prune(object, &own.fields, &fields, &entries, schema);
         // Pruning takes emptied containers along; those the intent itself holds empty stay.
@@ -69,6 +74,13 @@ pub fn apply(
     refresh_last_applied(&mut object, intent, writer);
     managed::write(&mut object, entries);
     Ok(object)
+}
+
+/// Whether an apply of `fields` that changes no value changes no ownership either, which is the rule.
+fn says_nothing_new(live: &Value, fields: &FieldSet, writer: &Writer<'_>) -> bool {
+    writer.manager != KUBECTL
+        && managed::applied(live, writer)
+            .is_some_and(|own| own.fields == *fields && own.api_version == writer.api_version)
 }
 
 /// The manager's entry after the apply: as before when it says nothing new.
@@ -172,7 +184,7 @@ fn came_from_kubectl(
     schema: &Schema,
     writer: &Writer<'_>,
 ) -> bool {
-    if writer.manager != "kubectl" {
+    if writer.manager != KUBECTL {
         return false;
     }
     let Some((live, text)) = live.and_then(|live| Some((live, last_applied(live)?))) else { return false };
@@ -187,7 +199,7 @@ fn came_from_kubectl(
 
 /// `kubectl apply` of either sort may follow: the annotation of the client-side one stays true.
 fn refresh_last_applied(object: &mut Value, intent: &Value, writer: &Writer<'_>) {
-    if writer.manager != "kubectl" || last_applied(object).is_none() {
+    if writer.manager != KUBECTL || last_applied(object).is_none() {
         return;
     }
     let mut intent = intent.clone();

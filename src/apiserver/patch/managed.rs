@@ -122,6 +122,18 @@ pub(super) fn read(object: &Value) -> Vec<Entry> {
     entries.into_iter().flatten().filter_map(Entry::parse).collect()
 }
 
+/// The entry of the writer as one who applies; the others are not parsed.
+pub(super) fn applied(object: &Value, writer: &Writer<'_>) -> Option<Entry> {
+    let is = |entry: &Value, field: &str, wanted: &str| entry[field].as_str().unwrap_or_default() == wanted;
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    let own = entries.iter().find(|entry| {
+        is(entry, "operation", "Apply")
+            && is(entry, "manager", writer.manager)
+            && is(entry, "subresource", writer.subresource)
+    });
+    own.and_then(Entry::parse)
+}
+
 /// Writes entries into an object, in the canonical order; none removes the field.
 pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
