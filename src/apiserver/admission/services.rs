@@ -2,7 +2,7 @@
 //!
 //! What is taken is read from the services themselves; the caller holds the allocation lock, so
 //! that two new services never get the same address. It is read only where something is allocated, and
-//! of each service only what says what it takes: a change set may bring hundreds of services.
+//! of each service only what says what it takes: a change set may bring thousands of services.
 
 use crate::api::error::{ApiError, FieldError};
 use crate::apiserver::resources::Writer;
@@ -84,10 +84,7 @@ struct Holder {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct HolderSpec {
-    #[serde(default, rename = "clusterIP")]
-    cluster_ip: Option<String>,
     #[serde(default)]
     ports: Option<Vec<HolderPort>>,
 }
@@ -127,9 +124,13 @@ impl Others<'_, '_> {
             if record.envelope.name == writer.at.name && record.envelope.namespace == writer.at.namespace {
                 continue;
             }
+            let field = |name: &str| record.envelope.fields.iter().find(|(known, _)| *known == name);
+            taken.addresses.extend(field("spec.clusterIP").map(|(_, address)| address.clone()));
+            if field("spec.type").is_some_and(|(_, kind)| !matches!(kind.as_str(), "NodePort" | "LoadBalancer")) {
+                continue;
+            }
             // Stored bytes always parse.
             let Ok(Holder { spec }) = serde_json::from_slice(&record.value) else { continue };
-            taken.addresses.extend(spec.cluster_ip);
             for port in spec.ports.into_iter().flatten() {
                 let protocol = port.protocol.unwrap_or_else(|| "TCP".into());
                 taken.ports.extend(port.node_port.map(|number| (number, protocol)));

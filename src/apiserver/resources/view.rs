@@ -74,18 +74,59 @@ impl View for Overlay<'_> {
     }
 
     fn scan(&self, prefix: &str) -> Vec<Arc<Record>> {
-        let mut found: BTreeMap<String, Arc<Record>> =
-            self.base.scan(prefix).into_iter().map(|record| (record.key.to_string(), record)).collect();
-        for (key, pending) in self.pending.range(prefix.to_string()..).take_while(|(key, _)| key.starts_with(prefix)) {
-            match pending {
-                Some(record) => found.insert(key.clone(), record.clone()),
-                None => found.remove(key),
-            };
+        let pending = self.pending.range(prefix.to_string()..).take_while(|(key, _)| key.starts_with(prefix));
+        let mut pending = pending.peekable();
+        let mut found = Vec::new();
+        for record in self.base.scan(prefix) {
+            while let Some((_, new)) = pending.next_if(|(key, _)| ***key < *record.key) {
+                found.extend(new.clone());
+            }
+            match pending.next_if(|(key, _)| ***key == *record.key) {
+                Some((_, changed)) => found.extend(changed.clone()),
+                None => found.push(record),
+            }
         }
-        found.into_values().collect()
+        found.extend(pending.filter_map(|(_, new)| new.clone()));
+        found
     }
 
     fn is_pending(&self, key: &str) -> bool {
         self.pending.contains_key(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Stored(Vec<Arc<Record>>);
+
+    impl View for Stored {
+        fn get(&self, key: &str) -> Option<Arc<Record>> {
+            self.0.iter().find(|record| &*record.key == key).cloned()
+        }
+
+        fn scan(&self, prefix: &str) -> Vec<Arc<Record>> {
+            self.0.iter().filter(|record| record.key.starts_with(prefix)).cloned().collect()
+        }
+    }
+
+    fn record(key: &str, revision: u64) -> Arc<Record> {
+        let (value, envelope) = Default::default();
+        Arc::new(Record { key: key.into(), value, created: 1, modified: revision, envelope })
+    }
+
+    #[test]
+    fn pending_writes_take_their_place_in_a_scan() {
+        let base = Stored(["/a/2", "/a/4", "/a/5", "/b/1"].map(|key| record(key, 1)).into());
+        let mut overlay = Overlay::new(&base);
+        for key in ["/a/1", "/a/3", "/a/4", "/a/6", "/b/0"] {
+            overlay.put(record(key, 2));
+        }
+        overlay.delete("/a/5");
+        overlay.delete("/a/7");
+        let found: Vec<_> = overlay.scan("/a/").iter().map(|one| (one.key.to_string(), one.modified)).collect();
+        let expected = [("/a/1", 2), ("/a/2", 1), ("/a/3", 2), ("/a/4", 2), ("/a/6", 2)];
+        assert_eq!(found, expected.map(|(key, revision)| (key.to_owned(), revision)));
     }
 }
