@@ -17,6 +17,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use plan::{Action, Observed, Plan};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -265,16 +266,16 @@ impl Controller {
         revision: Option<String>,
         status: DeploymentStatus,
     ) -> Result<(), SyncError> {
-        let mut current = deployment.clone();
+        let mut current = Cow::Borrowed(deployment);
         if let Some(revision) = revision {
             let change = json!({ "metadata": { "annotations": { sets::REVISION: revision } } });
             let failed = |source| SyncError::Own { part: "revision", source };
-            let written = write::patch(&self.client, &current, "", change).await.map_err(failed)?;
+            let written = write::patch(&self.client, &*current, "", change).await.map_err(failed)?;
             self.own_written.wrote(key, written.revision());
-            current.metadata.resource_version = Some(written.revision().to_string());
+            current.to_mut().metadata.resource_version = Some(written.revision().to_string());
         }
         let failed = |source| SyncError::Own { part: "status", source };
-        let written = write::put_status(&self.client, &current, deployment.status.as_ref(), &status).await;
+        let written = write::put_status(&self.client, &*current, deployment.status.as_ref(), &status).await;
         self.own_written.wrote(key, written.map_err(failed)?);
         Ok(())
     }

@@ -110,7 +110,11 @@ pub fn difference(from: &Value, to: &Value) -> Option<Value> {
 }
 
 /// [`difference`] of two status values as a patch of the status subresource.
-pub fn status_difference<S: Serialize>(from: Option<&S>, to: &S) -> Option<Value> {
+pub fn status_difference<S: Serialize + PartialEq>(from: Option<&S>, to: &S) -> Option<Value> {
+    // The rule, and cheaper to see than two trees of JSON.
+    if from == Some(to) {
+        return None;
+    }
     let value = |status: &S| serde_json::to_value(status).unwrap_or_default();
     let from = from.map_or_else(|| json!({}), value);
     difference(&from, &value(to)).map(|change| json!({ "status": change }))
@@ -118,7 +122,7 @@ pub fn status_difference<S: Serialize>(from: Option<&S>, to: &S) -> Option<Value
 
 /// Writes an object's status where it differs; the revision of the write, if there was one. An object
 /// that someone removed is no error: that wakes its controller again.
-pub async fn put_status<K: Kind, S: Serialize>(
+pub async fn put_status<K: Kind, S: Serialize + PartialEq>(
     client: &kube::Client,
     object: &K,
     from: Option<&S>,
