@@ -170,6 +170,7 @@ impl Task {
                 return None;
             }
             Err(error @ SourceError::NothingPushed { .. }) => {
+                self.want(&Rendered::default());
                 self.shared.ledger.looked(&self.name, began);
                 self.unpushed(&error.to_string()).await;
                 self.keep(application).await;
