@@ -88,11 +88,12 @@ impl Adopt {
     /// A live Secret as the manifest would say it; without leave, with the manifest's own values.
     fn secret(&self, manifest: &Manifest, mut live: Value, left: &mut Vec<(Origin, String)>) -> Value {
         let mut hidden = false;
+        let data = live.get("data").cloned().unwrap_or_default();
         for field in ["data", "stringData"] {
             let Some(set) = manifest.value.get(field).and_then(Value::as_object) else { continue };
             let mut values = set.clone();
             for (key, value) in &mut values {
-                let now = live.get("data").and_then(|data| data.get(key));
+                let now = data.get(key);
                 let now = if field == "data" { now.cloned() } else { now.and_then(decoded) };
                 let now = now.unwrap_or_default();
                 if self.secrets {
