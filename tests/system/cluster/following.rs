@@ -92,7 +92,7 @@ fn a_status_that_is_followed_in_a_terminal_is_drawn_in_place() {
 
 /// Columns that a line takes.
 fn columns(line: &str) -> usize {
-    anstream::adapter::strip_str(line).to_string().chars().count()
+    anstream::adapter::strip_str(line.trim_end_matches('\r')).to_string().chars().count()
 }
 
 #[test]
