@@ -75,13 +75,15 @@ pub trait Wording: Send + Sync {
     fn event(&self, application: &str, event: &Event) -> String;
 }
 
+/// What others have to do with the objects of the Application of a name.
+type Claims = Box<dyn Fn(&str) -> Vec<Claim> + Send + Sync>;
+
 /// What pushes are about, once the engine runs.
 pub struct Target {
     pub client: kube::Client,
     pub kinds: Arc<dyn Kinds>,
     pub applications: Informer<Application>,
-    /// What others have to do with the objects of the Application of that name.
-    pub claims: Box<dyn Fn(&str) -> Vec<Claim> + Send + Sync>,
+    pub claims: Claims,
     /// Makes the Application of that name look at its source.
     pub wake: Box<dyn Fn(&str) + Send + Sync>,
 }

@@ -106,7 +106,7 @@ mod tests {
         let forge = json!({"name": "git", "type": "gitea", "secretRef": {"name": "s"}, "repository": "a/b",
             "url": "https://git/api/v1", "targetURL": "https://ci/${revision}"});
         for good in [&chat, &hook, &forge] {
-            assert_eq!(wrong(good.clone()), [String::new(); 0], "{good}");
+            assert!(wrong(good.clone()).is_empty(), "{good}");
         }
         for (good, field, value) in [
             (&chat, "name", json!("Not a name")),
