@@ -96,7 +96,7 @@ fn secrets_are_written_back_when_that_is_asked_for() {
 
     let written = daemon.selkie(&["adopt", "-f", &path, "--secrets"]);
     assert!(written.ends_with("key.yaml written\n") && !written.contains("hush"), "{written}");
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), manifest("hush-second", "aHVzaC10d28="));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), manifest("hush-second", "\"aHVzaC10d28=\""));
     assert_eq!(daemon.selkie(&["adopt", "-f", &path]), "", "there is nothing left to write");
 }
 
