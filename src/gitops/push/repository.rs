@@ -32,10 +32,10 @@ impl Repository {
     pub fn prepare(&self, branch: &str) -> Result<(), git2::Error> {
         let repository = match git2::Repository::open_bare(&self.path) {
             Ok(repository) => repository,
-            Err(_) => git2::Repository::init_opts(
-                &self.path,
-                git2::RepositoryInitOptions::new().bare(true).mkpath(true).external_template(false),
-            )?,
+            Err(_) => {
+                self.make(branch)?;
+                git2::Repository::open_bare(&self.path)?
+            }
         };
         let head = format!("refs/heads/{branch}");
         let current = repository.find_reference("HEAD").ok();
@@ -43,6 +43,21 @@ impl Repository {
             repository.set_head(&head)?;
         }
         Ok(())
+    }
+
+    /// Made beside its place and moved there whole: two may want it at once, and be killed at any line.
+    fn make(&self, branch: &str) -> Result<(), git2::Error> {
+        let failed = |error: io::Error| git2::Error::from_str(&error.to_string());
+        let root = self.path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(root).map_err(failed)?;
+        let made = tempfile::Builder::new().suffix(SUFFIX).tempdir_in(root).map_err(failed)?;
+        let mut options = git2::RepositoryInitOptions::new();
+        git2::Repository::init_opts(made.path(), options.bare(true).external_template(false).initial_head(branch))?;
+        match fs::rename(made.path(), &self.path) {
+            // The other one was first.
+            Err(_) if git2::Repository::open_bare(&self.path).is_ok() => Ok(()),
+            outcome => outcome.map_err(failed),
+        }
     }
 
     /// The commit that the branch is at, in hexadecimal digits.
@@ -144,6 +159,18 @@ mod tests {
         repository.prepare("release").unwrap();
         assert_eq!(fs::read_to_string(repository.path().join("HEAD")).unwrap().trim(), "ref: refs/heads/release");
         assert!(repository.bytes() > 0);
+    }
+
+    #[test]
+    fn all_who_want_it_at_once_get_the_same_one() {
+        let root = tempfile::tempdir().unwrap();
+        let repository = Repository::of(&root.path().join("git"), "u1");
+        std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8).map(|_| scope.spawn(|| repository.prepare("main"))).collect();
+            makers.into_iter().for_each(|maker| maker.join().unwrap().unwrap());
+        });
+        assert_eq!(fs::read_to_string(repository.path().join("HEAD")).unwrap().trim(), "ref: refs/heads/main");
+        assert_eq!(directories(repository.path().parent().unwrap()).len(), 1, "nothing is left beside it");
     }
 
     #[test]
