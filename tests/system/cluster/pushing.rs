@@ -12,7 +12,6 @@ mod rollout;
 mod signing;
 
 use crate::daemon::{Daemon, run, text};
-use crate::repository::git;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -46,7 +45,9 @@ impl Pusher {
     }
 
     fn git(&self, args: &[&str]) -> String {
-        git(self.folder.path(), args)
+        let user = ["-c", "user.name=Test", "-c", "user.email=test@example.com"];
+        let output = self.command(&[&user[..], args].concat()).output().unwrap();
+        text(&format!("git {args:?}"), &output)
     }
 
     fn write(&self, name: &str, content: &str) {
