@@ -31,6 +31,10 @@ pub struct PlanStatus {
 pub struct Consequences {
     /// Everything came to rest, and what was changed became ready.
     pub settled: bool,
+    /// Why looking ahead ended before everything came to rest. Then pods, images, problems and losses are
+    /// those seen until there: more may follow, and what was not ready may become so. Empty: it did not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cut_short: String,
     /// How long it took there, in seconds of that cluster's time.
     pub seconds: f64,
     /// Those whose pods come, go or restart, by namespace, kind and name.
@@ -47,7 +51,7 @@ pub struct Consequences {
 }
 
 impl Consequences {
-    /// Running pods that are replaced, or whose containers start again.
+    /// Running pods that are replaced, or whose containers start again; the least, if cut short.
     pub fn restarts(&self) -> u64 {
         self.workloads.iter().map(|workload| workload.replaced + workload.restarted).sum()
     }
@@ -92,7 +96,7 @@ pub struct PodStep {
     pub host: String,
     /// Seconds after the change.
     pub at: f64,
-    /// Ran and was ready at the end. Of deletions: it was gone.
+    /// Ran and was ready at the end. Of deletions: it was gone. Unknown where false, if cut short.
     pub ready: bool,
     /// Of pods that got a host: why that one. Of pods that did not: why none.
     #[serde(skip_serializing_if = "Option::is_none")]

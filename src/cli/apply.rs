@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::hosts::HostArgs;
 use super::manifests::{self, Manifests};
 use super::output::{self, Format, Printer};
-use super::plan::saved::Saved;
+use super::plan::{complete, saved::Saved};
 use super::values::duration;
 use super::{CliError, Global};
 use crate::api::registry::Registry;
@@ -131,6 +131,7 @@ impl Apply {
         let outcome = sync::once(&connection.client, registry, rendered, &options, how).await;
         let outcome = outcome.map_err(|error| manifests::refused(&error))?;
         anstream::print!("{}", output::report(&outcome.report, self.output));
+        complete(&outcome.report)?;
         let waiting = outcome.to_wait_for(&options.health);
         if dry_run || !self.wait || waiting.is_empty() {
             return Ok(ExitCode::SUCCESS);

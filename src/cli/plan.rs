@@ -10,6 +10,7 @@ use super::output::{self, Format};
 use super::snapshot::SnapshotFile;
 use super::{CliError, Global};
 use crate::daemon::Mode;
+use crate::gitops::plan::Report;
 use crate::gitops::sync;
 use clap::Args;
 use input::{Input, Wanted};
@@ -19,7 +20,8 @@ use std::process::ExitCode;
 /// Show what applying the manifests would change, and what the cluster would then do
 ///
 /// Runs the real controllers, scheduler and kubelets on a copy of the cluster, until nothing moves any
-/// more. Changes nothing. Exits with 0, or with --detailed-exitcode with 2 when there are changes.
+/// more. Changes nothing. Exits with 0, or with --detailed-exitcode with 2 when there are changes; with 3
+/// when it shows what it saw but had to end before nothing moved.
 #[derive(Args)]
 pub struct Plan {
     #[command(flatten)]
@@ -55,10 +57,11 @@ impl Plan {
         let planned = self.plan(&global, &connection, snapshot.as_ref()).await;
         connection.close().await;
         let (input, outcome) = planned?;
+        anstream::print!("{}", output::report(&outcome.report, self.output));
+        complete(&outcome.report)?;
         if let Some(file) = &self.out {
             saved::write(file, &input, &outcome)?;
         }
-        anstream::print!("{}", output::report(&outcome.report, self.output));
         let changes = self.detailed_exitcode && !outcome.report.is_empty();
         Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
     }
@@ -83,4 +86,14 @@ impl Plan {
         }
         Ok((input, outcome))
     }
+}
+
+/// What a plan that was cut short exits with, once it has told what it saw.
+const CUT_SHORT: u8 = 3;
+
+/// Refuses a report of which the end is not known: nothing can be held to it.
+pub fn complete(report: &Report) -> Result<(), CliError> {
+    let Some(why) = report.cut_short() else { return Ok(()) };
+    let hint = "nothing was saved or changed; plan less at once, or again when the machine has less to do";
+    Err(CliError::new(format!("what the cluster would do is not known to the end: {why}")).hint(hint).code(CUT_SHORT))
 }

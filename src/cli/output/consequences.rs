@@ -1,7 +1,7 @@
 //! What the cluster does because of a plan, as text: pods with their hosts and why, images, problems,
 //! losses, assumptions.
 
-use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, paint};
+use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
 use crate::api::plan::{Consequences, HostVerdict, PodAction, PodStep, Workload};
 use crate::gitops::render::describe;
 use std::fmt::Write;
@@ -14,9 +14,13 @@ const HOSTS: usize = 4;
 /// Empty when nothing happens.
 pub fn text(found: &Consequences) -> String {
     let mut text = String::new();
+    let ended = found.cut_short.is_empty();
+    if !ended {
+        let _ = writeln!(text, "{} {}", paint(WARNING, "Not known to the end:"), cut_short(&found.cut_short));
+    }
     if !found.workloads.is_empty() {
         title(&mut text, "Pods, in order");
-        found.workloads.iter().for_each(|workload| pods(&mut text, workload));
+        found.workloads.iter().for_each(|workload| pods(&mut text, workload, ended));
     }
     if !found.pulls.is_empty() {
         title(&mut text, "Images to pull");
@@ -51,6 +55,11 @@ pub fn text(found: &Consequences) -> String {
     text
 }
 
+/// What a plan that was cut short can say of itself.
+pub fn cut_short(why: &str) -> String {
+    format!("{why}; more pods may come, go and restart than were seen until then")
+}
+
 fn title(text: &mut String, title: &str) {
     let _ = writeln!(text, "{}", paint(STRONG, format!("{title}:")));
 }
@@ -71,7 +80,7 @@ pub fn summary(workload: &Workload) -> String {
     if parts.is_empty() { "get a host".to_owned() } else { parts.join(", ") }
 }
 
-fn pods(text: &mut String, workload: &Workload) {
+fn pods(text: &mut String, workload: &Workload, ended: bool) {
     let _ = writeln!(text, "  {}: {}", paint(STRONG, describe(&workload.id)), summary(workload));
     let shown = &workload.steps[..workload.steps.len().min(LINES)];
     let widest = |of: fn(&PodStep) -> &str| shown.iter().map(|step| of(step).chars().count()).max().unwrap_or(0);
@@ -84,7 +93,7 @@ fn pods(text: &mut String, workload: &Workload) {
         };
         let place = host_of(step);
         let line = format!("{:<pod$}  {place:<host$}", step.pod);
-        let why = why(step);
+        let why = why(step, ended);
         let why = if why.is_empty() { String::new() } else { format!("  {}", paint(FAINT, why)) };
         let _ =
             writeln!(text, "    {} {}{why}", paint(style, sign), if why.is_empty() { line.trim_end() } else { &line });
@@ -98,10 +107,11 @@ fn host_of(step: &PodStep) -> &str {
     if step.host.is_empty() { "no host" } else { &step.host }
 }
 
-/// Why that host, or why none.
-fn why(step: &PodStep) -> String {
+/// Why that host, or why none. `ended`: as it is in the end, not where the plan was cut short.
+fn why(step: &PodStep, ended: bool) -> String {
     if step.action == PodAction::Delete && !step.ready {
-        return "does not go while its host does not answer".to_owned();
+        let why = if ended { "does not go while its host does not answer" } else { "not gone by then" };
+        return why.to_owned();
     }
     let mut parts = Vec::new();
     if let Some(verdict) = &step.verdict {
@@ -122,7 +132,7 @@ fn why(step: &PodStep) -> String {
         }
     }
     if !step.ready && !step.host.is_empty() {
-        parts.push("does not become ready".to_owned());
+        parts.push(if ended { "does not become ready" } else { "not ready by then" }.to_owned());
     }
     parts.join("; ")
 }

@@ -13,8 +13,11 @@ const NOTE: &str = "\n... cut here: the comment would be too long; `selkie plan`
 pub fn markdown(report: &Report) -> String {
     let mut text = format!("### selkie plan\n\n**Plan:** {}\n", report.totals());
     let problems = report.consequences.as_ref().map(|found| found.problems.as_slice()).unwrap_or_default();
-    if !problems.is_empty() {
+    if !problems.is_empty() || report.cut_short().is_some() {
         let _ = writeln!(text, "\n> [!WARNING]");
+        if let Some(why) = report.cut_short() {
+            let _ = writeln!(text, "> Not known to the end: {}", consequences::cut_short(why));
+        }
         for problem in problems.iter().take(20) {
             let name = crate::gitops::render::describe(&problem.object);
             let message = problem.message.replace(['\n', '\r'], " ");

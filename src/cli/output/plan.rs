@@ -31,8 +31,9 @@ pub fn text(report: &Report) -> String {
 pub fn changes(report: &Report) -> String {
     let mut text = String::new();
     let width = report.changes().map(|object| describe(&object.id).chars().count()).max().unwrap_or(0);
+    let least = if report.totals().partial { "at least " } else { "" };
     for object in report.changes() {
-        object_lines(&mut text, object, width);
+        object_lines(&mut text, object, width, least);
     }
     for run in &report.runs {
         let _ = writeln!(text, "{} {run}", paint(CHANGE, "  >"));
@@ -63,7 +64,7 @@ pub fn sign(action: Action) -> (&'static str, Style) {
     }
 }
 
-fn object_lines(text: &mut String, object: &ObjectChange, width: usize) {
+fn object_lines(text: &mut String, object: &ObjectChange, width: usize, least: &str) {
     let (sign, style) = sign(object.action);
     let name = describe(&object.id);
     let mut notes = Vec::new();
@@ -72,8 +73,8 @@ fn object_lines(text: &mut String, object: &ObjectChange, width: usize) {
     }
     match object.restarts {
         0 => {}
-        1 => notes.push("restarts 1 pod".to_owned()),
-        pods => notes.push(format!("restarts {pods} pods")),
+        1 => notes.push(format!("restarts {least}1 pod")),
+        pods => notes.push(format!("restarts {least}{pods} pods")),
     }
     let note = if notes.is_empty() { String::new() } else { format!("  {}", notes.join(", ")) };
     let place =

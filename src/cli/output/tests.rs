@@ -153,6 +153,7 @@ fn looked_ahead() -> Report {
     let web = report.objects[1].id.clone();
     report.foresee(Consequences {
         settled: false,
+        cut_short: String::new(),
         seconds: 3.5,
         workloads: vec![Workload {
             id: web.clone(),
@@ -206,6 +207,35 @@ Assumed:
 Plan: 1 to add, 3 to change, 1 to delete; 1 pod to restart.
 "
     );
+}
+
+#[test]
+fn what_is_not_known_is_said_to_be_so() {
+    let mut cut = looked_ahead();
+    let mut found = cut.consequences.take().unwrap();
+    found.cut_short = "looking ahead took longer than 30 s".into();
+    cut.foresee(found.clone());
+    let text = plain(&report(&cut, Format::Text));
+    let said = "Not known to the end: looking ahead took longer than 30 s; more pods may come, go and restart";
+    assert!(text.contains(said), "{text}");
+    assert!(text.ends_with("1 to delete; at least 1 pod to restart.\n"), "{text}");
+    assert!(text.contains("restarts at least 1 pod"), "{text}");
+    let comment = report(&cut, Format::Markdown);
+    assert!(
+        comment.contains("at least 1 pod to restart.\n\n> [!WARNING]\n> Not known to the end: looking"),
+        "{comment}"
+    );
+    let json: Value = serde_json::from_str(&report(&cut, Format::Json)).unwrap();
+    assert_eq!((&json["totals"]["restarts"], &json["totals"]["partial"]), (&json!(1), &json!(true)));
+    assert_eq!(json["consequences"]["cutShort"], "looking ahead took longer than 30 s");
+
+    found.workloads.clear();
+    found.problems.clear();
+    cut.foresee(found);
+    let text = plain(&report(&cut, Format::Text));
+    assert!(text.ends_with("1 to delete; how many pods restart is not known.\n"), "{text}");
+    let comment = report(&cut, Format::Markdown);
+    assert!(comment.contains("> Not known to the end"), "without problems too: {comment}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::cli::connection::Connection;
 use crate::cli::output::json;
+use crate::cli::plan::complete;
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::Mode;
 use crate::daemon::paths::write_private;
@@ -151,6 +152,7 @@ impl Saved {
         let options = self.options(client).await?;
         let now = sync::once(client, kinds, &self.rendered(), &options, sync::How::LookAhead).await;
         let now = now.map_err(|error| self.no_longer(&error.lines()))?;
+        complete(&now.report)?;
         let versions = now.versions.iter().map(|(id, version)| (render::describe(id), version.clone())).collect();
         let found = json::value(&now.report);
         if is_done(&self.plan, &found) {

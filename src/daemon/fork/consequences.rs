@@ -1,11 +1,12 @@
 //! From what was seen to what is told. Pure.
 
+use super::PATIENCE;
 use super::hosts::{Hosts, PULLING, STARTING, STOPPING};
 use super::journal::Entry;
 use super::owners::Owners;
 use super::pods::{self, Story, stories};
 use super::problems::{Problems, Warnings, is_lost_with, short_lived_volumes};
-use super::rest::Rest;
+use super::rest::{END, Rest};
 use super::verdicts::Verdicts;
 use crate::api::changeset::{ChangeAction, ChangeSetStatus, ObjectId};
 use crate::api::plan::{Consequences, HostState, Loss, PodAction, PodStep, Pull, Workload};
@@ -47,7 +48,8 @@ struct Draft {
 }
 
 pub fn of(run: &Run<'_>) -> Consequences {
-    let mut draft = Draft::default();
+    let cut_short = cut_short(run.rest);
+    let mut draft = Draft { problems: Problems::new(!cut_short.is_empty()), ..Draft::default() };
     for story in stories(run.journal) {
         draft.add(run, &story);
     }
@@ -64,6 +66,7 @@ pub fn of(run: &Run<'_>) -> Consequences {
     let workloads = draft.workloads.into_values().map(finish);
     Consequences {
         settled: run.rest == Rest::Settled,
+        cut_short,
         seconds: seconds(run.took),
         workloads: workloads.collect(),
         pulls,
@@ -169,14 +172,19 @@ impl Draft {
                 full.join(", ")
             ));
         }
-        match run.rest {
-            Rest::Settled => {}
-            Rest::Stuck => all.push("what was not ready when nothing moved any more stays so".to_owned()),
-            Rest::Moving => {
-                all.push("the cluster still moved when the plan ended: there may be more to come".to_owned())
-            }
+        if run.rest == Rest::Stuck {
+            all.push("what was not ready when nothing moved any more stays so".to_owned());
         }
         all
+    }
+}
+
+/// Why more would have been seen, had the run gone on; empty: it had come to its end.
+fn cut_short(rest: Rest) -> String {
+    match rest {
+        Rest::Settled | Rest::Stuck => String::new(),
+        Rest::Moving => format!("after {} hours of its time the cluster still moved", END.as_secs() / 3600),
+        Rest::Stopped => format!("looking ahead took longer than {} s", PATIENCE.as_secs()),
     }
 }
 

@@ -17,20 +17,31 @@ const WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// Collects problems; those of several pods of one workload are one.
 #[derive(Default)]
-pub struct Problems(BTreeMap<(ObjectId, String, String), u64>);
+pub struct Problems {
+    all: BTreeMap<(ObjectId, String, String), u64>,
+    /// The run was cut short: what is not ready may still become so, unless someone says otherwise.
+    cut_short: bool,
+}
 
 impl Problems {
+    pub fn new(cut_short: bool) -> Self {
+        Self { cut_short, ..Self::default() }
+    }
+
     /// Notes why the pod is not ready, if it is not.
     pub fn pod(&mut self, root: &ObjectId, story: &Story, pod: &Value, warnings: &Warnings) {
         if pods::is_ready(pod) {
             return;
         }
-        let (reason, message) = why(pod, warnings)
-            .unwrap_or_else(|| ("NotReady".to_owned(), "it did not become ready, and nobody said why".to_owned()));
+        let silent = || {
+            let silent = ("NotReady".to_owned(), "it did not become ready, and nobody said why".to_owned());
+            (!self.cut_short).then_some(silent)
+        };
+        let Some((reason, message)) = why(pod, warnings).or_else(silent) else { return };
         let shown = pods::shown_name(pod, story.before.is_none());
         let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
         let message = message.replace(&text("name"), &shown).replace(&text("uid"), "*");
-        *self.0.entry((root.clone(), reason, message)).or_default() += 1;
+        *self.all.entry((root.clone(), reason, message)).or_default() += 1;
     }
 
     /// Notes what was said of objects that are no pods.
@@ -40,7 +51,7 @@ impl Problems {
             let Some(record) = key.and_then(|key| owners.store.get(&key)) else { continue };
             let root = owners.root(&about.api_version, &about.kind, &record.envelope);
             for (reason, message) in reasons {
-                self.0.entry((root.clone(), reason.clone(), message.clone())).or_default();
+                self.all.entry((root.clone(), reason.clone(), message.clone())).or_default();
             }
         }
     }
@@ -48,7 +59,11 @@ impl Problems {
     /// Notes objects that did not become ready for reasons that nothing else tells.
     pub fn unready(&mut self, objects: &[(Value, Readiness)]) {
         for (object, readiness) in objects {
-            let (Readiness::Progressing(why) | Readiness::Failed(why)) = readiness else { continue };
+            let why = match readiness {
+                Readiness::Progressing(why) if !self.cut_short => why,
+                Readiness::Failed(why) => why,
+                _ => continue,
+            };
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let id = ObjectId {
                 api_version: text(&object["apiVersion"]),
@@ -57,14 +72,14 @@ impl Problems {
                 name: text(&object["metadata"]["name"]),
                 uid: String::new(),
             };
-            if !self.0.keys().any(|(known, ..)| *known == id) {
-                self.0.insert((id, "NotReady".to_owned(), why.clone()), 0);
+            if !self.all.keys().any(|(known, ..)| *known == id) {
+                self.all.insert((id, "NotReady".to_owned(), why.clone()), 0);
             }
         }
     }
 
     pub fn list(self) -> Vec<Problem> {
-        let all = self.0.into_iter();
+        let all = self.all.into_iter();
         all.map(|((object, reason, message), pods)| Problem { object, reason, message, pods }).collect()
     }
 }

@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Nothing written for this long: what is waited for will not come. Longer than every back-off.
 const STUCK: Duration = Duration::from_secs(330);
 /// A cluster that still moves after this long may do so forever.
-const END: Duration = Duration::from_secs(2 * 3600);
+pub const END: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
@@ -22,6 +22,8 @@ pub enum Rest {
     Stuck,
     /// It still moved when the time was over.
     Moving,
+    /// Told to stop before that.
+    Stopped,
 }
 
 /// Waits, in virtual time, until `store` rests. `is_done` is asked when nothing moved for a while.
@@ -31,7 +33,7 @@ pub async fn rest(store: &dyn Store, stop: &CancellationToken, mut is_done: impl
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return Rest::Moving,
+            () = stop.cancelled() => return Rest::Stopped,
             () = sleep(step) => {}
         }
         let now = store.revision();

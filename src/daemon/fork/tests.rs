@@ -10,6 +10,7 @@ use crate::api::changeset::ObjectId;
 use crate::api::plan::{PodAction, PodStep};
 use rig::{Rig, config_map, deployment};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 fn hosts(steps: &[PodStep], action: PodAction) -> Vec<&str> {
     steps.iter().filter(|step| step.action == action).map(|step| step.host.as_str()).collect()
@@ -36,6 +37,19 @@ async fn a_rollout_is_what_the_chain_does() {
     // The same again, byte for byte.
     let again = rig.plan(vec![deployment("web", 3, "web:2")], vec![]);
     assert_eq!(serde_json::to_string(&again.consequences).unwrap(), serde_json::to_string(found).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_gives_up_says_that_it_does_not_know() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![deployment("web", 3, "web:1")]).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let found = rig.plan_until(rig.spec(vec![deployment("web", 3, "web:2")], vec![]), stop).consequences;
+    assert_eq!(found.cut_short, "looking ahead took longer than 30 s");
+    assert!(!found.settled && found.problems.is_empty(), "not ready yet is no problem: {found:#?}");
+    let whole = rig.plan(vec![deployment("web", 3, "web:2")], vec![]).consequences;
+    assert_eq!((whole.cut_short.as_str(), whole.restarts()), ("", 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,13 +51,21 @@ pub struct Totals {
     pub delete: u64,
     pub unchanged: u64,
     pub restarts: u64,
+    /// Nobody looked to the end: more pods may restart than these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { add, change, delete, restarts, .. } = self;
+        write!(f, "{add} to add, {change} to change, {delete} to delete; ")?;
         let pods = if *restarts == 1 { "pod" } else { "pods" };
-        write!(f, "{add} to add, {change} to change, {delete} to delete; {restarts} {pods} to restart.")
+        match (self.partial, restarts) {
+            (true, 0) => write!(f, "how many pods restart is not known."),
+            (true, _) => write!(f, "at least {restarts} {pods} to restart."),
+            (false, _) => write!(f, "{restarts} {pods} to restart."),
+        }
     }
 }
 
@@ -124,6 +132,12 @@ impl Report {
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Why what the cluster does is not known to the end, if it is not.
+    pub fn cut_short(&self) -> Option<&str> {
+        let why = self.consequences.as_ref()?.cut_short.as_str();
+        (!why.is_empty()).then_some(why)
+    }
+
     /// Nothing is created, changed or deleted.
     pub fn is_empty(&self) -> bool {
         self.objects.iter().all(|object| object.action == Action::Unchanged)
@@ -152,6 +166,7 @@ impl Report {
         // Also those of workloads that the change set does not name.
         if let Some(consequences) = &self.consequences {
             totals.restarts = consequences.restarts();
+            totals.partial = !consequences.cut_short.is_empty();
         }
         totals
     }
