@@ -27,6 +27,7 @@ mod pods;
 mod problems;
 mod rest;
 mod verdicts;
+mod waited;
 
 #[cfg(test)]
 mod tests;

@@ -6,19 +6,18 @@ use super::journal::Journal;
 use super::owners::Owners;
 use super::rest::rest;
 use super::verdicts::{Verdicts, Warnings};
+use super::waited::Waited;
 use super::{Base, pods};
-use crate::api::changeset::{ChangeAction, ChangeSetSpec, ChangeSetStatus};
+use crate::api::changeset::{ChangeSetSpec, ChangeSetStatus};
 use crate::api::error::ApiError;
 use crate::api::plan::PlanStatus;
 use crate::api::registry::Registry;
 use crate::apiserver::{ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{Context, EventRecorder, Informers, in_process};
-use crate::gitops::readiness::{self, Readiness};
 use crate::store::memory::Memory;
 use crate::store::{Store, StoreError, bucket};
 use crate::{controllers, scheduler};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,7 +59,7 @@ pub async fn plan(
     let busy = base.bucket(&bucket("", "pods")).any(|record| pods::is_under_way(&record.envelope));
     if busy {
         // What is under way has nothing to do with the change set: it ends first.
-        let running = copy.start().await;
+        let running = copy.start(base).await;
         rest(copy.store.as_ref(), stop, || true).await;
         running.warnings.forget();
         let from = copy.store.revision();
@@ -74,7 +73,7 @@ pub async fn plan(
     if !change.applied || copy.store.revision() == from {
         return Ok(PlanStatus { change, ..PlanStatus::default() });
     }
-    let running = copy.start().await;
+    let running = copy.start(base).await;
     copy.finish(base, running, journal, from, change, stop).await
 }
 
@@ -91,7 +90,7 @@ impl Copy {
         Self { registry, store, api: ApiServer::new(config), clock, ids }
     }
 
-    async fn start(&self) -> Running {
+    async fn start(&self, base: &Base) -> Running {
         let shutdown = CancellationToken::new();
         let client = in_process(&self.api, User::master("system:selkie"));
         let informers = Informers::with(client.clone(), self.ids.clone(), shutdown.child_token());
@@ -99,7 +98,7 @@ impl Copy {
         let warnings = Warnings::collect(reports);
         let (clock, ids) = (self.clock.clone(), self.ids.clone());
         let ctx = Context { client, informers, clock, ids, events, shutdown: shutdown.clone() };
-        let hosts = Hosts::start(&ctx).await;
+        let hosts = Hosts::start(&ctx, base).await;
         let verdicts = Verdicts::default();
         let timing = controllers::Timing { node_monitor_grace: FOREVER };
         tokio::spawn(controllers::run_but_endpoints(ctx.clone(), timing));
@@ -122,7 +121,7 @@ impl Copy {
         if !change.applied || self.store.revision() == from {
             return Ok(PlanStatus { change, ..PlanStatus::default() });
         }
-        let mut waited = Waited::new(&change, &owners);
+        let mut waited = Waited::new(&change, &owners, from);
         let ended = rest(self.store.as_ref(), stop, || waited.is_over(self.store.as_ref(), &running.hosts)).await;
         let consequences = consequences::of(&Run {
             owners: &owners,
@@ -136,47 +135,5 @@ impl Copy {
             took: begun.elapsed(),
         });
         Ok(PlanStatus { change, consequences })
-    }
-}
-
-/// The objects of the change set that are not known to be as wanted.
-struct Waited {
-    /// Must become ready.
-    coming: Vec<String>,
-    /// Must go.
-    going: Vec<String>,
-    /// Those of `coming` that were not ready when last looked at, with what is missing.
-    unready: Vec<(Value, Readiness)>,
-}
-
-impl Waited {
-    fn new(change: &ChangeSetStatus, owners: &Owners<'_>) -> Self {
-        let keys = |wanted: &dyn Fn(ChangeAction) -> bool| {
-            let touched = change.results.iter().filter(|result| wanted(result.action));
-            touched.filter_map(|result| owners.key_of(&result.id)).collect()
-        };
-        let ruled =
-            |action| matches!(action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Replaced);
-        Self { coming: keys(&ruled), going: keys(&|action| action == ChangeAction::Deleted), unready: Vec::new() }
-    }
-
-    fn is_over(&mut self, store: &dyn Store, hosts: &Hosts) -> bool {
-        self.unready.clear();
-        self.going.retain(|key| store.get(key).is_some());
-        self.coming.retain(|key| {
-            let Some(record) = store.get(key) else { return false };
-            let Ok(object) = serde_json::from_slice::<Value>(&record.value) else { return false };
-            let readiness = readiness::of(&object);
-            let waits = readiness != Readiness::Ready;
-            if waits {
-                self.unready.push((object, readiness));
-            }
-            waits
-        });
-        let pods = store.range(&bucket("", "pods"), None, None, 0).map(|range| range.records).unwrap_or_default();
-        let leaving = |envelope: &crate::api::meta::Envelope| {
-            envelope.deletion_timestamp.is_some() && hosts.answers(pods::host(envelope))
-        };
-        self.coming.is_empty() && self.going.is_empty() && !pods.iter().any(|record| leaving(&record.envelope))
     }
 }

@@ -1,12 +1,14 @@
 //! The hosts of a copy: a hollow one for each that answers, which takes over what runs there when the
 //! first of its pods changes.
 
+use super::{Base, pods};
 use crate::api::quantity::Quantity;
 use crate::client::{Context, ObjectKey};
 use crate::kubelet::drift::unobserved;
 use crate::kubelet::runtime::ContainerRuntime;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
 use crate::kubelet::{Kubelets, NodeConfig, pod};
+use crate::store::{Record, bucket};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,12 +37,14 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Attends to every host that answers, as the Nodes say.
-    pub async fn start(ctx: &Context) -> Self {
+    /// Attends to every host that answers, as the Nodes say. What runs there is what ran in `base`: the copy
+    /// may be past the change set.
+    pub async fn start(ctx: &Context, base: &Base) -> Self {
         let (nodes, pods) = (ctx.informers.of::<Node>(), ctx.informers.of::<Pod>());
         let kubelets = Kubelets::new(ctx.clone(), Arc::default(), unobserved());
         nodes.synced().await;
         pods.synced().await;
+        let mut residents = residents(base);
         let mut hosts = Self { started: Arc::default(), reachable: BTreeSet::new(), silent: Vec::new() };
         for node in nodes.list() {
             let name = node.metadata.name.clone().unwrap_or_default();
@@ -50,14 +54,16 @@ impl Hosts {
             }
             let (context, started) = (ctx.clone(), hosts.started.clone());
             let config = config(&node);
-            let prepare = move || prepare(&context, &node, &started);
+            let residents = residents.remove(&name).unwrap_or_default();
+            let prepare = move || prepare(&context, &node, &residents, &started);
             tokio::spawn(kubelets.attend(config, prepare));
             hosts.reachable.insert(name);
         }
         for pod in pods.list() {
             let node = pod::spec(&pod).node_name.clone().unwrap_or_default();
             let under_way = pod.metadata.deletion_timestamp.is_some()
-                || !matches!(pod::phase(&pod), "Running" | "Succeeded" | "Failed");
+                || !matches!(pod::phase(&pod), "Running" | "Succeeded" | "Failed")
+                || revision(&pod) > base.revision;
             if under_way && hosts.reachable.contains(&node) {
                 kubelets.look(&node, ObjectKey::of(&*pod));
             }
@@ -81,7 +87,28 @@ impl Hosts {
     }
 }
 
-fn prepare(ctx: &Context, node: &Node, started: &Mutex<BTreeMap<String, Started>>) -> Arc<dyn ContainerRuntime> {
+/// The pods on each host.
+fn residents(base: &Base) -> BTreeMap<String, Vec<Arc<Record>>> {
+    let mut residents: BTreeMap<String, Vec<Arc<Record>>> = BTreeMap::new();
+    for record in base.bucket(&bucket("", "pods")) {
+        let host = pods::host(&record.envelope);
+        if !host.is_empty() {
+            residents.entry(host.to_owned()).or_default().push(record.clone());
+        }
+    }
+    residents
+}
+
+fn revision(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+fn prepare(
+    ctx: &Context,
+    node: &Node,
+    residents: &[Arc<Record>],
+    started: &Mutex<BTreeMap<String, Started>>,
+) -> Arc<dyn ContainerRuntime> {
     let name = node.metadata.name.clone().unwrap_or_default();
     let capacity = node.status.as_ref().and_then(|status| status.capacity.clone()).unwrap_or_default();
     let amount = |of: &str| capacity.get(of).and_then(|text| text.0.parse::<Quantity>().ok());
@@ -92,8 +119,15 @@ fn prepare(ctx: &Context, node: &Node, started: &Mutex<BTreeMap<String, Started>
     let images = node.status.as_ref().and_then(|status| status.images.as_ref()).into_iter().flatten();
     options.images = images.flat_map(|image| image.names.iter().flatten()).flat_map(|name| spellings(name)).collect();
     let host = Hollow::new(options);
-    for pod in ctx.informers.of::<Pod>().on_node(&name) {
-        host.adopt(&pod);
+    let pods = ctx.informers.of::<Pod>();
+    for record in residents {
+        // One that is gone already left nothing behind, and whoever has its name now never ran here.
+        let now = pods.get(&record.envelope.namespace, &record.envelope.name);
+        match now.filter(|pod| pod.metadata.uid.as_deref() == Some(&record.envelope.uid)) {
+            Some(pod) if revision(&pod) == record.modified => host.adopt(&pod),
+            Some(_) => drop(serde_json::from_slice(&record.value).map(|pod| host.adopt(&pod))),
+            None => {}
+        }
     }
     let had = host.image_names().into_iter().collect();
     started.lock().insert(name, Started { host: host.clone(), had });

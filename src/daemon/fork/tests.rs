@@ -4,6 +4,7 @@
 mod clashes;
 mod prediction;
 mod replace;
+mod restarts;
 mod rig;
 
 use crate::api::changeset::ObjectId;

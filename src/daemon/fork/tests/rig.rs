@@ -102,6 +102,17 @@ impl Rig {
         assert_ne!(rest(&pods, &stop, settled).await, Rest::Moving);
     }
 
+    /// Lets time pass until it is so.
+    pub async fn until(&self, is_so: impl Fn() -> bool) {
+        for _ in 0..600 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("a minute is not enough");
+    }
+
     pub fn spec(&self, objects: Vec<Value>, deletions: Vec<ObjectId>) -> ChangeSetSpec {
         ChangeSetSpec { field_manager: "selkie".into(), objects, deletions, ..ChangeSetSpec::default() }
     }
@@ -111,9 +122,14 @@ impl Rig {
     }
 
     pub fn plan_spec(&self, spec: ChangeSetSpec) -> PlanStatus {
+        self.plan_until(spec, CancellationToken::new())
+    }
+
+    /// A plan that `stop` ends.
+    pub fn plan_until(&self, spec: ChangeSetSpec, stop: CancellationToken) -> PlanStatus {
         let base = Base::of(self.store.as_ref(), &self.clock);
         let registry = Arc::new(self.registry.fork());
-        let made = std::thread::spawn(move || run(&base, registry, spec, &CancellationToken::new()));
+        let made = std::thread::spawn(move || run(&base, registry, spec, &stop));
         made.join().unwrap().unwrap()
     }
 
@@ -191,6 +207,14 @@ pub fn deployment(name: &str, replicas: u32, image: &str) -> Value {
                 "spec": {"containers": [{"name": "c", "image": image, "resources": {"requests": {"cpu": "100m"}}}]},
             },
         },
+    })
+}
+
+pub fn pod(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": image, "resources": {"requests": {"cpu": "100m"}}}]},
     })
 }
 
