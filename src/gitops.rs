@@ -6,6 +6,7 @@ pub mod access;
 pub mod adopt;
 pub mod application;
 pub mod hooks;
+pub mod inputs;
 pub mod kinds;
 pub mod metrics;
 pub mod notices;

@@ -49,6 +49,13 @@ impl Template {
     }
 }
 
+/// Whether shells take it for the name of a variable: letters, digits and underscores, not a digit first.
+pub fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

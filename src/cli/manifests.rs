@@ -6,7 +6,7 @@ use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::daemon::Mode;
 use crate::gitops::render::kustomize::Record;
-use crate::gitops::render::{RenderError, Rendered, render, unscoped};
+use crate::gitops::render::{RenderError, Rendered, Variables, render, unscoped};
 use crate::gitops::sources::{Access, File, Location, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
 use clap::Args;
@@ -68,8 +68,8 @@ impl Manifests {
     }
 
     /// The objects as their files have them, whatever their kinds.
-    pub async fn unscoped(&self, global: &Global) -> Result<Rendered, CliError> {
-        self.some(unscoped(&self.files(global).await?, &Registry::builtin()))
+    pub async fn unscoped(&self, global: &Global, variables: Option<&Variables>) -> Result<Rendered, CliError> {
+        self.some(unscoped(&self.files(global).await?, &Registry::builtin(), variables))
     }
 
     /// Errors of single files are in the result, all of them.

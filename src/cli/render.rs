@@ -1,8 +1,9 @@
 //! `selkie render`: what manifests and kustomizations come to, without any cluster.
 
 use super::manifests::Manifests;
+use super::values::substitutions;
 use super::{CliError, Global};
-use crate::gitops::render::{Manifest, print};
+use crate::gitops::render::{Manifest, Variables, print};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -22,6 +23,12 @@ pub struct Render {
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// Put the value in for ${NAME}, as an application's postBuild.substitute does; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    substitute: Vec<String>,
+    /// Refuse ${NAME} that are not set and have no default
+    #[arg(long)]
+    strict: bool,
     /// Tell of each object where it is from
     #[arg(long)]
     origin: bool,
@@ -42,7 +49,8 @@ impl Render {
         // Objects that name no namespace are printed so.
         let (files, kustomizations) = (self.filename.clone(), self.kustomize.clone());
         let manifests = Manifests::new(files, kustomizations, self.recursive, String::new());
-        let rendered = manifests.unscoped(&global).await?;
+        let variables = self.variables()?;
+        let rendered = manifests.unscoped(&global, variables.as_ref()).await?;
         if !rendered.errors.is_empty() {
             let lines: Vec<_> = rendered.errors.iter().map(ToString::to_string).collect();
             return Err(CliError::new(lines.join("\n")));
@@ -52,6 +60,18 @@ impl Render {
             Format::Json => println!("{:#}", self.json(&rendered.objects)),
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Only where some are named: dollars are letters else.
+    fn variables(&self) -> Result<Option<Variables>, CliError> {
+        if self.substitute.is_empty() && !self.strict {
+            return Ok(None);
+        }
+        let mut variables = Variables::new(self.strict);
+        for (name, value) in substitutions(&self.substitute)? {
+            variables.set(&name, &value).map_err(|why| CliError::new(format!("--substitute: {why}")).code(2))?;
+        }
+        Ok(Some(variables))
     }
 
     fn yaml(&self, objects: &[Manifest]) -> String {

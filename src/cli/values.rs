@@ -1,5 +1,6 @@
 //! Values that flags of several verbs take.
 
+use super::CliError;
 use std::time::Duration;
 
 /// A time as kubectl takes it: `90s`, `5m`, `1h30m`; a bare number is seconds.
@@ -10,6 +11,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// Reads each `NAME=VALUE`. A value may be secret, and is in no error.
+pub fn substitutions(texts: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    let pair = |text: &String| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pairs: Option<Vec<_>> = texts.iter().map(pair).collect();
+    pairs.ok_or_else(|| CliError::new("--substitute: expected NAME=VALUE, found no =").code(2))
 }
 
 #[cfg(test)]

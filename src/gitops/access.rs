@@ -6,6 +6,7 @@ use super::sync::wait::path;
 use crate::client::raw;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
+use serde::de::DeserializeOwned;
 
 /// Reads the Secrets that the source names. The errors hold no value of theirs.
 pub async fn of(client: &kube::Client, application: &Application) -> Result<Access, SourceError> {
@@ -31,12 +32,24 @@ async fn read<T>(
 ) -> Result<T, SourceError> {
     let name = &reference.name;
     let fail = |what: String| SourceError::Access(format!("Secret {NAMESPACE}/{name} ({field}): {what}"));
-    let bytes = raw::request(client, Method::GET, &path("v1", "secrets", NAMESPACE, name), None).await;
-    let bytes = bytes.map_err(|error| match raw::is_not_found(&error) {
-        true => fail(format!("it does not exist; create it in the namespace {NAMESPACE}")),
-        false => fail(error.to_string()),
-    })?;
-    // The parser's words could hold a value.
-    let secret: Secret = serde_json::from_slice(&bytes).map_err(|_| fail("it cannot be read".to_owned()))?;
-    parse(&secret).map_err(fail)
+    let secret: Option<Secret> = get(client, "secrets", name).await.map_err(fail)?;
+    parse(&secret.ok_or_else(|| fail(missing()))?).map_err(fail)
+}
+
+/// A ConfigMap or Secret in the Applications' namespace; `None`: there is none.
+pub(super) async fn get<T: DeserializeOwned>(
+    client: &kube::Client,
+    plural: &str,
+    name: &str,
+) -> Result<Option<T>, String> {
+    match raw::request(client, Method::GET, &path("v1", plural, NAMESPACE, name), None).await {
+        // The parser's words could hold a value.
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| "it cannot be read".to_owned()),
+        Err(error) if raw::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) fn missing() -> String {
+    format!("it does not exist; create it in the namespace {NAMESPACE}")
 }

@@ -1,10 +1,12 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
+mod post_build;
 mod previews;
 mod request;
 mod source;
 mod status;
 
+pub use post_build::{PostBuild, SubstituteFrom};
 pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use request::Request;
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
@@ -109,6 +111,9 @@ pub struct ApplicationSpec {
     /// It is a preview of this Application: all its objects are in its namespace, which goes with it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub preview_of: String,
+    /// Variables in the manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_build: Option<PostBuild>,
     /// Applications that must be ready before this one is synced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,

@@ -8,6 +8,7 @@ pub mod kustomize;
 pub mod print;
 pub mod scalar;
 pub mod spans;
+pub mod substitute;
 pub mod tree;
 pub mod yaml;
 
@@ -15,12 +16,14 @@ mod manifest;
 
 pub use error::{Origin, RenderError};
 pub use manifest::Manifest;
+pub use substitute::Variables;
 
 use crate::api::changeset::ObjectId;
 use crate::gitops::kinds::{Kinds, Scope};
 use crate::gitops::sources::{File, Snapshot};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use substitute::Substitution;
 
 /// What a source's files say.
 #[derive(Debug, Clone, Default)]
@@ -53,10 +56,24 @@ pub fn version(api_version: &str) -> &str {
     api_version.split_once('/').map_or(api_version, |(_, version)| version)
 }
 
-/// Reads all files, and renders all kustomizations. `namespace` is given to objects of namespaced kinds that name none.
+/// What counts besides the files.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// Given to objects of namespaced kinds that name none.
+    pub namespace: &'a str,
+    /// What is substituted; `None`: dollars are letters like others.
+    pub variables: Option<&'a Variables>,
+}
+
+/// [`render_with`] no variables.
 pub fn render(snapshot: &Snapshot, kinds: &dyn Kinds, namespace: &str) -> Rendered {
-    let mut rendered = unscoped(snapshot, kinds);
-    scope_all(&mut rendered, kinds, namespace);
+    render_with(snapshot, kinds, Settings { namespace, variables: None })
+}
+
+/// Reads all files, and renders all kustomizations.
+pub fn render_with(snapshot: &Snapshot, kinds: &dyn Kinds, settings: Settings<'_>) -> Rendered {
+    let mut rendered = unscoped(snapshot, kinds, settings.variables);
+    scope_all(&mut rendered, kinds, settings.namespace);
     refuse_duplicates(&mut rendered);
     rendered.errors.sort();
     rendered
@@ -64,13 +81,14 @@ pub fn render(snapshot: &Snapshot, kinds: &dyn Kinds, namespace: &str) -> Render
 
 /// As the files have it: without the namespaces that are left to whoever applies it, and with kinds that
 /// nobody serves.
-pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds) -> Rendered {
+pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Variables>) -> Rendered {
     let mut rendered = Rendered { objects: Vec::new(), errors: snapshot.rejected.clone() };
+    let mut substitution = variables.map(Substitution::new);
     for file in &snapshot.files {
         match read(file) {
             Ok(documents) => {
                 for document in documents {
-                    manifest::expand(&file.path, document, &mut rendered);
+                    manifest::expand(&file.path, document, substitution.as_mut(), &mut rendered);
                 }
             }
             Err(error) => rendered.errors.push(error),
@@ -80,7 +98,8 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds) -> Rendered {
         match kustomize::build(&**record, &record.root, &kustomize::Known(kinds)) {
             Ok(built) => {
                 for kustomize::Object { value, file, spans } in built.objects {
-                    manifest::expand(&file, yaml::Document { value, spans }, &mut rendered);
+                    let document = yaml::Document { value, spans };
+                    manifest::expand(&file, document, substitution.as_mut(), &mut rendered);
                 }
             }
             Err(error) => rendered.errors.push(error),

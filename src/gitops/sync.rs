@@ -19,8 +19,10 @@ mod leaving;
 mod ledger;
 mod owners;
 mod pods;
+mod references;
 mod refusal;
 mod stages;
+mod stream;
 mod task;
 
 pub use claims::Claim;

@@ -2,6 +2,7 @@
 
 mod health;
 mod notifications;
+mod post_build;
 mod windows;
 
 use super::json::{ensure, put, text};
@@ -64,6 +65,7 @@ impl Kind for Application {
         errors.extend(windows::validate(&object["spec"]));
         errors.extend(notifications::validate(&object["spec"]));
         errors.extend(health::validate(&object["spec"]));
+        errors.extend(post_build::validate(&object["spec"]));
         errors
     }
 

@@ -88,6 +88,7 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     ];
     let about = "Copies of this Application for other branches, each in a namespace of its own.";
     spec.push(("previews", object("ApplicationPreviews", about, previews)));
+    spec.push(("postBuild", post_build()));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));
     let window = object("ApplicationSyncWindow", "When syncs may go on, or may not.", WINDOW.map(leaf).into());
@@ -122,6 +123,23 @@ fn notification() -> SchemaRef {
     let events = Shape::List { items: event, kind: ListKind::Atomic, patch: None };
     fields.push(leaf(("events", events, "What is told, by the reasons of Events. Default: everything.")));
     object("ApplicationNotification", "Who is told what happens.", fields)
+}
+
+fn post_build() -> SchemaRef {
+    let from = vec![
+        leaf(("kind", Shape::String, "ConfigMap or Secret.")),
+        leaf(("name", Shape::String, "Its name, in the Application's namespace.")),
+        leaf(("optional", Shape::Boolean, "Go on without it where it is not there. Default: false.")),
+    ];
+    let from = object("ApplicationSubstituteFrom", "A ConfigMap or Secret whose keys are variables.", from);
+    let from = Shape::List { items: from, kind: ListKind::Atomic, patch: None };
+    let values = Shape::Map { values: leaf(("", Shape::String, "")).1, atomic: false };
+    let fields = vec![
+        leaf(("substitute", values, "Variables and their values; they come before those of substituteFrom.")),
+        leaf(("substituteFrom", from, "Where variables are from; the last one counts.")),
+        leaf(("strict", Shape::Boolean, "Refuse variables that are not set and have no default. Default: false.")),
+    ];
+    object("ApplicationPostBuild", "What ${NAME} in manifests stands for, as in Flux.", fields)
 }
 
 fn ignored_fields() -> Vec<(&'static str, SchemaRef)> {

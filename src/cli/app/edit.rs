@@ -3,9 +3,12 @@
 use super::{Format, api, find, print};
 use crate::cli::connection::Connection;
 use crate::cli::hosts::parse_all;
+use crate::cli::values::substitutions;
 use crate::cli::{CliError, Global};
 use crate::daemon::options;
-use crate::gitops::application::{Application, ApplicationSource, ApplicationSpec, NAMESPACE, SecretRef, Webhook};
+use crate::gitops::application::{
+    Application, ApplicationSource, ApplicationSpec, NAMESPACE, PostBuild, SecretRef, SubstituteFrom, Webhook,
+};
 use crate::gitops::sources::SourceError;
 use clap::Args;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -30,6 +33,15 @@ pub struct Add {
     /// Secret in selkie-system whose `token` signs the webhooks that may come in at /hooks/NAME
     #[arg(long, value_name = "SECRET")]
     webhook_secret: Option<String>,
+    /// Put the value in for ${NAME} in the manifests; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    substitute: Vec<String>,
+    /// Take variables from a ConfigMap or Secret in selkie-system: configmap/NAME or secret/NAME; repeatable
+    #[arg(long, value_name = "KIND/NAME")]
+    substitute_from: Vec<String>,
+    /// Refuse ${NAME} that are not set and have no default
+    #[arg(long)]
+    strict: bool,
     /// How often a remote source is asked for changes, e.g. 30s
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
@@ -62,6 +74,12 @@ impl Add {
             crate::cli::values::duration(interval)
                 .map_err(|why| CliError::new(format!("--interval: {why}")).code(2))?;
         }
+        let post_build = PostBuild {
+            substitute: substitutions(&self.substitute)?.into_iter().collect(),
+            substitute_from: self.substitute_from.iter().map(|text| holder(text)).collect::<Result<_, _>>()?,
+            strict: self.strict,
+        };
+        let post_build = Some(post_build).filter(|post_build| !post_build.is_empty());
         let mut application = Application {
             spec: ApplicationSpec {
                 source,
@@ -72,6 +90,7 @@ impl Add {
                 adopt: self.adopt,
                 history_limit: self.history_limit,
                 rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
+                post_build,
                 ..ApplicationSpec::default()
             },
             ..Application::default()
@@ -114,6 +133,18 @@ impl Add {
         let options::App { name, .. } = read(&format!("{name}=#"))?;
         Ok((name, ApplicationSource::pushed(rest).map_err(bad)?))
     }
+}
+
+/// `configmap/NAME` or `secret/NAME`.
+fn holder(text: &str) -> Result<SubstituteFrom, CliError> {
+    let bad = || CliError::new(format!("--substitute-from: {text:?} is not configmap/NAME or secret/NAME")).code(2);
+    let (kind, name) = text.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(bad)?;
+    let kind = match kind.to_ascii_lowercase().as_str() {
+        "configmap" | "cm" => "ConfigMap",
+        "secret" => "Secret",
+        _ => return Err(bad()),
+    };
+    Ok(SubstituteFrom { kind: kind.to_owned(), name: name.to_owned(), optional: false })
 }
 
 /// Leave an application's objects as they are until `selkie app resume`

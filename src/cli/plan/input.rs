@@ -6,7 +6,7 @@ use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
 use crate::gitops::access;
 use crate::gitops::application::{Application, NAMESPACE};
-use crate::gitops::previews::shape;
+use crate::gitops::inputs;
 use crate::gitops::push::Repository;
 use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources::location::GitLocation;
@@ -81,7 +81,8 @@ impl Wanted {
             origins.push(Origin { source: snapshot.origin.clone(), revision: snapshot.revision.clone() });
             parts.add(snapshot);
         }
-        let (kinds, rendered) = resolve(&parts.together(), &self.namespace, client).await?;
+        let files = parts.together();
+        let (kinds, rendered) = resolve(client, |kinds| render(&files, kinds, &self.namespace)).await?;
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
             return Err(nothing_in(self.filename.iter().chain(&self.kustomize)));
         }
@@ -94,8 +95,8 @@ impl Wanted {
         let access = Access { max_age: Duration::ZERO, ..access::of(client, &app).await.map_err(failed)? };
         let snapshot = self.fetch(global, located(global, &app)?, true, access).await?;
         let options = options_of(&app, &others, &snapshot.revision);
-        let (kinds, rendered) = resolve(&snapshot, app.namespace(), client).await?;
-        let rendered = shape(&app, rendered, &kinds);
+        let inputs = inputs::read(client, &app).await.map_err(failed)?;
+        let (kinds, rendered) = resolve(client, |kinds| inputs.render(&app, &snapshot, kinds)).await?;
         let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
         Ok(Input { kinds, rendered, options, origins })
     }
@@ -148,12 +149,15 @@ fn options_of(app: &Application, others: &[Application], revision: &str) -> sync
 }
 
 /// Renders with the kinds that are built in, and with those of the cluster where that is not enough.
-async fn resolve(files: &Snapshot, namespace: &str, client: &kube::Client) -> Result<(Registry, Rendered), CliError> {
+async fn resolve(
+    client: &kube::Client,
+    render: impl Fn(&Registry) -> Rendered,
+) -> Result<(Registry, Rendered), CliError> {
     let kinds = Registry::builtin();
-    let mut rendered = render(files, &kinds, namespace);
+    let mut rendered = render(&kinds);
     if rendered.errors.iter().any(|error| error.what.starts_with("no kind ")) {
         resources::definitions(client).await?.iter().for_each(|definition| kinds.learn(definition));
-        rendered = render(files, &kinds, namespace);
+        rendered = render(&kinds);
     }
     let defined = rendered.objects.iter().filter(|manifest| manifest.id.kind == "CustomResourceDefinition");
     defined.for_each(|manifest| kinds.learn(&manifest.value));

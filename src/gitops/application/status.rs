@@ -12,6 +12,9 @@ pub struct ApplicationStatus {
     pub observed_generation: i64,
     /// The revision in force: the last one applied whole.
     pub revision: String,
+    /// What `revision` was rendered with besides the source; see [`crate::gitops::inputs::Inputs`].
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub inputs: String,
     /// The revision tried last.
     pub attempted_revision: String,
     /// RFC 3339; when `revision` was applied.
@@ -53,6 +56,8 @@ pub struct ApplicationStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct Operation {
     pub revision: String,
+    /// As [`ApplicationStatus::inputs`].
+    pub inputs: String,
     /// Counts from 0.
     pub stage: usize,
     /// For people: `PreSync: Job default/migrate`.
@@ -64,6 +69,8 @@ pub struct Operation {
 #[serde(rename_all = "camelCase", default)]
 pub struct Quarantine {
     pub revision: String,
+    /// As [`ApplicationStatus::inputs`]: with others it is tried again.
+    pub inputs: String,
     /// RFC 3339.
     pub since: String,
     /// What failed, with the pod and the reason.

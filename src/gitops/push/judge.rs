@@ -9,8 +9,8 @@ use super::{Pushes, Target};
 use crate::client::raw;
 use crate::gitops::access;
 use crate::gitops::application::{Application, CONFIRM_PRUNE, NAMESPACE};
+use crate::gitops::inputs;
 use crate::gitops::plan::Held;
-use crate::gitops::render::render;
 use crate::gitops::sources::{Snapshot, git, short};
 use crate::gitops::sync::engine::READY_LIMIT;
 use crate::gitops::sync::{Event, How, Options, Outcome, SyncError, once, wait::path};
@@ -96,7 +96,8 @@ impl Pushes {
         confirmed: bool,
     ) -> Result<Outcome, Vec<String>> {
         let snapshot = self.read(target, application, call, commit).await.map_err(|error| vec![error])?;
-        let rendered = render(&snapshot, &*target.kinds, application.namespace());
+        let inputs = inputs::read(&target.client, application).await.map_err(|error| vec![error.to_string()])?;
+        let rendered = inputs.render(application, &snapshot, &*target.kinds);
         let mut options = Options::of(application, commit, (target.claims)(application.name()));
         options.prune_confirmed |= confirmed;
         options.delete_kept |= confirmed;

@@ -2,6 +2,7 @@
 
 use super::error::{Origin, RenderError};
 use super::spans::{Position, Spans};
+use super::substitute::Substitution;
 use super::yaml::{Document, kind_of};
 use super::{Rendered, describe};
 use crate::api::changeset::ObjectId;
@@ -55,7 +56,12 @@ impl Manifest {
 }
 
 /// Turns a document into objects; a `List` becomes its items. Errors go to `into.errors`.
-pub(super) fn expand(file: &Arc<str>, document: Document, into: &mut Rendered) {
+pub(super) fn expand(
+    file: &Arc<str>,
+    document: Document,
+    mut substitution: Option<&mut Substitution<'_>>,
+    into: &mut Rendered,
+) {
     let is_list = document.value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     let Document { mut value, spans } = document;
     let items = match value.get_mut("items").map(Value::take) {
@@ -63,18 +69,29 @@ pub(super) fn expand(file: &Arc<str>, document: Document, into: &mut Rendered) {
         Some(other) => {
             // Not a list of objects after all: `items` is a field of this kind.
             value["items"] = other;
-            return single(file, value, spans, into);
+            return single(file, value, spans, substitution, into);
         }
-        None => return single(file, value, spans, into),
+        None => return single(file, value, spans, substitution, into),
     };
     let positions = spans.get("items").cloned().unwrap_or_default();
     for (index, item) in items.into_iter().enumerate() {
         let spans = positions.item(index).cloned().unwrap_or_default();
-        expand(file, Document { value: item, spans }, into);
+        expand(file, Document { value: item, spans }, substitution.as_deref_mut(), into);
     }
 }
 
-fn single(file: &Arc<str>, value: Value, spans: Spans, into: &mut Rendered) {
+fn single(
+    file: &Arc<str>,
+    mut value: Value,
+    spans: Spans,
+    substitution: Option<&mut Substitution<'_>>,
+    into: &mut Rendered,
+) {
+    let errors = substitution.map(|substitution| substitution.apply(file, &mut value, &spans)).unwrap_or_default();
+    if !errors.is_empty() {
+        into.errors.extend(errors);
+        return;
+    }
     let origin_of = |path: &str| {
         let at = spans.find(path);
         Origin { file: file.clone(), line: at.line, column: at.column }

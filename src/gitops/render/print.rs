@@ -283,6 +283,11 @@ impl Printer {
     }
 }
 
+/// Whether a text that stands for itself needs no quotes.
+pub fn is_plain(text: &str) -> bool {
+    style(text, false) == Style::Plain
+}
+
 fn style(text: &str, key: bool) -> Style {
     let traits = Traits::of(text);
     let wanted = if text.contains('\n') {

@@ -336,7 +336,7 @@ mod tests {
         fs::write(temp.path().join("base/c.yaml"), map("one")).unwrap();
         let source = DirSource::new(temp.path().join("prod"), true);
         let names = |snapshot: &Snapshot| {
-            let rendered = crate::gitops::render::unscoped(snapshot, &crate::api::registry::Registry::builtin());
+            let rendered = crate::gitops::render::unscoped(snapshot, &crate::api::registry::Registry::builtin(), None);
             assert_eq!(rendered.errors, []);
             rendered.objects.iter().map(|object| object.id.name.clone()).collect::<Vec<_>>()
         };

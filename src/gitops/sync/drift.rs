@@ -5,26 +5,19 @@
 //! that a broken watch missed.
 
 use super::bell::Bells;
+use super::stream::keep_watching;
 use super::wait::path;
 use crate::api::changeset::ObjectId;
-use crate::base::backoff::Backoff;
-use crate::client::raw;
 use crate::gitops::application::LABEL;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::diff::without_noise;
 use crate::gitops::readiness::{Health, Readiness};
-use bytes::BytesMut;
-use http::Method;
-use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
-
-const RETRY: Backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(30) };
 
 pub(super) struct DriftWatch {
     client: kube::Client,
@@ -52,51 +45,11 @@ impl DriftWatch {
                 path(&id.api_version, &plural, "", ""),
                 LABEL.replace('/', "%2F")
             );
-            let task = tokio::spawn(watch(self.client.clone(), path, self.bells.clone()));
-            watches.insert(key, AbortOnDropHandle::new(task));
+            let (mut seen, bells) = (Seen::default(), self.bells.clone());
+            let watch = keep_watching(self.client.clone(), path, move |event| seen.tell(event, &bells));
+            watches.insert(key, AbortOnDropHandle::new(tokio::spawn(watch)));
         }
     }
-}
-
-/// Watches one kind for ever.
-async fn watch(client: kube::Client, path: String, bells: Bells) {
-    let mut seen = Seen::default();
-    let mut failures = 0;
-    loop {
-        match stream(&client, &path, &mut seen, &bells).await {
-            // Servers end watches from time to time.
-            Ok(()) => failures = 0,
-            Err(error) => {
-                failures += 1;
-                tracing::debug!(%error, path, "watch for drift failed");
-            }
-        }
-        tokio::time::sleep(RETRY.after(failures).max(RETRY.base)).await;
-    }
-}
-
-async fn stream(client: &kube::Client, path: &str, seen: &mut Seen, bells: &Bells) -> Result<(), kube::Error> {
-    let mut body = raw::open(client, Method::GET, path, None).await?.into_body();
-    let mut buffer = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        buffer.extend_from_slice(&data);
-        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let line = buffer.split_to(end + 1);
-            let Ok(event) = serde_json::from_slice::<Value>(&line) else { continue };
-            let bell_of = |application: &str| bells.lock().get(application).cloned();
-            let health = |application: &str| bell_of(application).map(|bell| bell.health()).unwrap_or_default();
-            let Some(notice) = seen.event(&event, health) else { continue };
-            let Some(bell) = bell_of(&notice.application) else { continue };
-            if notice.changed {
-                bell.look.ring();
-            }
-            if let Some(object) = notice.unready {
-                bell.ring_unready(object);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What an event means for an Application.
@@ -114,6 +67,20 @@ struct Notice {
 struct Seen(HashMap<String, (u64, bool)>);
 
 impl Seen {
+    /// Rings where something is new.
+    fn tell(&mut self, event: &Value, bells: &Bells) {
+        let bell_of = |application: &str| bells.lock().get(application).cloned();
+        let health = |application: &str| bell_of(application).map(|bell| bell.health()).unwrap_or_default();
+        let Some(notice) = self.event(event, health) else { return };
+        let Some(bell) = bell_of(&notice.application) else { return };
+        if notice.changed {
+            bell.look.ring();
+        }
+        if let Some(object) = notice.unready {
+            bell.ring_unready(object);
+        }
+    }
+
     /// What is new, if anything is. `health`: what an Application's objects are judged by.
     fn event(&mut self, event: &Value, health: impl FnOnce(&str) -> Health) -> Option<Notice> {
         let object = event.get("object")?;

@@ -4,6 +4,7 @@ use super::bell::Bells;
 use super::claims::Claim;
 use super::drift::DriftWatch;
 use super::ledger::Ledger;
+use super::references::References;
 use super::reporter::Reporter;
 use super::task;
 use crate::base::backoff::Backoff;
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub applications: Informer<Application>,
     pub drift: DriftWatch,
+    pub references: References,
     /// Uids of Applications that were deleted with the word that their objects are to stay: the
     /// garbage collector takes that word back before the task may have seen it.
     pub orphaning: Arc<Mutex<HashSet<String>>>,
@@ -155,12 +157,15 @@ pub async fn run(context: Context, settings: Settings) {
     subscribe(&applications, &changed, &bells, &orphaning);
     applications.synced().await;
     let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), bells.clone());
+    let references = References::new(context.client.clone(), bells.clone());
     let known = applications.list();
     let ledger = Ledger::new(known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())));
     let shutdown = context.shutdown.clone();
     settings.webhooks.connect(target(&context, &settings, &applications, &bells));
     let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
-    let shared = Arc::new(Shared { context, settings, applications, drift, orphaning, ledger, bells: bells.clone() });
+    let bells_of = bells.clone();
+    let shared =
+        Arc::new(Shared { context, settings, applications, drift, references, orphaning, ledger, bells: bells_of });
     let pushes = shared.settings.pushes.clone();
     let _pushes = pushes.map(|pushes| AbortOnDropHandle::new(tokio::spawn(pushes.run(shared.pushed()))));
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
@@ -177,6 +182,7 @@ pub async fn run(context: Context, settings: Settings) {
             stays
         });
         shared.ring(&shared.ledger.retain(&wanted));
+        shared.references.retain(&wanted);
         for name in wanted {
             tasks.entry(name).or_insert_with_key(|name| {
                 let bell = bells.lock().entry(name.clone()).or_default().clone();

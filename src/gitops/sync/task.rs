@@ -22,8 +22,7 @@ use super::reporter::{Event, Summary};
 use super::{Claim, How, Options, Outcome, SyncError, once, wait};
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
-use crate::gitops::previews::shape;
-use crate::gitops::render::{Rendered, describe, render, same_object};
+use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sources::{self, SourceError};
 use crate::gitops::windows::{Closed, Who};
 use recording::Revision;
@@ -68,6 +67,8 @@ struct Task {
 
 struct Good {
     revision: String,
+    /// What it was rendered with; see [`crate::gitops::inputs::Inputs`].
+    inputs: String,
     /// Where objects without a namespace went.
     namespace: String,
     rendered: Rendered,
@@ -163,8 +164,8 @@ impl Task {
         if !matches!(fetched, Ok(None)) {
             self.shared.settings.metrics.fetched(&self.name, began.elapsed(), fetched.is_ok());
         }
-        let snapshot = match fetched {
-            Ok(Some(snapshot)) => snapshot,
+        let (snapshot, inputs) = match fetched {
+            Ok(Some(fetched)) => fetched,
             Ok(None) => {
                 self.bell.look.ring();
                 return None;
@@ -190,34 +191,33 @@ impl Task {
         self.source_warnings.clone_from(&snapshot.warnings);
         self.closed = self.closed_to(application, who);
         let was_blocked = std::mem::take(&mut self.told_blocked);
-        if self.is_quarantined(&snapshot.revision) {
+        if self.is_quarantined(&snapshot.revision, &inputs.version) {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.stay(application).await);
         }
         let namespace = application.namespace();
-        let on_its_way =
-            |operation: &operation::Operation| operation.revision() == snapshot.revision && !operation.is_return();
-        if self.operation.as_ref().is_some_and(on_its_way) {
+        if self.operation.as_ref().is_some_and(|operation| operation.follows(&snapshot.revision, &inputs.version)) {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.go_on(application).await);
         }
         let good = self.good.as_ref();
-        let known =
-            good.is_some_and(|good| good.followed && good.revision == snapshot.revision && good.namespace == namespace);
+        let is_read = |good: &Good| good.revision == snapshot.revision && good.inputs == inputs.version;
+        let known = good.is_some_and(|good| good.followed && good.namespace == namespace && is_read(good));
         if known {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.repair(application, true).await);
         }
-        let kinds = &*self.shared.settings.kinds;
-        let rendered = shape(application, render(&snapshot, kinds, namespace), kinds);
+        let rendered = inputs.render(application, &snapshot, &*self.shared.settings.kinds);
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);
-        if self.is_in_force(&snapshot.revision) && rendered.errors.is_empty() && self.closed.is_some() {
+        let revision = Revision::of(&snapshot, &inputs);
+        let is_in_force = self.is_in_force(&snapshot.revision, &inputs.version);
+        if is_in_force && rendered.errors.is_empty() && self.closed.is_some() {
             let (revision, namespace) = (snapshot.revision.clone(), namespace.to_owned());
-            self.good = Some(Good { revision, namespace, rendered, followed: true });
+            self.good = Some(Good { revision, inputs: inputs.version, namespace, rendered, followed: true });
             return Some(self.repair(application, true).await);
         }
-        if let Some(block) = self.blocked(application, &snapshot.revision, &rendered) {
+        if let Some(block) = self.blocked(application, &revision, &rendered) {
             self.wait_until_free(application, &snapshot.revision, block, &was_blocked).await;
             self.keep(application).await;
             return Some(true);
@@ -227,7 +227,6 @@ impl Task {
         if new {
             self.tell(Event::Started { origin: snapshot.origin.clone(), revision: snapshot.revision.clone() });
         }
-        let revision = Revision::of(&snapshot);
         match self.enact(application, rendered, &revision).await {
             Ok(()) => {
                 if new && self.waiting.since.is_none() {
@@ -278,7 +277,7 @@ impl Task {
         revision.adjust(&mut options);
         let record = self.record(&rendered, revision).await?;
         let course = self.course(&rendered).await?;
-        if !course.is_plain() && (record.is_some() || self.interrupted(&revision.revision).is_some()) {
+        if !course.is_plain() && (record.is_some() || self.interrupted(revision).is_some()) {
             return self.begin(application, rendered, course, revision.clone(), record).await;
         }
         if let Some(record) = &record {
@@ -296,16 +295,22 @@ impl Task {
             let ready = outcome.to_wait_for(&options.health).is_empty() && self.waiting.objects.is_empty();
             self.recorded(application, record, outcome.report.totals(), ready);
         }
-        let (namespace, followed) = (application.namespace().to_owned(), revision.via.is_empty());
-        self.good = Some(Good { revision: revision.revision.clone(), namespace, rendered, followed });
-        if followed {
-            // The source is followed.
-            self.status.pinned.clear();
-            self.status.quarantine = None;
-        }
+        self.now_in_force(application, revision, rendered);
         self.applied(application, &revision.revision, outcome).await;
         self.flush().await;
         Ok(())
+    }
+
+    /// The revision was applied.
+    fn now_in_force(&mut self, application: &Application, revision: &Revision, rendered: Rendered) {
+        let Revision { revision, inputs, via, .. } = revision.clone();
+        let (namespace, followed) = (application.namespace().to_owned(), via.is_empty());
+        self.status.inputs.clone_from(&inputs);
+        self.good = Some(Good { revision, inputs, namespace, rendered, followed });
+        if followed {
+            self.status.pinned.clear();
+            self.status.quarantine = None;
+        }
     }
 
     /// Tells others what is wanted now; of manifests with errors nothing is known.

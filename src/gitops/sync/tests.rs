@@ -10,6 +10,7 @@ mod moving;
 mod ordered;
 mod returning;
 mod rig;
+mod substituting;
 mod telling;
 mod waiting;
 

@@ -1,6 +1,7 @@
 //! Applications that others wait for.
 
 use super::Task;
+use super::recording::Revision;
 use crate::gitops::application::Application;
 use crate::gitops::render::Rendered;
 use crate::gitops::sync::Event;
@@ -62,9 +63,10 @@ pub(super) enum Block {
 
 impl Task {
     /// Manifests with errors wait for nothing: nothing of them is applied, and who wrote them hears of it.
-    pub(super) fn blocked(&self, application: &Application, revision: &str, rendered: &Rendered) -> Option<Block> {
+    pub(super) fn blocked(&self, application: &Application, revision: &Revision, rendered: &Rendered) -> Option<Block> {
         let namespace = crate::gitops::application::NAMESPACE;
-        let dependency = blocked(application, revision, &|name| self.shared.applications.get(namespace, name));
+        let dependency =
+            blocked(application, &revision.revision, &|name| self.shared.applications.get(namespace, name));
         // What was begun is brought to its end.
         let may_wait = rendered.errors.is_empty() && self.interrupted(revision).is_none();
         let window = self.closed.clone().filter(|_| may_wait).map(Block::Window);

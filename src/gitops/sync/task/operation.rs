@@ -3,9 +3,9 @@
 //! The status tells which stage was begun, so that a daemon that starts in the middle goes on there
 //! and runs no hook twice.
 
+use super::Task;
 use super::recording::Revision;
 use super::waiting::Waiting;
-use super::{Good, Task};
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, Operation as Begun};
 use crate::gitops::plan::Totals;
@@ -43,14 +43,18 @@ impl Operation {
         &self.plan.revision.revision
     }
 
+    pub fn inputs(&self) -> &str {
+        &self.plan.revision.inputs
+    }
+
+    /// It is what the source says at this revision, rendered with these inputs.
+    pub fn follows(&self, revision: &str, inputs: &str) -> bool {
+        self.revision() == revision && self.inputs() == inputs && self.plan.revision.via.is_empty()
+    }
+
     /// It goes on although the Application is suspended.
     pub fn is_asked_for(&self) -> bool {
         self.plan.revision.is_asked_for()
-    }
-
-    /// It was not the source that asked for it.
-    pub fn is_return(&self) -> bool {
-        !self.plan.revision.via.is_empty()
     }
 
     fn is_last(&self) -> bool {
@@ -70,9 +74,9 @@ impl Task {
     }
 
     /// The stage at which an earlier daemon was in this revision.
-    pub(super) fn interrupted(&self, revision: &str) -> Option<usize> {
-        let begun = self.status.operation.as_ref().filter(|begun| begun.revision == revision)?;
-        Some(begun.stage)
+    pub(super) fn interrupted(&self, revision: &Revision) -> Option<usize> {
+        let begun = self.status.operation.as_ref()?;
+        (begun.revision == revision.revision && begun.inputs == revision.inputs).then_some(begun.stage)
     }
 
     /// Validates everything, and applies the first stage.
@@ -84,7 +88,7 @@ impl Task {
         revision: Revision,
         record: Option<Record>,
     ) -> Result<(), SyncError> {
-        let at = self.interrupted(&revision.revision).filter(|at| *at < course.stages().len()).unwrap_or(0);
+        let at = self.interrupted(&revision).filter(|at| *at < course.stages().len()).unwrap_or(0);
         let plan = Arc::new(Plan { rendered, course, revision });
         let options = self.options_of(application, &plan);
         let report = self.steps(&plan, &options).check().await?;
@@ -123,8 +127,8 @@ impl Task {
         self.tell(Event::Stage { name: stage.name(), what: stage.describe(&plan.rendered) });
         // Before the first hook: they are not to be run twice.
         let what = format!("{}: {}", stage.name(), stage.describe(&plan.rendered));
-        self.status.operation =
-            Some(Begun { revision: plan.revision.revision.clone(), stage: at, doing: what.clone() });
+        let (revision, inputs) = (plan.revision.revision.clone(), plan.revision.inputs.clone());
+        self.status.operation = Some(Begun { revision, inputs, stage: at, doing: what.clone() });
         for id in self.steps(&plan, &options).ids_of_hooks() {
             if !self.status.hooks.iter().any(|known| same_object(known, &id)) {
                 self.status.hooks.push(id);
@@ -156,13 +160,7 @@ impl Task {
                 self.warn(warning);
             }
             self.held(outcome.held, &revision);
-            let (namespace, followed) = (application.namespace().to_owned(), plan.revision.via.is_empty());
-            let rendered = plan.course.kept(&plan.rendered);
-            self.good = Some(Good { revision: revision.clone(), namespace, rendered, followed });
-            if followed {
-                self.status.pinned.clear();
-                self.status.quarantine = None;
-            }
+            self.now_in_force(application, &plan.revision, plan.course.kept(&plan.rendered));
             self.succeeded(application, &revision, &outcome).await;
         }
         let waiting = plan.course.stages()[at].describe(&plan.rendered);

@@ -11,8 +11,7 @@ use super::{How, Task};
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::Application;
 use crate::gitops::plan::{Action, ObjectChange, Report};
-use crate::gitops::previews::shape;
-use crate::gitops::render::{Rendered, describe, render, same_object};
+use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sources::short;
 use tokio::time::Instant;
 
@@ -28,8 +27,8 @@ impl Task {
     ) -> Option<Result<(), Refusal>> {
         self.hold(application).await;
         let began = Instant::now();
-        let snapshot = match self.fetch(application).await {
-            Ok(snapshot) => snapshot?,
+        let (snapshot, inputs) = match self.fetch(application).await {
+            Ok(fetched) => fetched?,
             Err(error) => return Some(Err(error.into())),
         };
         if snapshot.revision != wanted {
@@ -38,16 +37,15 @@ impl Task {
                 format!("the plan is for {wanted}, but the source is at {found}; make a new plan with `selkie plan`");
             return Some(Err(Refusal::Request(why)));
         }
-        let kinds = &*self.shared.settings.kinds;
-        let rendered = shape(application, render(&snapshot, kinds, application.namespace()), kinds);
+        let rendered = inputs.render(application, &snapshot, &*self.shared.settings.kinds);
+        let revision = Revision { planned: Some(how), ..Revision::of(&snapshot, &inputs) };
         // A window that is closed to people has refused the request itself.
-        if let Some(Block::Dependency(why)) = self.blocked(application, &snapshot.revision, &rendered) {
+        if let Some(Block::Dependency(why)) = self.blocked(application, &revision, &rendered) {
             return Some(Err(Refusal::Request(why)));
         }
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);
         self.settle(&rendered, began).await;
-        let revision = Revision { planned: Some(how), ..Revision::of(&snapshot) };
         Some(self.apply_as_planned(application, rendered, revision, plan).await)
     }
 

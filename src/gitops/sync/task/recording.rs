@@ -3,6 +3,7 @@
 use super::Task;
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::Application;
+use crate::gitops::inputs::Inputs;
 use crate::gitops::plan::Totals;
 use crate::gitops::render::Rendered;
 use crate::gitops::sources::{Commit, Snapshot};
@@ -23,6 +24,8 @@ pub(super) struct Recording {
 #[derive(Clone, Default)]
 pub(super) struct Revision {
     pub revision: String,
+    /// What it was rendered with; not known of what is returned to.
+    pub inputs: String,
     pub commit: Option<Commit>,
     pub source: String,
     /// How it came about, where not from the source.
@@ -58,9 +61,10 @@ impl Revision {
         !self.via.is_empty() || self.planned.is_some()
     }
 
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn of(snapshot: &Snapshot, inputs: &Inputs) -> Self {
         Self {
             revision: snapshot.revision.clone(),
+            inputs: inputs.version.clone(),
             commit: snapshot.commit.clone(),
             source: snapshot.origin.clone(),
             ..Self::default()

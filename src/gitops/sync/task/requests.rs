@@ -98,7 +98,7 @@ impl Task {
             commit: record.commit.clone(),
             source: record.source.clone(),
             via: format!("rollback to {number}"),
-            planned: None,
+            ..Revision::default()
         };
         self.enact(application, rendered, &revision).await?;
         self.pin(format!("rolled back to revision {}", record.describe()));
@@ -129,7 +129,7 @@ impl Task {
             commit: last.commit.clone(),
             source: last.source.clone(),
             via: format!("undo of {}", last.number),
-            planned: None,
+            ..Revision::default()
         };
         self.enact(application, now, &revision).await?;
         let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };

@@ -34,9 +34,12 @@ impl Task {
 
     /// Returns to the last revision that was ready.
     pub(super) async fn retreat(&mut self, application: &Application, failure: Waited) {
-        let failed =
-            self.operation.as_ref().map_or(self.status.revision.as_str(), |operation| operation.revision()).to_owned();
-        let quarantine = quarantine(&failed, self.now(), &failure);
+        let (failed, inputs) = match &self.operation {
+            Some(operation) => (operation.revision(), operation.inputs()),
+            None => (self.status.revision.as_str(), self.status.inputs.as_str()),
+        };
+        let (failed, inputs) = (failed.to_owned(), inputs.to_owned());
+        let quarantine = Quarantine { inputs, ..quarantine(&failed, self.now(), &failure) };
         let cause = quarantine.cause.clone();
         // First, so that a daemon that ends here does not try the revision again.
         self.status.quarantine = Some(quarantine);
@@ -68,12 +71,13 @@ impl Task {
         let number = record.number;
         let Record { revision, commit, source, .. } = record;
         let via = format!("automatic rollback to {number}");
-        self.enact(application, rendered, &Revision { revision, commit, source, via, planned: None }).await?;
+        self.enact(application, rendered, &Revision { revision, commit, source, via, ..Revision::default() }).await?;
         Ok(number)
     }
 
-    pub(super) fn is_quarantined(&self, revision: &str) -> bool {
-        self.status.quarantine.as_ref().is_some_and(|quarantine| quarantine.revision == revision)
+    pub(super) fn is_quarantined(&self, revision: &str, inputs: &str) -> bool {
+        let quarantine = self.status.quarantine.as_ref();
+        quarantine.is_some_and(|quarantine| quarantine.revision == revision && quarantine.inputs == inputs)
     }
 
     /// Keeps in force what was returned to. False: it could not.
@@ -82,8 +86,8 @@ impl Task {
             && let Some((number, revision)) = self.newest().map(|newest| (newest.number, newest.revision.clone()))
             && let Ok(rendered) = history::manifests(&self.shared.context.client, &self.name, number).await
         {
-            let namespace = application.namespace().to_owned();
-            self.good = Some(Good { revision, namespace, rendered, followed: false });
+            let (namespace, inputs) = (application.namespace().to_owned(), String::new());
+            self.good = Some(Good { revision, inputs, namespace, rendered, followed: false });
         }
         self.repair(application, false).await
     }
@@ -93,7 +97,7 @@ fn quarantine(revision: &str, since: String, failure: &Waited) -> Quarantine {
     let first = failure.failed.first();
     let cause = first.map(|one| format!("{}: {}", describe(&one.id), one.message)).unwrap_or_default();
     let log = failure.cause.as_ref().map(|pod| pod.log.clone()).unwrap_or_default();
-    Quarantine { revision: revision.to_owned(), since, cause, log }
+    Quarantine { revision: revision.to_owned(), since, cause, log, ..Quarantine::default() }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::Task;
 use crate::gitops::access;
 use crate::gitops::application::{Application, ApplicationSource};
+use crate::gitops::inputs::{self, Inputs};
 use crate::gitops::sources::{Access, Location, Snapshot, Source, SourceError, watch::Guard};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,19 @@ pub(super) struct Opened {
 }
 
 impl Task {
-    /// `None`: the Application was changed meanwhile, look at it anew.
-    pub(super) async fn fetch(&mut self, application: &Application) -> Result<Option<Snapshot>, SourceError> {
+    /// The source, and what it is rendered with. `None`: the Application was changed meanwhile, look at it anew.
+    pub(super) async fn fetch(&mut self, application: &Application) -> Result<Option<(Snapshot, Inputs)>, SourceError> {
+        let Some(snapshot) = self.fetch_source(application).await? else { return Ok(None) };
+        Ok(Some((snapshot, self.inputs(application).await?)))
+    }
+
+    /// What the source is rendered with. Whatever changes it wakes the task from now on.
+    pub(super) async fn inputs(&self, application: &Application) -> Result<Inputs, SourceError> {
+        self.shared.references.follow(&self.name, inputs::references(application));
+        inputs::read(&self.shared.context.client, application).await
+    }
+
+    async fn fetch_source(&mut self, application: &Application) -> Result<Option<Snapshot>, SourceError> {
         let source = self.open(application).await?;
         if application.request(&self.status.handled_request).is_some() {
             source.expire();

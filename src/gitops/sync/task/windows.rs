@@ -18,8 +18,9 @@ impl Task {
     }
 
     /// An earlier daemon applied this revision, and this one was not there yet.
-    pub(super) fn is_in_force(&self, revision: &str) -> bool {
+    pub(super) fn is_in_force(&self, revision: &str, inputs: &str) -> bool {
         let status = &self.status;
-        self.good.is_none() && status.revision == revision && status.pinned.is_empty() && status.operation.is_none()
+        let is_same = status.revision == revision && status.inputs == inputs;
+        self.good.is_none() && is_same && status.pinned.is_empty() && status.operation.is_none()
     }
 }

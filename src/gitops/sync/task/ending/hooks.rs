@@ -6,8 +6,7 @@
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, DELETE_HOOKS, Operation};
 use crate::gitops::hooks::Phase;
-use crate::gitops::previews::shape;
-use crate::gitops::render::{Rendered, describe, render, same_object};
+use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sources::SourceError;
 use crate::gitops::sync::course::{Course, Stage};
 use crate::gitops::sync::history::{self, HistoryError};
@@ -128,7 +127,8 @@ impl Task {
 
     /// Notes how far the deletion is. What is run before the objects go goes with them.
     async fn enter(&mut self, at: usize, doing: String, rendered: &Rendered, stage: &Stage) {
-        self.status.operation = Some(Operation { revision: DELETION.to_owned(), stage: at, doing: doing.clone() });
+        self.status.operation =
+            Some(Operation { revision: DELETION.to_owned(), stage: at, doing: doing.clone(), ..Operation::default() });
         let ids: Vec<_> = stage.hooks.iter().map(|index| rendered.objects[*index].id.clone()).collect();
         // Somebody may delete one, for it to be run again.
         self.shared.drift.cover(&ids);
@@ -187,8 +187,8 @@ impl Task {
         let unreadable = |error: SourceError| format!("the source cannot be read: {error}");
         let source = self.open(application).await.map_err(unreadable)?;
         let snapshot = source.fetch().await.map_err(unreadable)?;
-        let kinds = &*self.shared.settings.kinds;
-        let rendered = shape(application, render(&snapshot, kinds, application.namespace()), kinds);
+        let inputs = self.inputs(application).await.map_err(unreadable)?;
+        let rendered = inputs.render(application, &snapshot, &*self.shared.settings.kinds);
         match rendered.errors.first() {
             None => Ok(rendered),
             Some(error) => Err(format!("the source has errors: {error}")),

@@ -1,0 +1,118 @@
+//! What an Application's manifests are rendered with besides its source: ConfigMaps and Secrets in its
+//! namespace. No error holds a value of theirs.
+
+use super::access;
+use super::application::{Application, PostBuild};
+use super::kinds::Kinds;
+use super::previews::shape;
+use super::render::{Rendered, Settings, Variables, render_with};
+use super::sources::{Snapshot, SourceError};
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// A ConfigMap or Secret in the Applications' namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference {
+    pub plural: &'static str,
+    pub name: String,
+}
+
+impl Reference {
+    /// `kind` as an Application gives it: `ConfigMap` or `Secret`.
+    fn new(kind: &str, name: &str) -> Self {
+        Self { plural: if kind == "Secret" { "secrets" } else { "configmaps" }, name: name.to_owned() }
+    }
+}
+
+/// What was read of it all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    variables: Option<Variables>,
+    /// Another one where the same source may render to something else. It tells nothing of values. Empty: there
+    /// are no inputs.
+    pub version: String,
+}
+
+/// The objects whose changes change what is rendered.
+pub fn references(application: &Application) -> Vec<Reference> {
+    let from = application.spec.post_build.iter().flat_map(|post_build| &post_build.substitute_from);
+    from.map(|from| Reference::new(&from.kind, &from.name)).collect()
+}
+
+/// Reads what the Application names.
+pub async fn read(client: &kube::Client, application: &Application) -> Result<Inputs, SourceError> {
+    let Some(post_build) = application.spec.post_build.as_ref().filter(|post_build| !post_build.is_empty()) else {
+        return Ok(Inputs::default());
+    };
+    let mut version = Sha256::new();
+    version.update(serde_json::to_string(post_build).unwrap_or_default());
+    let variables = Some(variables(client, post_build, &mut version).await?);
+    let version = version.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(Inputs { variables, version })
+}
+
+impl Inputs {
+    /// What the Application's source comes to with them.
+    pub fn render(&self, application: &Application, snapshot: &Snapshot, kinds: &dyn Kinds) -> Rendered {
+        let settings = Settings { namespace: application.namespace(), variables: self.variables.as_ref() };
+        shape(application, render_with(snapshot, kinds, settings), kinds)
+    }
+}
+
+/// The data of a ConfigMap or a Secret.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Holder<T> {
+    metadata: ObjectMeta,
+    #[serde(default = "BTreeMap::new")]
+    data: BTreeMap<String, T>,
+}
+
+async fn variables(
+    client: &kube::Client,
+    post_build: &PostBuild,
+    version: &mut Sha256,
+) -> Result<Variables, SourceError> {
+    let mut variables = Variables::new(post_build.strict);
+    for (index, from) in post_build.substitute_from.iter().enumerate() {
+        let Reference { plural, name } = Reference::new(&from.kind, &from.name);
+        let fail = |what: String| {
+            let (kind, namespace) = (&from.kind, super::application::NAMESPACE);
+            let place = format!("spec.postBuild.substituteFrom[{index}]");
+            SourceError::Access(format!("{kind} {namespace}/{name} ({place}): {what}"))
+        };
+        let read = match plural {
+            "secrets" => access::get::<Holder<ByteString>>(client, plural, &name).await.map(|found| {
+                found.map(|Holder { metadata, data }| {
+                    let text = |ByteString(bytes)| String::from_utf8(bytes).ok();
+                    (metadata, data.into_iter().map(|(key, value)| (key, text(value))).collect::<Vec<_>>())
+                })
+            }),
+            _ => access::get::<Holder<String>>(client, plural, &name).await.map(|found| {
+                found.map(|Holder { metadata, data }| {
+                    (metadata, data.into_iter().map(|(key, value)| (key, Some(value))).collect())
+                })
+            }),
+        };
+        let Some((metadata, data)) = read.map_err(&fail)? else {
+            version.update("absent;");
+            if from.optional {
+                continue;
+            }
+            return Err(fail(access::missing() + ", or set optional: true"));
+        };
+        version.update(format!("{:?} {:?};", metadata.uid, metadata.resource_version));
+        for (key, value) in data {
+            let value = value.ok_or_else(|| fail(format!("the value of {key:?} is not UTF-8 text")))?;
+            variables.set(&key, &value).map_err(&fail)?;
+        }
+    }
+    for (key, value) in &post_build.substitute {
+        let wrong = |why| SourceError::Access(format!("spec.postBuild.substitute: {why}"));
+        variables.set(key, value).map_err(wrong)?;
+    }
+    Ok(variables)
+}
