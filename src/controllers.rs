@@ -26,7 +26,7 @@ pub mod replicaset;
 pub mod resource_quota;
 pub mod revisions;
 #[cfg(test)]
-mod rig;
+pub(crate) mod rig;
 pub mod root_ca;
 pub mod service_account;
 mod shell;

@@ -12,6 +12,7 @@ pub mod scores;
 mod shell;
 pub mod snapshot;
 pub mod storage;
+pub mod topology;
 
 pub use shell::{Observer, run, run_observed};
 

@@ -48,10 +48,16 @@ fn enough(hosts: usize) -> usize {
     (hosts * percentage / 100).max(LEAST)
 }
 
-/// Decides for one pod. Nothing but the two has a say: a copy of the cluster decides the same.
-pub fn decide(pod: &Pod, snapshot: &Snapshot) -> Verdict {
+/// Decides for one pod. Nothing but the two has a say: a copy of the cluster decides the same. The
+/// snapshot says the same before and after; it learns what such pods ask for, and is quicker the next time.
+pub fn decide(pod: &Pod, snapshot: &mut Snapshot) -> Verdict {
+    snapshot.follow(pod);
+    decided(pod, snapshot)
+}
+
+fn decided(pod: &Pod, snapshot: &Snapshot) -> Verdict {
     let mut rejections = BTreeMap::new();
-    let Some(wanted) = Wanted::of(pod, &snapshot.storage) else { return Verdict::Unschedulable { rejections } };
+    let Some(wanted) = Wanted::of(pod, snapshot) else { return Verdict::Unschedulable { rejections } };
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
     let enough = enough(hosts.len());
     // Each placement moves on where the search begins.
@@ -66,7 +72,7 @@ pub fn decide(pod: &Pod, snapshot: &Snapshot) -> Verdict {
                 break;
             }
         } else {
-            rejections.insert(host.name.clone(), reasons);
+            rejections.insert(host.name.to_string(), reasons);
         }
     }
     if feasible.is_empty() {
@@ -75,8 +81,8 @@ pub fn decide(pod: &Pod, snapshot: &Snapshot) -> Verdict {
     let totals = scores::totals(&wanted, &feasible);
     let best = totals.iter().copied().max().unwrap_or(0);
     let winners = feasible.iter().zip(&totals).filter(|(_, total)| **total == best).map(|(host, _)| &host.name);
-    let host = winners.max_by_key(|name| (preference(pod, name), *name)).cloned().unwrap_or_default();
-    Verdict::Bind { host, feasible: feasible.len() }
+    let host = winners.max_by_key(|name| (preference(pod, name), *name));
+    Verdict::Bind { host: host.map(|name| name.to_string()).unwrap_or_default(), feasible: feasible.len() }
 }
 
 /// What is to be asked for the pod's claims on the host that was chosen.
@@ -108,9 +114,12 @@ pub struct Judged {
 
 /// Every host as the cycle sees it, by name: for those who ask why.
 pub fn explain(pod: &Pod, snapshot: &Snapshot) -> Vec<Judged> {
-    let Some(wanted) = Wanted::of(pod, &snapshot.storage) else { return Vec::new() };
-    let judge =
-        |host: &HostState| Judged { host: host.name.clone(), score: None, rejections: filters::check(&wanted, host) };
+    let Some(wanted) = Wanted::of(pod, snapshot) else { return Vec::new() };
+    let judge = |host: &HostState| Judged {
+        host: host.name.to_string(),
+        score: None,
+        rejections: filters::check(&wanted, host),
+    };
     let mut judged: Vec<Judged> = snapshot.hosts().map(judge).collect();
     let feasible: Vec<&HostState> =
         snapshot.hosts().zip(&judged).filter(|(_, one)| one.rejections.is_empty()).map(|(host, _)| host).collect();
@@ -153,13 +162,13 @@ mod tests {
 
     #[test]
     fn every_no_is_counted_in_the_words_of_kubernetes() {
-        let snapshot = cluster(&[
+        let mut snapshot = cluster(&[
             node("h1", "1", json!({})),
             node("h2", "8", json!({"unschedulable": true})),
             node("h3", "8", json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]})),
             node("h4", "1", json!({})),
         ]);
-        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &snapshot) else {
+        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &mut snapshot) else {
             panic!("it does not fit")
         };
         assert_eq!(
@@ -176,7 +185,7 @@ mod tests {
         let mut hosts = Vec::new();
         for uid in ["a", "b", "c"] {
             let pod = pod(uid, "100m", json!({}));
-            let Verdict::Bind { host, .. } = decide(&pod, &snapshot) else { panic!("it fits") };
+            let Verdict::Bind { host, .. } = decide(&pod, &mut snapshot) else { panic!("it fits") };
             snapshot.place(uid, &host, Placed::of(&pod));
             hosts.push(host);
         }
@@ -194,10 +203,10 @@ mod tests {
             pod
         };
         let first = with_port("a");
-        let Verdict::Bind { host, .. } = decide(&first, &snapshot) else { panic!("it fits") };
+        let Verdict::Bind { host, .. } = decide(&first, &mut snapshot) else { panic!("it fits") };
         assert_eq!(host, "h2");
         snapshot.place("a", &host, Placed::of(&first));
-        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &snapshot) else {
+        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &mut snapshot) else {
             panic!("the port is taken")
         };
         assert_eq!(
@@ -223,8 +232,8 @@ mod tests {
         }
         for at in 0..100 {
             let (new, same) = (pod(&format!("c{at}"), "700m", json!({})), pod(&format!("d{at}"), "700m", json!({})));
-            let decided = decide(&new, &one);
-            assert_eq!(decided, decide(&same, &other));
+            let decided = decide(&new, &mut one);
+            assert_eq!(decided, decide(&same, &mut other));
             let Verdict::Bind { host, .. } = decided else { panic!("it fits") };
             one.place(&format!("c{at}"), &host, Placed::of(&new));
             other.place(&format!("d{at}"), &host, Placed::of(&same));
@@ -238,7 +247,7 @@ mod tests {
             for (at, cpu) in cpus.iter().enumerate() {
                 let uid = format!("p{at}");
                 let pod = pod(&uid, &format!("{}m", cpu * 100), json!({}));
-                if let Verdict::Bind { host, .. } = decide(&pod, &snapshot) {
+                if let Verdict::Bind { host, .. } = decide(&pod, &mut snapshot) {
                     snapshot.place(&uid, &host, Placed::of(&pod));
                 }
             }

@@ -3,11 +3,13 @@
 mod affinity;
 mod fit;
 mod host;
+pub mod pod_affinity;
 mod taints;
 mod volumes;
 
+use self::pod_affinity::Neighbours;
 use super::requests::{self, Amounts, HostPort};
-use super::snapshot::HostState;
+use super::snapshot::{HostState, Snapshot};
 use super::storage::{Needs, Storage};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
@@ -40,22 +42,32 @@ pub struct Wanted<'a> {
     pub ports: Vec<HostPort>,
     pub claims: Needs,
     pub storage: &'a Storage,
+    pub neighbours: Neighbours<'a>,
 }
 
 impl<'a> Wanted<'a> {
     /// `None` for a pod without a spec, which the API server does not store.
-    pub fn of(pod: &'a Pod, storage: &'a Storage) -> Option<Self> {
-        let spec = pod.spec.as_ref()?;
+    pub fn of(pod: &'a Pod, snapshot: &'a Snapshot) -> Option<Self> {
+        let (spec, storage) = (pod.spec.as_ref()?, &snapshot.storage);
         let (requests, ports) = (requests::of(spec), requests::host_ports(spec));
-        Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage })
+        let neighbours = Neighbours::of(pod, &snapshot.topology);
+        Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage, neighbours })
     }
 }
 
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;
 
 /// In Kubernetes' order: the first that says no decides what is reported for the host.
-const FILTERS: [Filter; 7] =
-    [host::name, host::unschedulable, taints::filter, affinity::filter, host::ports, fit::filter, volumes::filter];
+const FILTERS: [Filter; 8] = [
+    host::unschedulable,
+    host::name,
+    taints::filter,
+    affinity::filter,
+    host::ports,
+    fit::filter,
+    volumes::filter,
+    pod_affinity::filter,
+];
 
 /// Empty: the pod fits. One filter may give several reasons (`Insufficient cpu`, `Insufficient memory`).
 pub fn check(wanted: &Wanted<'_>, host: &HostState) -> Vec<Rejection> {

@@ -4,16 +4,17 @@ use super::filters::Wanted;
 use super::snapshot::{HostState, controller_uid};
 use k8s_openapi::api::core::v1::Taint;
 
-const MAX: i64 = 100;
+pub(super) const MAX: i64 = 100;
 const MIB: i64 = 1 << 20;
 
 /// The total of a host among `feasible`, in the same order. Source: the default plugins
-/// NodeResourcesFit (LeastAllocated), NodeResourcesBalancedAllocation, ImageLocality, TaintToleration
-/// and, for spreading a controller's pods, PodTopologySpread's default constraints.
+/// NodeResourcesFit (LeastAllocated), NodeResourcesBalancedAllocation, ImageLocality, TaintToleration,
+/// InterPodAffinity and, for spreading a controller's pods, PodTopologySpread's default constraints.
 pub fn totals(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
     let asked = super::requests::for_scoring(wanted.spec);
     let spread = spread(wanted, feasible);
     let taints = untolerated_preferences(wanted, feasible);
+    let near = wanted.neighbours.scores(feasible);
     feasible
         .iter()
         .enumerate()
@@ -22,6 +23,7 @@ pub fn totals(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
                 + balanced(asked, host)
                 + image_locality(wanted, host, feasible)
                 + 2 * spread[at]
+                + 2 * near[at]
                 + 3 * taints[at]
         })
         .collect()

@@ -1,6 +1,8 @@
 //! Follows pods and hosts, asks [`cycle`](super::cycle) for decisions, binds in the background.
 
 mod preparing;
+#[cfg(test)]
+mod tests;
 
 use super::cycle::{self, Verdict};
 use super::queue::Queue;
@@ -9,7 +11,7 @@ use super::snapshot::{Placed, Snapshot};
 use crate::client::{Change, Context, EventRecorder, Kind, raw};
 use bytes::Bytes;
 use http::Method;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use preparing::{Asked, Preparing};
@@ -33,6 +35,7 @@ enum News {
     Claim(Change<PersistentVolumeClaim>),
     Volume(Change<PersistentVolume>),
     Class(Change<StorageClass>),
+    Namespace(Change<Namespace>),
     /// A volume was asked for, for the pod of this uid.
     Asked(String, Asked),
     /// A binding ended: uid, the pod, the attempts so far, and the error if it failed.
@@ -52,6 +55,7 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
     let (sender, news) = mpsc::unbounded_channel();
     // Pods last, so that the first of them do not find an empty cluster.
     follow(&ctx, &sender, News::Node).await;
+    follow(&ctx, &sender, News::Namespace).await;
     follow(&ctx, &sender, News::Class).await;
     follow(&ctx, &sender, News::Volume).await;
     follow(&ctx, &sender, News::Claim).await;
@@ -165,6 +169,17 @@ impl Scheduler {
                 }
                 self.queue.wake_refused(now);
             }
+            News::Namespace(change) => {
+                let labels = match &change {
+                    Change::Deleted(_) => None,
+                    Change::Added(namespace) | Change::Updated { new: namespace, .. } => {
+                        Some(namespace.labels().clone())
+                    }
+                };
+                if self.snapshot.topology.set_namespace(&change.object().name_any(), labels) {
+                    self.queue.wake_refused(now);
+                }
+            }
             News::Asked(uid, asked) => self.asked(&uid, asked, now),
             News::Pod(Change::Deleted(pod)) => {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -210,7 +225,7 @@ impl Scheduler {
 
     async fn schedule_one(&mut self) {
         let Some((uid, pod, attempts)) = self.queue.pop() else { return };
-        let decided = cycle::decide(&pod, &self.snapshot);
+        let decided = cycle::decide(&pod, &mut self.snapshot);
         (self.observer)(&pod, &self.snapshot, &decided);
         match decided {
             Verdict::Bind { host, .. } => {

@@ -2,14 +2,16 @@
 
 use super::requests::{self, Amounts, HostPort};
 use super::storage::Storage;
+use super::topology::selection::{self, Term};
+use super::topology::{Claim, Clause, Count, Group, Topology};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One host as the filters and scores see it.
 #[derive(Clone, Debug)]
 pub struct HostState {
-    pub name: String,
+    pub name: Arc<str>,
     /// `None`: pods are bound to it, but there is no Node object.
     pub node: Option<Arc<Node>>,
     pub allocatable: Amounts,
@@ -25,13 +27,11 @@ pub struct HostState {
     by_owner: HashMap<String, usize>,
 }
 
-/// A pod on a host, reduced to what it takes and what spreading looks at.
-#[derive(Clone, Debug)]
+/// A pod on a host, reduced to what it takes and what affinity and spreading look at.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
-    pub namespace: String,
-    pub labels: BTreeMap<String, String>,
-    /// uid of the controlling owner, empty without one.
-    pub owner: String,
+    pub group: Arc<Group>,
+    terms: Vec<Term>,
     /// Was told to go: it still takes what it takes, but not for long.
     leaving: bool,
     takes: Amounts,
@@ -43,14 +43,17 @@ impl Placed {
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.as_ref();
         Self {
-            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-            labels: pod.metadata.labels.clone().unwrap_or_default(),
-            owner: controller_uid(pod).unwrap_or_default().to_string(),
+            group: Arc::new(Group::of(pod)),
+            terms: selection::terms(pod),
             leaving: pod.metadata.deletion_timestamp.is_some(),
             takes: spec.map(requests::of).unwrap_or_default(),
             takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),
             ports: spec.map(requests::host_ports).unwrap_or_default(),
         }
+    }
+
+    fn count(&self) -> Count {
+        Count { all: 1, staying: i64::from(!self.leaving) }
     }
 }
 
@@ -107,29 +110,28 @@ impl HostState {
     }
 
     fn add(&mut self, uid: &str, placed: Placed) {
-        self.remove(uid);
         self.used.add(&placed.takes);
         self.ports.extend(placed.ports.iter().cloned());
         if !placed.leaving {
             self.used_for_scoring.0 += placed.takes_for_scoring.0;
             self.used_for_scoring.1 += placed.takes_for_scoring.1;
-            if !placed.owner.is_empty() {
-                *self.by_owner.entry(placed.owner.clone()).or_default() += 1;
+            if !placed.group.owner.is_empty() {
+                *self.by_owner.entry(placed.group.owner.clone()).or_default() += 1;
             }
         }
         self.pods.insert(uid.to_string(), placed);
     }
 
-    fn remove(&mut self, uid: &str) {
-        let Some(placed) = self.pods.remove(uid) else { return };
+    fn remove(&mut self, uid: &str) -> Option<Placed> {
+        let placed = self.pods.remove(uid)?;
         self.used.subtract(&placed.takes);
         if !placed.leaving {
             self.used_for_scoring.0 -= placed.takes_for_scoring.0;
             self.used_for_scoring.1 -= placed.takes_for_scoring.1;
-            if let Some(count) = self.by_owner.get_mut(&placed.owner) {
+            if let Some(count) = self.by_owner.get_mut(&placed.group.owner) {
                 *count -= 1;
                 if *count == 0 {
-                    self.by_owner.remove(&placed.owner);
+                    self.by_owner.remove(&placed.group.owner);
                 }
             }
         }
@@ -138,6 +140,7 @@ impl HostState {
                 self.ports.swap_remove(at);
             }
         }
+        Some(placed)
     }
 }
 
@@ -149,6 +152,7 @@ pub struct Snapshot {
     /// Where each pod is counted: uid -> host.
     placed: HashMap<String, String>,
     pub storage: Storage,
+    pub topology: Topology,
 }
 
 impl Snapshot {
@@ -174,20 +178,35 @@ impl Snapshot {
         &mut self.hosts[at]
     }
 
+    /// Keeps the counts that a pod like this one asks for, from now on.
+    pub fn follow(&mut self, pod: &Pod) {
+        let terms = selection::terms(pod);
+        let near: Vec<Clause> =
+            terms.iter().filter(|term| term.claim == Claim::Requires).map(|term| term.clause.clone()).collect();
+        for Term { claim, clause, key } in terms {
+            match claim {
+                Claim::Requires => self.topology.sum_up(&near, &key),
+                Claim::Forbids | Claim::Prefers(_) => self.topology.sum_up(&vec![clause], &key),
+            }
+        }
+    }
+
     /// Hosts come and go rarely, and new ones mostly at the end.
     fn number_from(&mut self, at: usize) {
         for (number, host) in self.hosts.iter().enumerate().skip(at) {
-            self.by_name.insert(host.name.clone(), number);
+            self.by_name.insert(host.name.to_string(), number);
         }
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
         let Some(name) = node.metadata.name.clone() else { return };
+        self.topology.set_node(&node);
         self.slot(&name).set_node(node);
     }
 
     pub fn remove_node(&mut self, name: &str) {
         let Some(at) = self.by_name.get(name).copied() else { return };
+        self.topology.remove_node(name);
         self.hosts[at].node = None;
         if self.hosts[at].pods.is_empty() {
             self.drop_slot(at);
@@ -196,7 +215,7 @@ impl Snapshot {
 
     fn drop_slot(&mut self, at: usize) {
         let gone = self.hosts.remove(at);
-        self.by_name.remove(&gone.name);
+        self.by_name.remove(&*gone.name);
         self.number_from(at);
     }
 
@@ -206,19 +225,29 @@ impl Snapshot {
     }
 
     /// Counts the pod on `host`, wherever it was counted before.
-    pub fn place(&mut self, uid: &str, host: &str, placed: Placed) {
-        if self.placed.get(uid).is_some_and(|before| before != host) {
-            self.forget(uid);
+    pub fn place(&mut self, uid: &str, host: &str, mut placed: Placed) {
+        if self.host_with(uid).is_some_and(|on| *on.name == *host && on.pods.get(uid) == Some(&placed)) {
+            return;
         }
+        self.forget(uid);
         self.placed.insert(uid.to_string(), host.to_string());
+        let name = self.slot(host).name.clone();
+        placed.group = self.topology.count(&name, &placed.group, &placed.terms, placed.count());
         self.slot(host).add(uid, placed);
+    }
+
+    /// The host that the pod is counted on.
+    fn host_with(&self, uid: &str) -> Option<&HostState> {
+        self.by_name.get(self.placed.get(uid)?).map(|at| &self.hosts[*at])
     }
 
     /// Stops counting the pod.
     pub fn forget(&mut self, uid: &str) {
         let Some(host) = self.placed.remove(uid) else { return };
         let Some(at) = self.by_name.get(&host).copied() else { return };
-        self.hosts[at].remove(uid);
+        if let Some(placed) = self.hosts[at].remove(uid) {
+            self.topology.count(&self.hosts[at].name, &placed.group, &placed.terms, -placed.count());
+        }
         if self.hosts[at].node.is_none() && self.hosts[at].pods.is_empty() {
             self.drop_slot(at);
         }
@@ -309,7 +338,7 @@ mod tests {
         ["h2", "h4", "h1", "h3"].into_iter().for_each(|name| snapshot.set_node(node(name)));
         snapshot.observe(&pod("u1", "h4", "Running"));
         snapshot.remove_node("h2");
-        assert_eq!(snapshot.hosts().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["h1", "h3", "h4"]);
+        assert_eq!(snapshot.hosts().map(|host| &*host.name).collect::<Vec<_>>(), ["h1", "h3", "h4"]);
         assert_eq!(snapshot.host("h4").map(HostState::pod_count), Some(1));
     }
 }

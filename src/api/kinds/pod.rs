@@ -1,5 +1,6 @@
 //! Pods.
 
+mod label_keys;
 mod status;
 mod update;
 
@@ -30,6 +31,7 @@ impl Kind for Pod {
         let class = resources::qos_class(&object["spec"]);
         let Some(pod) = object.as_object_mut() else { return };
         pod.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
+        label_keys::merge(pod);
         let Some(spec) = child(pod, "spec") else { return };
         if spec.get("priorityClassName").is_none_or(Value::is_null) {
             put(spec, "priority", 0);

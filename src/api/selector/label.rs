@@ -7,12 +7,13 @@ use super::lexer::{Lexer, Token};
 use crate::api::error::ApiError;
 use crate::api::kinds::names;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Typed;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// All requirements hold, or nothing matches.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector {
     requirements: Vec<Requirement>,
     /// A missing selector object selects nothing, an empty one everything.
@@ -20,7 +21,7 @@ pub struct LabelSelector {
 }
 
 /// One condition on one label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Requirement {
     pub key: String,
     pub operator: Operator,
@@ -28,7 +29,7 @@ pub struct Requirement {
     pub values: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operator {
     Equals,
     DoubleEquals,
@@ -81,6 +82,35 @@ impl LabelSelector {
         }
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { requirements, nothing: false })
+    }
+
+    /// As [`from_object`](Self::from_object), for what the API server has accepted before: it is not checked
+    /// again, and an operator that is not known selects nothing.
+    pub fn from_typed(selector: Option<&Typed>) -> Self {
+        let Some(selector) = selector else { return Self::nothing() };
+        let equal = selector.match_labels.iter().flatten();
+        let mut requirements: Vec<Requirement> = equal
+            .map(|(key, value)| Requirement {
+                key: key.clone(),
+                operator: Operator::Equals,
+                values: vec![value.clone()],
+            })
+            .collect();
+        for expression in selector.match_expressions.iter().flatten() {
+            let operator = match expression.operator.as_str() {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                "DoesNotExist" => Operator::DoesNotExist,
+                _ => return Self::nothing(),
+            };
+            let mut values = expression.values.clone().unwrap_or_default();
+            values.sort_unstable();
+            values.dedup();
+            requirements.push(Requirement { key: expression.key.clone(), operator, values });
+        }
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        Self { requirements, nothing: false }
     }
 
     /// A plain map of labels, as Services and ReplicationControllers have; empty or missing selects nothing.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 
 pub fn name(wanted: &Wanted<'_>, host: &HostState, _node: &Node) -> Vec<Rejection> {
     match wanted.spec.node_name.as_deref() {
-        Some(name) if !name.is_empty() && name != host.name => {
+        Some(name) if !name.is_empty() && *name != *host.name => {
             vec![Rejection::never("node(s) didn't match the requested node name")]
         }
         _ => Vec::new(),

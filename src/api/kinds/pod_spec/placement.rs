@@ -1,6 +1,7 @@
 //! Validation of a pod's affinity.
 
 use super::validate::Context;
+use crate::api::error::FieldError;
 use crate::api::kinds::json::{integer, list, text};
 use crate::api::kinds::{labels, names};
 use serde_json::Value;
@@ -59,7 +60,7 @@ fn node_term(term: &Value, field: &str, cx: &mut Context) {
             }
             "Exists" | "DoesNotExist" if !values.is_empty() => {
                 let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                cx.errors.push(crate::api::error::FieldError::forbidden(format!("{field}.values"), why));
+                cx.errors.push(FieldError::forbidden(format!("{field}.values"), why));
             }
             "Gt" | "Lt" if values.len() != 1 => {
                 let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";
@@ -77,6 +78,10 @@ fn pod_term(term: &Value, field: &str, cx: &mut Context) {
     if !term["labelSelector"].is_null() {
         labels::validate_selector(&term["labelSelector"], &format!("{field}.labelSelector"), &mut cx.errors);
     }
+    if !term["namespaceSelector"].is_null() {
+        labels::validate_selector(&term["namespaceSelector"], &format!("{field}.namespaceSelector"), &mut cx.errors);
+    }
+    label_keys(term, field, cx);
     for (i, namespace) in list(term, &["namespaces"]).iter().enumerate() {
         let wrong = names::label(namespace.as_str().unwrap_or_default());
         cx.names(&format!("{field}.namespaces[{i}]"), namespace, wrong);
@@ -84,5 +89,23 @@ fn pod_term(term: &Value, field: &str, cx: &mut Context) {
     match text(term, &["topologyKey"]) {
         "" => cx.required(format!("{field}.topologyKey"), "can not be empty"),
         key => cx.names(&format!("{field}.topologyKey"), &term["topologyKey"], names::qualified(key)),
+    }
+}
+
+fn label_keys(term: &Value, field: &str, cx: &mut Context) {
+    for name in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let (keys, field) = (list(term, &[name]), format!("{field}.{name}"));
+        if !keys.is_empty() && term["labelSelector"].is_null() {
+            let why = "must not be specified when labelSelector is not set";
+            cx.errors.push(FieldError::forbidden(field, why));
+            continue;
+        }
+        for (i, key) in keys.iter().enumerate() {
+            let field = format!("{field}[{i}]");
+            cx.names(&field, key, names::qualified(key.as_str().unwrap_or_default()));
+            if name == "mismatchLabelKeys" && list(term, &["matchLabelKeys"]).contains(key) {
+                cx.invalid(field, key, "exists in both matchLabelKeys and mismatchLabelKeys");
+            }
+        }
     }
 }

@@ -1,0 +1,92 @@
+//! The scheduler against a real API server, under virtual time.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::controllers::rig::Rig;
+use serde_json::Value;
+
+const NODES: &str = "/api/v1/nodes";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A cluster with hosts of two cores, by name and zone.
+async fn cluster(hosts: &[(&str, &str)]) -> Rig {
+    let rig = Rig::new().await;
+    for (name, zone) in hosts {
+        add_host(&rig, name, zone).await;
+    }
+    rig.spawn(run(rig.ctx.clone()));
+    rig
+}
+
+async fn add_host(rig: &Rig, name: &str, zone: &str) {
+    let labels = json!({"kubernetes.io/hostname": name, "zone": zone});
+    let room = json!({"cpu": "2", "memory": "4Gi", "pods": "10"});
+    rig.post(NODES, json!({"metadata": {"name": name, "labels": labels}})).await;
+    rig.status(&format!("{NODES}/{name}"), json!({"allocatable": room, "capacity": room})).await;
+}
+
+fn pod(name: &str, more: &Value) -> Value {
+    let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    json!({"metadata": {"name": name, "labels": {"app": name, "tenant": "a"}}, "spec": spec})
+}
+
+fn path(name: &str) -> String {
+    format!("{PODS}/{name}")
+}
+
+/// The host that the pod is bound to, once it is.
+async fn host(rig: &Rig, name: &str) -> String {
+    let bound = rig.until(&path(name), |pod| pod["spec"]["nodeName"].is_string()).await;
+    bound["spec"]["nodeName"].as_str().unwrap().to_owned()
+}
+
+/// Why the pod waits, once its condition says so.
+async fn refusal(rig: &Rig, name: &str) -> String {
+    let said = |pod: &Value| pod["status"]["conditions"][0]["message"].as_str().map(str::to_owned);
+    let refused = rig.until(&path(name), |pod| said(pod).is_some()).await;
+    said(&refused).unwrap()
+}
+
+fn affinity(kind: &str, app: &str) -> Value {
+    let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}},
+        "namespaceSelector": {}, "matchLabelKeys": ["tenant"]});
+    json!({"affinity": { kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term] }}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_must_be_with_another_waits_for_it() {
+    let rig = cluster(&[("a", "east"), ("b", "west")]).await;
+    rig.post(PODS, pod("front", &affinity("podAffinity", "web"))).await;
+    assert_eq!(refusal(&rig, "front").await, "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.");
+    let mut stranger = pod("web", &json!({"nodeSelector": {"zone": "east"}}));
+    stranger["metadata"]["name"] = "stranger".into();
+    stranger["metadata"]["labels"]["tenant"] = "b".into();
+    rig.post(PODS, stranger).await;
+    assert_eq!(host(&rig, "stranger").await, "a");
+    rig.post(PODS, pod("web", &json!({"nodeSelector": {"zone": "west"}}))).await;
+    assert_eq!(host(&rig, "front").await, "b", "with the one of its own tenant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_must_be_apart_get_hosts_as_these_come_and_free_them_as_they_go() {
+    let rig = cluster(&[("a", "east")]).await;
+    for name in ["one", "two"] {
+        let mut shy = pod("shy", &affinity("podAntiAffinity", "shy"));
+        shy["metadata"]["name"] = name.into();
+        rig.post(PODS, shy).await;
+    }
+    assert_eq!(host(&rig, "one").await, "a");
+    assert!(refusal(&rig, "two").await.contains("1 node(s) didn't match pod anti-affinity rules"));
+    add_host(&rig, "b", "east").await;
+    let waits = |pod: &Value| pod["spec"]["nodeName"].is_null();
+    rig.stays(&path("two"), Duration::from_secs(20), waits).await;
+    add_host(&rig, "c", "west").await;
+    assert_eq!(host(&rig, "two").await, "c");
+    rig.post(PODS, pod("shy", &affinity("podAntiAffinity", "shy"))).await;
+    rig.until(&path("shy"), |pod| !pod["status"]["conditions"].is_null()).await;
+    rig.delete(&format!("{}?gracePeriodSeconds=0", path("one"))).await;
+    assert!(["a", "b"].contains(&&*host(&rig, "shy").await));
+}
