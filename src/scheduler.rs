@@ -8,6 +8,8 @@ pub mod cycle;
 pub mod filters;
 mod queue;
 pub mod requests;
+#[cfg(test)]
+mod rig;
 pub mod scores;
 mod shell;
 pub mod snapshot;

@@ -4,10 +4,12 @@ mod affinity;
 mod fit;
 mod host;
 pub mod pod_affinity;
+pub mod spread;
 mod taints;
 mod volumes;
 
 use self::pod_affinity::Neighbours;
+use self::spread::Spread;
 use super::requests::{self, Amounts, HostPort};
 use super::snapshot::{HostState, Snapshot};
 use super::storage::{Needs, Storage};
@@ -43,6 +45,7 @@ pub struct Wanted<'a> {
     pub claims: Needs,
     pub storage: &'a Storage,
     pub neighbours: Neighbours<'a>,
+    pub spread: Spread<'a>,
 }
 
 impl<'a> Wanted<'a> {
@@ -51,14 +54,15 @@ impl<'a> Wanted<'a> {
         let (spec, storage) = (pod.spec.as_ref()?, &snapshot.storage);
         let (requests, ports) = (requests::of(spec), requests::host_ports(spec));
         let neighbours = Neighbours::of(pod, &snapshot.topology);
-        Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage, neighbours })
+        let spread = Spread::of(pod, spec, snapshot);
+        Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage, neighbours, spread })
     }
 }
 
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;
 
 /// In Kubernetes' order: the first that says no decides what is reported for the host.
-const FILTERS: [Filter; 8] = [
+const FILTERS: [Filter; 9] = [
     host::unschedulable,
     host::name,
     taints::filter,
@@ -66,6 +70,7 @@ const FILTERS: [Filter; 8] = [
     host::ports,
     fit::filter,
     volumes::filter,
+    spread::filter,
     pod_affinity::filter,
 ];
 

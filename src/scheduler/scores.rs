@@ -1,7 +1,7 @@
 //! Which of the hosts that fit is best. Each score is 0 to 100; weights as in Kubernetes' defaults.
 
 use super::filters::Wanted;
-use super::snapshot::{HostState, controller_uid};
+use super::snapshot::HostState;
 use k8s_openapi::api::core::v1::Taint;
 
 pub(super) const MAX: i64 = 100;
@@ -9,10 +9,10 @@ const MIB: i64 = 1 << 20;
 
 /// The total of a host among `feasible`, in the same order. Source: the default plugins
 /// NodeResourcesFit (LeastAllocated), NodeResourcesBalancedAllocation, ImageLocality, TaintToleration,
-/// InterPodAffinity and, for spreading a controller's pods, PodTopologySpread's default constraints.
+/// InterPodAffinity and PodTopologySpread.
 pub fn totals(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
     let asked = super::requests::for_scoring(wanted.spec);
-    let spread = spread(wanted, feasible);
+    let spread = wanted.spread.scores(feasible);
     let taints = untolerated_preferences(wanted, feasible);
     let near = wanted.neighbours.scores(feasible);
     feasible
@@ -64,13 +64,6 @@ fn image_locality(wanted: &Wanted<'_>, host: &HostState, feasible: &[&HostState]
         })
         .sum();
     (sum.clamp(LEAST, most) - LEAST) * MAX / (most - LEAST)
-}
-
-/// High where few pods of the same controller are.
-fn spread(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
-    let Some(owner) = controller_uid(wanted.pod) else { return vec![0; feasible.len()] };
-    let counts: Vec<i64> = feasible.iter().map(|host| host.pods_of(owner) as i64).collect();
-    inverted(&counts)
 }
 
 /// High where few PreferNoSchedule taints are not tolerated.

@@ -1,5 +1,6 @@
 //! The hosts and what their pods take, kept up to date by changes, never recomputed.
 
+use super::filters::spread;
 use super::requests::{self, Amounts, HostPort};
 use super::storage::Storage;
 use super::topology::selection::{self, Term};
@@ -24,7 +25,6 @@ pub struct HostState {
     /// Bytes of each image, by every name it has.
     pub images: HashMap<String, i64>,
     pods: HashMap<String, Placed>,
-    by_owner: HashMap<String, usize>,
 }
 
 /// A pod on a host, reduced to what it takes and what affinity and spreading look at.
@@ -78,13 +78,7 @@ impl HostState {
             ports: Vec::new(),
             images: HashMap::new(),
             pods: HashMap::new(),
-            by_owner: HashMap::new(),
         }
-    }
-
-    /// How many pods of one controller are here to stay.
-    pub fn pods_of(&self, owner: &str) -> usize {
-        self.by_owner.get(owner).copied().unwrap_or(0)
     }
 
     pub fn pods(&self) -> impl Iterator<Item = &Placed> {
@@ -115,9 +109,6 @@ impl HostState {
         if !placed.leaving {
             self.used_for_scoring.0 += placed.takes_for_scoring.0;
             self.used_for_scoring.1 += placed.takes_for_scoring.1;
-            if !placed.group.owner.is_empty() {
-                *self.by_owner.entry(placed.group.owner.clone()).or_default() += 1;
-            }
         }
         self.pods.insert(uid.to_string(), placed);
     }
@@ -128,12 +119,6 @@ impl HostState {
         if !placed.leaving {
             self.used_for_scoring.0 -= placed.takes_for_scoring.0;
             self.used_for_scoring.1 -= placed.takes_for_scoring.1;
-            if let Some(count) = self.by_owner.get_mut(&placed.group.owner) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_owner.remove(&placed.group.owner);
-                }
-            }
         }
         for port in &placed.ports {
             if let Some(at) = self.ports.iter().position(|taken| taken == port) {
@@ -180,6 +165,7 @@ impl Snapshot {
 
     /// Keeps the counts that a pod like this one asks for, from now on.
     pub fn follow(&mut self, pod: &Pod) {
+        spread::follow(pod, &mut self.topology);
         let terms = selection::terms(pod);
         let near: Vec<Clause> =
             terms.iter().filter(|term| term.claim == Claim::Requires).map(|term| term.clause.clone()).collect();

@@ -3,13 +3,18 @@
 use super::{Rejection, Wanted};
 use crate::api::placement::tolerates;
 use crate::scheduler::snapshot::HostState;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, PodSpec, Taint};
 
-pub fn filter(wanted: &Wanted<'_>, _host: &HostState, node: &Node) -> Vec<Rejection> {
+/// The first taint that keeps the pod away.
+pub fn untolerated<'a>(spec: &PodSpec, node: &'a Node) -> Option<&'a Taint> {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
     taints
         .filter(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
-        .find(|taint| !tolerates(wanted.spec, taint))
+        .find(|taint| !tolerates(spec, taint))
+}
+
+pub fn filter(wanted: &Wanted<'_>, _host: &HostState, node: &Node) -> Vec<Rejection> {
+    untolerated(wanted.spec, node)
         .map(|taint| {
             let value = taint.value.as_deref().unwrap_or_default();
             Rejection::never(format!("node(s) had untolerated taint {{{}: {value}}}", taint.key))

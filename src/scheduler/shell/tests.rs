@@ -90,3 +90,29 @@ async fn pods_that_must_be_apart_get_hosts_as_these_come_and_free_them_as_they_g
     rig.delete(&format!("{}?gracePeriodSeconds=0", path("one"))).await;
     assert!(["a", "b"].contains(&&*host(&rig, "shy").await));
 }
+
+#[tokio::test(start_paused = true)]
+async fn replicas_spread_over_zones_and_each_revision_by_itself() {
+    let rig = cluster(&[("a", "east"), ("b", "west")]).await;
+    let even = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}}, "matchLabelKeys": ["revision"]});
+    let more = json!({"topologySpreadConstraints": [even], "nodeSelector": {"zone": "east"},
+        "containers": [{"name": "c", "image": "i"}]});
+    let web = |name: &str, revision: &str| {
+        let mut web = pod("web", &more);
+        web["metadata"]["name"] = name.into();
+        web["metadata"]["labels"]["revision"] = revision.into();
+        web["spec"]["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = "Ignore".into();
+        web
+    };
+    rig.post(PODS, web("one", "1")).await;
+    assert_eq!(host(&rig, "one").await, "a");
+    rig.post(PODS, web("two", "1")).await;
+    assert!(refusal(&rig, "two").await.contains("1 node(s) didn't match pod topology spread constraints"));
+    rig.post(PODS, web("three", "2")).await;
+    assert_eq!(host(&rig, "three").await, "a");
+    let mut west = web("four", "1");
+    west["spec"]["nodeSelector"]["zone"] = "west".into();
+    rig.post(PODS, west).await;
+    assert_eq!(host(&rig, "two").await, "a", "the zones differ by one again");
+}

@@ -1,5 +1,5 @@
-//! Label keys of pod affinity terms: the values that a new pod has for them become part of the term's
-//! selector, so that whoever reads the term needs only that. Source: the API's `matchLabelKeys`,
+//! Label keys of pod affinity terms and spread constraints: the values that a new pod has for them become
+//! part of the selector beside them, so that whoever reads it needs only that. Source: the API's `matchLabelKeys`,
 //! `mismatchLabelKeys`.
 
 use crate::api::kinds::json::{Object, child, items};
@@ -12,6 +12,7 @@ const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 pub fn merge(pod: &mut Object) {
     let labels = pod.get("metadata").and_then(|meta| meta["labels"].as_object()).cloned().unwrap_or_default();
     let Some(spec) = child(pod, "spec") else { return };
+    items(spec, "topologySpreadConstraints").for_each(|constraint| complete(constraint, &labels));
     let Some(affinity) = child(spec, "affinity") else { return };
     for kind in ["podAffinity", "podAntiAffinity"] {
         let Some(pods) = child(affinity, kind) else { continue };

@@ -1,8 +1,9 @@
-//! Validation of a pod's affinity.
+//! Validation of a pod's affinity and of how it is spread.
 
 use super::validate::Context;
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{integer, list, text};
+use crate::api::kinds::names::qualified;
 use crate::api::kinds::{labels, names};
 use serde_json::Value;
 
@@ -81,7 +82,7 @@ fn pod_term(term: &Value, field: &str, cx: &mut Context) {
     if !term["namespaceSelector"].is_null() {
         labels::validate_selector(&term["namespaceSelector"], &format!("{field}.namespaceSelector"), &mut cx.errors);
     }
-    label_keys(term, field, cx);
+    label_keys(term, field, &["matchLabelKeys", "mismatchLabelKeys"], cx);
     for (i, namespace) in list(term, &["namespaces"]).iter().enumerate() {
         let wrong = names::label(namespace.as_str().unwrap_or_default());
         cx.names(&format!("{field}.namespaces[{i}]"), namespace, wrong);
@@ -92,8 +93,8 @@ fn pod_term(term: &Value, field: &str, cx: &mut Context) {
     }
 }
 
-fn label_keys(term: &Value, field: &str, cx: &mut Context) {
-    for name in ["matchLabelKeys", "mismatchLabelKeys"] {
+fn label_keys(term: &Value, field: &str, names: &[&str], cx: &mut Context) {
+    for name in names {
         let (keys, field) = (list(term, &[name]), format!("{field}.{name}"));
         if !keys.is_empty() && term["labelSelector"].is_null() {
             let why = "must not be specified when labelSelector is not set";
@@ -102,10 +103,48 @@ fn label_keys(term: &Value, field: &str, cx: &mut Context) {
         }
         for (i, key) in keys.iter().enumerate() {
             let field = format!("{field}[{i}]");
-            cx.names(&field, key, names::qualified(key.as_str().unwrap_or_default()));
-            if name == "mismatchLabelKeys" && list(term, &["matchLabelKeys"]).contains(key) {
+            cx.names(&field, key, qualified(key.as_str().unwrap_or_default()));
+            if *name == "mismatchLabelKeys" && list(term, &["matchLabelKeys"]).contains(key) {
                 cx.invalid(field, key, "exists in both matchLabelKeys and mismatchLabelKeys");
             }
+        }
+    }
+}
+
+/// `topologySpreadConstraints`.
+pub fn spreading(spec: &Value, path: &str, cx: &mut Context) {
+    let constraints = list(spec, &["topologySpreadConstraints"]);
+    for (i, constraint) in constraints.iter().enumerate() {
+        let field = format!("{path}.topologySpreadConstraints[{i}]");
+        let action = &constraint["whenUnsatisfiable"];
+        cx.at_least(format!("{field}.maxSkew"), &constraint["maxSkew"], 1);
+        match text(constraint, &["topologyKey"]) {
+            "" => cx.required(format!("{field}.topologyKey"), "can not be empty"),
+            key => cx.names(&format!("{field}.topologyKey"), &constraint["topologyKey"], qualified(key)),
+        }
+        cx.one_of(format!("{field}.whenUnsatisfiable"), action, &["DoNotSchedule", "ScheduleAnyway"]);
+        for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            cx.one_of(format!("{field}.{policy}"), &constraint[policy], &["Honor", "Ignore"]);
+        }
+        let domains = &constraint["minDomains"];
+        cx.at_least(format!("{field}.minDomains"), domains, 1);
+        if !domains.is_null() && action != "DoNotSchedule" {
+            let found = action.as_str().unwrap_or_default();
+            let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {found}");
+            cx.invalid(format!("{field}.minDomains"), domains, &why);
+        }
+        if !constraint["labelSelector"].is_null() {
+            let field = format!("{field}.labelSelector");
+            labels::validate_selector(&constraint["labelSelector"], &field, &mut cx.errors);
+        }
+        label_keys(constraint, &field, &["matchLabelKeys"], cx);
+        let same =
+            |other: &Value| other["topologyKey"] == constraint["topologyKey"] && other["whenUnsatisfiable"] == *action;
+        if constraints[..i].iter().any(same) {
+            let pair =
+                format!("{{{}, {}}}", text(constraint, &["topologyKey"]), text(constraint, &["whenUnsatisfiable"]));
+            let field = format!("{field}.{{topologyKey, whenUnsatisfiable}}");
+            cx.errors.push(FieldError::duplicate(field, &pair.into()));
         }
     }
 }

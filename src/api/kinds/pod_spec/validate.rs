@@ -99,7 +99,7 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
     }
     aliases(spec, path, cx);
     pull_secrets(spec, path, cx);
-    topology(spec, path, cx);
+    placement::spreading(spec, path, cx);
 }
 
 fn tolerations(spec: &Value, path: &str, cx: &mut Context) {
@@ -152,18 +152,6 @@ fn pull_secrets(spec: &Value, path: &str, cx: &mut Context) {
         if text(secret, &["name"]).is_empty() {
             cx.required(format!("{path}.imagePullSecrets[{i}].name"), "");
         }
-    }
-}
-
-fn topology(spec: &Value, path: &str, cx: &mut Context) {
-    for (i, constraint) in list(spec, &["topologySpreadConstraints"]).iter().enumerate() {
-        let field = format!("{path}.topologySpreadConstraints[{i}]");
-        cx.at_least(format!("{field}.maxSkew"), &constraint["maxSkew"], 1);
-        if text(constraint, &["topologyKey"]).is_empty() {
-            cx.required(format!("{field}.topologyKey"), "can not be empty");
-        }
-        let actions = ["DoNotSchedule", "ScheduleAnyway"];
-        cx.one_of(format!("{field}.whenUnsatisfiable"), &constraint["whenUnsatisfiable"], &actions);
     }
 }
 

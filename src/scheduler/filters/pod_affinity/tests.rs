@@ -2,35 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::api::kinds::labels::matches;
-use crate::scheduler::cycle::{Verdict, decide};
+use crate::scheduler::rig::{self, HOSTNAME, PREFERRED, REQUIRED, cluster, schedule};
 use crate::scheduler::snapshot::{Placed, Snapshot};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
-use serde_json::{Value, from_value, json};
-use std::sync::Arc;
+use serde_json::{Value, json};
 
-const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-const HOSTNAME: &str = "kubernetes.io/hostname";
-
-/// Hosts by name and zone; an empty zone is none.
-fn cluster(hosts: &[(&str, &str)]) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    for (name, zone) in hosts {
-        let mut labels = json!({ HOSTNAME: name });
-        if !zone.is_empty() {
-            labels["zone"] = (*zone).into();
-        }
-        let room = json!({"cpu": "8", "memory": "8Gi", "pods": "20"});
-        let node = json!({"metadata": {"name": name, "labels": labels}, "status": {"allocatable": room}});
-        snapshot.set_node(Arc::new(from_value(node).unwrap()));
-    }
-    snapshot
-}
-
+/// With this affinity.
 fn pod(name: &str, app: &str, affinity: &Value) -> Pod {
-    let meta = json!({"name": name, "uid": name, "namespace": "default", "labels": {"app": app}});
-    from_value(json!({"metadata": meta, "spec": {"containers": [{"name": "c"}], "affinity": affinity}})).unwrap()
+    rig::pod(name, app, &json!({ "affinity": affinity }))
 }
 
 fn term(app: &str, key: &str) -> Value {
@@ -43,17 +23,6 @@ fn near(app: &str, key: &str) -> Value {
 
 fn apart(app: &str, key: &str) -> Value {
     json!({"podAntiAffinity": { REQUIRED: [term(app, key)] }})
-}
-
-/// Where it was placed, or why not.
-fn schedule(snapshot: &mut Snapshot, pod: &Pod) -> Result<String, String> {
-    match decide(pod, snapshot) {
-        Verdict::Bind { host, .. } => {
-            snapshot.place(pod.metadata.uid.as_deref().unwrap(), &host, Placed::of(pod));
-            Ok(host)
-        }
-        Verdict::Unschedulable { rejections } => Err(Verdict::message(&rejections)),
-    }
 }
 
 #[test]
