@@ -6,6 +6,9 @@
 
 pub mod cycle;
 pub mod filters;
+pub mod host;
+pub mod preemption;
+pub mod promises;
 mod queue;
 pub mod requests;
 #[cfg(test)]

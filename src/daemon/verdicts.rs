@@ -30,10 +30,10 @@ pub fn reasoned(pod: &Pod, snapshot: &Snapshot, decision: &Decision, in_full: bo
                 judged.into_iter().map(|Judged { host, score, rejections }| host_verdict(host, score, &rejections));
             Verdict { feasible: *feasible as u64, message: String::new(), hosts: telling(judged.collect(), named) }
         }
-        Decision::Unschedulable { rejections } => {
+        Decision::Unschedulable { rejections, .. } => {
             let judged = rejections.iter().map(|(host, why)| host_verdict(host.clone(), None, why));
             let hosts = telling(judged.collect(), named);
-            Verdict { feasible: 0, message: Decision::message(rejections), hosts }
+            Verdict { feasible: 0, message: decision.message(), hosts }
         }
     }
 }

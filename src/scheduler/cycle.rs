@@ -1,8 +1,11 @@
 //! One decision: a pod and a snapshot give a host, or a reason per host. Pure.
 
 use super::filters::{self, Rejection, Wanted};
+use super::host::priority;
+use super::preemption::{self, Preemption};
+use super::promises::Promised;
 use super::scores;
-use super::snapshot::{HostState, Snapshot};
+use super::snapshot::{HostState, Placed, Snapshot};
 use super::storage::Request;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
@@ -13,28 +16,39 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub enum Verdict {
     /// Bind it to this host, one of `feasible` that could take it.
     Bind { host: String, feasible: usize },
-    /// No host can take it; why, per host.
-    Unschedulable { rejections: BTreeMap<String, Vec<Rejection>> },
+    /// No host can take it; why, per host, and whether others make way for it.
+    Unschedulable { rejections: BTreeMap<String, Vec<Rejection>>, preemption: Preemption },
 }
 
 impl Verdict {
-    /// The message of the FailedScheduling event and of the PodScheduled condition, as Kubernetes
-    /// words it: `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-    pub fn message(rejections: &BTreeMap<String, Vec<Rejection>>) -> String {
-        if rejections.is_empty() {
-            return "no nodes available to schedule pods".into();
+    /// The message of the FailedScheduling event and of the PodScheduled condition; empty for a pod that got
+    /// its host.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Bind { .. } => String::new(),
+            Self::Unschedulable { rejections, preemption } => match preemption {
+                Preemption::Refused { why, .. } => format!("{} {why}", summary(rejections)),
+                Preemption::Nominated { .. } | Preemption::NotTried => summary(rejections),
+            },
         }
-        if let Some(rejection) = rejections.values().flatten().find(|rejection| rejection.of_pod) {
-            return format!("0/{} nodes are available: {}.", rejections.len(), rejection.reason);
-        }
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for rejection in rejections.values().flatten() {
-            *counts.entry(&rejection.reason).or_default() += 1;
-        }
-        let mut reasons: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        reasons.sort();
-        format!("0/{} nodes are available: {}.", rejections.len(), reasons.join(", "))
     }
+}
+
+/// As Kubernetes words it: `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
+pub fn summary(rejections: &BTreeMap<String, Vec<Rejection>>) -> String {
+    if rejections.is_empty() {
+        return "no nodes available to schedule pods".into();
+    }
+    if let Some(rejection) = rejections.values().flatten().find(|rejection| rejection.of_pod) {
+        return format!("0/{} nodes are available: {}.", rejections.len(), rejection.reason);
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for rejection in rejections.values().flatten() {
+        *counts.entry(&rejection.reason).or_default() += 1;
+    }
+    let mut reasons: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    reasons.sort();
+    format!("0/{} nodes are available: {}.", rejections.len(), reasons.join(", "))
 }
 
 /// In a large cluster it is enough to find some feasible hosts. Source: kube-scheduler's
@@ -52,37 +66,105 @@ fn enough(hosts: usize) -> usize {
 /// snapshot says the same before and after; it learns what such pods ask for, and is quicker the next time.
 pub fn decide(pod: &Pod, snapshot: &mut Snapshot) -> Verdict {
     snapshot.follow(pod);
-    decided(pod, snapshot)
+    let promised = snapshot.promises.host_of(uid(pod)).map(str::to_owned);
+    if let Some(host) = promised.filter(|host| snapshot.host(host).is_some())
+        && judge(pod, snapshot, &host).is_empty()
+    {
+        return Verdict::Bind { host, feasible: 1 };
+    }
+    let taken = taken(pod, snapshot);
+    match search(pod, snapshot, &taken) {
+        Ok((host, feasible)) => Verdict::Bind { host, feasible },
+        Err(rejections) => {
+            let preemption = preemption::preempt(pod, snapshot, &rejections);
+            Verdict::Unschedulable { rejections, preemption }
+        }
+    }
 }
 
-fn decided(pod: &Pod, snapshot: &Snapshot) -> Verdict {
-    let mut rejections = BTreeMap::new();
-    let Some(wanted) = Wanted::of(pod, snapshot) else { return Verdict::Unschedulable { rejections } };
+type Rejections = BTreeMap<String, Vec<Rejection>>;
+
+/// The best host and how many would do, or why none does. `taken`: hosts that others were promised, and why
+/// the pod does not fit beside those.
+fn search(pod: &Pod, snapshot: &Snapshot, taken: &Rejections) -> Result<(String, usize), Rejections> {
+    let Some(wanted) = Wanted::of(pod, snapshot) else { return Err(Rejections::new()) };
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
     let enough = enough(hosts.len());
     // Each placement moves on where the search begins.
     let start = snapshot.placed().wrapping_mul(enough);
-    let mut feasible = Vec::new();
+    let (mut feasible, mut refused) = (Vec::new(), Vec::new());
     for at in 0..hosts.len() {
         let host = hosts[start.wrapping_add(at) % hosts.len()];
-        let reasons = filters::check(&wanted, host);
+        let reasons = match taken.get(&*host.name) {
+            Some(reasons) => reasons.clone(),
+            None => filters::check(&wanted, host),
+        };
         if reasons.is_empty() {
             feasible.push(host);
             if feasible.len() >= enough {
                 break;
             }
         } else {
-            rejections.insert(host.name.to_string(), reasons);
+            refused.push((host, reasons));
         }
     }
     if feasible.is_empty() {
-        return Verdict::Unschedulable { rejections };
+        return Err(refused.into_iter().map(|(host, reasons)| (host.name.to_string(), reasons)).collect());
     }
     let totals = scores::totals(&wanted, &feasible);
     let best = totals.iter().copied().max().unwrap_or(0);
     let winners = feasible.iter().zip(&totals).filter(|(_, total)| **total == best).map(|(host, _)| &host.name);
     let host = winners.max_by_key(|name| (preference(pod, name), *name));
-    Verdict::Bind { host: host.map(|name| name.to_string()).unwrap_or_default(), feasible: feasible.len() }
+    Ok((host.map(|name| name.to_string()).unwrap_or_default(), feasible.len()))
+}
+
+pub fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// The hosts where the pod has no place beside those that they were promised.
+fn taken(pod: &Pod, snapshot: &mut Snapshot) -> Rejections {
+    let hosts: Vec<String> = snapshot.promises.hosts().cloned().collect();
+    let judged = hosts.into_iter().map(|host| (judge(pod, snapshot, &host), host));
+    judged.filter(|(reasons, _)| !reasons.is_empty()).map(|(reasons, host)| (host, reasons)).collect()
+}
+
+/// Why a host can not take the pod: with those that it was promised, and without, as they may not come.
+/// Empty if it can.
+pub fn judge(pod: &Pod, snapshot: &mut Snapshot, host: &str) -> Vec<Rejection> {
+    let promised = snapshot.promises.before(host, priority(pod), uid(pod));
+    if !promised.is_empty() {
+        if let Some(reasons) = judge_crowded(pod, snapshot, host, &promised) {
+            return reasons;
+        }
+        for (uid, placed) in &promised {
+            snapshot.place(uid, host, Placed::clone(placed));
+        }
+        let reasons = judge_as_is(pod, snapshot, host);
+        promised.iter().for_each(|(uid, _)| snapshot.forget(uid));
+        if !reasons.is_empty() {
+            return reasons;
+        }
+    }
+    judge_as_is(pod, snapshot, host)
+}
+
+/// As [`judge`], where nothing but the host's room is at stake: what fits beside others fits alone.
+fn judge_crowded(pod: &Pod, snapshot: &Snapshot, host: &str, promised: &[Promised]) -> Option<Vec<Rejection>> {
+    if promised.iter().any(|(_, placed)| placed.forbids()) {
+        return None;
+    }
+    let wanted = Wanted::of(pod, snapshot).filter(|wanted| wanted.looks_at_hosts_alone())?;
+    let mut crowded = snapshot.host(host)?.clone();
+    promised.iter().for_each(|(uid, placed)| crowded.add(uid, placed.clone()));
+    Some(filters::check(&wanted, &crowded))
+}
+
+fn judge_as_is(pod: &Pod, snapshot: &Snapshot, host: &str) -> Vec<Rejection> {
+    match (Wanted::of(pod, snapshot), snapshot.host(host)) {
+        (Some(wanted), Some(host)) => filters::check(&wanted, host),
+        _ => vec![Rejection::never("node not found")],
+    }
 }
 
 /// What is to be asked for the pod's claims on the host that was chosen.
@@ -133,7 +215,6 @@ pub fn explain(pod: &Pod, snapshot: &Snapshot) -> Vec<Judged> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::snapshot::Placed;
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -168,14 +249,12 @@ mod tests {
             node("h3", "8", json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]})),
             node("h4", "1", json!({})),
         ]);
-        let Verdict::Unschedulable { rejections } = decide(&pod("p", "2", json!({})), &mut snapshot) else {
-            panic!("it does not fit")
-        };
         assert_eq!(
-            Verdict::message(&rejections),
-            "0/4 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable, 2 Insufficient cpu."
+            decide(&pod("p", "2", json!({})), &mut snapshot).message(),
+            "0/4 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable, 2 Insufficient cpu. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
         );
-        assert_eq!(Verdict::message(&BTreeMap::new()), "no nodes available to schedule pods");
+        let nowhere = decide(&pod("p", "2", json!({})), &mut cluster(&[]));
+        assert_eq!(nowhere.message(), "no nodes available to schedule pods");
     }
 
     #[test]
@@ -206,13 +285,9 @@ mod tests {
         let Verdict::Bind { host, .. } = decide(&first, &mut snapshot) else { panic!("it fits") };
         assert_eq!(host, "h2");
         snapshot.place("a", &host, Placed::of(&first));
-        let Verdict::Unschedulable { rejections } = decide(&with_port("b"), &mut snapshot) else {
-            panic!("the port is taken")
-        };
-        assert_eq!(
-            Verdict::message(&rejections),
-            "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) didn't match Pod's node affinity/selector."
-        );
+        let refused = decide(&with_port("b"), &mut snapshot).message();
+        let why = "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.";
+        assert_eq!(refused, why);
     }
 
     #[test]

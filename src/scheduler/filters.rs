@@ -57,6 +57,11 @@ impl<'a> Wanted<'a> {
         let spread = Spread::of(pod, spec, snapshot);
         Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage, neighbours, spread })
     }
+
+    /// Whether pods elsewhere have no say in which hosts the pod may run on.
+    pub fn looks_at_hosts_alone(&self) -> bool {
+        self.neighbours.are_indifferent() && !self.spread.is_required()
+    }
 }
 
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;

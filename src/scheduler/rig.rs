@@ -46,6 +46,6 @@ pub fn schedule(snapshot: &mut Snapshot, pod: &Pod) -> Result<String, String> {
             snapshot.place(pod.metadata.uid.as_deref().unwrap(), &host, Placed::of(pod));
             Ok(host)
         }
-        Verdict::Unschedulable { rejections } => Err(Verdict::message(&rejections)),
+        refused @ Verdict::Unschedulable { .. } => Err(refused.message()),
     }
 }

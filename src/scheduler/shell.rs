@@ -1,5 +1,6 @@
 //! Follows pods and hosts, asks [`cycle`](super::cycle) for decisions, binds in the background.
 
+mod preempting;
 mod preparing;
 #[cfg(test)]
 mod tests;
@@ -8,14 +9,15 @@ use super::cycle::{self, Verdict};
 use super::queue::Queue;
 use super::requests;
 use super::snapshot::{Placed, Snapshot};
-use crate::client::{Change, Context, EventRecorder, Kind, raw};
+use crate::client::{Change, Context, EventRecorder, Informer, Kind, raw};
 use bytes::Bytes;
 use http::Method;
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use preparing::{Asked, Preparing};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,7 @@ enum News {
     Volume(Change<PersistentVolume>),
     Class(Change<StorageClass>),
     Namespace(Change<Namespace>),
+    Budget(Change<PodDisruptionBudget>),
     /// A volume was asked for, for the pod of this uid.
     Asked(String, Asked),
     /// A binding ended: uid, the pod, the attempts so far, and the error if it failed.
@@ -56,6 +59,7 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
     // Pods last, so that the first of them do not find an empty cluster.
     follow(&ctx, &sender, News::Node).await;
     follow(&ctx, &sender, News::Namespace).await;
+    follow(&ctx, &sender, News::Budget).await;
     follow(&ctx, &sender, News::Class).await;
     follow(&ctx, &sender, News::Volume).await;
     follow(&ctx, &sender, News::Claim).await;
@@ -67,6 +71,7 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
         observer,
         queue: Queue::default(),
         snapshot: Snapshot::default(),
+        pods: ctx.informers.of(),
         binding: HashMap::new(),
         preparing: BTreeMap::new(),
         permits: Arc::new(Semaphore::new(BINDINGS)),
@@ -87,6 +92,7 @@ struct Scheduler {
     observer: Observer,
     queue: Queue,
     snapshot: Snapshot,
+    pods: Informer<Pod>,
     /// Pods decided but not yet bound as far as the API has shown: uid -> host.
     binding: HashMap<String, String>,
     /// Those of them that wait for their volumes, by uid.
@@ -180,6 +186,10 @@ impl Scheduler {
                     self.queue.wake_refused(now);
                 }
             }
+            News::Budget(Change::Deleted(budget)) => self.snapshot.budgets.remove(&budget),
+            News::Budget(Change::Added(budget) | Change::Updated { new: budget, .. }) => {
+                self.snapshot.budgets.set(&budget);
+            }
             News::Asked(uid, asked) => self.asked(&uid, asked, now),
             News::Pod(Change::Deleted(pod)) => {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -187,6 +197,7 @@ impl Scheduler {
                 self.queue.remove(&uid);
                 self.binding.remove(&uid);
                 self.snapshot.forget(&uid);
+                self.snapshot.promises.withdraw(&uid);
                 self.queue.wake_refused(now);
             }
             News::Pod(Change::Added(pod) | Change::Updated { new: pod, .. }) => self.see_pod(pod, now),
@@ -196,7 +207,8 @@ impl Scheduler {
 
     fn see_pod(&mut self, pod: Arc<Pod>, now: Instant) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        if self.snapshot.observe(&pod) {
+        let freed = self.snapshot.observe(&pod);
+        if self.snapshot.observe_promise(&pod) && !is_bound(&pod) || freed {
             self.queue.wake_refused(now);
         }
         if is_bound(&pod) {
@@ -230,6 +242,7 @@ impl Scheduler {
         match decided {
             Verdict::Bind { host, .. } => {
                 let requests = cycle::requests(&pod, &host, &self.snapshot);
+                self.snapshot.promises.withdraw(&uid);
                 self.snapshot.place(&uid, &host, Placed::of(&pod));
                 self.binding.insert(uid.clone(), host.clone());
                 if requests.is_empty() {
@@ -238,9 +251,9 @@ impl Scheduler {
                     self.prepare(uid, pod, attempts, host, requests);
                 }
             }
-            Verdict::Unschedulable { rejections } => {
-                let message = Verdict::message(&rejections);
-                self.report_refusal(&pod, message);
+            Verdict::Unschedulable { ref preemption, .. } => {
+                let nomination = self.carry_out(&uid, &pod, preemption);
+                self.report_refusal(&pod, decided.message(), nomination);
                 self.queue.refuse(&uid, pod, attempts, Instant::now());
             }
         }
@@ -266,35 +279,55 @@ impl Scheduler {
         });
     }
 
-    /// Tells the pod why it waits, when that is news.
-    fn report_refusal(&self, pod: &Arc<Pod>, message: String) {
+    /// Tells the pod why it waits, when that is news, and which host it is promised: an empty name for none
+    /// any more.
+    fn report_refusal(&self, pod: &Arc<Pod>, message: String, nomination: Option<String>) {
         self.events.warning(&**pod, "FailedScheduling", message.clone());
-        let known =
-            pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
-                condition.type_ == "PodScheduled"
-                    && condition.reason.as_deref() == Some("Unschedulable")
-                    && condition.message.as_deref() == Some(message.as_str())
-            });
-        if known {
+        let status = pod.status.as_ref();
+        let known = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
+            condition.type_ == "PodScheduled"
+                && condition.reason.as_deref() == Some("Unschedulable")
+                && condition.message.as_deref() == Some(message.as_str())
+        });
+        let nominated = status.and_then(|status| status.nominated_node_name.as_deref()).unwrap_or_default();
+        let nomination = nomination.filter(|host| host != nominated);
+        if known && nomination.is_none() {
             return;
         }
-        let (client, pod, now) = (self.ctx.client.clone(), pod.clone(), self.ctx.clock.now_seconds());
-        let shutdown = self.ctx.shutdown.clone();
+        let now = self.ctx.clock.now_seconds().to_string();
+        let mut status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": message, "lastTransitionTime": now}]});
+        if let Some(host) = nomination {
+            status["nominatedNodeName"] = if host.is_empty() { Value::Null } else { host.into() };
+        }
+        self.spawn_write(pod, "its PodScheduled condition could not be written", |client, pod| async move {
+            patch_status(&client, &pod, status).await
+        });
+    }
+
+    /// Makes a write about a pod in the background. That the pod is gone, or another, is no news.
+    fn spawn_write<F, W>(&self, pod: &Arc<Pod>, trouble: &'static str, write: W)
+    where
+        F: Future<Output = Result<(), kube::Error>> + Send + 'static,
+        W: FnOnce(kube::Client, Arc<Pod>) -> F,
+    {
+        let sent = write(self.ctx.client.clone(), pod.clone());
+        let (shutdown, pod) = (self.ctx.shutdown.clone(), pod.clone());
         tokio::spawn(async move {
-            let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": now.to_string()});
-            let uid = pod.metadata.uid.clone().unwrap_or_default();
-            let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
-            let body = Bytes::from(patch.to_string());
-            let path = format!("{}/status", path_of(&pod));
-            let sent =
-                raw::request(&client, Method::PATCH, &path, Some(("application/strategic-merge-patch+json", body)));
             if let Some(Err(error)) = shutdown.run_until_cancelled(sent).await
                 && !matches!(raw::code(&error), Some(404 | 409))
             {
-                tracing::warn!(pod = name_of(&pod), "its PodScheduled condition could not be written: {error}");
+                tracing::warn!(pod = name_of(&pod), "{trouble}: {error}");
             }
         });
     }
+}
+
+/// A strategic merge into the status of this pod, and of no later one of its name.
+async fn patch_status(client: &kube::Client, pod: &Pod, status: Value) -> Result<(), kube::Error> {
+    let patch = json!({"metadata": {"uid": cycle::uid(pod)}, "status": status});
+    let body = Some(("application/strategic-merge-patch+json", Bytes::from(patch.to_string())));
+    raw::request(client, Method::PATCH, &format!("{}/status", path_of(pod)), body).await.map(drop)
 }
 
 async fn post_binding(client: &kube::Client, pod: &Pod, host: &str) -> Result<(), kube::Error> {

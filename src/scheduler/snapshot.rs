@@ -1,61 +1,16 @@
 //! The hosts and what their pods take, kept up to date by changes, never recomputed.
 
 use super::filters::spread;
-use super::requests::{self, Amounts, HostPort};
+pub use super::host::{HostState, Placed};
+use super::preemption::Budgets;
+use super::promises::Promises;
+use super::requests;
 use super::storage::Storage;
 use super::topology::selection::{self, Term};
-use super::topology::{Claim, Clause, Count, Group, Topology};
+use super::topology::{Claim, Clause, Topology};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// One host as the filters and scores see it.
-#[derive(Clone, Debug)]
-pub struct HostState {
-    pub name: Arc<str>,
-    /// `None`: pods are bound to it, but there is no Node object.
-    pub node: Option<Arc<Node>>,
-    pub allocatable: Amounts,
-    pub max_pods: usize,
-    pub used: Amounts,
-    /// As `used`, with what pods without requests are counted as, and without the pods that are on their
-    /// way out: which host is best must not depend on how long those take.
-    pub used_for_scoring: (i64, i64),
-    pub ports: Vec<HostPort>,
-    /// Bytes of each image, by every name it has.
-    pub images: HashMap<String, i64>,
-    pods: HashMap<String, Placed>,
-}
-
-/// A pod on a host, reduced to what it takes and what affinity and spreading look at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Placed {
-    pub group: Arc<Group>,
-    terms: Vec<Term>,
-    /// Was told to go: it still takes what it takes, but not for long.
-    leaving: bool,
-    takes: Amounts,
-    takes_for_scoring: (i64, i64),
-    ports: Vec<HostPort>,
-}
-
-impl Placed {
-    pub fn of(pod: &Pod) -> Self {
-        let spec = pod.spec.as_ref();
-        Self {
-            group: Arc::new(Group::of(pod)),
-            terms: selection::terms(pod),
-            leaving: pod.metadata.deletion_timestamp.is_some(),
-            takes: spec.map(requests::of).unwrap_or_default(),
-            takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),
-            ports: spec.map(requests::host_ports).unwrap_or_default(),
-        }
-    }
-
-    fn count(&self) -> Count {
-        Count { all: 1, staying: i64::from(!self.leaving) }
-    }
-}
 
 pub fn controller_uid(pod: &Pod) -> Option<&str> {
     pod.metadata
@@ -64,69 +19,6 @@ pub fn controller_uid(pod: &Pod) -> Option<&str> {
         .flatten()
         .find(|owner| owner.controller == Some(true))
         .map(|owner| owner.uid.as_str())
-}
-
-impl HostState {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            node: None,
-            allocatable: Amounts::default(),
-            max_pods: 0,
-            used: Amounts::default(),
-            used_for_scoring: (0, 0),
-            ports: Vec::new(),
-            images: HashMap::new(),
-            pods: HashMap::new(),
-        }
-    }
-
-    pub fn pods(&self) -> impl Iterator<Item = &Placed> {
-        self.pods.values()
-    }
-
-    pub fn pod_count(&self) -> usize {
-        self.pods.len()
-    }
-
-    fn set_node(&mut self, node: Arc<Node>) {
-        let status = node.status.as_ref();
-        let allocatable = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
-        self.allocatable = Amounts::of(allocatable);
-        self.max_pods = allocatable.and_then(|list| list.get("pods")).and_then(|text| text.0.parse().ok()).unwrap_or(0);
-        self.images = status
-            .and_then(|status| status.images.as_ref())
-            .into_iter()
-            .flatten()
-            .flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))))
-            .collect();
-        self.node = Some(node);
-    }
-
-    fn add(&mut self, uid: &str, placed: Placed) {
-        self.used.add(&placed.takes);
-        self.ports.extend(placed.ports.iter().cloned());
-        if !placed.leaving {
-            self.used_for_scoring.0 += placed.takes_for_scoring.0;
-            self.used_for_scoring.1 += placed.takes_for_scoring.1;
-        }
-        self.pods.insert(uid.to_string(), placed);
-    }
-
-    fn remove(&mut self, uid: &str) -> Option<Placed> {
-        let placed = self.pods.remove(uid)?;
-        self.used.subtract(&placed.takes);
-        if !placed.leaving {
-            self.used_for_scoring.0 -= placed.takes_for_scoring.0;
-            self.used_for_scoring.1 -= placed.takes_for_scoring.1;
-        }
-        for port in &placed.ports {
-            if let Some(at) = self.ports.iter().position(|taken| taken == port) {
-                self.ports.swap_remove(at);
-            }
-        }
-        Some(placed)
-    }
 }
 
 /// All hosts, ordered by name: in a copy of the cluster they come in another order.
@@ -138,6 +30,8 @@ pub struct Snapshot {
     placed: HashMap<String, String>,
     pub storage: Storage,
     pub topology: Topology,
+    pub budgets: Budgets,
+    pub promises: Promises,
 }
 
 impl Snapshot {
@@ -194,7 +88,7 @@ impl Snapshot {
         let Some(at) = self.by_name.get(name).copied() else { return };
         self.topology.remove_node(name);
         self.hosts[at].node = None;
-        if self.hosts[at].pods.is_empty() {
+        if self.hosts[at].pod_count() == 0 {
             self.drop_slot(at);
         }
     }
@@ -212,14 +106,15 @@ impl Snapshot {
 
     /// Counts the pod on `host`, wherever it was counted before.
     pub fn place(&mut self, uid: &str, host: &str, mut placed: Placed) {
-        if self.host_with(uid).is_some_and(|on| *on.name == *host && on.pods.get(uid) == Some(&placed)) {
+        if self.host_with(uid).is_some_and(|on| *on.name == *host && on.pod(uid).is_some_and(|known| **known == placed))
+        {
             return;
         }
         self.forget(uid);
         self.placed.insert(uid.to_string(), host.to_string());
         let name = self.slot(host).name.clone();
         placed.group = self.topology.count(&name, &placed.group, &placed.terms, placed.count());
-        self.slot(host).add(uid, placed);
+        self.slot(host).add(&uid.into(), Arc::new(placed));
     }
 
     /// The host that the pod is counted on.
@@ -234,7 +129,7 @@ impl Snapshot {
         if let Some(placed) = self.hosts[at].remove(uid) {
             self.topology.count(&self.hosts[at].name, &placed.group, &placed.terms, -placed.count());
         }
-        if self.hosts[at].node.is_none() && self.hosts[at].pods.is_empty() {
+        if self.hosts[at].node.is_none() && self.hosts[at].pod_count() == 0 {
             self.drop_slot(at);
         }
     }
@@ -255,6 +150,25 @@ impl Snapshot {
             }
             // Not bound as far as the API knows: an assumed placement stays until its binding ends.
             None => false,
+        }
+    }
+
+    /// Follows whom a host was promised, as the API shows it. Returns true when a promise is over.
+    pub fn observe_promise(&mut self, pod: &Pod) -> bool {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let is_bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_some_and(|name| !name.is_empty());
+        let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+        match nominated.filter(|name| !name.is_empty()) {
+            _ if is_bound || requests::is_over(pod) || pod.metadata.deletion_timestamp.is_some() => {
+                self.promises.withdraw(uid).is_some()
+            }
+            // One that has its host already, only not yet for the API, needs none.
+            Some(host) if !self.placed.contains_key(uid) => {
+                self.promises.make(uid, host, Placed::of(pod));
+                false
+            }
+            // A promise that was just made is not shown yet.
+            _ => false,
         }
     }
 }

@@ -97,7 +97,10 @@ async fn no_host_fits_in_the_schedulers_words() {
     let found = rig.plan(vec![large], vec![]).consequences;
     let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
     assert_eq!(problem.reason, "Unschedulable");
-    assert_eq!(problem.message, "0/2 nodes are available: 2 Insufficient cpu.");
+    assert_eq!(
+        problem.message,
+        "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    );
     assert_eq!((problem.object.name.as_str(), problem.pods), ("large", 1));
     assert!(!found.settled);
     let verdict = found.workloads[0].steps[0].verdict.clone().unwrap();

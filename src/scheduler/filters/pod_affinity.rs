@@ -81,6 +81,11 @@ impl<'a> Neighbours<'a> {
         }
     }
 
+    /// Whether none of them has a say in which hosts the pod may run on.
+    pub fn are_indifferent(&self) -> bool {
+        self.required.is_empty() && self.forbidden.is_empty() && self.forbidding.is_empty()
+    }
+
     /// 0 to 100 per host.
     pub fn scores(&self, feasible: &[&HostState]) -> Vec<i64> {
         let raw = |host: &&HostState| {

@@ -174,6 +174,11 @@ impl<'a> Spread<'a> {
         Self { hard: hard.collect(), soft: soft.collect(), whole }
     }
 
+    /// Whether it keeps the pod from hosts.
+    pub fn is_required(&self) -> bool {
+        !self.hard.is_empty()
+    }
+
     /// 0 to 100 per host, high where its domains have few pods for how many domains there are.
     pub fn scores(&self, feasible: &[&HostState]) -> Vec<i64> {
         if self.soft.is_empty() {

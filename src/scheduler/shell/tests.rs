@@ -60,7 +60,8 @@ fn affinity(kind: &str, app: &str) -> Value {
 async fn a_pod_that_must_be_with_another_waits_for_it() {
     let rig = cluster(&[("a", "east"), ("b", "west")]).await;
     rig.post(PODS, pod("front", &affinity("podAffinity", "web"))).await;
-    assert_eq!(refusal(&rig, "front").await, "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.");
+    let why = "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.";
+    assert!(refusal(&rig, "front").await.starts_with(why));
     let mut stranger = pod("web", &json!({"nodeSelector": {"zone": "east"}}));
     stranger["metadata"]["name"] = "stranger".into();
     stranger["metadata"]["labels"]["tenant"] = "b".into();
@@ -115,4 +116,61 @@ async fn replicas_spread_over_zones_and_each_revision_by_itself() {
     west["spec"]["nodeSelector"]["zone"] = "west".into();
     rig.post(PODS, west).await;
     assert_eq!(host(&rig, "two").await, "a", "the zones differ by one again");
+}
+
+/// A pod of this class that asks for so many cores.
+fn asks(name: &str, class: &str, cores: u32) -> Value {
+    let requests = json!({"requests": {"cpu": cores.to_string()}});
+    pod(name, &json!({"priorityClassName": class, "containers": [{"name": "c", "image": "i", "resources": requests}]}))
+}
+
+async fn with_classes(hosts: &[(&str, &str)]) -> Rig {
+    let rig = cluster(hosts).await;
+    for (name, value) in [("low", 1), ("mid", 5), ("high", 10)] {
+        let class = json!({"metadata": {"name": name}, "value": value});
+        rig.post("/apis/scheduling.k8s.io/v1/priorityclasses", class).await;
+    }
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_gets_the_host_of_lesser_ones_once_they_have_left() {
+    let rig = with_classes(&[("a", "east")]).await;
+    rig.post(PODS, asks("low", "low", 2)).await;
+    assert_eq!(host(&rig, "low").await, "a");
+    rig.post(PODS, asks("high", "high", 2)).await;
+    let leaving = rig.until(&path("low"), |pod| !pod["metadata"]["deletionTimestamp"].is_null()).await;
+    let conditions = leaving["status"]["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|one| one["type"] == "DisruptionTarget").unwrap();
+    assert_eq!(target["reason"], "PreemptionByScheduler");
+    assert_eq!(target["message"], "default-scheduler: preempting to accommodate a higher priority pod");
+    assert_eq!(leaving["metadata"]["deletionGracePeriodSeconds"], 30);
+    let waiting = rig.until(&path("high"), |pod| pod["status"]["nominatedNodeName"] == "a").await;
+    assert!(waiting["spec"]["nodeName"].is_null());
+    // Others of no higher priority do not get in between, and nobody else has to leave.
+    rig.post(PODS, asks("mid", "mid", 1)).await;
+    assert!(refusal(&rig, "mid").await.starts_with("0/1 nodes are available: 1 Insufficient cpu."));
+    rig.delete(&format!("{}?gracePeriodSeconds=0", path("low"))).await;
+    assert_eq!(host(&rig, "high").await, "a");
+    let is_told = |list: &Value| list["items"].as_array().unwrap().iter().any(|event| event["reason"] == "Preempted");
+    let events = rig.until("/api/v1/namespaces/default/events", is_told).await;
+    let preempted = events["items"].as_array().unwrap().iter().find(|event| event["reason"] == "Preempted").unwrap();
+    let uid = waiting["metadata"]["uid"].as_str().unwrap();
+    assert_eq!(preempted["message"], format!("Preempted by pod {uid} on node a"));
+    assert_eq!(preempted["involvedObject"]["name"], "low");
+    rig.stays(&path("mid"), Duration::from_secs(15), |pod| pod["spec"]["nodeName"].is_null()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_yields_to_a_higher_priority() {
+    let rig = with_classes(&[("a", "east")]).await;
+    rig.post(PODS, asks("low", "low", 2)).await;
+    assert_eq!(host(&rig, "low").await, "a");
+    rig.post(PODS, asks("mid", "mid", 2)).await;
+    rig.until(&path("mid"), |pod| pod["status"]["nominatedNodeName"] == "a").await;
+    rig.post(PODS, asks("high", "high", 2)).await;
+    rig.until(&path("high"), |pod| pod["status"]["nominatedNodeName"] == "a").await;
+    rig.until(&path("mid"), |pod| pod["status"]["nominatedNodeName"].is_null()).await;
+    rig.delete(&format!("{}?gracePeriodSeconds=0", path("low"))).await;
+    assert_eq!(host(&rig, "high").await, "a");
 }

@@ -16,7 +16,7 @@ async fn a_port_is_had_once_on_a_host() {
     let found = rig.plan(vec![with_port("other", 2, "web:1")], vec![]).consequences;
     let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
     assert_eq!((problem.object.name.as_str(), problem.reason.as_str(), problem.pods), ("other", "Unschedulable", 1));
-    let words = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports.";
+    let words = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.";
     assert_eq!(problem.message, words);
     assert!(!found.settled);
 }
@@ -59,7 +59,7 @@ async fn a_claim_that_nobody_fills_keeps_its_pods_waiting() {
     let said = found.problems.iter().find(|problem| problem.object.name == "store");
     let said = said.unwrap_or_else(|| panic!("{found:#?}"));
     assert_eq!((said.reason.as_str(), said.pods), ("Unschedulable", 2), "{said:?}");
-    let words = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+    let words = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
     assert_eq!(said.message, words);
 }
 

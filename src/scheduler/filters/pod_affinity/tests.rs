@@ -30,7 +30,7 @@ fn a_pod_goes_where_those_are_that_it_must_be_with() {
     let mut snapshot = cluster(&[("a", "east"), ("b", "west"), ("c", "west"), ("d", "")]);
     let follower = pod("f", "front", &near("web", "zone"));
     let why = "0/4 nodes are available: 4 node(s) didn't match pod affinity rules.";
-    assert_eq!(schedule(&mut snapshot, &follower).unwrap_err(), why);
+    assert!(schedule(&mut snapshot, &follower).unwrap_err().starts_with(why));
     snapshot.place("w", "b", Placed::of(&pod("w", "web", &Value::Null)));
     assert!(["b", "c"].contains(&&*schedule(&mut snapshot, &follower).unwrap()));
 }
@@ -59,10 +59,8 @@ fn those_that_must_be_apart_are_whichever_of_them_says_so() {
     assert_eq!(schedule(&mut snapshot, &pod("d", "db", &Value::Null)).unwrap(), "c");
     let shy =
         pod("s", "db", &json!({"nodeAffinity": Value::Null, "podAntiAffinity": { REQUIRED: [term("db", HOSTNAME)] }}));
-    assert_eq!(
-        schedule(&mut snapshot, &shy).unwrap_err(),
-        "0/3 nodes are available: 1 node(s) didn't match pod anti-affinity rules, 2 node(s) didn't satisfy existing pods anti-affinity rules."
-    );
+    let why = "0/3 nodes are available: 1 node(s) didn't match pod anti-affinity rules, 2 node(s) didn't satisfy existing pods anti-affinity rules.";
+    assert!(schedule(&mut snapshot, &shy).unwrap_err().starts_with(why));
     snapshot.forget("w");
     assert_ne!(schedule(&mut snapshot, &shy).unwrap(), "c");
 }

@@ -32,10 +32,10 @@ fn domains_differ_by_no_more_than_the_skew() {
     full.spec = Some(serde_json::from_value(json!({"unschedulable": true})).unwrap());
     snapshot.set_node(Arc::new(full));
     assert!(schedule(&mut snapshot, &web("7", std::slice::from_ref(&even))).is_ok());
-    assert_eq!(
-        schedule(&mut snapshot, &web("8", &[even])).unwrap_err(),
-        format!("0/4 nodes are available: 1 {WHY} (missing required label), 1 node(s) were unschedulable, 2 {WHY}.")
-    );
+    let why =
+        format!("0/4 nodes are available: 1 {WHY} (missing required label), 1 node(s) were unschedulable, 2 {WHY}.");
+    let said = schedule(&mut snapshot, &web("8", &[even])).unwrap_err();
+    assert!(said.starts_with(&why), "{said}");
 }
 
 #[test]
@@ -45,10 +45,8 @@ fn missing_domains_count_as_empty_ones_until_there_are_enough() {
     three["minDomains"] = 3.into();
     assert!(schedule(&mut snapshot, &web("1", &[three.clone()])).is_ok());
     assert!(schedule(&mut snapshot, &web("2", &[three.clone()])).is_ok());
-    assert_eq!(
-        schedule(&mut snapshot, &web("3", &[three.clone()])).unwrap_err(),
-        format!("0/2 nodes are available: 2 {WHY}.")
-    );
+    let said = schedule(&mut snapshot, &web("3", &[three.clone()])).unwrap_err();
+    assert!(said.starts_with(&format!("0/2 nodes are available: 2 {WHY}.")), "{said}");
     snapshot.set_node(node("c", "south"));
     assert_eq!(schedule(&mut snapshot, &web("3", &[three])).unwrap(), "c");
 }

@@ -1,0 +1,156 @@
+//! One host, and the pods on it reduced to what decisions look at.
+
+use super::requests::{self, Amounts, HostPort};
+use super::topology::selection::{self, Term};
+use super::topology::{Claim, Count, Group};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One host as the filters and scores see it. Cheap to copy.
+#[derive(Clone, Debug)]
+pub struct HostState {
+    pub name: Arc<str>,
+    /// `None`: pods are bound to it, but there is no Node object.
+    pub node: Option<Arc<Node>>,
+    pub allocatable: Arc<Amounts>,
+    pub max_pods: usize,
+    pub used: Amounts,
+    /// As `used`, with what pods without requests are counted as, and without the pods that are on their
+    /// way out: which host is best must not depend on how long those take.
+    pub used_for_scoring: (i64, i64),
+    pub ports: Vec<HostPort>,
+    /// Bytes of each image, by every name it has.
+    pub images: Arc<HashMap<String, i64>>,
+    pods: HashMap<Arc<str>, Arc<Placed>>,
+}
+
+/// A pod on a host, reduced to what it takes and what affinity, spreading and preemption look at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    pub name: String,
+    pub group: Arc<Group>,
+    pub priority: i32,
+    /// When its host first saw it.
+    pub started: Option<Timestamp>,
+    /// Makes way for a pod of higher priority.
+    pub is_preempted: bool,
+    pub(super) terms: Vec<Term>,
+    /// Was told to go: it still takes what it takes, but not for long.
+    leaving: bool,
+    takes: Amounts,
+    takes_for_scoring: (i64, i64),
+    ports: Vec<HostPort>,
+}
+
+/// The reason of the condition that tells victims apart from others that leave.
+pub const PREEMPTED: &str = "PreemptionByScheduler";
+
+pub fn priority(pod: &Pod) -> i32 {
+    pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
+}
+
+fn is_preempted(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let told = |reason: Option<&str>| reason == Some(PREEMPTED);
+    pod.metadata.deletion_timestamp.is_some()
+        && conditions.clone().any(|one| one.type_ == "DisruptionTarget" && told(one.reason.as_deref()))
+}
+
+impl Placed {
+    pub fn of(pod: &Pod) -> Self {
+        let spec = pod.spec.as_ref();
+        Self {
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            group: Arc::new(Group::of(pod)),
+            priority: priority(pod),
+            started: pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+            is_preempted: is_preempted(pod),
+            terms: selection::terms(pod),
+            leaving: pod.metadata.deletion_timestamp.is_some(),
+            takes: spec.map(requests::of).unwrap_or_default(),
+            takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),
+            ports: spec.map(requests::host_ports).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn count(&self) -> Count {
+        Count { all: 1, staying: i64::from(!self.leaving) }
+    }
+
+    /// Whether it keeps others away by more than the room it takes.
+    pub fn forbids(&self) -> bool {
+        self.terms.iter().any(|term| term.claim == Claim::Forbids)
+    }
+}
+
+impl HostState {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            node: None,
+            allocatable: Arc::default(),
+            max_pods: 0,
+            used: Amounts::default(),
+            used_for_scoring: (0, 0),
+            ports: Vec::new(),
+            images: Arc::default(),
+            pods: HashMap::new(),
+        }
+    }
+
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<Placed>> {
+        self.pods.values()
+    }
+
+    pub fn pods_by_uid(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Placed>)> {
+        self.pods.iter()
+    }
+
+    pub fn pod(&self, uid: &str) -> Option<&Arc<Placed>> {
+        self.pods.get(uid)
+    }
+
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
+    pub(super) fn set_node(&mut self, node: Arc<Node>) {
+        let status = node.status.as_ref();
+        let allocatable = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
+        self.allocatable = Arc::new(Amounts::of(allocatable));
+        self.max_pods = allocatable.and_then(|list| list.get("pods")).and_then(|text| text.0.parse().ok()).unwrap_or(0);
+        let images = status.and_then(|status| status.images.as_ref()).into_iter().flatten();
+        let named = images
+            .flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))));
+        self.images = Arc::new(named.collect());
+        self.node = Some(node);
+    }
+
+    /// Counts a pod that is not counted here.
+    pub(super) fn add(&mut self, uid: &Arc<str>, placed: Arc<Placed>) {
+        self.used.add(&placed.takes);
+        self.ports.extend(placed.ports.iter().cloned());
+        if !placed.leaving {
+            self.used_for_scoring.0 += placed.takes_for_scoring.0;
+            self.used_for_scoring.1 += placed.takes_for_scoring.1;
+        }
+        self.pods.insert(uid.clone(), placed);
+    }
+
+    pub(super) fn remove(&mut self, uid: &str) -> Option<Arc<Placed>> {
+        let placed = self.pods.remove(uid)?;
+        self.used.subtract(&placed.takes);
+        if !placed.leaving {
+            self.used_for_scoring.0 -= placed.takes_for_scoring.0;
+            self.used_for_scoring.1 -= placed.takes_for_scoring.1;
+        }
+        for port in &placed.ports {
+            if let Some(at) = self.ports.iter().position(|taken| taken == port) {
+                self.ports.swap_remove(at);
+            }
+        }
+        Some(placed)
+    }
+}
