@@ -6,6 +6,7 @@
 
 pub mod cycle;
 pub mod filters;
+pub mod hints;
 pub mod host;
 pub mod preemption;
 pub mod promises;

@@ -23,6 +23,17 @@ pub fn any_term(selector: &NodeSelector, name: &str, labels: Option<&BTreeMap<St
     selector.node_selector_terms.iter().any(|term| term_matches(term, name, labels))
 }
 
+/// The weights of the pod's preferences for a host of this name and labels.
+pub fn preference(spec: &PodSpec, name: &str, labels: Option<&BTreeMap<String, String>>) -> i64 {
+    let empty = BTreeMap::new();
+    let labels = labels.unwrap_or(&empty);
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let preferred =
+        affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let matching = preferred.into_iter().flatten().filter(|one| term_matches(&one.preference, name, labels));
+    matching.map(|one| i64::from(one.weight)).sum()
+}
+
 /// A term without requirements matches nothing.
 fn term_matches(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, String>) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();

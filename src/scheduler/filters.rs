@@ -2,14 +2,15 @@
 
 mod affinity;
 mod fit;
-mod host;
+pub mod host;
 pub mod pod_affinity;
 pub mod spread;
-mod taints;
+pub mod taints;
 mod volumes;
 
 use self::pod_affinity::Neighbours;
 use self::spread::Spread;
+use super::hints::Cause;
 use super::requests::{self, Amounts, HostPort};
 use super::snapshot::{HostState, Snapshot};
 use super::storage::{Needs, Storage};
@@ -24,15 +25,16 @@ pub struct Rejection {
     pub unresolvable: bool,
     /// It is the pod's own fault, the same on every host.
     pub of_pod: bool,
+    pub cause: Cause,
 }
 
 impl Rejection {
     fn room(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), unresolvable: false, of_pod: false }
+        Self { reason: reason.into(), unresolvable: false, of_pod: false, cause: Cause::Other }
     }
 
     pub(super) fn never(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), unresolvable: true, of_pod: false }
+        Self { reason: reason.into(), unresolvable: true, of_pod: false, cause: Cause::Other }
     }
 }
 
@@ -67,23 +69,30 @@ impl<'a> Wanted<'a> {
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;
 
 /// In Kubernetes' order: the first that says no decides what is reported for the host.
-const FILTERS: [Filter; 9] = [
-    host::unschedulable,
-    host::name,
-    taints::filter,
-    affinity::filter,
-    host::ports,
-    fit::filter,
-    volumes::filter,
-    spread::filter,
-    pod_affinity::filter,
+const FILTERS: [(Cause, Filter); 9] = [
+    (Cause::Unschedulable, host::unschedulable),
+    (Cause::Name, host::name),
+    (Cause::Taints, taints::filter),
+    (Cause::Affinity, affinity::filter),
+    (Cause::Ports, host::ports),
+    (Cause::Room, fit::filter),
+    (Cause::Volumes, volumes::filter),
+    (Cause::Spread, spread::filter),
+    (Cause::Neighbours, pod_affinity::filter),
 ];
 
 /// Empty: the pod fits. One filter may give several reasons (`Insufficient cpu`, `Insufficient memory`).
 pub fn check(wanted: &Wanted<'_>, host: &HostState) -> Vec<Rejection> {
     if let Some(reason) = wanted.claims.refused() {
-        return vec![Rejection { of_pod: true, ..Rejection::never(reason) }];
+        return vec![Rejection { of_pod: true, cause: Cause::Volumes, ..Rejection::never(reason) }];
     }
     let Some(node) = host.node.as_deref() else { return vec![Rejection::never("node not found")] };
-    FILTERS.iter().map(|filter| filter(wanted, host, node)).find(|reasons| !reasons.is_empty()).unwrap_or_default()
+    for (cause, filter) in FILTERS {
+        let mut reasons = filter(wanted, host, node);
+        if !reasons.is_empty() {
+            reasons.iter_mut().for_each(|reason| reason.cause = cause);
+            return reasons;
+        }
+    }
+    Vec::new()
 }

@@ -1,11 +1,12 @@
 //! The pods that wait for a host: ready ones by priority, age and controller, refused ones until something
 //! changes or their back-off ends.
 
+use super::hints::{Cause, Event, may_help};
 use crate::base::backoff::Backoff;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -30,6 +31,8 @@ struct Waiting {
     /// When the back-off of the last attempt ends.
     not_before: Instant,
     place: Place,
+    /// What kept it from hosts.
+    causes: BTreeSet<Cause>,
 }
 
 /// Who goes first. Not hash order, nor who was told of first, nor uids: those are others in a copy of
@@ -44,11 +47,15 @@ struct Order {
     uid: String,
 }
 
-/// Deterministic: see [`Order`].
+/// Deterministic: see [`Order`]. No step looks at all pods that wait.
 #[derive(Default)]
 pub struct Queue {
     waiting: HashMap<String, Waiting>,
     ready: BTreeSet<Order>,
+    /// When those that are not ready are looked at again.
+    due: BTreeSet<(Instant, String)>,
+    /// The refused ones.
+    refused: BTreeMap<Cause, BTreeSet<String>>,
 }
 
 impl Order {
@@ -87,18 +94,59 @@ impl Queue {
                 }
             }
             None => {
-                self.waiting
-                    .insert(uid.into(), Waiting { pod, attempts: 0, not_before: now, place: Place::Refused(now) });
+                self.put(uid, pod, 0, now, Place::BackingOff(now), BTreeSet::new());
                 self.make_ready(uid);
             }
         }
     }
 
+    fn put(
+        &mut self,
+        uid: &str,
+        pod: Arc<Pod>,
+        attempts: u32,
+        not_before: Instant,
+        place: Place,
+        causes: BTreeSet<Cause>,
+    ) {
+        self.remove(uid);
+        let waiting = Waiting { pod, attempts, not_before, place, causes };
+        self.list(uid, &waiting);
+        self.waiting.insert(uid.into(), waiting);
+    }
+
+    /// Enters the pod where its place is looked for.
+    fn list(&mut self, uid: &str, waiting: &Waiting) {
+        match &waiting.place {
+            Place::Ready(order) => drop(self.ready.insert(order.clone())),
+            Place::BackingOff(at) => drop(self.due.insert((*at, uid.to_owned()))),
+            Place::Refused(at) => {
+                self.due.insert((*at, uid.to_owned()));
+                for cause in &waiting.causes {
+                    self.refused.entry(*cause).or_default().insert(uid.to_owned());
+                }
+            }
+        }
+    }
+
+    fn unlist(&mut self, uid: &str, waiting: &Waiting) {
+        match &waiting.place {
+            Place::Ready(order) => drop(self.ready.remove(order)),
+            Place::BackingOff(at) => drop(self.due.remove(&(*at, uid.to_owned()))),
+            Place::Refused(at) => {
+                self.due.remove(&(*at, uid.to_owned()));
+                for cause in &waiting.causes {
+                    if let Some(pods) = self.refused.get_mut(cause) {
+                        pods.remove(uid);
+                    }
+                }
+            }
+        }
+    }
+
     pub fn remove(&mut self, uid: &str) {
-        if let Some(waiting) = self.waiting.remove(uid)
-            && let Place::Ready(order) = waiting.place
-        {
-            self.ready.remove(&order);
+        if let Some(waiting) = self.waiting.remove(uid) {
+            self.unlist(uid, &waiting);
         }
     }
 
@@ -109,49 +157,56 @@ impl Queue {
         Some((next.uid, waiting.pod, waiting.attempts + 1))
     }
 
-    /// No host fits: wait for a change.
-    pub fn refuse(&mut self, uid: &str, pod: Arc<Pod>, attempts: u32, now: Instant) {
-        let waiting =
-            Waiting { pod, attempts, not_before: now + BACKOFF.after(attempts), place: Place::Refused(now + FLUSH) };
-        self.waiting.insert(uid.into(), waiting);
+    /// No host fits, for these causes: wait for a change that may do away with one of them.
+    pub fn refuse(&mut self, uid: &str, pod: Arc<Pod>, attempts: u32, now: Instant, mut causes: BTreeSet<Cause>) {
+        if causes.is_empty() {
+            causes.insert(Cause::Other);
+        }
+        self.put(uid, pod, attempts, now + BACKOFF.after(attempts), Place::Refused(now + FLUSH), causes);
     }
 
     /// The attempt failed for a passing reason: try again after the back-off.
     pub fn retry(&mut self, uid: &str, pod: Arc<Pod>, attempts: u32, now: Instant) {
         let at = now + BACKOFF.after(attempts);
-        self.waiting.insert(uid.into(), Waiting { pod, attempts, not_before: at, place: Place::BackingOff(at) });
+        self.put(uid, pod, attempts, at, Place::BackingOff(at), BTreeSet::new());
     }
 
-    /// Something changed that may make room: refused pods become ready when their back-off is over.
-    pub fn wake_refused(&mut self, now: Instant) {
-        let refused = self.waiting.iter().filter(|(_, waiting)| matches!(waiting.place, Place::Refused(_)));
-        let refused: Vec<String> = refused.map(|(uid, _)| uid.clone()).collect();
-        for uid in refused {
-            let Some(waiting) = self.waiting.get_mut(&uid) else { continue };
+    /// Something changed: the refused pods that it may help become ready when their back-off is over.
+    pub fn wake(&mut self, event: &Event<'_>, now: Instant) {
+        let mut helped = BTreeSet::new();
+        for cause in event.helps() {
+            for uid in self.refused.get(cause).into_iter().flatten() {
+                if self.waiting.get(uid).is_some_and(|waiting| may_help(*cause, event, &waiting.pod)) {
+                    helped.insert(uid.clone());
+                }
+            }
+        }
+        for uid in helped {
+            let Some(mut waiting) = self.waiting.remove(&uid) else { continue };
+            self.unlist(&uid, &waiting);
             if waiting.not_before <= now {
                 // It was quiet: how often the pod was refused before, which only this queue knows, has no say
                 // in when it gets its host.
                 waiting.attempts = 0;
-                self.make_ready(&uid);
+                waiting.place = Place::Ready(Order::of(&uid, &waiting.pod));
             } else {
                 waiting.place = Place::BackingOff(waiting.not_before);
             }
+            self.list(&uid, &waiting);
+            self.waiting.insert(uid, waiting);
         }
     }
 
     /// Makes ready what is due. Returns when to look again.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
-        let mut due = Vec::new();
-        for (uid, waiting) in &self.waiting {
-            match waiting.place {
-                Place::BackingOff(at) | Place::Refused(at) if at <= now => due.push(uid.clone()),
-                Place::BackingOff(at) | Place::Refused(at) => next = Some(next.map_or(at, |soonest| soonest.min(at))),
-                Place::Ready(_) => {}
+        while let Some((at, uid)) = self.due.first().cloned() {
+            if at > now {
+                return Some(at);
             }
+            self.due.pop_first();
+            self.make_ready(&uid);
         }
-        due.iter().for_each(|uid| self.make_ready(uid));
-        next
+        None
     }
 
     pub fn has_ready(&self) -> bool {
@@ -159,13 +214,11 @@ impl Queue {
     }
 
     fn make_ready(&mut self, uid: &str) {
-        let Some(waiting) = self.waiting.get_mut(uid) else { return };
-        if let Place::Ready(order) = &waiting.place {
-            self.ready.remove(order);
-        }
-        let order = Order::of(uid, &waiting.pod);
-        waiting.place = Place::Ready(order.clone());
-        self.ready.insert(order);
+        let Some(mut waiting) = self.waiting.remove(uid) else { return };
+        self.unlist(uid, &waiting);
+        waiting.place = Place::Ready(Order::of(uid, &waiting.pod));
+        self.list(uid, &waiting);
+        self.waiting.insert(uid.into(), waiting);
     }
 }
 
@@ -200,17 +253,34 @@ mod tests {
         let start = Instant::now();
         queue.update("a", pod("a", 0), start);
         let (uid, pod, attempts) = queue.pop().unwrap();
-        queue.refuse(&uid, pod, attempts, start);
+        queue.refuse(&uid, pod, attempts, start, BTreeSet::new());
         assert_eq!(queue.tick(start + Duration::from_secs(20)), Some(start + FLUSH));
         assert!(!queue.has_ready());
-        queue.wake_refused(start + Duration::from_millis(500));
+        queue.wake(&Event::Storage, start + Duration::from_millis(500));
         assert!(!queue.has_ready(), "its back-off is not over");
         assert_eq!(queue.tick(start + Duration::from_millis(500)), Some(start + Duration::from_secs(1)));
         queue.tick(start + Duration::from_secs(1));
         let (uid, pod, attempts) = queue.pop().unwrap();
         assert_eq!((uid.as_str(), attempts), ("a", 2));
-        queue.refuse(&uid, pod, attempts, start + Duration::from_secs(1));
-        queue.wake_refused(start + Duration::from_secs(60));
+        queue.refuse(&uid, pod, attempts, start + Duration::from_secs(1), BTreeSet::new());
+        queue.wake(&Event::Storage, start + Duration::from_secs(60));
         assert_eq!(queue.pop().map(|(_, _, attempts)| attempts), Some(1), "it was quiet since");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_wakes_only_those_it_may_help_and_time_all() {
+        let mut queue = Queue::default();
+        let start = Instant::now();
+        for (name, cause) in [("a", Cause::Volumes), ("b", Cause::Room)] {
+            queue.refuse(name, pod(name, 0), 1, start, BTreeSet::from([cause]));
+        }
+        let later = start + Duration::from_secs(60);
+        queue.wake(&Event::Storage, later);
+        assert_eq!(queue.pop().map(|(uid, ..)| uid).as_deref(), Some("a"));
+        assert!(!queue.has_ready());
+        assert_eq!(queue.tick(later), Some(start + FLUSH));
+        queue.tick(start + FLUSH);
+        assert_eq!(queue.pop().map(|(uid, ..)| uid).as_deref(), Some("b"));
+        assert!(queue.due.is_empty() && queue.refused.values().all(BTreeSet::is_empty));
     }
 }

@@ -32,6 +32,12 @@ impl Amounts {
         amounts
     }
 
+    /// Whether there is so much of everything that is asked for.
+    pub fn fits(&self, room: &Self) -> bool {
+        let enough = |(name, amount): (&String, &i64)| *amount <= room.other.get(name).copied().unwrap_or(0);
+        self.cpu <= room.cpu && self.memory <= room.memory && self.other.iter().all(enough)
+    }
+
     pub fn add(&mut self, more: &Self) {
         self.cpu = self.cpu.saturating_add(more.cpu);
         self.memory = self.memory.saturating_add(more.memory);
@@ -73,6 +79,10 @@ fn restarts_always(container: &Container) -> bool {
 /// its initialisation, plus overhead; the pod's own requests where it sets them.
 /// Source: Kubernetes' resource helper, `PodRequests`.
 pub fn of(spec: &PodSpec) -> Amounts {
+    sum(spec, container)
+}
+
+fn sum(spec: &PodSpec, container: impl Fn(&Container) -> Amounts) -> Amounts {
     let mut running = Amounts::default();
     for one in &spec.containers {
         running.add(&container(one));
@@ -108,9 +118,13 @@ pub fn of(spec: &PodSpec) -> Amounts {
 pub fn for_scoring(spec: &PodSpec) -> (i64, i64) {
     const CPU: i64 = 100;
     const MEMORY: i64 = 200 << 20;
-    spec.containers.iter().map(container).fold((0, 0), |(cpu, memory), one| {
-        (cpu + if one.cpu == 0 { CPU } else { one.cpu }, memory + if one.memory == 0 { MEMORY } else { one.memory })
-    })
+    let at_least = |one: &Container| {
+        let asked = container(one);
+        let or = |amount: i64, least: i64| if amount == 0 { least } else { amount };
+        Amounts { cpu: or(asked.cpu, CPU), memory: or(asked.memory, MEMORY), ..Amounts::default() }
+    };
+    let asked = sum(spec, at_least);
+    (asked.cpu, asked.memory)
 }
 
 /// A port of the host that a pod takes: address (empty for all), protocol, number.

@@ -2,6 +2,7 @@
 
 use super::filters::Wanted;
 use super::snapshot::HostState;
+use crate::api::placement::preference;
 use k8s_openapi::api::core::v1::Taint;
 
 pub(super) const MAX: i64 = 100;
@@ -9,11 +10,12 @@ const MIB: i64 = 1 << 20;
 
 /// The total of a host among `feasible`, in the same order. Source: the default plugins
 /// NodeResourcesFit (LeastAllocated), NodeResourcesBalancedAllocation, ImageLocality, TaintToleration,
-/// InterPodAffinity and PodTopologySpread.
+/// NodeAffinity, InterPodAffinity and PodTopologySpread.
 pub fn totals(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
     let asked = super::requests::for_scoring(wanted.spec);
     let spread = wanted.spread.scores(feasible);
     let taints = untolerated_preferences(wanted, feasible);
+    let preferred = preferred(wanted, feasible);
     let near = wanted.neighbours.scores(feasible);
     feasible
         .iter()
@@ -24,6 +26,7 @@ pub fn totals(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
                 + image_locality(wanted, host, feasible)
                 + 2 * spread[at]
                 + 2 * near[at]
+                + 2 * preferred[at]
                 + 3 * taints[at]
         })
         .collect()
@@ -64,6 +67,19 @@ fn image_locality(wanted: &Wanted<'_>, host: &HostState, feasible: &[&HostState]
         })
         .sum();
     (sum.clamp(LEAST, most) - LEAST) * MAX / (most - LEAST)
+}
+
+/// High where the pod would like to be, by the labels of hosts.
+fn preferred(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
+    let labels = |host: &HostState| host.node.as_ref().and_then(|node| node.metadata.labels.clone());
+    let has_any = wanted.spec.affinity.as_ref().is_some_and(|affinity| affinity.node_affinity.is_some());
+    if !has_any {
+        return vec![0; feasible.len()];
+    }
+    let weigh = |host: &&HostState| preference(wanted.spec, &host.name, labels(host).as_ref());
+    let weights: Vec<i64> = feasible.iter().map(weigh).collect();
+    let most = weights.iter().copied().max().unwrap_or(0).max(1);
+    weights.into_iter().map(|weight| weight * MAX / most).collect()
 }
 
 /// High where few PreferNoSchedule taints are not tolerated.

@@ -6,9 +6,10 @@ mod preparing;
 mod tests;
 
 use super::cycle::{self, Verdict};
+use super::hints::{Event, is_news};
 use super::queue::Queue;
 use super::requests;
-use super::snapshot::{Placed, Snapshot};
+use super::snapshot::{Placed, Seen, Snapshot};
 use crate::client::{Change, Context, EventRecorder, Informer, Kind, raw};
 use bytes::Bytes;
 use http::Method;
@@ -139,25 +140,24 @@ impl Scheduler {
         match news {
             News::Node(Change::Deleted(node)) => {
                 self.snapshot.remove_node(node.metadata.name.as_deref().unwrap_or_default());
-                self.queue.wake_refused(now);
+                self.queue.wake(&Event::HostGone, now);
             }
             News::Node(Change::Updated { old, new }) => {
-                let matters = node_matters(&old, &new);
-                self.snapshot.set_node(new);
-                if matters {
-                    self.queue.wake_refused(now);
+                self.snapshot.set_node(new.clone());
+                if is_news(&old, &new) {
+                    self.queue.wake(&Event::Host { old: Some(&old), new: &new }, now);
                 }
             }
             News::Node(Change::Added(node)) => {
-                self.snapshot.set_node(node);
-                self.queue.wake_refused(now);
+                self.snapshot.set_node(node.clone());
+                self.queue.wake(&Event::Host { old: None, new: &node }, now);
             }
             News::Claim(change) => {
                 match change {
                     Change::Deleted(claim) => self.snapshot.storage.remove_claim(&claim),
                     Change::Added(claim) | Change::Updated { new: claim, .. } => self.snapshot.storage.set_claim(claim),
                 }
-                self.queue.wake_refused(now);
+                self.queue.wake(&Event::Storage, now);
             }
             News::Volume(change) => {
                 match change {
@@ -166,14 +166,14 @@ impl Scheduler {
                         self.snapshot.storage.set_volume(volume);
                     }
                 }
-                self.queue.wake_refused(now);
+                self.queue.wake(&Event::Storage, now);
             }
             News::Class(change) => {
                 match change {
                     Change::Deleted(class) => self.snapshot.storage.remove_class(&class.name_any()),
                     Change::Added(class) | Change::Updated { new: class, .. } => self.snapshot.storage.set_class(class),
                 }
-                self.queue.wake_refused(now);
+                self.queue.wake(&Event::Storage, now);
             }
             News::Namespace(change) => {
                 let labels = match &change {
@@ -183,7 +183,7 @@ impl Scheduler {
                     }
                 };
                 if self.snapshot.topology.set_namespace(&change.object().name_any(), labels) {
-                    self.queue.wake_refused(now);
+                    self.queue.wake(&Event::Namespace, now);
                 }
             }
             News::Budget(Change::Deleted(budget)) => self.snapshot.budgets.remove(&budget),
@@ -197,8 +197,10 @@ impl Scheduler {
                 self.queue.remove(&uid);
                 self.binding.remove(&uid);
                 self.snapshot.forget(&uid);
-                self.snapshot.promises.withdraw(&uid);
-                self.queue.wake_refused(now);
+                self.queue.wake(&Event::Left(&pod), now);
+                if self.snapshot.promises.withdraw(&uid).is_some() {
+                    self.queue.wake(&Event::PromiseOver, now);
+                }
             }
             News::Pod(Change::Added(pod) | Change::Updated { new: pod, .. }) => self.see_pod(pod, now),
             News::Bound(uid, pod, attempts, error) => self.bound(uid, pod, attempts, error, now),
@@ -207,9 +209,14 @@ impl Scheduler {
 
     fn see_pod(&mut self, pod: Arc<Pod>, now: Instant) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let freed = self.snapshot.observe(&pod);
-        if self.snapshot.observe_promise(&pod) && !is_bound(&pod) || freed {
-            self.queue.wake_refused(now);
+        match self.snapshot.observe(&pod) {
+            Seen::Placed => self.queue.wake(&Event::Placed(&pod), now),
+            Seen::Leaving => self.queue.wake(&Event::Leaving(&pod), now),
+            Seen::Left => self.queue.wake(&Event::Left(&pod), now),
+            Seen::Nothing => {}
+        }
+        if self.snapshot.observe_promise(&pod) && !is_bound(&pod) {
+            self.queue.wake(&Event::PromiseOver, now);
         }
         if is_bound(&pod) {
             self.binding.remove(&uid);
@@ -228,6 +235,7 @@ impl Scheduler {
             return;
         }
         self.snapshot.forget(&uid);
+        self.queue.wake(&Event::Left(&pod), now);
         let gone_or_taken = matches!(raw::code(&error), Some(404 | 409));
         if !gone_or_taken {
             tracing::warn!(pod = name_of(&pod), "binding failed, trying again: {error}");
@@ -244,6 +252,7 @@ impl Scheduler {
                 let requests = cycle::requests(&pod, &host, &self.snapshot);
                 self.snapshot.promises.withdraw(&uid);
                 self.snapshot.place(&uid, &host, Placed::of(&pod));
+                self.queue.wake(&Event::Placed(&pod), Instant::now());
                 self.binding.insert(uid.clone(), host.clone());
                 if requests.is_empty() {
                     self.bind(uid, pod, attempts, host).await;
@@ -251,10 +260,11 @@ impl Scheduler {
                     self.prepare(uid, pod, attempts, host, requests);
                 }
             }
-            Verdict::Unschedulable { ref preemption, .. } => {
+            Verdict::Unschedulable { ref rejections, ref preemption } => {
                 let nomination = self.carry_out(&uid, &pod, preemption);
                 self.report_refusal(&pod, decided.message(), nomination);
-                self.queue.refuse(&uid, pod, attempts, Instant::now());
+                let causes = rejections.values().flatten().map(|rejection| rejection.cause).collect();
+                self.queue.refuse(&uid, pod, attempts, Instant::now(), causes);
             }
         }
     }
@@ -365,10 +375,4 @@ fn is_bound(pod: &Pod) -> bool {
 fn is_ours(pod: &Pod) -> bool {
     let scheduler = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(super::NAME);
     scheduler == super::NAME && pod.metadata.deletion_timestamp.is_none() && !requests::is_over(pod)
-}
-
-/// Heartbeats change a node every few seconds; only these changes can make room for a pod.
-fn node_matters(old: &Node, new: &Node) -> bool {
-    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-    old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
 }

@@ -21,6 +21,18 @@ pub fn controller_uid(pod: &Pod) -> Option<&str> {
         .map(|owner| owner.uid.as_str())
 }
 
+/// What a look at a pod showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Nothing,
+    /// It is on a host, or another than before.
+    Placed,
+    /// It was told to go.
+    Leaving,
+    /// It left its host.
+    Left,
+}
+
 /// All hosts, ordered by name: in a copy of the cluster they come in another order.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -104,17 +116,18 @@ impl Snapshot {
         self.placed.len()
     }
 
-    /// Counts the pod on `host`, wherever it was counted before.
-    pub fn place(&mut self, uid: &str, host: &str, mut placed: Placed) {
+    /// Counts the pod on `host`, wherever it was counted before. Returns whether that is news.
+    pub fn place(&mut self, uid: &str, host: &str, mut placed: Placed) -> bool {
         if self.host_with(uid).is_some_and(|on| *on.name == *host && on.pod(uid).is_some_and(|known| **known == placed))
         {
-            return;
+            return false;
         }
         self.forget(uid);
         self.placed.insert(uid.to_string(), host.to_string());
         let name = self.slot(host).name.clone();
         placed.group = self.topology.count(&name, &placed.group, &placed.terms, placed.count());
         self.slot(host).add(&uid.into(), Arc::new(placed));
+        true
     }
 
     /// The host that the pod is counted on.
@@ -134,22 +147,25 @@ impl Snapshot {
         }
     }
 
-    /// Follows a pod as the API shows it. Returns true when room may have become free.
-    pub fn observe(&mut self, pod: &Pod) -> bool {
+    /// Follows a pod as the API shows it.
+    pub fn observe(&mut self, pod: &Pod) -> Seen {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty());
         match host {
             Some(host) if !requests::is_over(pod) => {
-                self.place(uid, host, Placed::of(pod));
-                false
+                let leaves = pod.metadata.deletion_timestamp.is_some();
+                match (self.place(uid, host, Placed::of(pod)), leaves) {
+                    (false, _) => Seen::Nothing,
+                    (true, false) => Seen::Placed,
+                    (true, true) => Seen::Leaving,
+                }
             }
-            Some(_) => {
-                let held = self.placed.contains_key(uid);
+            Some(_) if self.placed.contains_key(uid) => {
                 self.forget(uid);
-                held
+                Seen::Left
             }
             // Not bound as far as the API knows: an assumed placement stays until its binding ends.
-            None => false,
+            _ => Seen::Nothing,
         }
     }
 
@@ -199,7 +215,7 @@ mod tests {
         snapshot.observe(&pod("u1", "h1", "Running"));
         let host = snapshot.host("h1").unwrap();
         assert_eq!((host.used.cpu, host.ports.len(), host.pod_count()), (500, 1, 1));
-        assert!(snapshot.observe(&pod("u1", "h1", "Succeeded")));
+        assert_eq!(snapshot.observe(&pod("u1", "h1", "Succeeded")), Seen::Left);
         let host = snapshot.host("h1").unwrap();
         assert_eq!((host.used.cpu, host.ports.len(), host.pod_count()), (0, 0, 0));
     }

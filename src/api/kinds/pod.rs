@@ -32,6 +32,7 @@ impl Kind for Pod {
         let Some(pod) = object.as_object_mut() else { return };
         pod.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
         label_keys::merge(pod);
+        tell_of_gates(pod);
         let Some(spec) = child(pod, "spec") else { return };
         if spec.get("priorityClassName").is_none_or(Value::is_null) {
             put(spec, "priority", 0);
@@ -122,6 +123,18 @@ fn field(object: &Value, name: &str) -> String {
         Value::Array(ips) => ips.iter().map(|ip| text(ip, &["ip"])).collect::<Vec<_>>().join(","),
         _ if name == "hostNetwork" => "false".into(),
         _ => String::new(),
+    }
+}
+
+/// A gated pod says so until its gates are gone.
+fn tell_of_gates(pod: &mut super::json::Object) {
+    let gates = pod.get("spec").and_then(|spec| spec["schedulingGates"].as_array());
+    if gates.is_some_and(|gates| !gates.is_empty())
+        && let Some(status) = child(pod, "status")
+    {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates"});
+        status.insert("conditions".into(), json!([condition]));
     }
 }
 

@@ -14,11 +14,14 @@ pub fn name(wanted: &Wanted<'_>, host: &HostState, _node: &Node) -> Vec<Rejectio
     }
 }
 
+/// The taint that stands for a cordoned host.
+pub fn cordon() -> Taint {
+    Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() }
+}
+
 pub fn unschedulable(wanted: &Wanted<'_>, _host: &HostState, node: &Node) -> Vec<Rejection> {
     let cordoned = node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
-    let taint =
-        Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
-    if cordoned && !tolerates(wanted.spec, &taint) {
+    if cordoned && !tolerates(wanted.spec, &cordon()) {
         return vec![Rejection::never("node(s) were unschedulable")];
     }
     Vec::new()

@@ -4,6 +4,7 @@
 use super::{Scheduler, patch_status, path_of};
 use crate::client::raw;
 use crate::scheduler::cycle;
+use crate::scheduler::hints::Event;
 use crate::scheduler::host::{PREEMPTED, Placed, priority};
 use crate::scheduler::preemption::{Preemption, Victim};
 use bytes::Bytes;
@@ -21,7 +22,7 @@ impl Scheduler {
                 for (lesser, placed) in self.snapshot.promises.below(host, priority(pod)) {
                     self.snapshot.promises.withdraw(&lesser);
                     self.break_promise(&placed);
-                    self.queue.wake_refused(Instant::now());
+                    self.queue.wake(&Event::PromiseOver, Instant::now());
                 }
                 self.snapshot.promises.make(uid, host, Placed::of(pod));
                 victims.iter().for_each(|victim| self.evict(victim, pod, host));

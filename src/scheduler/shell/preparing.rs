@@ -4,6 +4,7 @@
 use super::{News, Scheduler, name_of};
 use crate::client::raw;
 use crate::controllers::write;
+use crate::scheduler::hints::Event;
 use crate::scheduler::storage::{Request, Storage};
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
@@ -106,6 +107,7 @@ impl Scheduler {
         }
         self.binding.remove(uid);
         self.snapshot.forget(uid);
+        self.queue.wake(&Event::Left(&preparing.pod), now);
         self.queue.retry(uid, preparing.pod, preparing.attempts, now);
     }
 

@@ -174,3 +174,38 @@ async fn a_promise_yields_to_a_higher_priority() {
     rig.delete(&format!("{}?gracePeriodSeconds=0", path("low"))).await;
     assert_eq!(host(&rig, "high").await, "a");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gated_pod_says_so_and_waits_for_its_gates() {
+    let rig = cluster(&[("a", "east")]).await;
+    rig.post(PODS, pod("gated", &json!({"schedulingGates": [{"name": "example.com/gate"}]}))).await;
+    let waiting = rig.get(&path("gated")).await;
+    assert_eq!(waiting["status"]["conditions"][0]["reason"], "SchedulingGated");
+    rig.stays(&path("gated"), Duration::from_secs(5), |pod| pod["spec"]["nodeName"].is_null()).await;
+    rig.patch(&path("gated"), json!({"spec": {"schedulingGates": []}})).await;
+    assert_eq!(host(&rig, "gated").await, "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_wakes_those_that_it_helps_at_once() {
+    let rig = cluster(&[("a", "east")]).await;
+    rig.post(PODS, pod("front", &affinity("podAffinity", "web"))).await;
+    refusal(&rig, "front").await;
+    let begun = Instant::now();
+    rig.post(PODS, pod("web", &Value::Null)).await;
+    host(&rig, "front").await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "not only when all are looked at again: {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn preferred_hosts_are_taken_and_others_where_those_are_full() {
+    let rig = cluster(&[("a", "east"), ("b", "west")]).await;
+    let west = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["west"]}]});
+    let preferred = json!([{"weight": 10, "preference": west}]);
+    let likes = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}},
+        "containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1500m"}}}]});
+    rig.post(PODS, pod("one", &likes)).await;
+    assert_eq!(host(&rig, "one").await, "b");
+    rig.post(PODS, pod("two", &likes)).await;
+    assert_eq!(host(&rig, "two").await, "a");
+}

@@ -1,0 +1,175 @@
+//! Which change of the cluster can help which pod: a pod that was refused is looked at again when something
+//! changed that kept it from a host. Pure. Source: the queueing hints of Kubernetes' default plugins.
+
+use super::filters::{host::cordon, taints};
+use super::requests;
+use super::topology::selection::terms;
+use super::topology::{Claim, Group};
+use crate::api::placement::{selects, tolerates};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+
+/// Which filter kept a pod from a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    Name,
+    Unschedulable,
+    Taints,
+    Affinity,
+    Ports,
+    Room,
+    Volumes,
+    Spread,
+    Neighbours,
+    /// Something else: any change may help.
+    Other,
+}
+
+/// A change of the cluster.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A host came (no old state), or is another than before.
+    Host {
+        old: Option<&'a Node>,
+        new: &'a Node,
+    },
+    HostGone,
+    /// A pod is on a host now, or says other things of itself.
+    Placed(&'a Pod),
+    /// A pod was told to go; it is still there, and counts for spreading no more.
+    Leaving(&'a Pod),
+    /// A pod left its host.
+    Left(&'a Pod),
+    /// A namespace has other labels.
+    Namespace,
+    /// Claims, volumes or classes.
+    Storage,
+    /// A host is promised to a pod no more.
+    PromiseOver,
+}
+
+impl Event<'_> {
+    /// The causes that it can do away with for some pod.
+    pub fn helps(&self) -> &'static [Cause] {
+        use Cause::{Affinity, Name, Neighbours, Other, Ports, Room, Spread, Taints, Unschedulable, Volumes};
+        match self {
+            Self::Host { .. } => {
+                &[Name, Unschedulable, Taints, Affinity, Ports, Room, Volumes, Spread, Neighbours, Other]
+            }
+            Self::HostGone | Self::Leaving(_) => &[Spread, Other],
+            Self::Placed(_) => &[Spread, Neighbours, Other],
+            Self::Left(_) => &[Ports, Room, Volumes, Spread, Neighbours, Other],
+            Self::Namespace => &[Neighbours, Other],
+            Self::Storage => &[Volumes, Other],
+            Self::PromiseOver => &[Ports, Room, Spread, Neighbours, Other],
+        }
+    }
+}
+
+/// Whether the event may have done away with what kept the pod from a host. Rather one look too many than a
+/// pod that waits for nothing.
+pub fn may_help(cause: Cause, event: &Event<'_>, pod: &Pod) -> bool {
+    let Some(spec) = pod.spec.as_ref() else { return true };
+    match event {
+        Event::Host { old, new } => {
+            let opened = old.is_none_or(|old| !could_run(spec, old)) && could_run(spec, new);
+            // Where hosts that it can not run on count, any of them may.
+            let counts = matches!(cause, Cause::Spread | Cause::Other) || could_run(spec, new);
+            opened || counts && old.is_none_or(|old| changed(cause, old, new))
+        }
+        Event::Placed(other) => match cause {
+            Cause::Neighbours => is_meant(pod, other, Claim::Requires),
+            Cause::Spread => pod.metadata.namespace == other.metadata.namespace,
+            _ => true,
+        },
+        Event::Left(other) => match cause {
+            Cause::Neighbours => is_meant(pod, other, Claim::Forbids) || is_meant(other, pod, Claim::Forbids),
+            Cause::Spread => pod.metadata.namespace == other.metadata.namespace,
+            Cause::Ports => other.spec.as_ref().is_some_and(|other| clash(spec, other)),
+            _ => true,
+        },
+        Event::Leaving(other) => pod.metadata.namespace == other.metadata.namespace,
+        Event::HostGone | Event::Namespace | Event::Storage | Event::PromiseOver => true,
+    }
+}
+
+/// Whether a host is another in anything that has a say: heartbeats change it every few seconds.
+pub fn is_news(old: &Node, new: &Node) -> bool {
+    changed(Cause::Other, old, new)
+}
+
+/// Whether the host is another in what the filter looks at, beyond what [`could_run`] does.
+fn changed(cause: Cause, old: &Node, new: &Node) -> bool {
+    let room = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    let labels = old.metadata.labels != new.metadata.labels;
+    match cause {
+        Cause::Name | Cause::Ports | Cause::Taints | Cause::Unschedulable | Cause::Affinity => false,
+        Cause::Room => room(old) != room(new),
+        Cause::Volumes | Cause::Neighbours => labels,
+        Cause::Spread => labels || old.spec != new.spec,
+        Cause::Other => labels || old.spec != new.spec || room(old) != room(new),
+    }
+}
+
+/// Whether the pod could run on the host if it were empty and alone.
+fn could_run(spec: &PodSpec, node: &Node) -> bool {
+    let cordoned = node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+    let room = requests::Amounts::of(node.status.as_ref().and_then(|status| status.allocatable.as_ref()));
+    selects(spec, node.metadata.name.as_deref().unwrap_or_default(), node.metadata.labels.as_ref())
+        && (!cordoned || tolerates(spec, &cordon()))
+        && taints::untolerated(spec, node).is_none()
+        && requests::of(spec).fits(&room)
+}
+
+/// Whether a term of `one` means `other`, as far as can be told without the labels of namespaces.
+fn is_meant(one: &Pod, other: &Pod, claim: Claim) -> bool {
+    let group = Group::of(other);
+    let none = std::collections::HashMap::new();
+    let terms = terms(one);
+    let mut of = terms.iter().filter(|term| term.claim == claim);
+    of.any(|term| term.clause.looks_at_namespaces() || term.clause.selects(&group, &none))
+}
+
+fn clash(one: &PodSpec, other: &PodSpec) -> bool {
+    let taken = requests::host_ports(other);
+    requests::host_ports(one).iter().any(|port| taken.iter().any(|other| port.clashes(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::rig::{REQUIRED, node, pod};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_host_helps_those_who_may_and_can_run_there() {
+        let host = node("a", "east");
+        let event = Event::Host { old: None, new: &host };
+        let picky = pod("p", "web", &json!({"nodeSelector": {"zone": "west"}}));
+        assert!(!may_help(Cause::Affinity, &event, &picky));
+        let big = json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "9"}}}]});
+        assert!(!may_help(Cause::Room, &event, &pod("p", "web", &big)));
+        assert!(may_help(Cause::Room, &event, &pod("p", "web", &Value::Null)));
+        let beat = Event::Host { old: Some(&host), new: &host };
+        assert!(!may_help(Cause::Other, &beat, &pod("p", "web", &Value::Null)), "nothing changed");
+        let mut tainted = (*host).clone();
+        tainted.spec = Some(serde_json::from_value(json!({"taints": [{"key": "k", "effect": "NoSchedule"}]})).unwrap());
+        let untainted = Event::Host { old: Some(&tainted), new: &host };
+        assert!(may_help(Cause::Taints, &untainted, &pod("p", "web", &Value::Null)));
+        assert!(may_help(Cause::Room, &untainted, &pod("p", "web", &Value::Null)), "it had no say before");
+        assert!(!may_help(Cause::Room, &untainted, &pod("p", "web", &big)));
+    }
+
+    #[test]
+    fn a_pod_helps_those_that_it_matters_to() {
+        let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "web"}}});
+        let follower = pod("f", "front", &json!({"affinity": {"podAffinity": { REQUIRED: [term] }}}));
+        let shy = pod("s", "shy", &json!({"affinity": {"podAntiAffinity": { REQUIRED: [term] }}}));
+        let (web, db) = (pod("w", "web", &Value::Null), pod("d", "db", &Value::Null));
+        assert!(may_help(Cause::Neighbours, &Event::Placed(&web), &follower));
+        assert!(!may_help(Cause::Neighbours, &Event::Placed(&db), &follower));
+        assert!(may_help(Cause::Neighbours, &Event::Left(&web), &shy));
+        assert!(may_help(Cause::Neighbours, &Event::Left(&shy), &web));
+        assert!(!may_help(Cause::Neighbours, &Event::Left(&db), &shy));
+        assert!(!Event::Placed(&web).helps().contains(&Cause::Room));
+    }
+}
