@@ -31,11 +31,23 @@ pub fn reasoned(pod: &Pod, snapshot: &Snapshot, decision: &Decision, in_full: bo
             Verdict { feasible: *feasible as u64, message: String::new(), hosts: telling(judged.collect(), named) }
         }
         Decision::Unschedulable { rejections, .. } => {
-            let judged = rejections.iter().map(|(host, why)| host_verdict(host.clone(), None, why));
-            let hosts = telling(judged.collect(), named);
+            let hosts = refusals(rejections, named);
             Verdict { feasible: 0, message: decision.message(), hosts }
         }
     }
+}
+
+/// All hosts of a small cluster; of a large one the first of each reason.
+fn refusals(rejections: &BTreeMap<String, Vec<Rejection>>, named: usize) -> Vec<HostVerdict> {
+    let verdict = |(host, why): (&String, &Vec<Rejection>)| host_verdict(host.clone(), None, why);
+    if rejections.len() <= named {
+        return rejections.iter().map(verdict).collect();
+    }
+    let mut first: BTreeMap<&Vec<Rejection>, &String> = BTreeMap::new();
+    for (host, why) in rejections {
+        first.entry(why).or_insert(host);
+    }
+    first.into_iter().take(named / 2).map(|(why, host)| verdict((host, why))).collect()
 }
 
 fn host_verdict(host: String, score: Option<i64>, rejections: &[Rejection]) -> HostVerdict {
