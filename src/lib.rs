@@ -33,7 +33,7 @@
 //! | [`gitops`] | sources, rendering, plan (pure), sync, and who is told of it: Events, metrics, notifications |
 //! | [`network`] | addresses and service endpoints |
 //! | [`kubelet`] | pod workers (pure decide, thin shell), probes, volumes, images, streams, runtimes |
-//! | [`scheduler`] | snapshot, queue, filters, scores |
+//! | [`scheduler`] | snapshot, counts per topology domain, queue and what wakes it, filters, scores, preemption |
 //! | [`controllers`] | one file per controller: shell; `<name>/plan.rs`: pure |
 //! | [`client`] | `kube::Client` in-process or over HTTPS, shared informers, work queue, events |
 //! | [`apiserver`] | HTTP, authentication, verbs, patch, watch, tables, streams |

@@ -1,14 +1,15 @@
-//! Binds pods to hosts: queue, snapshot, filters, scores, and a thin shell that binds.
+//! Binds pods to hosts: queue, snapshot, filters, scores, preemption, and a thin shell that binds.
 //!
-//! [`cycle`] decides, purely: a pod and a snapshot give a host or a reason per host. The shell keeps
-//! the snapshot in step with the API, assumes a decision at once so that the next pod sees it, and
-//! binds in the background. It knows no host but through its Node object.
+//! [`cycle`] decides, purely: a pod and a snapshot give a host, or a reason per host and, where that helps, the
+//! pods that make way. The shell keeps the snapshot in step with the API, assumes a decision at once so that
+//! the next pod sees it, and binds in the background. It knows no host but through its Node object.
 
 pub mod cycle;
 pub mod filters;
 pub mod hints;
 pub mod host;
 pub mod preemption;
+pub mod profiles;
 pub mod promises;
 mod queue;
 pub mod requests;

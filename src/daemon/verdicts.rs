@@ -51,7 +51,7 @@ fn refusals(rejections: &BTreeMap<String, Vec<Rejection>>, named: usize) -> Vec<
 }
 
 fn host_verdict(host: String, score: Option<i64>, rejections: &[Rejection]) -> HostVerdict {
-    HostVerdict { host, score, reasons: rejections.iter().map(|rejection| rejection.reason.clone()).collect() }
+    HostVerdict { host, score, reasons: rejections.iter().map(|rejection| rejection.reason.to_string()).collect() }
 }
 
 /// All hosts of a small cluster; of a large one the best, and one for every reason to say no.

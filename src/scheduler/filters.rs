@@ -11,16 +11,18 @@ mod volumes;
 use self::pod_affinity::Neighbours;
 use self::spread::Spread;
 use super::hints::Cause;
+use super::profiles::Profile;
 use super::requests::{self, Amounts, HostPort};
 use super::snapshot::{HostState, Snapshot};
 use super::storage::{Needs, Storage};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use std::borrow::Cow;
 
 /// Why a host can not take a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {
     /// As it stands in the FailedScheduling event, e.g. `Insufficient cpu`.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Removing pods from the host can not help.
     pub unresolvable: bool,
     /// It is the pod's own fault, the same on every host.
@@ -29,11 +31,11 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    fn room(reason: impl Into<String>) -> Self {
+    pub(super) fn room(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: reason.into(), unresolvable: false, of_pod: false, cause: Cause::Other }
     }
 
-    pub(super) fn never(reason: impl Into<String>) -> Self {
+    pub(super) fn never(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: reason.into(), unresolvable: true, of_pod: false, cause: Cause::Other }
     }
 }
@@ -48,6 +50,7 @@ pub struct Wanted<'a> {
     pub storage: &'a Storage,
     pub neighbours: Neighbours<'a>,
     pub spread: Spread<'a>,
+    pub profile: Profile,
 }
 
 impl<'a> Wanted<'a> {
@@ -57,12 +60,13 @@ impl<'a> Wanted<'a> {
         let (requests, ports) = (requests::of(spec), requests::host_ports(spec));
         let neighbours = Neighbours::of(pod, &snapshot.topology);
         let spread = Spread::of(pod, spec, snapshot);
-        Some(Self { pod, spec, requests, ports, claims: storage.needs(pod), storage, neighbours, spread })
+        let (claims, profile) = (storage.needs(pod), snapshot.profiles.for_pod(pod));
+        Some(Self { pod, spec, requests, ports, claims, storage, neighbours, spread, profile })
     }
 
     /// Whether pods elsewhere have no say in which hosts the pod may run on.
     pub fn looks_at_hosts_alone(&self) -> bool {
-        self.neighbours.are_indifferent() && !self.spread.is_required()
+        self.neighbours.are_indifferent() && !self.spread.is_required() && !self.claims.are_taken()
     }
 }
 
@@ -84,7 +88,7 @@ const FILTERS: [(Cause, Filter); 9] = [
 /// Empty: the pod fits. One filter may give several reasons (`Insufficient cpu`, `Insufficient memory`).
 pub fn check(wanted: &Wanted<'_>, host: &HostState) -> Vec<Rejection> {
     if let Some(reason) = wanted.claims.refused() {
-        return vec![Rejection { of_pod: true, cause: Cause::Volumes, ..Rejection::never(reason) }];
+        return vec![Rejection { of_pod: true, cause: Cause::Volumes, ..Rejection::never(reason.to_owned()) }];
     }
     let Some(node) = host.node.as_deref() else { return vec![Rejection::never("node not found")] };
     for (cause, filter) in FILTERS {

@@ -3,6 +3,7 @@
 use super::requests::{self, Amounts, HostPort};
 use super::topology::selection::{self, Term};
 use super::topology::{Claim, Count, Group};
+use crate::controllers::volume_binder;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::collections::HashMap;
@@ -37,6 +38,8 @@ pub struct Placed {
     /// Makes way for a pod of higher priority.
     pub is_preempted: bool,
     pub(super) terms: Vec<Term>,
+    /// Names of its claims.
+    pub(super) claims: Vec<String>,
     /// Was told to go: it still takes what it takes, but not for long.
     leaving: bool,
     takes: Amounts,
@@ -68,6 +71,7 @@ impl Placed {
             started: pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0),
             is_preempted: is_preempted(pod),
             terms: selection::terms(pod),
+            claims: volume_binder::claims(pod).collect(),
             leaving: pod.metadata.deletion_timestamp.is_some(),
             takes: spec.map(requests::of).unwrap_or_default(),
             takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),

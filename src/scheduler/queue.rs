@@ -225,6 +225,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn pod(name: &str, priority: i32) -> Arc<Pod> {
@@ -282,5 +283,54 @@ mod tests {
         queue.tick(start + FLUSH);
         assert_eq!(queue.pop().map(|(uid, ..)| uid).as_deref(), Some("b"));
         assert!(queue.due.is_empty() && queue.refused.values().all(BTreeSet::is_empty));
+    }
+
+    fn check(queue: &Queue) {
+        let mut listed = 0;
+        for (uid, waiting) in &queue.waiting {
+            listed += waiting.causes.len();
+            match &waiting.place {
+                Place::Ready(order) => assert!(queue.ready.contains(order)),
+                Place::BackingOff(at) => assert!(queue.due.contains(&(*at, uid.clone()))),
+                Place::Refused(at) => {
+                    assert!(queue.due.contains(&(*at, uid.clone())));
+                    assert!(waiting.causes.iter().all(|cause| queue.refused[cause].contains(uid)));
+                }
+            }
+            listed -= if matches!(waiting.place, Place::Refused(_)) { 0 } else { waiting.causes.len() };
+        }
+        assert_eq!(queue.ready.len() + queue.due.len(), queue.waiting.len(), "nobody waits twice, or nowhere");
+        assert_eq!(queue.refused.values().map(BTreeSet::len).sum::<usize>(), listed);
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_lost_and_all_get_their_turn(steps in prop::collection::vec((0..6u8, 0..5usize, 0..20u64), 1..80)) {
+            let mut queue = Queue::default();
+            let (mut now, mut in_hand) = (Instant::now(), Vec::new());
+            for (step, number, seconds) in steps {
+                let name = number.to_string();
+                match step {
+                    0 if !in_hand.iter().any(|(uid, _, _)| *uid == name) => queue.update(&name, pod(&name, 0), now),
+                    1 => in_hand.extend(queue.pop()),
+                    2 => if let Some((uid, pod, attempts)) = in_hand.pop() {
+                        let cause = if number % 2 == 0 { Cause::Room } else { Cause::Volumes };
+                        queue.refuse(&uid, pod, attempts, now, BTreeSet::from([cause]));
+                    },
+                    3 => if let Some((uid, pod, attempts)) = in_hand.pop() {
+                        queue.retry(&uid, pod, attempts, now);
+                    },
+                    4 => queue.wake(&Event::Storage, now),
+                    _ => {
+                        now += Duration::from_secs(seconds);
+                        queue.tick(now);
+                    }
+                }
+                check(&queue);
+            }
+            let waiting = queue.waiting.len();
+            queue.tick(now + FLUSH);
+            prop_assert_eq!(std::iter::from_fn(|| queue.pop()).count(), waiting);
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! Which of the hosts that fit is best. Each score is 0 to 100; weights as in Kubernetes' defaults.
+//! Which of the hosts that fit is best. Each score is 0 to 100. Source: Kubernetes' default plugins.
 
 use super::filters::Wanted;
+use super::profiles::Score;
 use super::snapshot::HostState;
 use crate::api::placement::preference;
 use k8s_openapi::api::core::v1::Taint;
@@ -8,36 +9,46 @@ use k8s_openapi::api::core::v1::Taint;
 pub(super) const MAX: i64 = 100;
 const MIB: i64 = 1 << 20;
 
-/// The total of a host among `feasible`, in the same order. Source: the default plugins
-/// NodeResourcesFit (LeastAllocated), NodeResourcesBalancedAllocation, ImageLocality, TaintToleration,
-/// NodeAffinity, InterPodAffinity and PodTopologySpread.
+/// The total of a host among `feasible`, in the same order, as the pod's scheduler weighs them.
 pub fn totals(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
-    let asked = super::requests::for_scoring(wanted.spec);
-    let spread = wanted.spread.scores(feasible);
-    let taints = untolerated_preferences(wanted, feasible);
-    let preferred = preferred(wanted, feasible);
-    let near = wanted.neighbours.scores(feasible);
-    feasible
-        .iter()
-        .enumerate()
-        .map(|(at, host)| {
-            least_allocated(asked, host)
-                + balanced(asked, host)
-                + image_locality(wanted, host, feasible)
-                + 2 * spread[at]
-                + 2 * near[at]
-                + 2 * preferred[at]
-                + 3 * taints[at]
-        })
-        .collect()
+    let mut totals = vec![0; feasible.len()];
+    for (score, weight) in wanted.profile.weights() {
+        for (total, one) in totals.iter_mut().zip(scores(score, wanted, feasible)) {
+            *total += weight * one;
+        }
+    }
+    totals
 }
 
-fn least_allocated((cpu, memory): (i64, i64), host: &HostState) -> i64 {
-    let free = |asked: i64, used: i64, all: i64| {
-        if all <= 0 || used + asked > all { 0 } else { (all - used - asked) * MAX / all }
-    };
+fn scores(score: Score, wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
+    let asked = super::requests::for_scoring(wanted.spec);
+    let each = |of: fn((i64, i64), &HostState) -> i64| feasible.iter().map(|host| of(asked, host)).collect();
+    match score {
+        Score::LeastAllocated => each(least_allocated),
+        Score::MostAllocated => each(most_allocated),
+        Score::NodeResourcesBalancedAllocation => each(balanced),
+        Score::ImageLocality => image_locality(wanted, feasible),
+        Score::TaintToleration => untolerated_preferences(wanted, feasible),
+        Score::NodeAffinity => preferred(wanted, feasible),
+        Score::PodTopologySpread => wanted.spread.scores(feasible),
+        Score::InterPodAffinity => wanted.neighbours.scores(feasible),
+    }
+}
+
+fn least_allocated(asked: (i64, i64), host: &HostState) -> i64 {
+    allocated(asked, host, |taken, all| (all - taken) * MAX / all)
+}
+
+/// High where little would be left, so that other hosts stay free for large pods.
+fn most_allocated(asked: (i64, i64), host: &HostState) -> i64 {
+    allocated(asked, host, |taken, all| taken * MAX / all)
+}
+
+/// The mean of cpu and memory; `of`: what one is worth, from what is taken and what there is.
+fn allocated((cpu, memory): (i64, i64), host: &HostState, of: fn(i64, i64) -> i64) -> i64 {
+    let one = |asked: i64, used: i64, all: i64| if all <= 0 || used + asked > all { 0 } else { of(used + asked, all) };
     let (used_cpu, used_memory) = host.used_for_scoring;
-    (free(cpu, used_cpu, host.allocatable.cpu) + free(memory, used_memory, host.allocatable.memory)) / 2
+    (one(cpu, used_cpu, host.allocatable.cpu) + one(memory, used_memory, host.allocatable.memory)) / 2
 }
 
 /// High when cpu and memory are used to the same degree.
@@ -51,32 +62,30 @@ fn balanced((cpu, memory): (i64, i64), host: &HostState) -> i64 {
 
 /// High where the images are already, damped by how few hosts have them, so that a first host does
 /// not draw every pod.
-fn image_locality(wanted: &Wanted<'_>, host: &HostState, feasible: &[&HostState]) -> i64 {
+fn image_locality(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
     const LEAST: i64 = 23 * MIB;
-    let containers = wanted.spec.containers.len().max(1) as i64;
-    let most = 1000 * MIB * containers;
-    let sum: i64 = wanted
-        .spec
-        .containers
-        .iter()
-        .filter_map(|container| container.image.as_deref())
-        .filter_map(|image| {
-            let size = *host.images.get(image)?;
-            let having = feasible.iter().filter(|other| other.images.contains_key(image)).count() as i64;
-            Some(size * having / feasible.len().max(1) as i64)
-        })
-        .sum();
-    (sum.clamp(LEAST, most) - LEAST) * MAX / (most - LEAST)
+    let images = wanted.spec.containers.iter().filter_map(|container| container.image.as_deref());
+    let having = |image: &str| feasible.iter().filter(|host| host.images.contains_key(image)).count() as i64;
+    let images: Vec<(&str, i64)> = images.map(|image| (image, having(image))).collect();
+    let most = 1000 * MIB * wanted.spec.containers.len().max(1) as i64;
+    let worth = |host: &&HostState| {
+        let sizes = images.iter().filter_map(|(image, having)| Some(host.images.get(*image)? * having));
+        let sum: i64 = sizes.map(|size| size / feasible.len().max(1) as i64).sum();
+        (sum.clamp(LEAST, most) - LEAST) * MAX / (most - LEAST)
+    };
+    feasible.iter().map(worth).collect()
 }
 
 /// High where the pod would like to be, by the labels of hosts.
 fn preferred(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
-    let labels = |host: &HostState| host.node.as_ref().and_then(|node| node.metadata.labels.clone());
     let has_any = wanted.spec.affinity.as_ref().is_some_and(|affinity| affinity.node_affinity.is_some());
     if !has_any {
         return vec![0; feasible.len()];
     }
-    let weigh = |host: &&HostState| preference(wanted.spec, &host.name, labels(host).as_ref());
+    let weigh = |host: &&HostState| {
+        let labels = host.node.as_ref().and_then(|node| node.metadata.labels.as_ref());
+        preference(wanted.spec, &host.name, labels)
+    };
     let weights: Vec<i64> = feasible.iter().map(weigh).collect();
     let most = weights.iter().copied().max().unwrap_or(0).max(1);
     weights.into_iter().map(|weight| weight * MAX / most).collect()

@@ -7,13 +7,14 @@ mod tests;
 
 use super::cycle::{self, Verdict};
 use super::hints::{Event, is_news};
+use super::profiles::{self, Profiles};
 use super::queue::Queue;
 use super::requests;
 use super::snapshot::{Placed, Seen, Snapshot};
 use crate::client::{Change, Context, EventRecorder, Informer, Kind, raw};
 use bytes::Bytes;
 use http::Method;
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
@@ -40,6 +41,8 @@ enum News {
     Class(Change<StorageClass>),
     Namespace(Change<Namespace>),
     Budget(Change<PodDisruptionBudget>),
+    /// The schedulers' names and weights; none when they are gone.
+    Profiles(Option<Arc<ConfigMap>>),
     /// A volume was asked for, for the pod of this uid.
     Asked(String, Asked),
     /// A binding ended: uid, the pod, the attempts so far, and the error if it failed.
@@ -61,6 +64,7 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
     follow(&ctx, &sender, News::Node).await;
     follow(&ctx, &sender, News::Namespace).await;
     follow(&ctx, &sender, News::Budget).await;
+    follow_profiles(&ctx, &sender).await;
     follow(&ctx, &sender, News::Class).await;
     follow(&ctx, &sender, News::Volume).await;
     follow(&ctx, &sender, News::Claim).await;
@@ -85,6 +89,18 @@ async fn follow<K: Kind>(ctx: &Context, to: &mpsc::UnboundedSender<News>, news: 
     let (informer, to) = (ctx.informers.of::<K>(), to.clone());
     informer.synced().await;
     informer.subscribe(Box::new(move |change| drop(to.send(news(change.clone())))));
+}
+
+/// Of all ConfigMaps only the one.
+async fn follow_profiles(ctx: &Context, to: &mpsc::UnboundedSender<News>) {
+    let (informer, to) = (ctx.informers.of::<ConfigMap>(), to.clone());
+    informer.synced().await;
+    informer.subscribe(Box::new(move |change| {
+        if profiles::is_in(change.object()) {
+            let now = (!matches!(change, Change::Deleted(_))).then(|| change.object().clone());
+            let _ = to.send(News::Profiles(now));
+        }
+    }));
 }
 
 struct Scheduler {
@@ -190,6 +206,7 @@ impl Scheduler {
             News::Budget(Change::Added(budget) | Change::Updated { new: budget, .. }) => {
                 self.snapshot.budgets.set(&budget);
             }
+            News::Profiles(map) => self.set_profiles(map, now),
             News::Asked(uid, asked) => self.asked(&uid, asked, now),
             News::Pod(Change::Deleted(pod)) => {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -221,10 +238,39 @@ impl Scheduler {
         if is_bound(&pod) {
             self.binding.remove(&uid);
             self.queue.remove(&uid);
-        } else if is_ours(&pod) && !self.binding.contains_key(&uid) {
+        } else if self.is_ours(&pod) && !self.binding.contains_key(&uid) {
             self.queue.update(&uid, pod, now);
-        } else if !is_ours(&pod) {
+        } else if !self.is_ours(&pod) {
             self.queue.remove(&uid);
+        }
+    }
+
+    /// Pods may ask for a scheduler that is new, or gone.
+    fn set_profiles(&mut self, map: Option<Arc<ConfigMap>>, now: Instant) {
+        let (profiles, errors) = Profiles::of(map.as_deref());
+        self.snapshot.profiles = profiles;
+        for error in errors {
+            let why = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            tracing::warn!("a scheduler of {}/{} is not one: {error}{why}", profiles::NAMESPACE, profiles::NAME);
+            if let Some(map) = &map {
+                self.events.warning(&**map, "InvalidScheduler", format!("{error}{why}"));
+            }
+        }
+        for pod in self.pods.list().into_iter().filter(|pod| !is_bound(pod)) {
+            self.see_pod(pod, now);
+        }
+    }
+
+    /// Waits for this scheduler, and for no one else.
+    fn is_ours(&self, pod: &Pod) -> bool {
+        self.snapshot.profiles.serve(pod) && pod.metadata.deletion_timestamp.is_none() && !requests::is_over(pod)
+    }
+
+    /// In the name of the scheduler that the pod asks for.
+    fn events_about(&self, pod: &Pod) -> EventRecorder {
+        match profiles::name(pod) {
+            super::NAME => self.events.clone(),
+            name => self.ctx.events.component(name, None),
         }
     }
 
@@ -272,7 +318,7 @@ impl Scheduler {
     /// Binds in the background; waits only when very many bindings are under way.
     async fn bind(&mut self, uid: String, pod: Arc<Pod>, attempts: u32, host: String) {
         let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
-        let (client, events, sender) = (self.ctx.client.clone(), self.events.clone(), self.sender.clone());
+        let (client, events, sender) = (self.ctx.client.clone(), self.events_about(&pod), self.sender.clone());
         let shutdown = self.ctx.shutdown.clone();
         tokio::spawn(async move {
             let bound = shutdown.run_until_cancelled(post_binding(&client, &pod, &host)).await;
@@ -292,7 +338,7 @@ impl Scheduler {
     /// Tells the pod why it waits, when that is news, and which host it is promised: an empty name for none
     /// any more.
     fn report_refusal(&self, pod: &Arc<Pod>, message: String, nomination: Option<String>) {
-        self.events.warning(&**pod, "FailedScheduling", message.clone());
+        self.events_about(pod).warning(&**pod, "FailedScheduling", message.clone());
         let status = pod.status.as_ref();
         let known = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
             condition.type_ == "PodScheduled"
@@ -369,10 +415,4 @@ fn name_of(pod: &Pod) -> String {
 
 fn is_bound(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|name| !name.is_empty())
-}
-
-/// Waits for this scheduler, and for no one else.
-fn is_ours(pod: &Pod) -> bool {
-    let scheduler = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(super::NAME);
-    scheduler == super::NAME && pod.metadata.deletion_timestamp.is_none() && !requests::is_over(pod)
 }

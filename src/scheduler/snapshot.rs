@@ -3,6 +3,7 @@
 use super::filters::spread;
 pub use super::host::{HostState, Placed};
 use super::preemption::Budgets;
+use super::profiles::Profiles;
 use super::promises::Promises;
 use super::requests;
 use super::storage::Storage;
@@ -44,6 +45,7 @@ pub struct Snapshot {
     pub topology: Topology,
     pub budgets: Budgets,
     pub promises: Promises,
+    pub profiles: Profiles,
 }
 
 impl Snapshot {
@@ -126,6 +128,7 @@ impl Snapshot {
         self.placed.insert(uid.to_string(), host.to_string());
         let name = self.slot(host).name.clone();
         placed.group = self.topology.count(&name, &placed.group, &placed.terms, placed.count());
+        self.storage.use_claims(&placed.group.namespace, &placed.claims, true);
         self.slot(host).add(&uid.into(), Arc::new(placed));
         true
     }
@@ -141,6 +144,7 @@ impl Snapshot {
         let Some(at) = self.by_name.get(&host).copied() else { return };
         if let Some(placed) = self.hosts[at].remove(uid) {
             self.topology.count(&self.hosts[at].name, &placed.group, &placed.terms, -placed.count());
+            self.storage.use_claims(&placed.group.namespace, &placed.claims, false);
         }
         if self.hosts[at].node.is_none() && self.hosts[at].pod_count() == 0 {
             self.drop_slot(at);

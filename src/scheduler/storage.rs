@@ -14,6 +14,13 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+const ZONES: [&str; 4] = [
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+];
+
 /// Kept up to date by changes.
 #[derive(Clone, Debug, Default)]
 pub struct Storage {
@@ -22,6 +29,8 @@ pub struct Storage {
     classes: HashMap<String, Arc<StorageClass>>,
     /// Volumes that were promised to a claim, by uid, and do not show it yet.
     promised: HashMap<String, String>,
+    /// How many pods on hosts use each claim.
+    used: HashMap<ObjectKey, usize>,
 }
 
 /// What a pod's claims ask of every host; worked out once per cycle.
@@ -33,6 +42,8 @@ pub struct Needs {
     lost: bool,
     /// Claims that wait for the pod's host.
     waiting: Vec<Arc<PersistentVolumeClaim>>,
+    /// A claim that one pod may use at a time is in use.
+    taken: bool,
     /// No host will do.
     refused: Option<String>,
 }
@@ -108,6 +119,18 @@ impl Storage {
         self.promised.retain(|_, promised| promised != uid);
     }
 
+    /// A pod on a host uses these claims, or no longer does.
+    pub fn use_claims(&mut self, namespace: &str, names: &[String], uses: bool) {
+        for name in names {
+            let key = ObjectKey::new(namespace, name);
+            let count = self.used.entry(key.clone()).or_default();
+            *count = if uses { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.used.remove(&key);
+            }
+        }
+    }
+
     /// The claim as it is now, while it is the same one.
     fn now(&self, claim: &PersistentVolumeClaim) -> Option<&Arc<PersistentVolumeClaim>> {
         self.claims.get(&ObjectKey::of(claim)).filter(|now| now.metadata.uid == claim.metadata.uid)
@@ -143,6 +166,9 @@ impl Storage {
             let Some(claim) = self.claims.get(&ObjectKey::new(namespace, &name)) else {
                 return Needs { refused: Some(format!("persistentvolumeclaim \"{name}\" not found")), ..needs };
             };
+            let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_ref());
+            let alone = modes.is_some_and(|modes| modes.iter().any(|mode| mode == "ReadWriteOncePod"));
+            needs.taken |= alone && self.used.contains_key(&ObjectKey::of(&**claim));
             let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
             let why = if claim.metadata.deletion_timestamp.is_some() {
                 format!("persistentvolumeclaim \"{name}\" is being deleted")
@@ -182,8 +208,16 @@ impl Storage {
         if needs.lost {
             return Err(Rejection::never("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"));
         }
+        if needs.taken {
+            return Err(Rejection::room(
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+            ));
+        }
         if !needs.bound.iter().all(|volume| matching::reachable(volume, node)) {
             return Err(Rejection::never("node(s) had volume node affinity conflict"));
+        }
+        if !needs.bound.iter().all(|volume| is_in_zone(volume, node)) {
+            return Err(Rejection::never("node(s) had no available volume zone"));
         }
         let mut requests: Vec<Request> = Vec::new();
         for claim in &needs.waiting {
@@ -230,8 +264,26 @@ impl Needs {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bound.is_empty() && self.waiting.is_empty() && !self.lost && self.refused.is_none()
+        self.bound.is_empty() && self.waiting.is_empty() && !self.lost && !self.taken && self.refused.is_none()
     }
+
+    /// Whether a pod elsewhere is in the way.
+    pub fn are_taken(&self) -> bool {
+        self.taken
+    }
+}
+
+/// Whether the node is in the zone and region that the volume's labels name, if the node is in any. A zone may
+/// be several, joined by `__`. Source: Kubernetes' VolumeZone.
+fn is_in_zone(volume: &PersistentVolume, node: &Node) -> bool {
+    let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+    let is_zoned = ZONES.iter().any(|key| label(key).is_some());
+    let of_volume = volume.metadata.labels.as_ref();
+    !is_zoned
+        || ZONES.iter().all(|key| match of_volume.and_then(|labels| labels.get(*key)) {
+            Some(values) => label(key).is_some_and(|value| values.split("__").any(|one| one == value)),
+            None => true,
+        })
 }
 
 fn is_bound(claim: &PersistentVolumeClaim) -> bool {

@@ -7,6 +7,7 @@ use crate::scheduler::cycle;
 use crate::scheduler::hints::Event;
 use crate::scheduler::host::{PREEMPTED, Placed, priority};
 use crate::scheduler::preemption::{Preemption, Victim};
+use crate::scheduler::profiles;
 use bytes::Bytes;
 use http::Method;
 use k8s_openapi::api::core::v1::Pod;
@@ -50,8 +51,7 @@ impl Scheduler {
         if pod.metadata.deletion_timestamp.is_some() {
             return;
         }
-        let by =
-            preemptor.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(crate::scheduler::NAME);
+        let by = profiles::name(preemptor);
         let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": PREEMPTED,
             "message": format!("{by}: preempting to accommodate a higher priority pod"),
             "lastTransitionTime": self.ctx.clock.now_seconds().to_string()});

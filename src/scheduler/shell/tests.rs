@@ -209,3 +209,28 @@ async fn preferred_hosts_are_taken_and_others_where_those_are_full() {
     rig.post(PODS, pod("two", &likes)).await;
     assert_eq!(host(&rig, "two").await, "a");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduler_of_ones_own_weighs_hosts_otherwise() {
+    let rig = cluster(&[("a", "east"), ("b", "east"), ("c", "east")]).await;
+    let packed = json!({"schedulerName": "packing",
+        "containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]});
+    rig.post(PODS, pod("early", &packed)).await;
+    rig.stays(&path("early"), Duration::from_secs(5), |pod| pod["spec"]["nodeName"].is_null()).await;
+    rig.post("/api/v1/namespaces", json!({"metadata": {"name": "selkie-system"}})).await;
+    let weights = "MostAllocated: 10\nLeastAllocated: 0\n";
+    let map = json!({"metadata": {"name": "scheduler"}, "data": {"packing": weights, "wrong": "Luck: 1"}});
+    rig.post("/api/v1/namespaces/selkie-system/configmaps", map).await;
+    let first = host(&rig, "early").await;
+    for name in ["two", "three", "four"] {
+        rig.post(PODS, pod(name, &packed)).await;
+        assert_eq!(host(&rig, name).await, first);
+    }
+    let is_told = |list: &Value, reason: &str, by: &str| {
+        let told = |event: &Value| event["reason"] == reason && event["source"]["component"] == by;
+        list["items"].as_array().unwrap().iter().any(told)
+    };
+    rig.until("/api/v1/namespaces/default/events", |list| is_told(list, "Scheduled", "packing")).await;
+    let events = "/api/v1/namespaces/selkie-system/events";
+    rig.until(events, |list| is_told(list, "InvalidScheduler", "default-scheduler")).await;
+}

@@ -103,3 +103,31 @@ fn a_claim_that_has_a_host_keeps_it() {
     assert!(storage.requests(&needs, &node("h1")).is_ok());
     assert!(storage.requests(&needs, &node("h2")).is_err());
 }
+
+#[test]
+fn a_claim_for_one_pod_is_used_by_one() {
+    let mut alone = claim("data", "podman");
+    alone["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+    let mut storage = storage(&[alone]);
+    storage.use_claims("default", &["data".into()], true);
+    let needs = storage.needs(&pod(&["data"]));
+    let why = storage.requests(&needs, &node("h1")).unwrap_err();
+    assert_eq!(
+        (why.reason.as_ref(), why.unresolvable),
+        ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode", false)
+    );
+    storage.use_claims("default", &["data".into()], false);
+    assert!(storage.requests(&storage.needs(&pod(&["data"])), &node("h1")).is_ok());
+}
+
+#[test]
+fn the_zone_of_a_volume_is_that_of_its_pods() {
+    let mut zoned: PersistentVolume = (*volume("a", "h1")).clone();
+    zoned.metadata.labels = Some(BTreeMap::from([("topology.kubernetes.io/zone".into(), "east__west".into())]));
+    let mut host = node("h1");
+    assert!(is_in_zone(&zoned, &host), "no zones here");
+    for (zone, expected) in [("west", true), ("north", false)] {
+        host.metadata.labels = Some(BTreeMap::from([("topology.kubernetes.io/zone".into(), zone.into())]));
+        assert_eq!(is_in_zone(&zoned, &host), expected);
+    }
+}
