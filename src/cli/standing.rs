@@ -1,8 +1,9 @@
 //! How an object is doing, in a word and a sentence: the same wherever it is shown. Pure.
 
+use super::health::Judges;
 use super::objects::{condition, text};
 use crate::base::url::redact;
-use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::readiness::Readiness;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,12 +31,12 @@ impl Standing {
     }
 }
 
-/// How an object with its apiVersion and kind is doing.
-pub fn of(object: &Value) -> Standing {
+/// How an object with its apiVersion and kind is doing, by the rules that a sync waits by.
+pub fn of(object: &Value, judges: &Judges) -> Standing {
     match (text(object, "/apiVersion"), text(object, "/kind")) {
         ("selkie.dev/v1alpha1", "Application") => application(object),
         ("v1", "Node") => host(object),
-        _ => match readiness::of(object) {
+        _ => match judges.readiness(object) {
             Readiness::Ready => Standing::new("Ready", ""),
             Readiness::Progressing(why) => Standing::new("Progressing", why),
             Readiness::Failed(why) => Standing::new("Failed", why),

@@ -4,6 +4,7 @@ mod watch;
 
 use super::connection::Connection;
 use super::get::align;
+use super::health::Judges;
 use super::objects::{condition, items, list, text, typed};
 use super::output::Either;
 use super::output::color::{ADD, CHANGE, DELETE, paint};
@@ -87,10 +88,12 @@ impl Lists {
 }
 
 fn overview(lists: &Lists) -> Value {
+    let judges = Judges::of(&lists.applications);
     let applications: Vec<Value> = lists.applications.iter().map(application).collect();
     // ReplicaSets of a Deployment are told by it.
     let owned = |one: &&Value| one["kind"] == "ReplicaSet" && one.pointer("/metadata/ownerReferences").is_some();
-    let workloads: Vec<Value> = lists.workloads.iter().filter(|one| !owned(one)).map(workload).collect();
+    let workloads: Vec<Value> =
+        lists.workloads.iter().filter(|one| !owned(one)).map(|one| workload(one, &judges)).collect();
     let hosts: Vec<Value> = lists.nodes.iter().map(|node| host(node, &lists.pods)).collect();
     let unscheduled: Vec<Value> = lists
         .pods
@@ -114,9 +117,9 @@ pub fn application(object: &Value) -> Value {
     })
 }
 
-fn workload(object: &Value) -> Value {
+fn workload(object: &Value, judges: &Judges) -> Value {
     let (ready, wanted) = standing::replicas(object).unwrap_or_default();
-    let Standing { status, message } = standing::of(object);
+    let Standing { status, message } = standing::of(object, judges);
     json!({
         "kind": text(object, "/kind"), "namespace": text(object, "/metadata/namespace"), "name": text(object, "/metadata/name"),
         "ready": ready, "wanted": wanted, "status": status, "message": message,

@@ -5,6 +5,7 @@ mod build;
 mod text;
 
 use super::connection::Connection;
+use super::health::Judges;
 use super::objects::{Reader, list};
 use super::output::Either;
 use super::{CliError, Global, app, output};
@@ -58,7 +59,9 @@ impl TreeArgs {
             number => history::manifests(client, &self.application, number).await.unwrap_or_default(),
         };
         let family = reader.family(objects.iter().flatten()).await?;
-        Ok(build::build(&Facts { application, inventory, objects, manifests, family }, jiff::Timestamp::now()))
+        let judges = Judges::of(std::slice::from_ref(&application));
+        let facts = Facts { application, inventory, objects, manifests, family, judges };
+        Ok(build::build(&facts, jiff::Timestamp::now()))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 use super::watch::changes;
 use super::{Lists, overview, shown};
+use crate::gitops::application::LABEL;
 use serde_json::{Value, json};
 
 fn plain(text: &str) -> String {
@@ -63,6 +64,17 @@ fn an_overview_for_programs() {
     insta::assert_json_snapshot!(overview);
     let yaml: Value = serde_yaml::from_str(&crate::cli::output::yaml(&overview)).unwrap();
     assert_eq!(yaml, overview);
+}
+
+#[test]
+fn workloads_are_judged_by_their_application() {
+    let mut lists = example();
+    lists.applications[0]["spec"]["healthChecks"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "failed": "status.readyReplicas < 2", "current": "true"}]);
+    assert_eq!(overview(&lists)["workloads"][0]["status"], "Progressing", "nobody's");
+    lists.workloads[0]["metadata"]["labels"] = json!({LABEL: "shop"});
+    let told = &overview(&lists)["workloads"][0];
+    assert_eq!(told["status"], "Failed");
+    assert_eq!(told["message"], "health check failed: status.readyReplicas < 2");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::api::changeset::ObjectId;
 use crate::api::kinds::pod::summarize;
+use crate::cli::health::Judges;
 use crate::cli::objects::{Family, Place, container_state, containers, id_of, list, text};
 use crate::cli::output::count;
 use crate::cli::standing::{self, Standing};
@@ -21,6 +22,7 @@ pub struct Facts {
     /// Of the revision in force.
     pub manifests: Rendered,
     pub family: Family,
+    pub judges: Judges,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,7 +71,7 @@ pub fn build(facts: &Facts, now: Timestamp) -> Tree {
         .zip(&facts.objects)
         .map(|(id, object)| {
             let mut node = match object {
-                Some(object) => node(object, &facts.family, now),
+                Some(object) => node(object, facts, now),
                 None => missing(id),
             };
             node.origin = facts.manifests.find(id).map(Place::of);
@@ -107,13 +109,13 @@ fn missing(id: &ObjectId) -> Node {
     }
 }
 
-fn node(object: &Value, family: &Family, now: Timestamp) -> Node {
-    let Standing { status: health, message } = standing::of(object);
+fn node(object: &Value, facts: &Facts, now: Timestamp) -> Node {
+    let Standing { status: health, message } = standing::of(object, &facts.judges);
     let is_pod = object["kind"] == "Pod";
     let children = if is_pod {
         containers(object).map(|(spec, status)| container(spec, status)).collect()
     } else {
-        family.owned_by(object).map(|owned| node(owned, family, now)).collect()
+        facts.family.owned_by(object).map(|owned| node(owned, facts, now)).collect()
     };
     let ObjectId { api_version, kind, namespace, name, .. } = id_of(object);
     Node { kind, api_version, namespace, name, health, message, status: status(object, now), origin: None, children }

@@ -4,6 +4,7 @@
 use super::build::{Facts, Tree, build};
 use super::text::text;
 use crate::api::registry::Registry;
+use crate::cli::health::Judges;
 use crate::cli::objects::{Family, id_of};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::render;
@@ -59,6 +60,7 @@ fn example() -> Tree {
         objects: objects.into_iter().enumerate().map(|(at, object)| (at > 0).then_some(object)).collect(),
         manifests: render(&Snapshot::of(&[("shop.yaml", MANIFESTS)]), &registry as &dyn Kinds, "default"),
         family,
+        judges: Judges::default(),
     };
     build(&facts, "2026-05-01T12:00:00Z".parse().unwrap())
 }

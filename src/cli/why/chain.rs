@@ -3,6 +3,7 @@
 use super::source::Source;
 use crate::api::changeset::ObjectId;
 use crate::api::verdict::PodVerdict;
+use crate::cli::health::Judges;
 use crate::cli::objects::{State, container_state, containers, id_of, list, text};
 use crate::cli::standing::{self, Standing};
 use crate::gitops::readiness::troubles;
@@ -33,6 +34,7 @@ pub struct Facts {
     pub hosts: HashMap<String, Value>,
     /// The last lines of containers, by the pod's uid and the container's name.
     pub logs: HashMap<(String, String), Vec<String>>,
+    pub judges: Judges,
 }
 
 /// Pods that are not told in full.
@@ -176,11 +178,11 @@ pub struct Ended {
 
 /// Puts the chain together.
 pub fn explain(facts: Facts) -> Why {
-    let standing = standing::of(&facts.object);
+    let standing = standing::of(&facts.object, &facts.judges);
     let is_pod = facts.object["kind"] == "Pod";
     let own = (!is_pod).then_some(&facts.object);
     let chain: Vec<Link> =
-        facts.owners.iter().chain(own).chain(&facts.below).map(|object| link(object, &facts.events)).collect();
+        facts.owners.iter().chain(own).chain(&facts.below).map(|object| link(object, &facts)).collect();
     let pods: Vec<PodLink> = facts.pods.iter().map(|pod| pod_link(pod, &facts)).collect();
     let cause = if standing.is_ready() { None } else { cause(&facts, &chain, &pods) };
     let managers =
@@ -219,16 +221,16 @@ fn cause(facts: &Facts, chain: &[Link], pods: &[PodLink]) -> Option<Cause> {
         .or_else(|| chain.iter().rev().filter(unready).find_map(warned))
 }
 
-fn link(object: &Value, events: &HashMap<String, Vec<Value>>) -> Link {
+fn link(object: &Value, facts: &Facts) -> Link {
     let of = |condition: &Value| {
         let text = |name: &str| condition[name].as_str().unwrap_or_default().to_owned();
         let (kind, status, reason) = (text("type"), text("status"), text("reason"));
         Condition { kind, status, reason, message: text("message"), since: text("lastTransitionTime") }
     };
     let id = id_of(object);
-    let told = events.get(&id.uid).map(Vec::as_slice).unwrap_or_default();
+    let told = facts.events.get(&id.uid).map(Vec::as_slice).unwrap_or_default();
     Link {
-        standing: standing::of(object),
+        standing: standing::of(object, &facts.judges),
         conditions: list(object, "/status/conditions").iter().map(of).collect(),
         events: newest(told),
         object: id,
@@ -272,7 +274,7 @@ fn pod_link(pod: &Value, facts: &Facts) -> PodLink {
     let uid = text(pod, "/metadata/uid");
     let host = text(pod, "/spec/nodeName");
     PodLink {
-        link: link(pod, &facts.events),
+        link: link(pod, facts),
         phase: text(pod, "/status/phase").to_owned(),
         host: (!host.is_empty()).then(|| on(host, facts.hosts.get(host))),
         verdict: facts.verdicts.get(uid).cloned(),
@@ -281,7 +283,7 @@ fn pod_link(pod: &Value, facts: &Facts) -> PodLink {
 }
 
 fn on(name: &str, node: Option<&Value>) -> Host {
-    let standing = node.map_or_else(Standing::missing, standing::of);
+    let standing = node.map_or_else(Standing::missing, standing::host);
     let runtime = node.map_or("", |node| text(node, "/status/nodeInfo/containerRuntimeVersion"));
     Host { name: name.to_owned(), standing, runtime: runtime.to_owned() }
 }

@@ -5,6 +5,7 @@ use super::source;
 use crate::api::changeset::ObjectId;
 use crate::api::verdict::PodVerdict;
 use crate::cli::CliError;
+use crate::cli::health::Judges;
 use crate::cli::objects::{Family, Reader, containers, id_of, items, list, text};
 use crate::cli::standing;
 use crate::client::raw;
@@ -23,8 +24,9 @@ const AT_ONCE: usize = 8;
 
 /// Everything about `object`, which carries its apiVersion and kind.
 pub async fn facts(reader: &Reader<'_>, object: Value) -> Result<Facts, CliError> {
+    let judges = Judges::read(reader.client).await;
     let is_application = object["kind"] == "Application";
-    let roots = if is_application { unready(reader, &object).await? } else { vec![object.clone()] };
+    let roots = if is_application { unready(reader, &object, &judges).await? } else { vec![object.clone()] };
     // Pods own nothing.
     let family = reader.family(roots.iter().filter(|root| root["kind"] != "Pod")).await?;
     let (pods, mut below): (Vec<Value>, Vec<Value>) = roots
@@ -34,22 +36,22 @@ pub async fn facts(reader: &Reader<'_>, object: Value) -> Result<Facts, CliError
         .cloned()
         .partition(|one| one["kind"] == "Pod");
     below.sort_by_cached_key(|one| (text(one, "/kind").to_owned(), text(one, "/metadata/name").to_owned()));
-    let (pods, others) = telling(pods);
+    let (pods, others) = telling(pods, &judges);
     let owners = reader.owners(&object).await?;
     let source = source::of(reader.client, &id_of(owners.first().unwrap_or(&object))).await?;
-    let mut facts = Facts { object, owners, below, pods, others, source, ..Facts::default() };
+    let mut facts = Facts { object, owners, below, pods, others, source, judges, ..Facts::default() };
     about(reader, &mut facts).await?;
     Ok(facts)
 }
 
 /// The objects of an application that are not ready.
-async fn unready(reader: &Reader<'_>, application: &Value) -> Result<Vec<Value>, CliError> {
+async fn unready(reader: &Reader<'_>, application: &Value, judges: &Judges) -> Result<Vec<Value>, CliError> {
     let ids: Vec<ObjectId> = list(application, "/status/inventory")
         .iter()
         .filter_map(|id| serde_json::from_value(id.clone()).ok())
         .collect();
     let found = reader.get_all(&ids).await?.into_iter().flatten();
-    Ok(found.filter(|object| !standing::of(object).is_ready()).take(OBJECTS).collect())
+    Ok(found.filter(|object| !standing::of(object, judges).is_ready()).take(OBJECTS).collect())
 }
 
 /// What an object owns; of one that selects pods instead, those.
@@ -62,14 +64,14 @@ fn below<'a>(family: &'a Family, object: &'a Value) -> Vec<&'a Value> {
 }
 
 /// Those that are told in full, and how many are not.
-fn telling(mut pods: Vec<Value>) -> (Vec<Value>, Others) {
+fn telling(mut pods: Vec<Value>, judges: &Judges) -> (Vec<Value>, Others) {
     pods.sort_by_cached_key(|pod| {
         let is_leaving = pod.pointer("/metadata/deletionTimestamp").is_some();
         let troubled = !crate::gitops::readiness::troubles(pod).is_empty();
-        (standing::of(pod).is_ready(), is_leaving, !troubled, text(pod, "/metadata/name").to_owned())
+        (standing::of(pod, judges).is_ready(), is_leaving, !troubled, text(pod, "/metadata/name").to_owned())
     });
     let rest = pods.split_off(pods.len().min(IN_FULL));
-    let ready = rest.iter().filter(|pod| standing::of(pod).is_ready()).count();
+    let ready = rest.iter().filter(|pod| standing::of(pod, judges).is_ready()).count();
     (pods, Others { ready, not_ready: rest.len() - ready })
 }
 
@@ -154,13 +156,14 @@ mod tests {
         let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
         let waiting = json!({"phase": "Pending"});
         let crashing = json!({"phase": "Running", "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
-        let (told, others) = telling(vec![
+        let pods = vec![
             pod("a", ready.clone()),
             pod("b", ready),
             pod("c", waiting.clone()),
             pod("d", waiting),
             pod("e", crashing),
-        ]);
+        ];
+        let (told, others) = telling(pods, &Judges::default());
         let names: Vec<_> = told.iter().map(|pod| text(pod, "/metadata/name")).collect();
         assert_eq!(names, ["e", "c", "d"]);
         assert_eq!(others, Others { ready: 2, not_ready: 0 });

@@ -69,8 +69,17 @@ fn commands_wait_by_the_rules_of_the_application() {
         !failed.status.success() && said.contains("it failed: health check failed: status.phase == 'Failed'"),
         "{said}"
     );
+    let failed = "health check failed: status.phase == 'Failed'";
+    for shown in [&["why", "database/store"][..], &["why", "app/shop"], &["tree", "shop"]] {
+        let said = daemon.selkie(shown);
+        assert!(said.contains(failed), "{shown:?}: {said}");
+    }
     say("Running");
     daemon.selkie(&["wait", "database/store"]);
     daemon.selkie(&["app", "sync", "shop"]);
     daemon.wait_for("the application is ready", || daemon.selkie(&["status"]).contains("Ready"));
+    for shown in [&["why", "database/store"][..], &["tree", "shop"]] {
+        let said = daemon.selkie(shown);
+        assert!(!said.contains("health check") && said.contains("Ready"), "{shown:?}: {said}");
+    }
 }
