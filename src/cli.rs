@@ -29,6 +29,7 @@ mod delete;
 mod diff;
 mod error;
 mod exec;
+mod follow;
 mod get;
 mod git_credential;
 mod git_hook;

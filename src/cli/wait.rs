@@ -3,6 +3,7 @@
 mod goal;
 
 use super::connection::Connection;
+use super::follow::follow;
 use super::health::Judges;
 use super::output::Printer;
 use super::resources::{self, Known};
@@ -13,7 +14,7 @@ use crate::gitops::readiness::Readiness;
 use crate::gitops::sync::{Event, Progress, Reporter};
 use clap::Args;
 use goal::Goal;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt, api::DynamicObject};
 use serde_json::Value;
 use std::process::ExitCode;
@@ -115,30 +116,15 @@ impl Wait {
     }
 
     async fn one(&self, api: &Api<DynamicObject>, name: &str, steps: &mut Steps<'_>) -> Result<(), CliError> {
-        use futures::TryStreamExt;
-        loop {
-            let list = api.list(&ListParams::default().fields(&format!("metadata.name={name}"))).await?;
-            let version = list.metadata.resource_version.clone().unwrap_or_else(|| "0".into());
-            let current = list.items.into_iter().next().and_then(|object| serde_json::to_value(object).ok());
-            if self.met(current.as_ref(), steps.judges)? {
-                return Ok(());
+        let reached = |now: Option<DynamicObject>| {
+            let now = now.map(serde_json::to_value).transpose()?;
+            let met = self.met(now.as_ref(), steps.judges)?;
+            if !met {
+                steps.tell(&self.goal, now.as_ref());
             }
-            steps.tell(&self.goal, current.as_ref());
-            let watch = WatchParams::default().fields(&format!("metadata.name={name}"));
-            let mut events = std::pin::pin!(api.watch(&watch, &version).await?);
-            while let Some(event) = events.try_next().await? {
-                let current = match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => serde_json::to_value(object).ok(),
-                    WatchEvent::Deleted(_) => None,
-                    WatchEvent::Bookmark(_) => continue,
-                    WatchEvent::Error(_) => break,
-                };
-                if self.met(current.as_ref(), steps.judges)? {
-                    return Ok(());
-                }
-                steps.tell(&self.goal, current.as_ref());
-            }
-        }
+            Ok(met.then_some(()))
+        };
+        follow(api, name, reached).await
     }
 }
 

@@ -319,10 +319,18 @@ fn own_results(
 
 /// An object as it is now; `None` while it is not there, or the server does not answer.
 async fn live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Option<Value> {
-    let plural = kinds.plural(&id.api_version, &id.kind)?;
+    try_live(client, kinds, id).await.ok().flatten()
+}
+
+/// The same; an error where the server does not say whether there is one.
+async fn try_live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Result<Option<Value>, kube::Error> {
+    let Some(plural) = kinds.plural(&id.api_version, &id.kind) else { return Ok(None) };
     let path = wait::path(&id.api_version, &plural, &id.namespace, &id.name);
-    let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
-    serde_json::from_slice(&bytes).ok()
+    match raw::request(client, Method::GET, &path, None).await {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if raw::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The errors of files that cannot be read, and what the API server says of the rest, so that a

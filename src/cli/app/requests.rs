@@ -4,6 +4,7 @@
 use super::history::{failed, kinds, revision};
 use super::{api, find};
 use crate::cli::connection::Connection;
+use crate::cli::follow::follow;
 use crate::cli::output::color::{STRONG, paint};
 use crate::cli::output::{self, Format, Printer};
 use crate::cli::values::duration;
@@ -19,10 +20,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// How often the daemon's answer is looked for.
-const LOOK: Duration = Duration::from_millis(50);
+use tokio::time::{Instant, timeout_at};
 
 #[derive(Args)]
 pub struct Waiting {
@@ -125,19 +123,15 @@ impl Waiting {
     async fn request(&self, client: &kube::Client, name: &str, request: &str) -> Result<Application, CliError> {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {REQUEST: request}}}));
         api(client).patch(name, &PatchParams::default(), &patch).await?;
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            let now = find(client, name).await?;
-            if now.status.handled_request == request {
-                return Ok(now);
-            }
-            if Instant::now() > deadline {
-                let seconds = self.timeout.as_secs();
-                return Err(CliError::new(format!("the daemon did not get to it within {seconds} s"))
-                    .hint(format!("it will, unless something holds it up: `selkie app list`; see {name}'s MESSAGE")));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        let api = api(client);
+        let handled = follow(&api, name, |now: Option<Application>| {
+            Ok(Some(now.ok_or_else(|| deleted(name))?).filter(|now| now.status.handled_request == request))
+        });
+        timeout_at(Instant::now() + self.timeout, handled).await.unwrap_or_else(|_| {
+            let seconds = self.timeout.as_secs();
+            Err(CliError::new(format!("the daemon did not get to it within {seconds} s"))
+                .hint(format!("it will, unless something holds it up: `selkie app list`; see {name}'s MESSAGE")))
+        })
     }
 
     /// Prints what is in force now that was not before; false: nothing is.
@@ -165,29 +159,26 @@ impl Waiting {
     async fn last_stage(
         &self,
         client: &kube::Client,
-        application: &Application,
+        name: &str,
         begun: Instant,
         printer: &Printer,
     ) -> Result<Result<Application, String>, CliError> {
-        let mut now = application.clone();
-        let mut shown = String::new();
-        while let Some(operation) = &now.status.operation {
-            let (name, what) = operation.doing.split_once(": ").unwrap_or(("", &operation.doing));
+        let (api, mut shown) = (api(client), String::new());
+        let through = follow(&api, name, |now: Option<Application>| {
+            let now = now.ok_or_else(|| deleted(name))?;
+            let Some(operation) = &now.status.operation else { return Ok(Some(Ok(now))) };
+            let (stage, what) = operation.doing.split_once(": ").unwrap_or(("", &operation.doing));
             if shown != operation.doing {
-                printer.event(now.name(), Event::Stage { name: name.to_owned(), what: what.to_owned() });
+                printer.event(name, Event::Stage { name: stage.to_owned(), what: what.to_owned() });
                 shown.clone_from(&operation.doing);
             }
-            let ready = now.status.conditions.iter().find(|condition| condition.kind == "Ready");
-            if let Some(failed) = ready.filter(|condition| condition.reason == "Failed") {
-                return Ok(Err(format!("{name} of {} failed: {}", now.name(), failed.message)));
-            }
-            if begun.elapsed() > self.timeout {
-                return Ok(Err(format!("{} is not through after {} s: {}", now.name(), self.timeout.as_secs(), shown)));
-            }
-            tokio::time::sleep(LOOK).await;
-            now = find(client, now.name()).await?;
+            let failed = now.status.condition("Ready").filter(|condition| condition.reason == "Failed");
+            Ok(failed.map(|failed| Err(format!("{stage} of {name} failed: {}", failed.message))))
+        });
+        match timeout_at(begun + self.timeout, through).await {
+            Ok(through) => through,
+            Err(_) => Ok(Err(format!("{name} is not through after {} s: {shown}", self.timeout.as_secs()))),
         }
-        Ok(Ok(now))
     }
 
     async fn until_ready(
@@ -197,7 +188,7 @@ impl Waiting {
         begun: Instant,
         printer: &Printer,
     ) -> Result<ExitCode, CliError> {
-        let last_stage = self.last_stage(client, application, begun, printer).await?;
+        let last_stage = self.last_stage(client, application.name(), begun, printer).await?;
         let application = match &last_stage {
             Ok(application) => application,
             Err(failed) => {
@@ -238,4 +229,8 @@ impl Waiting {
         }
         Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+fn deleted(name: &str) -> CliError {
+    CliError::new(format!("application {name:?} was deleted meanwhile"))
 }

@@ -1,8 +1,8 @@
 //! Waiting until what was changed is ready.
 
-use super::live;
 use super::pods::{self, Told};
 use super::reporter::{Event, FailingPod, Progress, Reporter};
+use super::try_live;
 use crate::api::changeset::ObjectId;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::readiness::{Health, NOT_STARTED, Readiness};
@@ -177,9 +177,14 @@ async fn look(client: &kube::Client, kinds: &dyn Kinds, health: &Health, objects
             look.ready += 1;
             continue;
         }
-        let object = live(client, kinds, id).await;
-        let not_there = || Readiness::Progressing("not there".to_owned());
-        match object.as_ref().map_or_else(not_there, |object| health.of(object)) {
+        let found = try_live(client, kinds, id).await;
+        let readiness = match &found {
+            Ok(Some(object)) => health.of(object),
+            Ok(None) => Readiness::Progressing("not there".to_owned()),
+            Err(error) => Readiness::Progressing(format!("it cannot be read: {error}")),
+        };
+        let object = found.ok().flatten();
+        match readiness {
             Readiness::Ready => look.ready += 1,
             Readiness::Failed(message) => {
                 look.workloads.extend(object.map(|object| (id.clone(), object)));
