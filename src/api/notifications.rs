@@ -7,12 +7,14 @@ pub const LISTENERS: [&str; 2] = ["webhook", "slack"];
 /// Where commits get a status.
 pub const FORGES: [&str; 3] = ["github", "gitlab", "gitea"];
 /// What may happen; also the reasons of Events.
-pub const EVENTS: [&str; 16] = [
+pub const EVENTS: [&str; 18] = [
     "Syncing",
     "Synced",
     "SyncFailed",
     "Refused",
     "SourceFailed",
+    "SignatureRefused",
+    "NothingPushed",
     "DependencyNotReady",
     "WindowClosed",
     "Healthy",

@@ -19,6 +19,10 @@ pub enum Reason {
     Refused,
     /// The source cannot be read.
     SourceFailed,
+    /// The newest commit is signed by nobody whose signature counts, and is not looked at.
+    SignatureRefused,
+    /// There is no revision yet: the first push is waited for.
+    NothingPushed,
     /// Another Application comes first.
     DependencyNotReady,
     /// A revision waits for `spec.syncWindows`.
@@ -42,12 +46,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Syncing,
         Self::Synced,
         Self::SyncFailed,
         Self::Refused,
         Self::SourceFailed,
+        Self::SignatureRefused,
+        Self::NothingPushed,
         Self::DependencyNotReady,
         Self::WindowClosed,
         Self::Healthy,
@@ -68,6 +74,8 @@ impl Reason {
             Self::SyncFailed => "SyncFailed",
             Self::Refused => "Refused",
             Self::SourceFailed => "SourceFailed",
+            Self::SignatureRefused => "SignatureRefused",
+            Self::NothingPushed => "NothingPushed",
             Self::DependencyNotReady => "DependencyNotReady",
             Self::WindowClosed => "WindowClosed",
             Self::Healthy => "Healthy",
@@ -88,12 +96,14 @@ impl Reason {
             Self::SyncFailed
             | Self::Refused
             | Self::SourceFailed
+            | Self::SignatureRefused
             | Self::HealthDegraded
             | Self::DriftDetected
             | Self::RolledBack
             | Self::RollbackFailed => true,
             Self::Syncing
             | Self::Synced
+            | Self::NothingPushed
             | Self::DependencyNotReady
             | Self::WindowClosed
             | Self::Healthy
@@ -171,6 +181,8 @@ pub fn sync(application: &Application) -> Option<Notice> {
         "Refused" => (Reason::Refused, tried),
         "PruneHeld" | "Lost" => (Reason::Refused, in_force),
         "SourceFailed" => (Reason::SourceFailed, ""),
+        "SignatureRefused" => (Reason::SignatureRefused, tried),
+        "NothingPushed" => (Reason::NothingPushed, ""),
         "DependencyNotReady" => (Reason::DependencyNotReady, tried),
         "WindowClosed" => (Reason::WindowClosed, tried),
         "Drifted" => (Reason::DriftDetected, in_force),
@@ -245,6 +257,8 @@ mod tests {
             (("True", "PruneHeld"), "Refused", "old"),
             (("False", "Lost"), "Refused", "old"),
             (("False", "SourceFailed"), "SourceFailed", ""),
+            (("False", "SignatureRefused"), "SignatureRefused", "new"),
+            (("False", "NothingPushed"), "NothingPushed", ""),
             (("False", "DependencyNotReady"), "DependencyNotReady", "new"),
             (("False", "WindowClosed"), "WindowClosed", "new"),
             (("False", "Drifted"), "DriftDetected", "old"),

@@ -190,6 +190,9 @@ impl Pushes {
         match read {
             Ok(snapshot) => Ok(Snapshot { origin: named(&snapshot.origin), ..snapshot }),
             Err(SourceError::Git { url, what, hint }) => Err(SourceError::Git { url: named(&url), what, hint }),
+            Err(SourceError::Signature { url, commit, why }) => {
+                Err(SourceError::Signature { url: named(&url), commit, why })
+            }
             Err(other) => Err(other),
         }
     }

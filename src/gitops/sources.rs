@@ -162,6 +162,11 @@ pub enum SourceError {
     TooLarge { path: String },
     #[error("git {url}: {what}{}", hint_text(.hint))]
     Git { url: String, what: String, hint: String },
+    #[error(
+        "git {url}: commit {} {why} (spec.source.verify wants each commit signed by one of the keys in its Secret)",
+        short(commit)
+    )]
+    Signature { url: String, commit: String, why: String },
     #[error("git {url}: no whole answer within {seconds} s; the last good commit stays in force")]
     Timeout { url: String, seconds: u64 },
     #[error("{0}")]

@@ -48,7 +48,7 @@ fn state(status: &ApplicationStatus) -> Option<(State, String)> {
         return Some((State::Failure, format!("rolled back: {}", failed.cause)));
     }
     match sync.reason.as_str() {
-        "SyncFailed" | "Refused" | "RolledBack" | "RollbackFailed" | "Lost" => {
+        "SyncFailed" | "Refused" | "SignatureRefused" | "RolledBack" | "RollbackFailed" | "Lost" => {
             Some((State::Failure, sync.message.clone()))
         }
         "Syncing" | "DependencyNotReady" | "WindowClosed" => Some((State::Pending, sync.message.clone())),
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(told(json!({}), synced, ready), Some("success"));
             assert_eq!(told(json!({}), synced, failed), Some("failure"));
         }
-        for synced in ["SyncFailed", "Refused", "RolledBack", "RollbackFailed", "Lost"] {
+        for synced in ["SyncFailed", "Refused", "SignatureRefused", "RolledBack", "RollbackFailed", "Lost"] {
             assert_eq!(told(json!({}), synced, ready), Some("failure"), "{synced}");
         }
         for synced in ["Syncing", "DependencyNotReady", "WindowClosed"] {

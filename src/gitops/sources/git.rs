@@ -177,11 +177,8 @@ fn read_commit(
     if let Some(signers) = &access.signers {
         let found = repository.extract_signature(&commit.id(), None);
         let (signature, signed) = found.as_ref().map_or((None, &[][..]), |(made, of)| (Some(&**made), &**of));
-        signers.check(signature, signed).map_err(|why| SourceError::Git {
-            url: location.describe(),
-            what: format!("commit {} {why}", super::short(&commit.id().to_string())),
-            hint: "spec.source.verify wants each commit signed by one of the keys in its Secret".to_owned(),
-        })?;
+        let (url, id) = (location.describe(), commit.id().to_string());
+        signers.check(signature, signed).map_err(|why| SourceError::Signature { url, commit: id, why })?;
     }
     let read = tree::read(repository, commit.tree_id(), &location.path).map_err(|e| match e {
         tree::TreeError::Git(error) => fail(&error),

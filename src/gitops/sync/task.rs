@@ -162,7 +162,9 @@ impl Task {
         let began = Instant::now();
         let fetched = self.fetch(application).await;
         if !matches!(fetched, Ok(None)) {
-            self.shared.settings.metrics.fetched(&self.name, began.elapsed(), fetched.is_ok());
+            // A repository that is still empty has been read all the same.
+            let read = matches!(fetched, Ok(_) | Err(SourceError::NothingPushed { .. }));
+            self.shared.settings.metrics.fetched(&self.name, began.elapsed(), read);
         }
         let (snapshot, inputs) = match fetched {
             Ok(Some(fetched)) => fetched,
@@ -170,18 +172,14 @@ impl Task {
                 self.bell.look.ring();
                 return None;
             }
-            Err(error @ SourceError::NothingPushed { .. }) => {
-                self.want(&Rendered::default());
-                self.shared.ledger.looked(&self.name, began);
-                self.unpushed(&error.to_string()).await;
-                self.keep(application).await;
-                return Some(true);
-            }
             Err(error) => {
+                if matches!(error, SourceError::NothingPushed { .. }) {
+                    self.want(&Rendered::default());
+                }
                 self.shared.ledger.looked(&self.name, began);
-                self.failed("SourceFailed", "", vec![error.to_string()]).await;
+                let passing = self.no_snapshot(&error).await;
                 self.keep(application).await;
-                return Some(false);
+                return Some(!passing);
             }
         };
         self.preview(application).await;

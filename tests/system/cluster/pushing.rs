@@ -169,6 +169,13 @@ fn a_push_is_planned_applied_and_told() {
         listed.contains("Waiting") && listed.contains("nothing was pushed to main yet") && listed.contains("git push")
     });
     assert!(!daemon.log().contains("error"), "{}", daemon.log());
+    daemon.wait_for("an Event says so, which is no failure", || {
+        let events = daemon.kubectl(&["get", "events", "-n", "selkie-system"]);
+        events.lines().any(|line| line.contains("NothingPushed") && line.contains("Normal"))
+    });
+    let metrics = daemon.kubectl(&["get", "--raw", "/metrics"]);
+    lines_with(&metrics, &["selkie_app_source_fetches_total{name=\"shop\",result=\"succeeded\"}"]);
+    assert!(!metrics.contains("selkie_app_source_fetches_total{name=\"shop\",result=\"failed\"}"), "{metrics}");
 
     let pusher = Pusher::of(&daemon);
     let first = pusher.greet("first");

@@ -53,6 +53,18 @@ impl Task {
         }
     }
 
+    /// Says why there is nothing to apply. True: that may pass by itself.
+    pub(super) async fn no_snapshot(&mut self, error: &SourceError) -> bool {
+        match error {
+            SourceError::NothingPushed { .. } => self.unpushed(&error.to_string()).await,
+            SourceError::Signature { commit, .. } => {
+                self.failed("SignatureRefused", commit, vec![error.to_string()]).await;
+            }
+            _ => self.failed("SourceFailed", "", vec![error.to_string()]).await,
+        }
+        !matches!(error, SourceError::NothingPushed { .. } | SourceError::Signature { .. })
+    }
+
     /// The source as it was opened last.
     pub(super) fn source(&self) -> Option<Arc<dyn Source>> {
         self.source.as_ref().map(|opened| opened.source.clone())

@@ -44,6 +44,12 @@ fn what_is_not_signed_by_somebody_known_is_refused() {
     let object = ["applications.selkie.dev", "shop", "-n", "selkie-system", "--type=merge", "-p", &patch];
     daemon.kubectl(&[&["patch"][..], &object].concat());
     daemon.wait_for("it is refused", || status(&daemon, "{.status.errors}").contains("not among those that count"));
+    let reason = "{.status.conditions[?(@.type=='Synced')].reason}";
+    assert_eq!(status(&daemon, reason), "SignatureRefused");
+    daemon.wait_for("an Event says so", || {
+        let events = daemon.kubectl(&["get", "events", "-n", "selkie-system"]);
+        events.lines().any(|line| ["Warning", "SignatureRefused"].iter().all(|part| line.contains(part)))
+    });
     daemon.kubectl(&["patch", "configmap", "greeting", "--type=merge", "-p", r#"{"data":{"text":"drifted"}}"#]);
     daemon.wait_for("it is in force", || greeting(&daemon) == "signed");
     assert_eq!(status(&daemon, "{.status.revision}"), good);
