@@ -26,6 +26,7 @@ use super::sources::{Snapshot, SourceError};
 use super::sync::engine::READY_LIMIT;
 use super::sync::{Claim, Event, Reporter, wait};
 use crate::apiserver::{Body, GitRequest, GitServer, GitService};
+use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::base::socket;
 use crate::base::wake::Wake;
@@ -84,6 +85,8 @@ pub struct Target {
     pub kinds: Arc<dyn Kinds>,
     pub applications: Informer<Application>,
     pub claims: Claims,
+    /// What sync windows are looked at by.
+    pub clock: Clock,
     /// Makes the Application of that name look at its source.
     pub wake: Box<dyn Fn(&str) + Send + Sync>,
 }

@@ -91,6 +91,7 @@ impl Options {
             ignore: application.spec.ignore_differences.clone(),
             claims,
             adopt: application.spec.adopt,
+            health: Health::new(&application.spec.health_checks),
             ..Self::default()
         }
     }

@@ -14,7 +14,9 @@ use crate::gitops::plan::Held;
 use crate::gitops::sources::{Snapshot, git, short};
 use crate::gitops::sync::engine::READY_LIMIT;
 use crate::gitops::sync::{Event, How, Options, Outcome, SyncError, once, wait::path};
+use crate::gitops::windows::{Who, closed};
 use http::Method;
+use jiff::Timestamp;
 use serde_json::json;
 use std::io;
 use std::time::Duration;
@@ -147,6 +149,9 @@ impl Pushes {
             );
             return caller.say(&word).await;
         }
+        if let Some(word) = held(&application, commit, target.clock.now()) {
+            return caller.say(&word).await;
+        }
         let Ok(_place) = self.followers.try_acquire() else {
             return caller
                 .say(&format!("{name}: too many rollouts are watched; `selkie app list` shows this one\n"))
@@ -195,6 +200,17 @@ impl Pushes {
     }
 }
 
+/// What to say where sync windows hold the commit: it is kept, and nobody need watch until they open.
+fn held(application: &Application, commit: &str, now: Timestamp) -> Option<String> {
+    let (name, windows) = (application.name(), &application.spec.sync_windows);
+    let why = closed(windows, now, Who::Engine)?;
+    let sooner = match closed(windows, now, Who::Person) {
+        None => format!("; `selkie app sync {name}` applies it before"),
+        Some(_) => String::new(),
+    };
+    Some(format!("{name}: {} is accepted, and held: {why}{sooner}\n", short(commit)))
+}
+
 async fn refuse(caller: &mut Caller, application: &str, why: &str) -> io::Result<bool> {
     caller.say(&format!("{application}: refused: {why}\n")).await?;
     Ok(false)
@@ -206,4 +222,28 @@ async fn confirm(target: &Target, application: &str, commit: &str) -> Result<(),
     let body = json!({"metadata": {"annotations": {CONFIRM_PRUNE: commit}}}).to_string();
     let body = Some(("application/merge-patch+json", body.into()));
     raw::request(&target.client, Method::PATCH, &path, body).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gitops::windows::SyncWindow;
+
+    #[test]
+    fn a_commit_that_is_held_says_until_when_and_what_to_do() {
+        let mut application = Application::default();
+        application.metadata.name = Some("shop".into());
+        let at = |time: &str| time.parse::<Timestamp>().unwrap_or_default();
+        let said = |application: &Application, time| held(application, "0123456789", at(time));
+        assert_eq!(said(&application, "2026-01-05T09:30:00Z"), None);
+        let (kind, schedule, duration) = ("deny".into(), "0 9 * * *".into(), "1h".into());
+        application.spec.sync_windows = vec![SyncWindow { kind, schedule, duration, ..SyncWindow::default() }];
+        assert_eq!(said(&application, "2026-01-05T08:30:00Z"), None);
+        let closed = "shop: 0123456 is accepted, and held: the deny window \"0 9 * * *\" of 1h (UTC) is active; \
+                      syncs go on at 2026-01-05T10:00:00Z";
+        assert_eq!(said(&application, "2026-01-05T09:30:00Z"), Some(format!("{closed}\n")));
+        application.spec.sync_windows[0].manual_sync = true;
+        let sooner = format!("{closed}; `selkie app sync shop` applies it before\n");
+        assert_eq!(said(&application, "2026-01-05T09:30:00Z"), Some(sooner));
+    }
 }

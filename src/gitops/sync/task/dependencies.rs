@@ -73,7 +73,7 @@ impl Task {
         window.or(dependency.map(Block::Dependency))
     }
 
-    /// Says what is waited for, once: not again what was told before.
+    /// Says what is waited for, once for each revision.
     pub(super) async fn wait_until_free(
         &mut self,
         application: &Application,
@@ -85,7 +85,7 @@ impl Task {
             Block::Dependency(why) => ("DependencyNotReady", why),
             Block::Window(closed) => ("WindowClosed", closed.to_string()),
         };
-        if told != why {
+        if told != why || self.status.attempted_revision != revision {
             self.tell(Event::Blocked { revision: revision.to_owned(), why: why.clone() });
         }
         self.not_yet(application, revision, reason, &why).await;

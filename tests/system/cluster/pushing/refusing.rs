@@ -188,3 +188,30 @@ pub(super) fn noise(bytes: usize) -> String {
     });
     digit.take(bytes * 4 / 3).collect()
 }
+
+#[test]
+fn a_push_while_a_sync_window_is_closed_is_kept_and_says_until_when() {
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let pusher = Pusher::start(&daemon, "shop");
+    pusher.greet("first");
+    lines_with(&pusher.push(&["selkie", "main"]), &["is in force"]);
+    // Closed from the last minute on, for almost a day: it cannot open within this test.
+    let window =
+        r#"{"spec":{"syncWindows":[{"kind":"deny","schedule":"* * * * *","duration":"23h","manualSync":true}]}}"#;
+    daemon.kubectl(&["patch", "applications.selkie.dev", "shop", "-n", "selkie-system", "--type=merge", "-p", window]);
+    for greeting in ["second", "third"] {
+        let commit = pusher.greet(greeting);
+        let said = pusher.push(&["selkie", "main"]);
+        let held = format!("{} is accepted, and held: the deny window", &commit[..7]);
+        lines_with(
+            &said,
+            &["~ ConfigMap default/greeting", &held, "no end of that is in sight", "`selkie app sync shop`"],
+        );
+        assert_eq!(pusher.tip(), commit);
+    }
+    let held = "{.status.conditions[?(@.type=='Synced')].reason}";
+    daemon.wait_for("the sync holds it, too", || status(&daemon, held) == "WindowClosed");
+    assert_eq!(super::greeting(&daemon), "first");
+    daemon.selkie(&["app", "sync", "shop"]);
+    assert_eq!(super::greeting(&daemon), "third");
+}
