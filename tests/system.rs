@@ -66,6 +66,8 @@ mod podman;
 mod printing;
 #[path = "system/cluster/pushing.rs"]
 mod pushing;
+#[path = "system/cluster/rollbacks.rs"]
+mod rollbacks;
 #[path = "system/rootless.rs"]
 mod rootless;
 #[path = "system/cluster/settings.rs"]

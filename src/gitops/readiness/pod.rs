@@ -30,8 +30,8 @@ pub struct Trouble {
     /// `CrashLoopBackOff`, `ErrImagePull`, `Unschedulable`, `Error`...
     pub reason: String,
     pub message: String,
-    /// The container ran and ended: its last run has logs.
-    pub ended: bool,
+    /// The container ran: there may be lines that it wrote.
+    pub ran: bool,
 }
 
 const WAITING: [&str; 9] = [
@@ -51,7 +51,7 @@ pub fn troubles(pod: &Value) -> Vec<Trouble> {
     let mut found = Vec::new();
     if let Some(("False", "Unschedulable", message)) = condition(pod, "PodScheduled") {
         let reason = "Unschedulable".to_owned();
-        found.push(Trouble { container: String::new(), reason, message: message.to_owned(), ended: false });
+        found.push(Trouble { container: String::new(), reason, message: message.to_owned(), ran: false });
     }
     for list in ["initContainerStatuses", "containerStatuses"] {
         let statuses = pod.pointer(&format!("/status/{list}")).and_then(Value::as_array);
@@ -67,15 +67,19 @@ fn of_container(status: &Value) -> Option<Trouble> {
     let last_code = status.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64);
     if WAITING.contains(&waiting.as_str()) {
         let message = match last_code {
-            Some(code) if waiting == "CrashLoopBackOff" => format!("exited with code {code}"),
+            Some(code) if waiting == "CrashLoopBackOff" => match text("/lastState/terminated/reason").as_str() {
+                "" | "Error" | "Completed" => format!("exited with code {code}"),
+                // The code alone does not tell who killed it.
+                reason => format!("{reason}, exited with code {code}"),
+            },
             _ => text("/state/waiting/message"),
         };
-        return Some(Trouble { container, reason: waiting, message, ended: last_code.is_some() });
+        return Some(Trouble { container, reason: waiting, message, ran: last_code.is_some() });
     }
     let code = status.pointer("/state/terminated/exitCode").and_then(Value::as_i64).filter(|code| *code != 0)?;
     let (reason, said) = (text("/state/terminated/reason"), text("/state/terminated/message"));
     let reason = if reason.is_empty() { "Error".to_owned() } else { reason };
     let message =
         if said.is_empty() { format!("exited with code {code}") } else { format!("exited with code {code}: {said}") };
-    Some(Trouble { container, reason, message, ended: true })
+    Some(Trouble { container, reason, message, ran: true })
 }

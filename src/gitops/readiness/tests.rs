@@ -59,13 +59,17 @@ fn pods_say_what_is_wrong() {
         container: "c".into(),
         reason: "CrashLoopBackOff".into(),
         message: "exited with code 3".into(),
-        ended: true,
+        ran: true,
     };
     assert_eq!(troubles(&crash), [trouble]);
+    let mut hungry = crash;
+    hungry["status"]["containerStatuses"][0]["lastState"]["terminated"] =
+        json!({"exitCode": 137, "reason": "OOMKilled"});
+    assert_eq!(troubles(&hungry)[0].message, "OOMKilled, exited with code 137");
     let pull = pod(json!({"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ErrImagePull",
         "message": "no such image"}}}]}));
     assert_eq!(troubles(&pull)[0].message, "no such image");
-    assert!(!troubles(&pull)[0].ended);
+    assert!(!troubles(&pull)[0].ran);
 }
 
 #[test]

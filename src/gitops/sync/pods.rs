@@ -44,12 +44,13 @@ fn is_hopeless(pod: &Value, trouble: &Trouble, since: Option<Timestamp>) -> bool
 }
 
 /// Troubles of the pods of `workload` (or of the pod itself). `since`: those made since then may be
-/// hopeless.
+/// hopeless. `late`: it should have been ready by now, so that any warning counts, such as of a probe.
 pub(super) async fn failing(
     client: &kube::Client,
     workload: &Value,
     told: &mut Told,
     since: Option<Timestamp>,
+    late: bool,
 ) -> Found {
     let mut found = Found::default();
     for pod in pods_of(client, workload).await {
@@ -58,7 +59,7 @@ pub(super) async fn failing(
             continue;
         }
         let mut troubles = troubles(&pod);
-        if troubles.is_empty() && is_stuck(&pod) {
+        if troubles.is_empty() && (is_stuck(&pod) || late && is_unready(&pod)) {
             troubles.extend(warning(client, &pod).await);
         }
         for trouble in troubles {
@@ -98,13 +99,19 @@ async fn pods_of(client: &kube::Client, workload: &Value) -> Vec<Value> {
 
 /// On a host, but without what its containers run in: no status says why, only events do.
 fn is_stuck(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    let mut conditions = conditions.into_iter().flatten();
-    pod.pointer("/spec/nodeName").is_some()
-        && conditions.any(|one| one["type"] == "PodReadyToStartContainers" && one["status"] == "False")
+    pod.pointer("/spec/nodeName").is_some() && has_condition(pod, "PodReadyToStartContainers", "False")
 }
 
-/// The last warning about a pod as a whole.
+fn is_unready(pod: &Value) -> bool {
+    pod["status"]["phase"] != "Succeeded" && !has_condition(pod, "Ready", "True")
+}
+
+fn has_condition(pod: &Value, kind: &str, status: &str) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == kind && one["status"] == status)
+}
+
+/// The last warning about a pod or one of its containers.
 async fn warning(client: &kube::Client, pod: &Value) -> Option<Trouble> {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let metadata = &pod["metadata"];
@@ -114,7 +121,10 @@ async fn warning(client: &kube::Client, pod: &Value) -> Option<Trouble> {
     let list: Value = serde_json::from_slice(&bytes).ok()?;
     let last = list["items"].as_array()?.iter().max_by_key(|event| text(event, "lastTimestamp"))?;
     let (reason, message) = (text(last, "reason"), text(last, "message"));
-    Some(Trouble { container: String::new(), reason, message, ended: false })
+    // `spec.containers{web}`
+    let field = text(&last["involvedObject"], "fieldPath");
+    let container = field.split_once('{').and_then(|(_, name)| name.strip_suffix('}')).unwrap_or_default().to_owned();
+    Some(Trouble { ran: !container.is_empty(), container, reason, message })
 }
 
 /// Items of a list carry no kind.
@@ -132,7 +142,7 @@ fn selector(workload: &Value) -> Option<String> {
 }
 
 async fn log(client: &kube::Client, namespace: &str, pod: &str, trouble: &Trouble) -> Vec<String> {
-    if !trouble.ended || trouble.container.is_empty() {
+    if !trouble.ran || trouble.container.is_empty() {
         return Vec::new();
     }
     last_lines(client, namespace, pod, &trouble.container, trouble.reason == "CrashLoopBackOff").await

@@ -103,7 +103,7 @@ impl Wait<'_> {
             let since = *looked_at_pods.get_or_insert_with(Instant::now);
             if done || since.elapsed() >= LOOK_AT_PODS {
                 looked_at_pods = Some(Instant::now());
-                if let Some((id, pod)) = self.look_at_pods(&look, memory).await {
+                if let Some((id, pod)) = self.look_at_pods(&look, memory, late).await {
                     let message = format!("Pod {}: {}: {}", pod.pod, pod.reason, pod.message);
                     let failed = vec![Progress { id, message }];
                     return Waited { ready: look.ready, failed, cause: Some(pod) };
@@ -123,10 +123,10 @@ impl Wait<'_> {
     }
 
     /// Tells of pods in trouble; one that is beyond hope, and its workload.
-    async fn look_at_pods(&self, look: &Look, memory: &mut Memory) -> Option<(ObjectId, FailingPod)> {
+    async fn look_at_pods(&self, look: &Look, memory: &mut Memory, late: bool) -> Option<(ObjectId, FailingPod)> {
         let mut hopeless = None;
         for (id, workload) in &look.workloads {
-            let found = pods::failing(self.client, workload, &mut memory.troubles, self.give_up).await;
+            let found = pods::failing(self.client, workload, &mut memory.troubles, self.give_up, late).await;
             for pod in found.fresh {
                 (memory.last, memory.said) = (Some(pod.clone()), true);
                 self.reporter.event(self.application, Event::Failing(pod));

@@ -2,7 +2,7 @@
 //! containers have to crash.
 
 use crate::daemon::{Daemon, selkie};
-use crate::setting::{Folder, Setting, edit};
+use crate::setting::{Folder, Setting};
 use serde_json::Value;
 use std::path::Path;
 
@@ -101,37 +101,6 @@ fn what_the_last_sync_removed_is_made_again() {
     daemon.wait_for("its history is gone with it", || {
         daemon.value(&["secrets", "-n", "selkie-system", "-l", "selkie.dev/history-of=shop"], "{.items}") == "[]"
     });
-}
-
-#[test]
-fn a_commit_whose_containers_crash_is_taken_back() {
-    let folder = Folder::new();
-    let source = folder.path().join("source");
-    std::fs::create_dir_all(&source).expect("a folder");
-    let works = web(1).replace("'web:1'", "'localhost/selkie-demo:1', command: [sh, -c, 'exec sleep 3600']");
-    write(&source, "web.yaml", &works);
-    let setting = Setting::start(folder, &[]);
-    let daemon = &setting.daemon;
-    daemon.selkie(&["app", "add", &format!("shop={}", source.display()), "--rollback-on-failure"]);
-    daemon.selkie(&["app", "sync", "shop"]);
-    daemon.wait_for("it counts as ready", || daemon.selkie(&["app", "history", "shop"]).contains("ready"));
-    let command = || daemon.value(&["deploy", "web"], "{.spec.template.spec.containers[0].command[2]}");
-    edit(&source.join("web.yaml"), "exec sleep 3600", "echo no database; exit 3");
-    daemon.wait_for("the commit is taken back", || {
-        daemon.log().contains("back at revision 1") && command() == "exec sleep 3600"
-    });
-    let application = ["application", "shop", "-n", "selkie-system"];
-    daemon.wait_for("the cause is kept", || {
-        let kept = daemon.value(&application, "{.status.quarantine}");
-        kept.contains("CrashLoopBackOff: exited with code 3") && kept.contains("no database")
-    });
-    daemon.wait_for("what was ready is ready again", || {
-        daemon.value(&["deploy", "web"], "{.status.readyReplicas}{.status.unavailableReplicas}") == "1"
-    });
-    let history = daemon.selkie(&["app", "history", "shop"]);
-    assert!(history.contains("automatic rollback to 1") && history.contains("failed"), "{history}");
-    let again = daemon.try_selkie(&["app", "sync", "shop"]);
-    assert!(String::from_utf8_lossy(&again.stderr).contains("--force"), "{again:?}");
 }
 
 fn hook(name: &str, phase: &str, script: &str) -> String {

@@ -95,7 +95,10 @@ impl Task {
 
 fn quarantine(revision: &str, since: String, failure: &Waited) -> Quarantine {
     let first = failure.failed.first();
-    let cause = first.map(|one| format!("{}: {}", describe(&one.id), one.message)).unwrap_or_default();
+    let mut cause = first.map(|one| format!("{}: {}", describe(&one.id), one.message)).unwrap_or_default();
+    if let Some(pod) = failure.cause.as_ref().filter(|pod| !cause.contains(&pod.pod)) {
+        cause.push_str(&format!("; Pod {}: {}: {}", pod.pod, pod.reason, pod.message));
+    }
     let log = failure.cause.as_ref().map(|pod| pod.log.clone()).unwrap_or_default();
     Quarantine { revision: revision.to_owned(), since, cause, log, ..Quarantine::default() }
 }
