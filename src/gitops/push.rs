@@ -24,7 +24,7 @@ use super::plan::Report;
 use super::sources::location::GitLocation;
 use super::sources::{Snapshot, SourceError};
 use super::sync::engine::READY_LIMIT;
-use super::sync::{Claim, Event, Reporter, wait};
+use super::sync::{Claim, Event, Progress, Reporter, wait};
 use crate::apiserver::{Body, GitRequest, GitServer, GitService};
 use crate::base::clock::Clock;
 use crate::base::ids::Ids;
@@ -438,6 +438,10 @@ impl Reporter for Pushes {
             let _ = self.events.send(Told { application: application.to_owned(), event: event.clone() });
         }
         self.reporter.event(application, event);
+    }
+
+    fn waiting(&self, application: &str, ready: usize, unready: &[Progress]) {
+        self.reporter.waiting(application, ready, unready);
     }
 }
 

@@ -44,6 +44,16 @@ impl Terminal {
         String::from_utf8_lossy(&self.seen.lock().expect("the buffer")).into_owned()
     }
 
+    /// Makes the terminal as wide as that, as a window's user does.
+    pub fn resize(&self, columns: u16) {
+        let script = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{script}/task/{script}/children")).expect("its children");
+        let command = children.split_whitespace().next().expect("the command still runs");
+        let terminal = std::fs::read_link(format!("/proc/{command}/fd/0")).expect("its terminal");
+        let device = terminal.to_str().expect("a path");
+        crate::daemon::run("stty", &["-F", device, "cols", &columns.to_string()]);
+    }
+
     /// Types Ctrl-C and returns whether the command then ended well.
     pub fn interrupt(&mut self) -> bool {
         use std::io::Write;

@@ -3,12 +3,14 @@
 
 use super::clean;
 use super::color::{CHANGE, FAINT, STRONG, paint};
+use super::screen::{cut, size};
 use crate::gitops::render::describe;
 use crate::gitops::sync::Progress;
 use anstream::ColorChoice;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,33 +26,44 @@ pub struct Live {
     /// By application.
     blocks: Arc<Mutex<BTreeMap<String, Block>>>,
     coloured: bool,
+    /// How wide the terminal is now.
+    columns: fn() -> usize,
 }
 
-/// What is waited for by one application: a line that moves, and lines for the objects below it.
+/// What is waited for by one application: a line that moves, and lines for the objects below it. They are
+/// one bar, so that all are cut anew each time that one is drawn.
 struct Block {
     head: ProgressBar,
-    lines: Vec<ProgressBar>,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Live {
     /// On standard output; `None`: that is no terminal that can be drawn on.
     pub fn stdout() -> Option<Self> {
         let out = io::stdout();
-        Self::on(out.is_terminal(), anstream::AutoStream::choice(&out), ProgressDrawTarget::stdout)
+        let columns = || size(io::stdout()).0;
+        Self::on(out.is_terminal(), anstream::AutoStream::choice(&out), ProgressDrawTarget::stdout, columns)
     }
 
     /// On standard error.
     pub fn stderr() -> Option<Self> {
         let out = io::stderr();
-        Self::on(out.is_terminal(), anstream::AutoStream::choice(&out), ProgressDrawTarget::stderr)
+        let columns = || size(io::stderr()).0;
+        Self::on(out.is_terminal(), anstream::AutoStream::choice(&out), ProgressDrawTarget::stderr, columns)
     }
 
-    fn on(terminal: bool, colour: ColorChoice, target: fn() -> ProgressDrawTarget) -> Option<Self> {
+    fn on(
+        terminal: bool,
+        colour: ColorChoice,
+        target: fn() -> ProgressDrawTarget,
+        columns: fn() -> usize,
+    ) -> Option<Self> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         (terminal && !dumb).then(|| Self {
             all: MultiProgress::with_draw_target(target()),
             blocks: Arc::default(),
             coloured: colour != ColorChoice::Never,
+            columns,
         })
     }
 
@@ -65,29 +78,16 @@ impl Live {
     /// Shows a line that moves and lines below it, those of `key`, until [`Self::clear`].
     pub fn show(&self, key: &str, head: &str, lines: &[String]) {
         let mut blocks = self.blocks.lock();
-        let block = blocks.entry(key.to_owned()).or_insert_with(|| Block::new(&self.all));
+        let block = blocks.entry(key.to_owned()).or_insert_with(|| Block::new(&self.all, self.columns));
+        *block.lines.lock() = lines.iter().map(|line| self.text(line)).collect();
         block.head.set_message(self.text(head));
-        while block.lines.len() > lines.len() {
-            if let Some(surplus) = block.lines.pop() {
-                self.all.remove(&surplus);
-            }
-        }
-        while block.lines.len() < lines.len() {
-            let above = block.lines.last().unwrap_or(&block.head);
-            let line = self.all.insert_after(above, ProgressBar::no_length());
-            line.set_style(style("  {wide_msg}"));
-            block.lines.push(line);
-        }
-        block.lines.iter().zip(lines).for_each(|(bar, line)| bar.set_message(self.text(line)));
     }
 
     /// Takes the lines of `key` away.
     pub fn clear(&self, key: &str) {
         let Some(block) = self.blocks.lock().remove(key) else { return };
-        for bar in block.lines.iter().chain([&block.head]) {
-            bar.finish_and_clear();
-            self.all.remove(bar);
-        }
+        block.head.finish_and_clear();
+        self.all.remove(&block.head);
     }
 
     /// Writes above the lines.
@@ -101,17 +101,22 @@ impl Live {
 }
 
 impl Block {
-    fn new(all: &MultiProgress) -> Self {
-        let head = all.add(ProgressBar::no_length());
-        head.set_style(style("{spinner} {wide_msg} {elapsed:>4}"));
+    fn new(all: &MultiProgress, columns: fn() -> usize) -> Self {
+        let (head, lines) = (all.add(ProgressBar::no_length()), Arc::<Mutex<Vec<String>>>::default());
+        let drawn = lines.clone();
+        let below = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+            let columns = columns();
+            for line in drawn.lock().iter() {
+                // Where nothing can be written, nothing is missed.
+                let _ = write!(out, "\n{}", cut(&format!("  {line}"), columns));
+            }
+        };
+        // The template is ours: one that is wrong shows the messages alone.
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed:>4}{below}");
+        head.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("below", below));
         head.enable_steady_tick(TICK);
-        Self { head, lines: Vec::new() }
+        Self { head, lines }
     }
-}
-
-/// The templates are ours: one that is wrong shows the messages alone.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// `shop: 3 of 8 ready`.

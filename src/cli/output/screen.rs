@@ -3,6 +3,7 @@
 use anstream::ColorChoice;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 /// The other screen, no cursor, no wrapping of lines; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -25,7 +26,7 @@ impl Screen {
 
     /// Shows `text` from the top, as much of it as fits.
     pub fn draw(&self, text: &str) -> io::Result<()> {
-        let (columns, rows) = size();
+        let (columns, rows) = size(io::stdout());
         // The controls are written in any case, the colours where they are wanted.
         let plain = anstream::AutoStream::choice(&io::stdout()) == ColorChoice::Never;
         let text = if plain { anstream::adapter::strip_str(text).to_string() } else { text.to_owned() };
@@ -51,9 +52,9 @@ fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Columns and rows of standard output.
-fn size() -> (usize, usize) {
-    match rustix::termios::tcgetwinsize(io::stdout()) {
+/// Columns and rows of a terminal as they are now.
+pub fn size(of: impl AsFd) -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(of) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => USUAL,
     }

@@ -123,3 +123,124 @@ fn a_wait_tells_each_step_in_a_line_or_in_place() {
     let said = String::from_utf8_lossy(&waiting.stderr).into_owned();
     assert!(!waiting.status.success() && said.starts_with("Pod default/none: not there\n"), "{said}");
 }
+
+/// A source with a Deployment that has no host to run on, and a ConfigMap.
+fn stuck() -> tempfile::TempDir {
+    let source = tempfile::tempdir().unwrap();
+    std::fs::write(source.path().join("web.yaml"), WEB).unwrap();
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\n";
+    std::fs::write(source.path().join("conf.yaml"), map).unwrap();
+    source
+}
+
+fn shows(terminal: &Terminal, text: &str) {
+    wait_until(text, || terminal.seen(), &mut || plain(&terminal.seen()).contains(text));
+}
+
+fn plain(seen: &str) -> String {
+    anstream::adapter::strip_str(seen).to_string()
+}
+
+#[test]
+fn a_daemon_in_a_terminal_draws_what_it_waits_for_in_place() {
+    let (source, data) = (stuck(), tempfile::tempdir().unwrap());
+    let args = format!("up --listen 127.0.0.1:0 --no-hosts --app shop={}", source.path().display());
+    let mut terminal = Terminal::run(data.path(), &args, 60, 20);
+    shows(&terminal, "shop: 0 of 1 ready");
+    shows(&terminal, "Deployment default/web 0 of 2 pods ready");
+    crate::setting::edit(&source.path().join("web.yaml"), "replicas: 2", "replicas: 0");
+    shows(&terminal, "is ready after");
+    assert!(terminal.interrupt(), "Ctrl-C is the way to end it:\n{}", terminal.seen());
+    let seen = plain(&terminal.seen());
+    assert!(seen.contains("+ Deployment default/web") && seen.contains("containers keep running"), "{seen}");
+}
+
+#[test]
+fn a_sync_and_an_undo_show_what_they_wait_for() {
+    let source = stuck();
+    let daemon = Daemon::start(&["--no-hosts", "--app", &format!("shop={}", source.path().display())]);
+    daemon.wait_for("it is applied", || daemon.try_kubectl(&["get", "deploy", "web"]).status.success());
+    let lines = |args: &[&str]| {
+        let done = daemon.try_selkie(args);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && said.contains("shop: Deployment default/web: 0 of 2 pods ready"), "{said}");
+        assert!(said.contains("not ready after") && !said.contains('\u{1b}'), "{said}");
+    };
+    lines(&["app", "sync", "shop", "--timeout=5s"]);
+    std::fs::remove_file(source.path().join("web.yaml")).unwrap();
+    daemon.wait_for("it is removed", || !daemon.try_kubectl(&["get", "deploy", "web"]).status.success());
+    lines(&["undo", "shop", "--timeout=5s"]);
+    daemon.selkie(&["app", "resume", "shop"]);
+    for args in ["app sync shop", "undo shop"] {
+        daemon.wait_for("the source is followed", || !daemon.try_kubectl(&["get", "deploy", "web"]).status.success());
+        if args.starts_with("app") {
+            std::fs::write(source.path().join("web.yaml"), WEB).unwrap();
+        }
+        let mut terminal = Terminal::run(&daemon.data, args, 60, 20);
+        shows(&terminal, "shop: 1 of 2 ready");
+        shows(&terminal, "Deployment default/web 0 of 2 pods ready");
+        assert!(!terminal.interrupt(), "it was not ready");
+        // Ctrl-C ends the waiting only.
+        assert!(daemon.try_kubectl(&["get", "deploy", "web"]).status.success());
+        let _ = std::fs::remove_file(source.path().join("web.yaml"));
+    }
+}
+
+#[test]
+fn what_is_drawn_keeps_to_a_terminal_that_is_resized() {
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let file = daemon.data.join("web.yaml");
+    std::fs::write(&file, WEB).unwrap();
+    for args in [format!("apply -f {}", file.display()), "status --watch".to_owned()] {
+        let mut terminal = Terminal::run(&daemon.data, &args, 70, 20);
+        shows(&terminal, "0 of 2 pods ready");
+        let before = terminal.seen().chars().count();
+        terminal.resize(40);
+        // What was on its way is as wide as before.
+        wait_until("what is drawn is narrower", || terminal.seen(), &mut || {
+            let drawn: String = terminal.seen().chars().skip(before).collect();
+            let lines: Vec<String> = match drawn.rsplit_once("\u{1b}[H") {
+                Some((_, screen)) if screen.ends_with("\u{1b}[J") => screen.lines().map(plain).collect(),
+                Some(_) => return false,
+                // Progress fills its two lines to the margin.
+                None => plain(&drawn)
+                    .split('\r')
+                    .rev()
+                    .skip(1)
+                    .filter(|lines| !lines.trim().is_empty())
+                    .take(3)
+                    .flat_map(halves)
+                    .collect(),
+            };
+            let cut = lines.iter().any(|line| line.contains("0 of 2") || line.contains("0/2"))
+                && !lines.iter().any(|line| line.contains("pods ready"));
+            cut && lines.iter().all(|line| line.trim_end_matches('\r').chars().count() <= 40)
+        });
+        terminal.interrupt();
+    }
+}
+
+fn halves(lines: &str) -> [String; 2] {
+    let middle = lines.chars().count().div_ceil(2);
+    [lines.chars().take(middle).collect(), lines.chars().skip(middle).collect()]
+}
+
+#[test]
+fn who_waits_hears_that_the_daemon_is_gone() {
+    let (hooked, stuck) = (tempfile::tempdir().unwrap(), stuck());
+    let hook = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, annotations: {argocd.argoproj.io/hook: PreSync}}\n\
+                spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'c:1'}]}}}\n";
+    std::fs::write(hooked.path().join("hook.yaml"), hook).unwrap();
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: later}\n";
+    std::fs::write(hooked.path().join("later.yaml"), map).unwrap();
+    let mut daemon = Daemon::start(&["--no-hosts"]);
+    daemon.selkie(&["app", "add", &format!("hooked={}", hooked.path().display())]);
+    daemon.selkie(&["app", "add", &format!("stuck={}", stuck.path().display())]);
+    let mut staged = Terminal::run(&daemon.data, "app sync hooked --timeout 50s", 100, 20);
+    shows(&staged, "PreSync: Job default/migrate");
+    let mut waiting = Terminal::run(&daemon.data, "app sync stuck --timeout 15s", 100, 20);
+    shows(&waiting, "Deployment default/web 0 of 2 pods ready");
+    daemon.kill();
+    assert!(!staged.wait() && staged.seen().contains("is the daemon up?"), "{}", staged.seen());
+    assert!(!waiting.wait() && waiting.seen().contains("it cannot be read"), "{}", waiting.seen());
+}
