@@ -40,6 +40,8 @@ mod ci;
 mod claims;
 #[path = "system/cluster/crashes.rs"]
 mod crashes;
+#[path = "system/cluster/drifting.rs"]
+mod drifting;
 #[path = "system/cluster/explaining.rs"]
 mod explaining;
 #[path = "system/cluster/following.rs"]
