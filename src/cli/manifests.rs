@@ -177,7 +177,9 @@ pub fn refused(error: &SyncError) -> CliError {
             let count = if errors.len() == 1 { "1 error".to_string() } else { format!("{} errors", errors.len()) };
             let lines: Vec<_> = error.lines().iter().map(|line| format!("  {line}")).collect();
             let refused = CliError::new(format!("{count}, nothing was changed\n{}", lines.join("\n")));
-            if lines.iter().any(|line| line.contains(": conflict with ")) {
+            // Of one field, or of several.
+            let is_conflict = |line: &String| line.contains(": conflict with ") || line.contains(": conflicts with ");
+            if lines.iter().any(is_conflict) {
                 return refused
                     .hint("someone else set these fields: leave them out, or take them over with --force-conflicts");
             }

@@ -70,6 +70,35 @@ fn an_application_that_is_added_to_adopt_takes_what_another_holds() {
 }
 
 #[test]
+fn what_somebody_set_with_kubectl_is_refused_with_the_name_and_taken_over_when_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let map = |k: &str, l: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n  k: {k}\n  l: {l}\n")
+    };
+    let (theirs, ours) = (folder.path().join("theirs.yaml"), folder.path().join("ours.yaml"));
+    std::fs::write(&theirs, map("theirs", "theirs")).unwrap();
+    let (theirs, ours) = (theirs.display().to_string(), ours.display().to_string());
+    let daemon = Daemon::start(&["--no-hosts"]);
+    daemon.kubectl(&["apply", "--server-side", "--field-manager=ann", "-f", &theirs]);
+    for (k, l) in [("ours", "theirs"), ("ours", "ours")] {
+        std::fs::write(&ours, map(k, l)).unwrap();
+        let refused = daemon.try_selkie(&["apply", "-f", &ours]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success(), "{said}");
+        for part in ["ours.yaml:", "ConfigMap default/a", "\"ann\"", ".data.k", "--force-conflicts"] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        assert_eq!(daemon.value(&["configmap/a"], "{.data.k}"), "theirs");
+    }
+    daemon.selkie(&["apply", "--force-conflicts", "-f", &ours]);
+    assert_eq!(daemon.value(&["configmap/a"], "{.data.k} {.data.l}"), "ours ours");
+    // Now it is ours, and they are the ones to be asked.
+    let refused = daemon.try_kubectl(&["apply", "--server-side", "--field-manager=ann", "-f", &theirs]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("\"selkie\""), "{said}");
+}
+
+#[test]
 fn secrets_are_written_back_when_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key.yaml");
