@@ -1,16 +1,44 @@
 //! Finds a value in JSON text, reading no more of it than what comes before that value. For texts of
 //! which little is wanted: parsing the rest to drop it is most of the work.
 
+use memchr::memchr2;
 use std::ops::Range;
 
 /// Where the value at the end of `path` is, a field of a field and so on. `None` if there is no such
 /// field, or if its name is written with an escape. Text that is no JSON gives anything, but no panic.
 pub fn find(text: &[u8], path: &[&str]) -> Option<Range<usize>> {
-    let mut scan = Scan { text, at: 0 };
-    path.iter().try_for_each(|name| scan.enter(name))?;
-    let start = scan.at;
+    let start = start(text, path)?;
+    let mut scan = Scan { text, at: start };
     scan.skip()?;
     Some(start..scan.at)
+}
+
+/// Where that value begins; it may not end.
+pub fn start(text: &[u8], path: &[&str]) -> Option<usize> {
+    let mut scan = Scan { text, at: 0 };
+    path.iter().try_for_each(|name| scan.enter(name))?;
+    Some(scan.at)
+}
+
+/// The elements of the list at the end of `path`, each as it is written. `None` if there is no such
+/// list, or if it does not end.
+pub fn elements<'a>(text: &'a [u8], path: &[&str]) -> Option<Vec<&'a [u8]>> {
+    let mut scan = Scan { text, at: start(text, path)? };
+    let mut found = Vec::new();
+    scan.expect(b'[')?;
+    scan.blank();
+    if scan.expect(b']').is_some() {
+        return Some(found);
+    }
+    loop {
+        scan.blank();
+        let start = scan.at;
+        scan.skip()?;
+        found.push(&text[start..scan.at]);
+        if scan.expect(b',').is_none() {
+            return scan.expect(b']').map(|()| found);
+        }
+    }
 }
 
 struct Scan<'a> {
@@ -52,7 +80,7 @@ impl Scan<'_> {
     fn string(&mut self) -> Option<()> {
         self.expect(b'"')?;
         loop {
-            self.at += self.text.get(self.at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))? + 1;
+            self.at += memchr2(b'"', b'\\', self.text.get(self.at..)?)? + 1;
             match self.text[self.at - 1] {
                 b'"' => return Some(()),
                 // Whatever is escaped does not end the string.
@@ -63,27 +91,36 @@ impl Scan<'_> {
 
     /// Past a value of any kind.
     fn skip(&mut self) -> Option<()> {
+        match *self.text.get(self.at)? {
+            b'"' => self.string(),
+            b'{' | b'[' => self.container(),
+            _ => {
+                let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
+                let left = &self.text[self.at..];
+                self.at += left.iter().position(ends).unwrap_or(left.len());
+                Some(())
+            }
+        }
+    }
+
+    /// Past an object or a list: only brackets outside of strings count.
+    fn container(&mut self) -> Option<()> {
         let mut depth = 0usize;
         loop {
             match *self.text.get(self.at)? {
-                b'"' => self.string()?,
-                b'{' | b'[' => {
-                    (depth, self.at) = (depth + 1, self.at + 1);
+                b'"' => {
+                    self.string()?;
                     continue;
                 }
-                b'}' | b']' => (depth, self.at) = (depth.checked_sub(1)?, self.at + 1),
-                _ => {
-                    let ends = match depth {
-                        0 => |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace(),
-                        _ => |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'),
-                    };
-                    let left = &self.text[self.at..];
-                    self.at += left.iter().position(ends).unwrap_or(left.len());
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' if depth == 1 => {
+                    self.at += 1;
+                    return Some(());
                 }
+                b'}' | b']' => depth -= 1,
+                _ => {}
             }
-            if depth == 0 {
-                return Some(());
-            }
+            self.at += 1;
         }
     }
 }
@@ -122,8 +159,19 @@ mod tests {
         }
 
         #[test]
+        fn finds_the_elements_of_lists(list in prop::collection::vec(values(), 0..5), pretty: bool) {
+            let value = json!({"a": 1, "items": list});
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let found = elements(text.as_bytes(), &["items"]).unwrap();
+            let found: Vec<Value> = found.into_iter().map(|at| serde_json::from_slice(at).unwrap()).collect();
+            prop_assert_eq!(found, list);
+            prop_assert_eq!(elements(text.as_bytes(), &["a"]), None);
+        }
+
+        #[test]
         fn survives_what_is_no_json(text in "[a\"\\\\{}\\[\\],:]{0,20}") {
             find(text.as_bytes(), &["a", "a"]);
+            elements(text.as_bytes(), &["a"]);
         }
     }
 

@@ -48,9 +48,15 @@ pub async fn request(
     Ok(open(client, method, path, body).await?.into_body().collect().await?.to_bytes())
 }
 
-/// The metadata of the object in a body, as far as `T` wants it; the rest of the object is not read.
+/// The metadata of the object in a body, as far as `T` wants it; nothing else of the object is read,
+/// nor who owns which fields, which is most of it.
 pub fn metadata<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(json::find(body, &["metadata"]).map_or(b"{}", |at| &body[at]))
+    let text = json::start(body, &["metadata"]).map_or(&b"{}"[..], |at| &body[at..]);
+    let read = |text: &[u8]| T::deserialize(&mut serde_json::Deserializer::from_slice(text));
+    match json::find(text, &["managedFields"]) {
+        Some(at) => read(&[&text[..at.start], b"null", &text[at.end..]].concat()),
+        None => read(text),
+    }
 }
 
 /// The HTTP status the API server refused with; `None` when the request never got an answer.

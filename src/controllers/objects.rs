@@ -1,6 +1,7 @@
 //! Objects of any kind by their metadata alone: what the garbage collector and the namespace
 //! controller need, kinds added at run time included.
 
+use crate::base::json;
 use crate::client::raw;
 use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -113,7 +114,6 @@ pub struct Head {
 
 #[derive(Deserialize)]
 struct List {
-    metadata: Meta,
     #[serde(default)]
     items: Option<Vec<Head>>,
 }
@@ -158,9 +158,15 @@ pub async fn get(client: &kube::Client, path: &str) -> Result<Option<Meta>, kube
 /// The metadata of all objects of a collection, and the revision of the list.
 pub async fn list(client: &kube::Client, collection: &str) -> Result<(String, Vec<Meta>), kube::Error> {
     let body = raw::request(client, Method::GET, collection, None).await?;
+    let head = raw::metadata::<Meta>(&body).map_err(kube::Error::SerdeError)?;
+    // Most of every object is nothing that anybody reads here.
+    if let Some(items) = json::elements(&body, &["items"]) {
+        let items: Result<_, _> = items.into_iter().map(raw::metadata).collect();
+        return Ok((head.resource_version, items.map_err(kube::Error::SerdeError)?));
+    }
     let list: List = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
     let items = list.items.unwrap_or_default().into_iter().map(|head| head.metadata).collect();
-    Ok((list.metadata.resource_version, items))
+    Ok((head.resource_version, items))
 }
 
 /// What an object's deletion does to its dependents.

@@ -1,17 +1,40 @@
 //! Cuts a watch body into lines, each an event. Lines that lie within one frame are handed on without a copy.
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// What a line says.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct WatchEvent<'a> {
     /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
-    #[serde(rename = "type")]
     pub what: &'a str,
-    /// The object, or for an error the `Status`.
-    #[serde(borrow)]
-    pub object: &'a RawValue,
+    /// The object, or for an error the `Status`: JSON, or what was to be.
+    pub object: &'a str,
+}
+
+impl<'a> WatchEvent<'a> {
+    pub fn read(line: &'a [u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Written<'a> {
+            #[serde(rename = "type")]
+            what: &'a str,
+            #[serde(borrow)]
+            object: &'a RawValue,
+        }
+        if let Some(event) = std::str::from_utf8(line).ok().and_then(Self::plain) {
+            return Ok(event);
+        }
+        let Written { what, object } = serde_json::from_slice(line)?;
+        Ok(Self { what, object: object.get() })
+    }
+
+    /// As every API server writes it: the object is parsed by whoever wants it, and not before that.
+    fn plain(line: &'a str) -> Option<Self> {
+        let (what, rest) = line.strip_prefix("{\"type\":\"")?.split_once('"')?;
+        let object = rest.strip_prefix(",\"object\":")?.strip_suffix('}')?;
+        Some(Self { what, object })
+    }
 }
 
 /// The start of a line whose end has not arrived yet.
@@ -23,7 +46,7 @@ pub struct Lines {
 impl Lines {
     /// Calls `each` for every line that `frame` completes, without its newline; stops at the first error.
     pub fn feed<E>(&mut self, mut frame: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        while let Some(end) = frame.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr(b'\n', frame) {
             let (line, rest) = (&frame[..end], &frame[end + 1..]);
             if self.pending.is_empty() {
                 each(line)?;
@@ -42,6 +65,21 @@ impl Lines {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn events_are_read_however_they_are_written() {
+        let event = WatchEvent { what: "ADDED", object: r#"{"kind":"Pod"}"# };
+        for line in [
+            r#"{"type":"ADDED","object":{"kind":"Pod"}}"#,
+            r#"{ "type": "ADDED", "object": {"kind":"Pod"} }"#,
+            r#"{"object":{"kind":"Pod"},"type":"ADDED"}"#,
+        ] {
+            assert_eq!(WatchEvent::read(line.as_bytes()).ok().as_ref(), Some(&event), "{line}");
+        }
+        for line in [&b"{"[..], b"{\"type\":\"ADDED\"}", b"\xff"] {
+            assert!(WatchEvent::read(line).is_err());
+        }
+    }
 
     proptest! {
         /// However the body is cut into frames, the lines are the same.

@@ -105,7 +105,7 @@ async fn list<K: Kind>(client: &kube::Client, path: &str) -> Result<(String, Vec
         }
         let body = raw::request(client, Method::GET, &query, None).await.map_err(expired)?;
         let page: Page = serde_json::from_slice(&body).map_err(|source| ReflectError::Body("list", source))?;
-        objects.extend(page.items.unwrap_or_default().into_iter().filter_map(|item| parse(path, item)));
+        objects.extend(page.items.unwrap_or_default().into_iter().filter_map(|item| parse(path, item.get())));
         match page.metadata.continue_ {
             Some(next) if !next.is_empty() => token = next,
             _ => return Ok((page.metadata.resource_version.unwrap_or_default(), objects)),
@@ -153,7 +153,7 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
     if line.is_empty() {
         return Ok(());
     }
-    let event: WatchEvent = serde_json::from_slice(line).map_err(|source| ReflectError::Body("watch event", source))?;
+    let event = WatchEvent::read(line).map_err(|source| ReflectError::Body("watch event", source))?;
     match event.what {
         "ADDED" | "MODIFIED" | "DELETED" => {
             let Some(object) = parse::<K>(path, event.object) else { return Ok(()) };
@@ -167,14 +167,14 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
         }
         "BOOKMARK" => {
             if let Ok(Bookmark { metadata: ListMeta { resource_version: Some(at), .. } }) =
-                serde_json::from_str(event.object.get())
+                serde_json::from_str(event.object)
             {
                 shared.apply(number(&at), |_| None);
                 *revision = at;
             }
         }
         "ERROR" => {
-            let status: Status = serde_json::from_str(event.object.get()).unwrap_or_default();
+            let status: Status = serde_json::from_str(event.object).unwrap_or_default();
             return Err(match status.code {
                 410 => ReflectError::Expired,
                 _ => ReflectError::Ended(status.message),
@@ -187,8 +187,7 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
 
 /// An object that does not fit its type is left out: one odd object must not blind a controller.
 /// `metadata.managedFields`, often the largest part and dropped anyway, is not even parsed.
-fn parse<K: Kind>(path: &str, raw: &RawValue) -> Option<K> {
-    let whole = raw.get();
+fn parse<K: Kind>(path: &str, whole: &str) -> Option<K> {
     let parsed = match json::find(whole.as_bytes(), &["metadata", "managedFields"]) {
         Some(at) => serde_json::from_str(&[&whole[..at.start], "null", &whole[at.end..]].concat()),
         None => serde_json::from_str(whole),

@@ -82,12 +82,12 @@ fn apply(
     if line.is_empty() {
         return Ok(());
     }
-    let event: WatchEvent = serde_json::from_slice(line).map_err(kube::Error::SerdeError)?;
+    let event = WatchEvent::read(line).map_err(kube::Error::SerdeError)?;
     if event.what == "ERROR" {
-        let status: kube::core::Status = serde_json::from_str(event.object.get()).unwrap_or_default();
+        let status: kube::core::Status = serde_json::from_str(event.object).unwrap_or_default();
         return Err(kube::Error::Api(status.boxed()));
     }
-    let meta = raw::metadata::<Meta>(event.object.get().as_bytes()).map_err(kube::Error::SerdeError)?;
+    let meta = raw::metadata::<Meta>(event.object.as_bytes()).map_err(kube::Error::SerdeError)?;
     revision.clone_from(&meta.resource_version);
     match event.what {
         "ADDED" | "MODIFIED" => {
