@@ -1,8 +1,12 @@
 //! Sets of field paths, as `FieldsV1` writes them: a tree whose edges are path elements in their
 //! written form (`f:name`, `k:{...}`, `v:...`, `i:0`).
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A set of paths. `member`: the path up to here is itself in the set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,18 +34,6 @@ impl FieldSet {
             set.children.insert(element.as_str().into(), child);
         }
         set
-    }
-
-    /// `fieldsV1` of this set.
-    pub fn to_json(&self) -> Value {
-        let mut fields = Map::new();
-        if self.member && !self.children.is_empty() {
-            fields.insert(".".into(), Value::Object(Map::new()));
-        }
-        for (element, child) in &self.children {
-            fields.insert(element.to_string(), child.to_json());
-        }
-        Value::Object(fields)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -138,6 +130,89 @@ impl FieldSet {
     }
 }
 
+/// As [`FieldSet::parse`], straight from what is written.
+impl<'de> Deserialize<'de> for FieldSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written)
+    }
+}
+
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = FieldSet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a set of fields")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldSet, A::Error> {
+        let mut set = FieldSet::default();
+        while let Some(Element(element)) = map.next_key()? {
+            if element == "." {
+                map.next_value::<IgnoredAny>()?;
+                set.member = true;
+                continue;
+            }
+            let mut child: FieldSet = map.next_value()?;
+            child.member |= child.children.is_empty();
+            set.children.insert(element.into(), child);
+        }
+        Ok(set)
+    }
+
+    // What is no object counts as one without fields.
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FieldSet, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(FieldSet::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<FieldSet, E> {
+        Ok(FieldSet::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<FieldSet, E> {
+        Ok(FieldSet::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<FieldSet, E> {
+        Ok(FieldSet::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<FieldSet, E> {
+        Ok(FieldSet::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<FieldSet, E> {
+        Ok(FieldSet::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<FieldSet, E> {
+        Ok(FieldSet::default())
+    }
+}
+
+/// Copied only where it is written with an escape, as keys of list entries are.
+#[derive(serde::Deserialize)]
+struct Element<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// `fieldsV1` of this set.
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let listed = self.member && !self.children.is_empty();
+        let mut map = serializer.serialize_map(Some(self.children.len() + usize::from(listed)))?;
+        // Sorts before every element.
+        if listed {
+            map.serialize_entry(".", &BTreeMap::<&str, ()>::new())?;
+        }
+        for (element, child) in &self.children {
+            map.serialize_entry(&**element, child)?;
+        }
+        map.end()
+    }
+}
+
 /// A path element as messages show it.
 pub fn readable(element: &str) -> String {
     match element.split_at_checked(2) {
@@ -158,13 +233,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn written(set: &FieldSet) -> Value {
+        serde_json::to_value(set).unwrap_or_default()
+    }
+
     #[test]
     fn the_written_form_is_kept() {
-        let written = json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+        let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}},
             "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}}}, "f:replicas": {}}});
-        assert_eq!(FieldSet::parse(&written).to_json(), written);
+        assert_eq!(written(&FieldSet::parse(&fields)), fields);
         assert_eq!(
-            FieldSet::parse(&written).paths(),
+            FieldSet::parse(&fields).paths(),
             [
                 ".metadata.labels",
                 ".metadata.labels.a",
@@ -176,11 +255,26 @@ mod tests {
     }
 
     #[test]
+    fn bytes_and_values_are_the_same_sets() {
+        for fields in [
+            json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}, "f:spec": {"f:containers":
+                {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}}}, "v:\"a\\\\\"": {}, "i:0": {}}}),
+            json!({"f:a": null, "f:b": [1, {"f:c": {}}], "f:d": "x", "f:e": -1, "f:g": 1.5, "f:h": true, ".": {}}),
+            json!([]),
+            json!(null),
+        ] {
+            let set = FieldSet::parse(&fields);
+            assert_eq!(serde_json::from_str::<FieldSet>(&fields.to_string()).ok().as_ref(), Some(&set), "{fields}");
+            assert_eq!(serde_json::to_string(&set).ok(), Some(written(&set).to_string()), "{fields}");
+        }
+    }
+
+    #[test]
     fn sets_combine() {
         let a = FieldSet::parse(&json!({"f:x": {}, "f:y": {"f:z": {}, "f:w": {}}}));
         let b = FieldSet::parse(&json!({"f:y": {"f:z": {}}, "f:v": {}}));
-        assert_eq!(a.minus(&b).to_json(), json!({"f:x": {}, "f:y": {"f:w": {}}}));
-        assert_eq!(a.intersection(&b).to_json(), json!({"f:y": {"f:z": {}}}));
+        assert_eq!(written(&a.minus(&b)), json!({"f:x": {}, "f:y": {"f:w": {}}}));
+        assert_eq!(written(&a.intersection(&b)), json!({"f:y": {"f:z": {}}}));
         assert!(a.intersection(&b).is_subset(&a) && !b.is_subset(&a));
         let mut union = a.clone();
         union.union(&b);

@@ -8,6 +8,7 @@ use super::compare::{Comparison, compare, created};
 use super::fieldset::FieldSet;
 use crate::api::schema::Schema;
 use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 /// More managers that update than this are folded into one, oldest first.
@@ -96,19 +97,23 @@ impl Entry {
             fields: FieldSet::parse(&entry["fieldsV1"]),
         })
     }
+}
 
-    fn to_json(&self) -> Value {
-        let operation = if self.operation == Operation::Apply { "Apply" } else { "Update" };
-        let mut entry = json!({
-            "manager": self.manager, "operation": operation, "apiVersion": self.api_version,
-            "fieldsType": "FieldsV1", "fieldsV1": self.fields.to_json(),
-        });
-        for (field, value) in [("time", &self.time), ("subresource", &self.subresource)] {
+/// As the API writes it, in the order of the names.
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("apiVersion", &self.api_version)?;
+        map.serialize_entry("fieldsType", "FieldsV1")?;
+        map.serialize_entry("fieldsV1", &self.fields)?;
+        map.serialize_entry("manager", &self.manager)?;
+        map.serialize_entry("operation", if self.operation == Operation::Apply { "Apply" } else { "Update" })?;
+        for (field, value) in [("subresource", &self.subresource), ("time", &self.time)] {
             if !value.is_empty() {
-                entry[field] = value.as_str().into();
+                map.serialize_entry(field, value)?;
             }
         }
-        entry
+        map.end()
     }
 }
 
@@ -145,7 +150,8 @@ pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     if entries.is_empty() {
         metadata.remove("managedFields");
     } else {
-        metadata.insert("managedFields".into(), entries.iter().map(Entry::to_json).collect());
+        let entries = entries.iter().filter_map(|entry| serde_json::to_value(entry).ok());
+        metadata.insert("managedFields".into(), entries.collect());
     }
 }
 

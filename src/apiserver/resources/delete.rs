@@ -2,7 +2,8 @@
 //!
 //! Only the owner's side: dependents are removed by the garbage collector.
 
-use super::object::{Packed, metadata, parse};
+use super::object::{Packed, metadata};
+use super::stored::Stored;
 use super::update::is_released;
 use super::{Effect, Prepared, Writer};
 use crate::api::error::{ApiError, Cause, Details, FieldError};
@@ -65,7 +66,7 @@ impl Writer<'_> {
     pub fn delete(&self, options: &DeleteOptions) -> Result<Prepared, ApiError> {
         let before = self.at.get(self.view)?;
         self.check(&before, options)?;
-        let old = parse(&before);
+        let Stored { record: before, object: old, rest } = Stored::for_fields(self.at.resource, before);
         let mut new = old.clone();
         self.set_propagation(&mut new, options);
         let grace = self.grace(&old, options);
@@ -82,12 +83,13 @@ impl Writer<'_> {
         }
         let effect = if is_released(&new) {
             // An object that simply goes away keeps its last state: nobody saw it being deleted.
-            let last = Packed::new(self.at.resource, if deleting { &new } else { &old });
+            let last = Packed::around(self.at.resource, if deleting { &new } else { &old }, &rest, &before);
             Effect::Delete { before, last: Some(last) }
         } else if new == old {
             Effect::Unchanged(before)
         } else {
-            Effect::Update { before, packed: Packed::new(self.at.resource, &new) }
+            let packed = Packed::around(self.at.resource, &new, &rest, &before);
+            Effect::Update { before, packed }
         };
         Ok(Prepared::new(self.at.key(), effect))
     }

@@ -17,6 +17,7 @@ impl Writer<'_> {
         let before = at.get(self.view)?;
         let old = match part {
             Part::Status if kind != PatchType::Json && is_of_status(patch) => Stored::for_status(at.resource, before),
+            _ if kind != PatchType::Json && !is_of_ownership(patch) => Stored::for_fields(at.resource, before),
             _ => Stored::whole(before),
         };
         let patched = apply_patch(kind, &convert::shown(at.resource, &old.object), patch, &at.resource.schema)?;
@@ -71,7 +72,7 @@ impl Writer<'_> {
     /// Prepares a change of `spec.replicas` through the Scale.
     pub fn update_scale(&self, wanted: &Value) -> Result<Prepared, ApiError> {
         let at = self.at;
-        let old = Stored::whole(at.get(self.view)?);
+        let old = Stored::for_fields(at.resource, at.get(self.view)?);
         check_identity(at, &old.object, wanted)?;
         let replicas = scale::replicas(wanted).map_err(|error| {
             ApiError::invalid(Target { group: "autoscaling", resource: "", kind: "Scale" }, at.name, &[error])
@@ -93,6 +94,15 @@ impl Writer<'_> {
 fn is_of_status(patch: &Value) -> bool {
     let known = ["apiVersion", "kind", "metadata", "status"];
     patch.as_object().is_some_and(|fields| fields.keys().all(|name| known.contains(&name.as_str())))
+}
+
+/// Whether a merge patch may change who owns which fields: by name, or with all metadata.
+fn is_of_ownership(patch: &Value) -> bool {
+    match patch.get("metadata") {
+        None => false,
+        Some(Value::Object(fields)) => fields.keys().any(|name| name == "managedFields" || name.starts_with('$')),
+        Some(_) => true,
+    }
 }
 
 /// A patch whose result does not fit the schema is an invalid patch.

@@ -2,6 +2,7 @@
 
 use super::delete::DeleteOptions;
 use super::object::{Packed, parse};
+use super::stored::Stored;
 use super::{At, Effect, Prepared, Writer, budgets};
 use crate::api::error::{ApiError, FieldError};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ impl Writer<'_> {
             return Err(ApiError::invalid(at.target(), at.name, &errors));
         }
         let before = at.get(self.view)?;
-        let mut pod = parse(&before);
+        let Stored { record: before, object: mut pod, rest } = Stored::for_fields(at.resource, before);
         let uid = binding["metadata"]["uid"].as_str().unwrap_or_default();
         if !uid.is_empty() && uid != before.envelope.uid {
             return Err(ApiError::conflict(
@@ -50,7 +51,8 @@ impl Writer<'_> {
             }
         }
         self.mark_scheduled(&mut pod);
-        Ok(Prepared::new(at.key(), Effect::Update { before, packed: Packed::new(at.resource, &pod) }))
+        let packed = Packed::around(at.resource, &pod, &rest, &before);
+        Ok(Prepared::new(at.key(), Effect::Update { before, packed }))
     }
 
     fn mark_scheduled(&self, pod: &mut Value) {

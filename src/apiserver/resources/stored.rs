@@ -4,9 +4,10 @@ use super::object::parse;
 use crate::api::registry::Resource;
 use crate::store::Record;
 use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// What a write starts from.
@@ -26,8 +27,6 @@ pub struct Rest {
     pub ownership: Option<Bytes>,
 }
 
-type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
-
 impl Stored {
     /// Everything.
     pub fn whole(record: Arc<Record>) -> Self {
@@ -39,8 +38,24 @@ impl Stored {
         if !resource.rules.status_stands_alone() {
             return Self::whole(record);
         }
-        match split(&record.value) {
-            Ok((object, rest)) => Self { object, record, rest },
+        Self::split(record, &|name| matches!(name, "apiVersion" | "kind" | "status"))
+    }
+
+    /// Everything but who owns which fields, for writes that do not speak of that. The forms that a
+    /// custom resource is shown in may own fields under other names: those are read whole.
+    pub fn for_fields(resource: &Resource, record: Arc<Record>) -> Self {
+        if resource.is_custom() {
+            return Self::whole(record);
+        }
+        Self::split(record, &|_| true)
+    }
+
+    fn split(record: Arc<Record>, is_read: &dyn Fn(&str) -> bool) -> Self {
+        let mut rest = Rest::default();
+        let mut reader = serde_json::Deserializer::from_slice(&record.value);
+        let split = Split { whole: &record.value, is_read, is_metadata: false, rest: &mut rest };
+        match split.deserialize(&mut reader) {
+            Ok(object) => Self { object, record, rest },
             // A field name that is written with an escape: rare enough.
             Err(_) => Self::whole(record),
         }
@@ -66,25 +81,48 @@ impl Rest {
     }
 }
 
-fn split(value: &Bytes) -> serde_json::Result<(Value, Rest)> {
-    let kept = |raw: &RawValue| value.slice_ref(raw.get().as_bytes());
-    let parsed = |raw: &RawValue| serde_json::from_str::<Value>(raw.get());
-    let (mut object, mut rest) = (Map::new(), Rest::default());
-    for (name, raw) in serde_json::from_slice::<Fields>(value)? {
-        match name {
-            "metadata" => {
-                let mut metadata = Map::new();
-                for (name, raw) in serde_json::from_str::<Fields>(raw.get())? {
-                    match name {
-                        "managedFields" => rest.ownership = Some(kept(raw)),
-                        _ => drop(metadata.insert(name.to_string(), parsed(raw)?)),
-                    }
-                }
-                object.insert(name.to_string(), Value::Object(metadata));
-            }
-            "apiVersion" | "kind" | "status" => drop(object.insert(name.to_string(), parsed(raw)?)),
-            _ => rest.fields.push((name.to_string(), kept(raw))),
-        }
+/// Reads an object, or its metadata, in one pass over the bytes.
+struct Split<'a> {
+    whole: &'a Bytes,
+    /// Which top-level fields are read, metadata aside.
+    is_read: &'a dyn Fn(&str) -> bool,
+    is_metadata: bool,
+    rest: &'a mut Rest,
+}
+
+impl<'de> DeserializeSeed<'de> for Split<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
-    Ok((Value::Object(object), rest))
+}
+
+impl<'de> Visitor<'de> for Split<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        let kept = |raw: &RawValue| self.whole.slice_ref(raw.get().as_bytes());
+        while let Some(name) = map.next_key::<&str>()? {
+            let value = match (self.is_metadata, name) {
+                (true, "managedFields") => {
+                    self.rest.ownership = Some(kept(map.next_value()?));
+                    continue;
+                }
+                (false, "metadata") => map.next_value_seed(Split { is_metadata: true, rest: self.rest, ..self })?,
+                (false, name) if !(self.is_read)(name) => {
+                    self.rest.fields.push((name.to_owned(), kept(map.next_value()?)));
+                    continue;
+                }
+                _ => map.next_value()?,
+            };
+            fields.insert(name.to_owned(), value);
+        }
+        Ok(Value::Object(fields))
+    }
 }

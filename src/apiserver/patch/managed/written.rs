@@ -35,19 +35,18 @@ impl Held<'_> {
     }
 
     fn parse(&self) -> Entry {
-        let fields: Value = serde_json::from_str(self.fields_v1.get()).unwrap_or_default();
         Entry {
             operation: if self.operation == "Apply" { Operation::Apply } else { Operation::Update },
             time: self.time.clone(),
             manager: self.manager.clone(),
             api_version: self.api_version.clone(),
             subresource: self.subresource.clone(),
-            fields: FieldSet::parse(&fields),
+            fields: serde_json::from_str(self.fields_v1.get()).unwrap_or_default(),
         }
     }
 }
 
-/// As [`super::update`] through a subresource, for entries as they are stored; `before` and `after`
+/// As [`super::update`] by a request that does not speak of entries, for these as they are stored; `before` and `after`
 /// come without them. Returns the entries to store.
 pub fn update_written(
     written: &[u8],
@@ -72,7 +71,7 @@ pub fn update_written(
     let mut lines = Vec::with_capacity(entries.len() + others.len());
     for entry in &entries {
         let order = [entry.time.clone(), entry.manager.clone(), entry.api_version.clone(), entry.subresource.clone()];
-        lines.push((entry.operation, order, serde_json::to_string(&entry.to_json())?));
+        lines.push((entry.operation, order, serde_json::to_string(entry)?));
     }
     for held in others {
         let operation = if held.operation == "Apply" { Operation::Apply } else { Operation::Update };
@@ -142,6 +141,7 @@ mod tests {
             ),
             ("maker", json!({})),
         ];
+        let labels = [json!({"app": "web"}), json!({"app": "web", "tier": "a"}), json!({"tier": "b"})];
         let crowd = (0..12).map(|n| {
             (
                 ["u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9", "ua", "ub"][n],
@@ -149,9 +149,13 @@ mod tests {
             )
         });
         for (at, (manager, status)) in steps.into_iter().chain(crowd).enumerate() {
-            let writer = writer(manager, "status", at as i64 + 1);
+            let through = if at % 2 == 0 { "status" } else { "" };
+            let writer = writer(manager, through, at as i64 + 1);
             let mut next = pod.clone();
             next["status"] = status;
+            if through.is_empty() {
+                next["metadata"]["labels"] = labels[at % labels.len()].clone();
+            }
             let bare = |object: &Value| {
                 let mut object = object.clone();
                 object["metadata"].as_object_mut().unwrap().remove("managedFields");
