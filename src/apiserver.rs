@@ -12,6 +12,7 @@ mod last_writes;
 pub mod patch;
 mod plans;
 mod resources;
+mod settled;
 mod streams;
 mod verdicts;
 mod webhooks;
@@ -23,6 +24,7 @@ pub use http::body::Body;
 pub use http::query::Query;
 pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
+pub use settled::Settled;
 pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
 pub use verdicts::Verdicts;
 pub use webhooks::{Delivery, NoWebhooks, Verdict, Webhooks};
@@ -62,6 +64,8 @@ pub struct Config {
     /// Where services' cluster IPs are taken from.
     pub service_cidr: Cidr,
     pub metrics: Metrics,
+    /// Applies known to change nothing.
+    pub settled: Settled,
 }
 
 impl Config {
@@ -81,6 +85,7 @@ impl Config {
             account_keys: None,
             service_cidr: Cidr::default(),
             metrics: Metrics::default(),
+            settled: Settled::default(),
         }
     }
 
@@ -107,6 +112,7 @@ pub struct ApiServer {
     metrics: Metrics,
     definitions: definitions::Definitions,
     last_writes: last_writes::LastWrites,
+    settled: Settled,
     /// Held while a write hands out service addresses.
     allocation: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -133,6 +139,7 @@ impl ApiServer {
             account_keys: config.account_keys,
             service_cidr: config.service_cidr,
             metrics: config.metrics,
+            settled: config.settled,
             allocation: tokio::sync::Mutex::default(),
         })
     }

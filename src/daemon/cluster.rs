@@ -89,7 +89,7 @@ impl Cluster {
         config.ids = ids.clone();
         config.streams = streams.clone();
         let said = config.verdicts.clone();
-        config.planner = Forks::new(store.clone(), registry.clone(), Clock::System);
+        config.planner = Forks::new(store.clone(), registry.clone(), Clock::System, config.settled.clone());
         let pki = match &listener {
             Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
             None => None,

@@ -36,7 +36,7 @@ use crate::api::changeset::ChangeSetSpec;
 use crate::api::error::ApiError;
 use crate::api::plan::PlanStatus;
 use crate::api::registry::Registry;
-use crate::apiserver::Planner;
+use crate::apiserver::{Planner, Settled};
 use crate::base::clock::Clock;
 use crate::store::{Record, Revision, Store};
 use async_trait::async_trait;
@@ -60,13 +60,14 @@ pub struct Base {
     /// In key order.
     pub records: Vec<Arc<Record>>,
     pub now: Timestamp,
+    pub settled: Settled,
 }
 
 impl Base {
     pub fn of(store: &dyn Store, clock: &Clock) -> Self {
         let (revision, mut records) = store.snapshot();
         records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Self { revision, records, now: clock.now() }
+        Self { revision, records, now: clock.now(), settled: Settled::default() }
     }
 
     pub fn get(&self, key: &str) -> Option<&Arc<Record>> {
@@ -86,12 +87,14 @@ pub struct Forks {
     store: Arc<dyn Store>,
     registry: Arc<Registry>,
     clock: Clock,
+    settled: Settled,
     turns: Semaphore,
 }
 
 impl Forks {
-    pub fn new(store: Arc<dyn Store>, registry: Arc<Registry>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { store, registry, clock, turns: Semaphore::new(AT_ONCE) })
+    /// `settled` is what the API server over the same store knows.
+    pub fn new(store: Arc<dyn Store>, registry: Arc<Registry>, clock: Clock, settled: Settled) -> Arc<Self> {
+        Arc::new(Self { store, registry, clock, settled, turns: Semaphore::new(AT_ONCE) })
     }
 }
 
@@ -99,7 +102,9 @@ impl Forks {
 impl Planner for Forks {
     async fn plan(&self, spec: ChangeSetSpec) -> Result<PlanStatus, ApiError> {
         let _turn = self.turns.acquire().await.map_err(ApiError::internal)?;
-        let (base, registry) = (Base::of(self.store.as_ref(), &self.clock), Arc::new(self.registry.fork()));
+        let mut base = Base::of(self.store.as_ref(), &self.clock);
+        base.settled = self.settled.copied_at(base.revision);
+        let registry = Arc::new(self.registry.fork());
         // Dropped with this future: whoever asked may have gone.
         let stop = CancellationToken::new();
         let _asked = stop.clone().drop_guard();

@@ -4,7 +4,7 @@
 use super::delete::DeleteOptions;
 use super::object::parse;
 use super::update::Part;
-use super::view::Overlay;
+use super::view::{Overlay, View};
 use super::{At, Effect, Prepared, WriteOptions, Writer, codec, convert};
 use crate::api::changeset::{
     ChangeAction, ChangeError, ChangeResult, ChangeSetSpec, ChangeSetStatus, DeletionLabel, ObjectId,
@@ -176,11 +176,25 @@ impl ApiServer {
     ) -> Result<Prepared, ApiError> {
         let resource = kinds.find(id)?;
         let at = place(&resource, id)?;
+        let apply = self.settled.fingerprint(intent, &options.field_manager, options.force);
+        let as_stored = !resource.is_custom() && !overlay.is_pending(&at.key());
+        if as_stored
+            && let Some(record) = overlay.get(&at.key())
+            && self.settled.holds(&record.key, record.modified, apply)
+        {
+            return Ok(Prepared::new(record.key.clone(), Effect::Unchanged(record)));
+        }
         let mut decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
         convert::incoming(&resource, &mut decoded.object);
         let writer = Writer { server: self, view: overlay, at, options };
         let mut prepared = writer.apply(decoded.object, Part::Main)?;
         prepared.warnings.extend(decoded.warnings);
+        if as_stored
+            && prepared.warnings.is_empty()
+            && let Effect::Unchanged(record) = &prepared.effect
+        {
+            self.settled.note(&record.key, record.modified, apply);
+        }
         Ok(prepared)
     }
 

@@ -162,6 +162,20 @@ async fn a_change_set_is_all_or_nothing() {
     assert_eq!(done["status"]["revision"].to_string(), stored["metadata"]["resourceVersion"].as_str().unwrap());
     let (_, again) = rig.post(path, set(json!([map("a"), namespace, web]), false)).await;
     assert_eq!(actions(&again), ["unchanged", "unchanged", "unchanged"], "{again}");
+    // Known to change nothing by now, which holds until somebody writes.
+    let (code, _) = rig
+        .send("PATCH", "/api/v1/namespaces/new/configmaps/a", "application/merge-patch+json", r#"{"data":{"a":"2"}}"#)
+        .await;
+    let (_, known) = rig.post(path, set(json!([map("a"), namespace, web]), false)).await;
+    assert_eq!(
+        (code, actions(&known)),
+        (200, ["failed", "unchanged", "unchanged"].map(String::from).to_vec()),
+        "{known}"
+    );
+    let mut forced = set(json!([map("a"), namespace, web]), false);
+    forced["spec"]["force"] = json!(true);
+    let (_, corrected) = rig.post(path, forced).await;
+    assert_eq!(actions(&corrected), ["configured", "unchanged", "unchanged"], "{corrected}");
     let id = json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "new", "name": "a"});
     let prune = json!({"spec": {"fieldManager": "selkie", "objects": [web], "deletions": [id]}});
     let (_, pruned) = rig.post(path, prune).await;

@@ -86,7 +86,7 @@ impl Copy {
         let store = Memory::from_snapshot(base.revision, base.records.clone());
         let (clock, ids) = (Clock::virtual_from(base.now), Ids::seeded(SEED));
         let mut config = Config::new(store.clone(), registry.clone());
-        (config.clock, config.ids) = (clock.clone(), ids.clone());
+        (config.clock, config.ids, config.settled) = (clock.clone(), ids.clone(), base.settled.clone());
         Self { registry, store, api: ApiServer::new(config), clock, ids }
     }
 

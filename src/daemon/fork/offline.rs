@@ -36,7 +36,7 @@ pub fn serve(objects: &[Value], taken: Timestamp) -> Result<kube::Client, serde_
     let store = Memory::from_snapshot(revision, records);
     let clock = Clock::virtual_from(taken);
     let mut config = Config::new(store.clone(), registry.clone());
-    config.planner = Forks::new(store, registry, clock.clone());
+    config.planner = Forks::new(store, registry, clock.clone(), config.settled.clone());
     config.clock = clock;
     Ok(in_process(&ApiServer::new(config), User::master("selkie-plan")))
 }
