@@ -60,8 +60,10 @@ pub async fn plan(
     if busy {
         // What is under way has nothing to do with the change set: it ends first.
         let running = copy.start(base).await;
-        rest(copy.store.as_ref(), stop, || true).await;
+        let journal = follow(&copy, copy.store.revision())?;
+        rest(copy.store.as_ref(), || journal.retries(), stop, || true).await;
         running.warnings.forget();
+        running.hosts.forget_pulls();
         let from = copy.store.revision();
         let journal = follow(&copy, from)?;
         let change = copy.api.change(&ChangeSetSpec { expected_revision: 0, ..spec }).await?;
@@ -122,7 +124,8 @@ impl Copy {
             return Ok(PlanStatus { change, ..PlanStatus::default() });
         }
         let mut waited = Waited::new(&change, &owners, from);
-        let ended = rest(self.store.as_ref(), stop, || waited.is_over(self.store.as_ref(), &running.hosts)).await;
+        let is_over = || waited.is_over(self.store.as_ref(), &running.hosts);
+        let ended = rest(self.store.as_ref(), || journal.retries(), stop, is_over).await;
         let consequences = consequences::of(&Run {
             owners: &owners,
             journal: &journal.entries(),

@@ -75,6 +75,11 @@ impl Hosts {
         self.reachable.contains(host)
     }
 
+    /// What hosts have now they had before.
+    pub fn forget_pulls(&self) {
+        self.started.lock().values_mut().for_each(|one| one.had = one.host.image_names().into_iter().collect());
+    }
+
     /// Images that hosts got meanwhile, with the hosts.
     pub fn pulls(&self) -> BTreeMap<String, Vec<String>> {
         let mut pulls: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -26,17 +26,24 @@ pub enum Rest {
     Stopped,
 }
 
-/// Waits, in virtual time, until `store` rests. `is_done` is asked when nothing moved for a while.
-pub async fn rest(store: &dyn Store, stop: &CancellationToken, mut is_done: impl FnMut() -> bool) -> Rest {
+/// Waits, in virtual time, until `store` rests; of its writes, `retries` says how many were none of something
+/// that moves. `is_done` is asked when nothing moved for a while.
+pub async fn rest(
+    store: &dyn Store,
+    retries: impl Fn() -> u64,
+    stop: &CancellationToken,
+    mut is_done: impl FnMut() -> bool,
+) -> Rest {
     let begun = Instant::now();
-    let (mut revision, mut moved, mut step) = (store.revision(), begun, FIRST);
+    let news = || store.revision().saturating_sub(retries());
+    let (mut revision, mut moved, mut step) = (news(), begun, FIRST);
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return Rest::Stopped,
             () = sleep(step) => {}
         }
-        let now = store.revision();
+        let now = news();
         if now != revision {
             (revision, moved, step) = (now, Instant::now(), FIRST);
         } else {

@@ -99,7 +99,7 @@ impl Rig {
             let all = self.store.range(&bucket("", "pods"), None, None, 0).unwrap().records;
             !all.iter().any(|pod| is_under_way(&pod.envelope))
         };
-        assert_ne!(rest(&pods, &stop, settled).await, Rest::Moving);
+        assert_ne!(rest(&pods, || 0, &stop, settled).await, Rest::Moving);
     }
 
     /// Lets time pass until it is so.
