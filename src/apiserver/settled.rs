@@ -11,11 +11,14 @@ use std::sync::Arc;
 /// More are forgotten all at once: they only save time.
 const KEPT: usize = 1 << 16;
 
+/// By the object's key: the revision of its state, and the apply.
+type Known = HashMap<Arc<str>, (Revision, Fingerprint)>;
+
 /// What was applied to which state of an object, and left it as it was. Holds for built-in kinds
 /// alone: what an apply of another kind does also depends on its definition.
 #[derive(Clone, Default)]
 pub struct Settled {
-    known: Arc<Mutex<HashMap<Arc<str>, (Revision, Fingerprint)>>>,
+    known: Arc<Mutex<Known>>,
     /// Keyed by chance, so that nobody can make two applies look the same.
     keys: RandomState,
     /// Where this belongs to a copy of a cluster: the last revision that both have.
