@@ -41,6 +41,8 @@ pub enum ProfileError {
         #[source]
         source: serde_yaml::Error,
     },
+    #[error("{0}: this name is that of the scheduler that there always is; choose another")]
+    Reserved(String),
     #[error("{name}: the weight of {score:?} is {weight}, expected 0 to {MOST}")]
     Weight { name: String, score: Score, weight: i64 },
 }
@@ -63,6 +65,9 @@ impl Default for Profile {
 
 impl Profile {
     fn parse(name: &str, text: &str) -> Result<Self, ProfileError> {
+        if name == super::NAME {
+            return Err(ProfileError::Reserved(name.to_owned()));
+        }
         let mut profile = Self::default();
         let given: Option<BTreeMap<Score, i64>> =
             serde_yaml::from_str(text).map_err(|source| ProfileError::Shape { name: name.to_owned(), source })?;
@@ -105,10 +110,7 @@ impl Profiles {
         for (name, text) in map.and_then(|map| map.data.as_ref()).into_iter().flatten() {
             match Profile::parse(name, text) {
                 Ok(profile) => drop(profiles.0.insert(name.clone(), profile)),
-                Err(error) => {
-                    profiles.0.remove(name);
-                    errors.push(error);
-                }
+                Err(error) => errors.push(error),
             }
         }
         (profiles, errors)
@@ -146,13 +148,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_and_its_pods_wait() {
-        for (text, expected) in [
-            ("MostAllocated: 101", "packing: the weight of MostAllocated is 101, expected 0 to 100"),
-            ("Luck: 1", "packing: expected lines of SCORE: WEIGHT"),
+        for (name, text, expected) in [
+            ("packing", "MostAllocated: 101", "packing: the weight of MostAllocated is 101, expected 0 to 100"),
+            ("packing", "Luck: 1", "packing: expected lines of SCORE: WEIGHT"),
+            (
+                crate::scheduler::NAME,
+                "",
+                "default-scheduler: this name is that of the scheduler that there always is; choose another",
+            ),
         ] {
-            let (profiles, errors) = Profiles::of(Some(&map("packing", text)));
+            let (profiles, errors) = Profiles::of(Some(&map(name, text)));
             assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
-            assert!(!profiles.0.contains_key("packing"));
+            assert_eq!(profiles.0.keys().collect::<Vec<_>>(), [crate::scheduler::NAME]);
         }
     }
 }

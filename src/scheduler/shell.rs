@@ -64,7 +64,6 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
     follow(&ctx, &sender, News::Node).await;
     follow(&ctx, &sender, News::Namespace).await;
     follow(&ctx, &sender, News::Budget).await;
-    follow_profiles(&ctx, &sender).await;
     follow(&ctx, &sender, News::Class).await;
     follow(&ctx, &sender, News::Volume).await;
     follow(&ctx, &sender, News::Claim).await;
@@ -80,6 +79,7 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
         binding: HashMap::new(),
         preparing: BTreeMap::new(),
         permits: Arc::new(Semaphore::new(BINDINGS)),
+        asked_for_others: false,
         sender,
     };
     ctx.shutdown.run_until_cancelled(scheduler.work(news)).await;
@@ -92,8 +92,8 @@ async fn follow<K: Kind>(ctx: &Context, to: &mpsc::UnboundedSender<News>, news: 
 }
 
 /// Of all ConfigMaps only the one.
-async fn follow_profiles(ctx: &Context, to: &mpsc::UnboundedSender<News>) {
-    let (informer, to) = (ctx.informers.of::<ConfigMap>(), to.clone());
+async fn follow_profiles(ctx: Context, to: mpsc::UnboundedSender<News>) {
+    let informer = ctx.informers.of::<ConfigMap>();
     informer.synced().await;
     informer.subscribe(Box::new(move |change| {
         if profiles::is_in(change.object()) {
@@ -115,6 +115,8 @@ struct Scheduler {
     /// Those of them that wait for their volumes, by uid.
     preparing: BTreeMap<String, Preparing>,
     permits: Arc<Semaphore>,
+    /// A pod asked for another scheduler than the one that there always is.
+    asked_for_others: bool,
     sender: mpsc::UnboundedSender<News>,
 }
 
@@ -242,6 +244,16 @@ impl Scheduler {
             self.queue.update(&uid, pod, now);
         } else if !self.is_ours(&pod) {
             self.queue.remove(&uid);
+            self.look_for_others(&pod);
+        }
+    }
+
+    /// All ConfigMaps are many to keep for a few weights: they are looked at when the first pod needs it.
+    fn look_for_others(&mut self, pod: &Pod) {
+        if !self.asked_for_others && !self.snapshot.profiles.serve(pod) {
+            self.asked_for_others = true;
+            let following = follow_profiles(self.ctx.clone(), self.sender.clone());
+            tokio::spawn(self.ctx.shutdown.clone().run_until_cancelled_owned(following));
         }
     }
 
