@@ -17,6 +17,7 @@ pub mod previews;
 pub mod push;
 pub mod readiness;
 pub mod render;
+pub mod sets;
 pub mod sources;
 pub mod sync;
 pub mod webhooks;

@@ -2,6 +2,7 @@
 //! selectable fields, table columns. Pure functions over JSON.
 
 mod application;
+mod application_set;
 mod configmap;
 pub mod custom;
 pub mod customresourcedefinition;
@@ -202,6 +203,7 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Kind> {
             Arc::new(customresourcedefinition::CustomResourceDefinition)
         }
         ("selkie.dev", "Application") => Arc::new(application::Application),
+        ("selkie.dev", "ApplicationSet") => Arc::new(application_set::ApplicationSet),
         _ => Arc::new(simple::of(group, kind)),
     }
 }

@@ -8,7 +8,7 @@ use super::kinds::{self, Kind};
 use super::schema::builtin::Builder;
 use super::schema::openapi::OpenApi;
 use super::schema::table::Table;
-use super::schema::{SchemaRef, application};
+use super::schema::{SchemaRef, application, application_set};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -136,9 +136,10 @@ impl Registry {
         let rows: Rows = rows::ROWS
             .iter()
             .map(|row| {
-                let schema = schemas
-                    .of_kind(row.group, row.version, row.kind)
-                    .unwrap_or_else(|| application::schema(metadata.clone()));
+                let schema = schemas.of_kind(row.group, row.version, row.kind).unwrap_or_else(|| match row.kind {
+                    "ApplicationSet" => application_set::schema(metadata.clone()),
+                    _ => application::schema(metadata.clone()),
+                });
                 Arc::new(resource(row, schema))
             })
             .collect();

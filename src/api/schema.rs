@@ -3,6 +3,7 @@
 //! alike. There is no per-kind merge or decode code anywhere.
 
 pub mod application;
+pub mod application_set;
 pub mod builtin;
 pub mod custom;
 pub mod decode;

@@ -35,6 +35,7 @@ impl Standing {
 pub fn of(object: &Value, judges: &Judges) -> Standing {
     match (text(object, "/apiVersion"), text(object, "/kind")) {
         ("selkie.dev/v1alpha1", "Application") => application(object),
+        ("selkie.dev/v1alpha1", "ApplicationSet") => application_set(object),
         ("v1", "Node") => host(object),
         _ => match judges.readiness(object) {
             Readiness::Ready => Standing::new("Ready", ""),
@@ -61,6 +62,18 @@ pub fn application(object: &Value) -> Standing {
         _ => ("Syncing", ""),
     };
     Standing::new(status, message)
+}
+
+/// An ApplicationSet.
+pub fn application_set(object: &Value) -> Standing {
+    let ready = condition(object, "Ready");
+    let of = |field: &str| ready.map_or("", |one| text(one, field));
+    match (of("/status"), of("/reason")) {
+        ("True", "PruneHeld") => Standing::new("PruneHeld", of("/message")),
+        ("True", _) => Standing::new("Ready", ""),
+        ("False", _) => Standing::new("Failed", of("/message")),
+        _ => Standing::new("Syncing", ""),
+    }
 }
 
 /// Where an Application's manifests come from, without credentials.

@@ -66,6 +66,7 @@ impl StatusArgs {
 #[derive(Default)]
 struct Lists {
     applications: Vec<Value>,
+    application_sets: Vec<Value>,
     /// With apiVersion and kind.
     workloads: Vec<Value>,
     pods: Vec<Value>,
@@ -80,6 +81,7 @@ impl Lists {
         }
         Ok(Self {
             applications: items(client, "/apis/selkie.dev/v1alpha1/applications").await?,
+            application_sets: items(client, "/apis/selkie.dev/v1alpha1/applicationsets").await?,
             workloads,
             pods: items(client, "/api/v1/pods").await?,
             nodes: items(client, "/api/v1/nodes").await?,
@@ -101,7 +103,8 @@ fn overview(lists: &Lists) -> Value {
         .filter(|pod| text(pod, "/spec/nodeName").is_empty())
         .map(|pod| json!({"namespace": text(pod, "/metadata/namespace"), "name": text(pod, "/metadata/name"), "reason": unscheduled(pod)}))
         .collect();
-    json!({"applications": applications, "workloads": workloads, "hosts": hosts, "unscheduled": unscheduled})
+    let sets: Vec<Value> = lists.application_sets.iter().map(application_set).collect();
+    json!({"applications": applications, "applicationSets": sets, "workloads": workloads, "hosts": hosts, "unscheduled": unscheduled})
 }
 
 /// An Application in a line.
@@ -115,6 +118,12 @@ pub fn application(object: &Value) -> Value {
         "status": status,
         "message": message,
     })
+}
+
+fn application_set(object: &Value) -> Value {
+    let Standing { status, message } = standing::application_set(object);
+    let applications = list(object, "/status/applications").len();
+    json!({"name": text(object, "/metadata/name"), "applications": applications, "status": status, "message": message})
 }
 
 fn workload(object: &Value, judges: &Judges) -> Value {
@@ -185,6 +194,9 @@ fn shown(overview: &Value) -> String {
     };
     section("applications", &["APPLICATION", "STATUS", "REVISION", "OBJECTS", "SOURCE", "MESSAGE"], &|one| {
         ["name", "status", "revision", "objects", "source", "message"].iter().map(|key| cell(one, key)).collect()
+    });
+    section("applicationSets", &["APPLICATION SET", "STATUS", "APPLICATIONS", "MESSAGE"], &|one| {
+        ["name", "status", "applications", "message"].iter().map(|key| cell(one, key)).collect()
     });
     section("workloads", &["WORKLOAD", "NAMESPACE", "READY", "STATUS", "MESSAGE"], &|one| {
         let name = format!("{}/{}", cell(one, "kind").to_lowercase(), cell(one, "name"));

@@ -15,6 +15,7 @@ use crate::base::ids::Ids;
 use crate::client::{self, Context};
 use crate::controllers::{kubernetes_service, root_ca};
 use crate::gitops::push::Pushes;
+use crate::gitops::sets;
 use crate::gitops::sync::Reporter;
 use crate::gitops::sync::engine::{self, Settings};
 use crate::gitops::webhooks::Receiver;
@@ -178,6 +179,9 @@ impl Cluster {
             apps::declare(&self.client, &options.apps).await?;
             let context = self.context.clone();
             self.supervisor.keep("cronjobs", String::new(), move || controllers::cronjob::run(context.clone(), 1));
+            let (context, used) = (self.context.clone(), settings.clone());
+            self.supervisor
+                .keep("application-sets", String::new(), move || sets::engine::run(context.clone(), used.clone()));
             let context = self.context.clone();
             self.supervisor.keep("gitops", String::new(), move || {
                 let (context, settings, names) = (context.clone(), settings.clone(), names.clone());

@@ -1,16 +1,25 @@
 //! What an Application's Secrets say: how its repository is reached, and whose commits count.
 
-use super::application::{Application, NAMESPACE, SecretRef};
+use super::application::{Application, ApplicationSource, NAMESPACE, SecretRef};
 use super::sources::{Access, Credentials, Signers, SourceError};
 use super::sync::wait::path;
 use crate::client::raw;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// Reads the Secrets that the source names. The errors hold no value of theirs.
 pub async fn of(client: &kube::Client, application: &Application) -> Result<Access, SourceError> {
-    let source = &application.spec.source;
+    of_source(client, &application.spec.source, (application.interval(), application.timeout())).await
+}
+
+/// The same for any source that is looked at every so often and may take so long to read.
+pub(super) async fn of_source(
+    client: &kube::Client,
+    source: &ApplicationSource,
+    (max_age, timeout): (Duration, Duration),
+) -> Result<Access, SourceError> {
     let credentials = match &source.secret_ref {
         Some(reference) => read(client, reference, "spec.source.secretRef", Credentials::from_secret).await?,
         None => Credentials::default(),
@@ -21,7 +30,7 @@ pub async fn of(client: &kube::Client, application: &Application) -> Result<Acce
         }
         None => None,
     };
-    Ok(Access { credentials, signers, timeout: application.timeout(), max_age: application.interval() })
+    Ok(Access { credentials, signers, timeout, max_age })
 }
 
 async fn read<T>(

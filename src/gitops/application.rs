@@ -10,6 +10,7 @@ pub use post_build::{PostBuild, SubstituteFrom};
 pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use request::Request;
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
+pub(super) use status::set_condition;
 pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine};
 
 use crate::gitops::notify::Notification;
@@ -264,7 +265,7 @@ impl Application {
 }
 
 /// Reads `30s` or `5m`; at least a second.
-fn duration(text: Option<&str>, default: Duration) -> Duration {
+pub(super) fn duration(text: Option<&str>, default: Duration) -> Duration {
     let given = text.and_then(|text| text.parse::<jiff::SignedDuration>().ok());
     let given = given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(default);
     given.max(Duration::from_secs(1))

@@ -65,10 +65,7 @@ pub fn copy(application: &Application, preview: &Preview) -> Value {
 /// A name for the copy: no two branches have the same.
 fn name(application: &str, branch: &str) -> String {
     let short = branch.strip_prefix("refs/").and_then(|name| name.strip_suffix("/head")).unwrap_or(branch);
-    let letters = short.to_lowercase();
-    let words: Vec<&str> =
-        letters.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let slug = words.join("-");
+    let slug = slug(short);
     let plain = format!("{application}-{slug}");
     if slug == branch && plain.len() <= LONGEST_NAME {
         return plain;
@@ -78,8 +75,15 @@ fn name(application: &str, branch: &str) -> String {
     format!("{}-{digest}", kept.trim_end_matches('-'))
 }
 
+/// A text as a part of names: small letters and digits, with dashes for what else is in between.
+pub fn slug(text: &str) -> String {
+    let letters = text.to_lowercase();
+    let words = letters.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
+
 /// `*` is any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(head) else { return false };
     (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(rest, &text[at..]))

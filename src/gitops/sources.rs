@@ -196,6 +196,10 @@ pub trait Source: Send + Sync {
     async fn branches(&self) -> Result<Vec<Branch>, SourceError> {
         Ok(Vec::new())
     }
+    /// All directories of the commit, in path order; none in what is no repository.
+    async fn directories(&self) -> Result<Vec<String>, SourceError> {
+        Ok(Vec::new())
+    }
     /// The next fetch must not make do with what was heard before.
     fn expire(&self) {}
     /// The source for people, without credentials.

@@ -25,6 +25,7 @@ mod stages;
 mod stream;
 mod task;
 
+pub(super) use changeset::post as post_change_set;
 pub use claims::Claim;
 pub use pods::last_lines;
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};

@@ -172,4 +172,8 @@ pub(super) const ROWS: &[Row] = &[
     row("coordination.k8s.io", "leases", "Lease", &[]),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),
     Row { version: "v1alpha1", ..row("selkie.dev", "applications", "Application", &["app", "apps"]).with(STATUS) },
+    Row {
+        version: "v1alpha1",
+        ..row("selkie.dev", "applicationsets", "ApplicationSet", &["appset", "appsets"]).with(STATUS)
+    },
 ];

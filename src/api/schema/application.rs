@@ -56,6 +56,21 @@ const HEALTH_CHECK: [(&str, Shape, &str); 5] = [
 
 /// `selkie.dev/v1alpha1` Application; `metadata` is the schema of ObjectMeta.
 pub fn schema(metadata: SchemaRef) -> SchemaRef {
+    let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
+    object(
+        "Application",
+        "A source of manifests that this cluster is kept in sync with.",
+        vec![
+            leaf(("apiVersion", Shape::String, "Version of the schema of this object.")),
+            leaf(("kind", Shape::String, "Kind of this object.")),
+            ("metadata", metadata),
+            ("spec", spec()),
+            ("status", named("ApplicationStatus", "What the last sync did.", status)),
+        ],
+    )
+}
+
+pub(super) fn source_fields() -> Vec<(&'static str, SchemaRef)> {
     let name = leaf(("name", Shape::String, "Name of the Secret."));
     let secret = "Secret in the Application's namespace with what the repository asks for: username and password, or \
                   bearerToken, and ca.crt for https; identity and known_hosts for ssh.";
@@ -71,12 +86,15 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
     let reference = ("secretRef", object("ApplicationWebhookSecretRef", secret, vec![name]));
     let webhook = "Lets a git server's webhooks at /hooks/NAME make the source be looked at.";
     source.push(("webhook", object("ApplicationWebhook", webhook, vec![reference])));
-    let source = object("ApplicationSource", "Where the manifests come from.", source);
+    source
+}
+
+pub(super) fn spec() -> SchemaRef {
+    let source = object("ApplicationSource", "Where the manifests come from.", source_fields());
     let mut spec: Vec<_> = SPEC.map(leaf).into();
     spec.push(("source", source));
     let other = leaf(("name", Shape::String, "Name of the Application."));
     let other = object("ApplicationDependency", "An Application that comes first.", vec![other]);
-    let list_of = |items| Shape::List { items, kind: ListKind::Atomic, patch: None };
     let ignored =
         object("ApplicationIgnoreDifferences", "Fields of objects that syncs leave to others.", ignored_fields());
     spec.push(leaf(("ignoreDifferences", list_of(ignored), "Fields that syncs leave to others.")));
@@ -100,18 +118,11 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
         object("ApplicationHealthCheck", "When objects of a kind count as ready.", HEALTH_CHECK.map(leaf).into());
     let checks = "How readiness of kinds is judged, before the rules that all applications have.";
     spec.push(leaf(("healthChecks", list_of(check), checks)));
-    let status = ObjectShape { preserve_unknown: true, ..ObjectShape::default() };
-    object(
-        "Application",
-        "A source of manifests that this cluster is kept in sync with.",
-        vec![
-            leaf(("apiVersion", Shape::String, "Version of the schema of this object.")),
-            leaf(("kind", Shape::String, "Kind of this object.")),
-            ("metadata", metadata),
-            ("spec", object("ApplicationSpec", "What to keep in sync, and how.", spec)),
-            ("status", named("ApplicationStatus", "What the last sync did.", status)),
-        ],
-    )
+    object("ApplicationSpec", "What to keep in sync, and how.", spec)
+}
+
+pub(super) fn list_of(items: SchemaRef) -> Shape {
+    Shape::List { items, kind: ListKind::Atomic, patch: None }
 }
 
 fn notification() -> SchemaRef {
@@ -120,7 +131,7 @@ fn notification() -> SchemaRef {
     let secret = "Secret in the Application's namespace: token, address (a URL that is secret), hmac, ca.crt.";
     fields.push(("secretRef", object("ApplicationNotificationSecretRef", secret, vec![name])));
     let event = leaf(("", Shape::String, "")).1;
-    let events = Shape::List { items: event, kind: ListKind::Atomic, patch: None };
+    let events = list_of(event);
     fields.push(leaf(("events", events, "What is told, by the reasons of Events. Default: everything.")));
     object("ApplicationNotification", "Who is told what happens.", fields)
 }
@@ -132,7 +143,7 @@ fn post_build() -> SchemaRef {
         leaf(("optional", Shape::Boolean, "Go on without it where it is not there. Default: false.")),
     ];
     let from = object("ApplicationSubstituteFrom", "A ConfigMap or Secret whose keys are variables.", from);
-    let from = Shape::List { items: from, kind: ListKind::Atomic, patch: None };
+    let from = list_of(from);
     let values = Shape::Map { values: leaf(("", Shape::String, "")).1, atomic: false };
     let fields = vec![
         leaf(("substitute", values, "Variables and their values; they come before those of substituteFrom.")),
@@ -144,8 +155,7 @@ fn post_build() -> SchemaRef {
 
 fn ignored_fields() -> Vec<(&'static str, SchemaRef)> {
     let text = leaf(("", Shape::String, "")).1;
-    let list =
-        |name, about| leaf((name, Shape::List { items: text.clone(), kind: ListKind::Atomic, patch: None }, about));
+    let list = |name, about| leaf((name, list_of(text.clone()), about));
     vec![
         leaf(("group", Shape::String, "API group; empty for the core group, * for any.")),
         leaf(("kind", Shape::String, "Kind; * for any.")),
@@ -156,16 +166,16 @@ fn ignored_fields() -> Vec<(&'static str, SchemaRef)> {
     ]
 }
 
-fn leaf((name, shape, description): (&'static str, Shape, &str)) -> (&'static str, SchemaRef) {
+pub(super) fn leaf((name, shape, description): (&'static str, Shape, &str)) -> (&'static str, SchemaRef) {
     (name, Arc::new(Schema { shape, description: description.into(), ..Schema::default() }))
 }
 
-fn object(name: &str, description: &str, fields: Vec<(&'static str, SchemaRef)>) -> SchemaRef {
+pub(super) fn object(name: &str, description: &str, fields: Vec<(&'static str, SchemaRef)>) -> SchemaRef {
     let fields = fields.into_iter().map(|(name, schema)| (name.into(), Field { schema, ..Field::default() })).collect();
     named(name, description, ObjectShape { fields, ..ObjectShape::default() })
 }
 
-fn named(name: &str, description: &str, shape: ObjectShape) -> SchemaRef {
+pub(super) fn named(name: &str, description: &str, shape: ObjectShape) -> SchemaRef {
     Arc::new(Schema {
         shape: Shape::Object(shape),
         name: Some(format!("dev.selkie.v1alpha1.{name}").into()),

@@ -25,6 +25,8 @@ fn example() -> Lists {
             application("shop", condition("Synced", "True", "Synced", ""), condition("Ready", "True", "Ready", "")),
             application("blog", condition("Synced", "False", "Failed", "web.yaml:2:1: no kind \"X\" in v1"), json!({})),
         ],
+        application_sets: vec![json!({"metadata": {"name": "shops"}, "status": {"applications": ["shop", "blog"],
+                "conditions": [condition("Ready", "False", "Failed", "git https://host/r: no answer")]}})],
         workloads: vec![
             workload("apps/v1", "Deployment", "web", json!({"replicas": 2}), rollout),
             workload(

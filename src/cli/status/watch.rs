@@ -9,6 +9,7 @@ use crate::cli::output::screen::Screen;
 use crate::cli::output::{Either, count, yaml};
 use crate::client::{Informer, Informers, Kind};
 use crate::gitops::application::Application;
+use crate::gitops::sets::ApplicationSet;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -72,6 +73,7 @@ type Objects = Box<dyn Fn() -> Vec<Value>>;
 
 struct Watched {
     applications: Objects,
+    application_sets: Objects,
     workloads: Vec<Objects>,
     pods: Objects,
     nodes: Objects,
@@ -82,6 +84,7 @@ impl Watched {
     async fn start(informers: &Informers, changed: &Wake) -> Self {
         Self {
             applications: watched::<Application>(informers, changed).await,
+            application_sets: watched::<ApplicationSet>(informers, changed).await,
             workloads: vec![
                 watched::<Deployment>(informers, changed).await,
                 watched::<StatefulSet>(informers, changed).await,
@@ -97,6 +100,7 @@ impl Watched {
     fn lists(&self) -> Lists {
         Lists {
             applications: (self.applications)(),
+            application_sets: (self.application_sets)(),
             workloads: self.workloads.iter().flat_map(|objects| objects()).collect(),
             pods: (self.pods)(),
             nodes: (self.nodes)(),
@@ -191,6 +195,10 @@ fn entries(overview: &Value) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     for one in list(overview, "/applications") {
         entries.insert(format!("app/{}", cell(one, "name")), sentence(&[&cell(one, "revision")], one));
+    }
+    for one in list(overview, "/applicationSets") {
+        let applications = count(one["applications"].as_u64().unwrap_or(0) as usize, "application");
+        entries.insert(format!("appset/{}", cell(one, "name")), sentence(&[&applications], one));
     }
     for one in list(overview, "/workloads") {
         let key = format!("{}/{} in {}", cell(one, "kind").to_lowercase(), cell(one, "name"), cell(one, "namespace"));

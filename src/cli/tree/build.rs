@@ -2,6 +2,7 @@
 
 use crate::api::changeset::ObjectId;
 use crate::api::kinds::pod::summarize;
+use crate::base::url::redact;
 use crate::cli::health::Judges;
 use crate::cli::objects::{Family, Place, container_state, containers, id_of, list, text};
 use crate::cli::output::count;
@@ -36,6 +37,9 @@ pub struct Tree {
     pub health: &'static str,
     pub message: String,
     pub objects: Vec<Node>,
+    /// Of an ApplicationSet.
+    #[serde(skip)]
+    pub is_set: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +95,42 @@ pub fn build(facts: &Facts, now: Timestamp) -> Tree {
         health: status,
         message,
         objects,
+        is_set: false,
+    }
+}
+
+/// An ApplicationSet, and the Applications that it has made.
+pub fn of_set(set: &Value, applications: &[Value]) -> Tree {
+    let Standing { status, message } = standing::application_set(set);
+    let repositories = list(set, "/spec/generators").iter().map(|one| text(one, "/git/repoURL"));
+    let mut sources: Vec<String> = repositories.filter(|url| !url.is_empty()).map(redact).collect();
+    sources.dedup();
+    Tree {
+        schema: SCHEMA,
+        application: text(set, "/metadata/name").to_owned(),
+        source: if sources.is_empty() { "a list".to_owned() } else { sources.join(", ") },
+        revision: String::new(),
+        health: status,
+        message,
+        objects: applications.iter().map(application).collect(),
+        is_set: true,
+    }
+}
+
+fn application(object: &Value) -> Node {
+    let Standing { status: health, message } = standing::application(object);
+    let message = if health == "Ready" { String::new() } else { message };
+    let ObjectId { namespace, name, .. } = id_of(object);
+    Node {
+        kind: "Application".to_owned(),
+        api_version: "selkie.dev/v1alpha1".to_owned(),
+        namespace,
+        name,
+        health,
+        message,
+        status: count(list(object, "/status/inventory").len(), "object"),
+        origin: None,
+        children: Vec::new(),
     }
 }
 

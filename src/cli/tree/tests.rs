@@ -1,7 +1,7 @@
 //! Trees as they are printed.
 
 #![allow(clippy::unwrap_used)]
-use super::build::{Facts, Tree, build};
+use super::build::{Facts, Tree, build, of_set};
 use super::text::text;
 use crate::api::registry::Registry;
 use crate::cli::health::Judges;
@@ -70,6 +70,20 @@ fn a_tree_as_text() {
     let coloured = text(&example());
     insta::assert_snapshot!(anstream::adapter::strip_str(&coloured).to_string());
     insta::assert_snapshot!(coloured.replace('\u{1b}', "␛"));
+}
+
+#[test]
+fn a_set_shows_its_applications() {
+    let ready = json!([{"type": "Ready", "status": "True", "reason": "Generated", "message": "1 application"}]);
+    let git = json!({"git": {"repoURL": "https://me:secret@host/shop.git", "directories": [{"path": "apps/*"}]}});
+    let set = json!({"metadata": {"name": "shops"}, "spec": {"generators": [git]}, "status": {"conditions": ready}});
+    let failed = json!([{"type": "Synced", "status": "False", "reason": "Failed", "message": "web.yaml:2:1: wrong"}]);
+    let one = json!({"metadata": {"name": "shop-a", "namespace": "selkie-system"},
+        "status": {"inventory": [{}, {}], "conditions": failed}});
+    let shown = text(&of_set(&set, &[one]));
+    let expected = "shops  Ready  applications of https://***@host/shop.git\n\
+                    \u{2514}\u{2500} Application selkie-system/shop-a  Failed: web.yaml:2:1: wrong  2 objects\n";
+    assert_eq!(anstream::adapter::strip_str(&shown).to_string(), expected);
 }
 
 #[test]

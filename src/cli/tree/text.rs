@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 pub fn text(tree: &Tree) -> String {
     let revision = match short(&tree.revision) {
+        "" if tree.is_set => "applications".to_owned(),
         "" => "nothing applied yet".to_owned(),
         revision => revision.to_owned(),
     };

@@ -101,24 +101,36 @@ pub struct Condition {
     pub last_transition_time: String,
 }
 
-impl ApplicationStatus {
-    /// Sets a condition; the time moves only when its status does.
-    pub fn set(&mut self, kind: &str, status: bool, reason: &str, message: &str, now: &str) {
-        let status = if status { "True" } else { "False" };
-        let fresh = Condition {
-            kind: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            last_transition_time: now.to_owned(),
-        };
-        match self.conditions.iter_mut().find(|condition| condition.kind == kind) {
-            Some(known) => {
-                let since = if known.status == status { known.last_transition_time.clone() } else { now.to_owned() };
-                *known = Condition { last_transition_time: since, ..fresh };
-            }
-            None => self.conditions.push(fresh),
+/// Sets a condition; the time moves only when its status does.
+pub fn set_condition(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    now: &str,
+) {
+    let status = if status { "True" } else { "False" };
+    let fresh = Condition {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: now.to_owned(),
+    };
+    match conditions.iter_mut().find(|condition| condition.kind == kind) {
+        Some(known) => {
+            let since = if known.status == status { known.last_transition_time.clone() } else { now.to_owned() };
+            *known = Condition { last_transition_time: since, ..fresh };
         }
+        None => conditions.push(fresh),
+    }
+}
+
+impl ApplicationStatus {
+    /// [`set_condition`] of these.
+    pub fn set(&mut self, kind: &str, status: bool, reason: &str, message: &str, now: &str) {
+        set_condition(&mut self.conditions, kind, status, reason, message, now);
     }
 
     /// Whether all of the last revision was seen ready.

@@ -57,7 +57,14 @@ impl GitSource {
         Self { location, access, remote }
     }
 
-    async fn read(&self) -> Result<Snapshot, SourceError> {
+    /// Looks at the commit, for as long as that may take.
+    async fn read<T: Send + 'static>(&self, what: Look<T>) -> Result<T, SourceError> {
+        let read = tokio::time::timeout(self.access.timeout, self.read_commit(what)).await;
+        let (url, seconds) = (self.location.describe(), self.access.timeout.as_secs());
+        read.unwrap_or(Err(SourceError::Timeout { url, seconds }))
+    }
+
+    async fn read_commit<T: Send + 'static>(&self, what: Look<T>) -> Result<T, SourceError> {
         let (location, access) = (self.location.clone(), self.access.clone());
         let mirrored = match &self.remote {
             None => None,
@@ -72,8 +79,8 @@ impl GitSource {
         };
         let url = location.describe();
         let read = tokio::task::spawn_blocking(move || match mirrored {
-            None => read_local(&location, &access),
-            Some(mirrored) => read_mirror(&mirrored, &location, &access),
+            None => read_local(&location, &access, what),
+            Some(mirrored) => read_mirror(&mirrored, &location, &access, what),
         });
         let broken =
             |join: tokio::task::JoinError| SourceError::Git { url, what: join.to_string(), hint: String::new() };
@@ -84,9 +91,11 @@ impl GitSource {
 #[async_trait]
 impl Source for GitSource {
     async fn fetch(&self) -> Result<Snapshot, SourceError> {
-        let read = tokio::time::timeout(self.access.timeout, self.read()).await;
-        let (url, seconds) = (self.location.describe(), self.access.timeout.as_secs());
-        read.unwrap_or(Err(SourceError::Timeout { url, seconds }))
+        self.read(read_commit).await
+    }
+
+    async fn directories(&self) -> Result<Vec<String>, SourceError> {
+        self.read(read_directories).await
     }
 
     async fn branches(&self) -> Result<Vec<Branch>, SourceError> {
@@ -153,18 +162,26 @@ fn local_heads(repository: &Repository) -> Result<Vec<(String, Oid)>, git2::Erro
     Ok(references.flatten().filter_map(head).collect())
 }
 
-fn read_local(location: &GitLocation, access: &Access) -> Result<Snapshot, SourceError> {
+/// What is made of a commit.
+type Look<T> = fn(&Repository, &Commit<'_>, &GitLocation, &Access) -> Result<T, SourceError>;
+
+fn read_local<T>(location: &GitLocation, access: &Access, what: Look<T>) -> Result<T, SourceError> {
     let fail = |error: git2::Error| explain(location, access, &error);
     let repository = open_local(&location.local().unwrap_or_default()).map_err(fail)?;
     let commit = resolve_local(&repository, location.reference.as_deref()).map_err(fail)?;
-    read_commit(&repository, &commit, location, access)
+    what(&repository, &commit, location, access)
 }
 
-fn read_mirror(mirrored: &Mirrored, location: &GitLocation, access: &Access) -> Result<Snapshot, SourceError> {
+fn read_mirror<T>(
+    mirrored: &Mirrored,
+    location: &GitLocation,
+    access: &Access,
+    what: Look<T>,
+) -> Result<T, SourceError> {
     let fail = |error: git2::Error| explain(location, access, &error);
     let repository = mirrored.directory.open().map_err(fail)?;
     let commit = objects::commit(&repository, mirrored.oid).map_err(fail)?;
-    read_commit(&repository, &commit, location, access)
+    what(&repository, &commit, location, access)
 }
 
 fn read_commit(
@@ -174,26 +191,9 @@ fn read_commit(
     access: &Access,
 ) -> Result<Snapshot, SourceError> {
     let fail = |error: &git2::Error| explain(location, access, error);
-    if let Some(signers) = &access.signers {
-        let found = repository.extract_signature(&commit.id(), None);
-        let (signature, signed) = found.as_ref().map_or((None, &[][..]), |(made, of)| (Some(&**made), &**of));
-        let (url, id) = (location.describe(), commit.id().to_string());
-        signers.check(signature, signed).map_err(|why| SourceError::Signature { url, commit: id, why })?;
-    }
-    let read = tree::read(repository, commit.tree_id(), &location.path).map_err(|e| match e {
-        tree::TreeError::Git(error) => fail(&error),
-        tree::TreeError::NoPath => SourceError::Git {
-            url: location.describe(),
-            what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), location.path),
-            hint: "check the path after the colon".to_owned(),
-        },
-        tree::TreeError::Refused { what, hint } => {
-            let what = format!("commit {}: {what}", super::short(&commit.id().to_string()));
-            SourceError::Git { url: location.describe(), what, hint: hint.to_owned() }
-        }
-        tree::TreeError::TooMany => SourceError::TooManyFiles { path: location.describe() },
-        tree::TreeError::TooLarge => SourceError::TooLarge { path: location.describe() },
-    })?;
+    check_signature(repository, commit, location, access)?;
+    let read = tree::read(repository, commit.tree_id(), &location.path);
+    let read = read.map_err(|error| explain_tree(commit, location, access, error))?;
     let mut snapshot = match read.kustomized {
         true => {
             let tree = tree::Committed::new(repository, commit.tree_id()).map_err(|error| fail(&error))?;
@@ -207,6 +207,48 @@ fn read_commit(
     snapshot.revision = commit.id().to_string();
     snapshot.commit = Some(told(commit));
     Ok(snapshot)
+}
+
+fn read_directories(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    location: &GitLocation,
+    access: &Access,
+) -> Result<Vec<String>, SourceError> {
+    check_signature(repository, commit, location, access)?;
+    let read = tree::directories(repository, commit.tree_id());
+    read.map_err(|error| explain_tree(commit, location, access, error))
+}
+
+/// Only commits that are signed as they must be are looked at.
+fn check_signature(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    location: &GitLocation,
+    access: &Access,
+) -> Result<(), SourceError> {
+    let Some(signers) = &access.signers else { return Ok(()) };
+    let found = repository.extract_signature(&commit.id(), None);
+    let (signature, signed) = found.as_ref().map_or((None, &[][..]), |(made, of)| (Some(&**made), &**of));
+    let (url, commit) = (location.describe(), commit.id().to_string());
+    signers.check(signature, signed).map_err(|why| SourceError::Signature { url, commit, why })
+}
+
+fn explain_tree(commit: &Commit<'_>, location: &GitLocation, access: &Access, error: tree::TreeError) -> SourceError {
+    match error {
+        tree::TreeError::Git(error) => explain(location, access, &error),
+        tree::TreeError::NoPath => SourceError::Git {
+            url: location.describe(),
+            what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), location.path),
+            hint: "check the path after the colon".to_owned(),
+        },
+        tree::TreeError::Refused { what, hint } => {
+            let what = format!("commit {}: {what}", super::short(&commit.id().to_string()));
+            SourceError::Git { url: location.describe(), what, hint: hint.to_owned() }
+        }
+        tree::TreeError::TooMany => SourceError::TooManyFiles { path: location.describe() },
+        tree::TreeError::TooLarge => SourceError::TooLarge { path: location.describe() },
+    }
 }
 
 /// What a commit says of itself, without what a terminal would act on.

@@ -67,7 +67,7 @@ fn labelled(object: &Value, application: &str) -> Value {
     object
 }
 
-pub(super) async fn post(client: &kube::Client, request: &ChangeSet) -> Result<ChangeSetStatus, SyncError> {
+pub(in crate::gitops) async fn post(client: &kube::Client, request: &ChangeSet) -> Result<ChangeSetStatus, SyncError> {
     let body = serde_json::to_vec(request).map_err(|e| SyncError::Answer(e.to_string()))?;
     let answer = raw::request(client, Method::POST, PATH, Some(("application/json", body.into()))).await;
     let bytes = answer.map_err(|error| SyncError::Api(Box::new(error)))?;

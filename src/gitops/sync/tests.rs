@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 mod drifting;
 mod ending;
+mod generating;
 mod judging;
 mod keeping;
 mod moving;

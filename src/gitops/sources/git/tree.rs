@@ -77,6 +77,43 @@ pub(super) fn read(repository: &Repository, root: Oid, path: &str) -> Result<Rea
     Ok(read)
 }
 
+/// All directories, in path order, without hidden ones and those whose names cannot be read.
+pub(super) fn directories(repository: &Repository, root: Oid) -> Result<Vec<String>, TreeError> {
+    let (mut found, mut entries) = (Vec::new(), 0);
+    let mut queue = vec![(String::new(), root)];
+    while let Some((path, oid)) = queue.pop() {
+        let depth = path.split('/').count();
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        for entry in &objects::tree(repository, oid)? {
+            entries += 1;
+            if entries > MAX_ENTRIES {
+                return Err(too_many_entries());
+            }
+            let Ok(name) = name::readable(entry.name_bytes()) else { continue };
+            if entry.kind() == Some(ObjectType::Tree) && !is_hidden(name) {
+                let below = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+                queue.push((below, entry.id()));
+            }
+        }
+        if !path.is_empty() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn too_deep() -> TreeError {
+    TreeError::Refused { what: format!("directories are nested more than {MAX_DEPTH} deep"), hint: "" }
+}
+
+fn too_many_entries() -> TreeError {
+    let what = format!("there are more than {MAX_ENTRIES} files and directories");
+    TreeError::Refused { what, hint: "name a directory further down, after the colon" }
+}
+
 /// A commit's tree as kustomize reads it.
 pub(super) struct Committed<'a> {
     repository: &'a Repository,
@@ -145,14 +182,12 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn tree(&self, tree: &Tree<'_>, prefix: &str, depth: usize, read: &mut Read) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
-            let what = format!("directories are nested more than {MAX_DEPTH} deep");
-            return Err(TreeError::Refused { what, hint: "" });
+            return Err(too_deep());
         }
         for entry in tree {
             read.entries += 1;
             if read.entries > MAX_ENTRIES {
-                let what = format!("there are more than {MAX_ENTRIES} files and directories");
-                return Err(TreeError::Refused { what, hint: "name a directory further down, after the colon" });
+                return Err(too_many_entries());
             }
             self.entry(&entry, prefix, depth, read)?;
         }
