@@ -5,6 +5,7 @@
 pub mod access;
 pub mod adopt;
 pub mod application;
+pub mod helm;
 pub mod hooks;
 pub mod inputs;
 pub mod kinds;

@@ -5,9 +5,12 @@ use super::{CliError, Global, resources};
 use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::daemon::Mode;
+use crate::gitops::application::Helm;
+use crate::gitops::helm;
 use crate::gitops::render::kustomize::Record;
 use crate::gitops::render::{RenderError, Rendered, Variables, render, unscoped};
-use crate::gitops::sources::{Access, File, Location, Snapshot, SourceError, open};
+use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
+use crate::gitops::sources::{Access, Chart, File, Location, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
 use clap::Args;
 use std::io::Read;
@@ -27,11 +30,18 @@ pub struct Manifests {
     /// Namespace of objects that name none
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[arg(skip)]
+    helm: Option<Helm>,
 }
 
 impl Manifests {
     pub fn new(filename: Vec<String>, kustomize: Vec<String>, recursive: bool, namespace: String) -> Self {
-        Self { filename, kustomize, recursive, namespace }
+        Self { filename, kustomize, recursive, namespace, helm: None }
+    }
+
+    /// How charts are rendered.
+    pub fn with_helm(self, helm: Option<Helm>) -> Self {
+        Self { helm, ..self }
     }
 
     /// Of objects that name none.
@@ -101,7 +111,7 @@ impl Manifests {
             snapshot.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             parts.add(kustomized(name, snapshot)?);
         }
-        Ok(parts.together())
+        Ok(charts_rendered(parts.together(), &self.namespace, self.helm.as_ref()).await)
     }
 
     async fn fetch(&self, global: &Global, name: &str) -> Result<Snapshot, CliError> {
@@ -118,6 +128,7 @@ pub struct Parts {
     names: Vec<String>,
     files: Vec<File>,
     kustomizations: Vec<Arc<Record>>,
+    charts: Vec<Arc<Chart>>,
     rejected: Vec<RenderError>,
 }
 
@@ -126,12 +137,22 @@ impl Parts {
         self.names.push(snapshot.origin);
         self.files.extend(snapshot.files);
         self.kustomizations.extend(snapshot.kustomizations);
+        self.charts.extend(snapshot.charts);
         self.rejected.extend(snapshot.rejected);
     }
 
     pub fn together(self) -> Snapshot {
-        Snapshot::all(self.names.join(", "), self.files, self.kustomizations, self.rejected)
+        let snapshot = Snapshot::all(self.names.join(", "), self.files, self.kustomizations, self.rejected);
+        Snapshot { charts: self.charts, ..snapshot }
     }
+}
+
+/// With what charts come to in their place; each is a release that is called like its directory.
+pub async fn charts_rendered(snapshot: Snapshot, namespace: &str, options: Option<&Helm>) -> Snapshot {
+    if snapshot.charts.is_empty() && options.is_none() {
+        return snapshot;
+    }
+    helm::render(snapshot, helm::Release { name: "", namespace, options, timeout: DEFAULT_TIMEOUT }).await
 }
 
 /// What `-k` names must be a kustomization.

@@ -1,7 +1,7 @@
 //! `selkie render`: what manifests and kustomizations come to, without any cluster.
 
 use super::manifests::Manifests;
-use super::values::substitutions;
+use super::values::{HelmFlags, substitutions};
 use super::{CliError, Global};
 use crate::gitops::render::{Manifest, Variables, print};
 use clap::Args;
@@ -29,6 +29,8 @@ pub struct Render {
     /// Refuse ${NAME} that are not set and have no default
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    helm: HelmFlags,
     /// Tell of each object where it is from
     #[arg(long)]
     origin: bool,
@@ -49,6 +51,7 @@ impl Render {
         // Objects that name no namespace are printed so.
         let (files, kustomizations) = (self.filename.clone(), self.kustomize.clone());
         let manifests = Manifests::new(files, kustomizations, self.recursive, String::new());
+        let manifests = manifests.with_helm(self.helm.options()?);
         let variables = self.variables()?;
         let rendered = manifests.unscoped(&global, variables.as_ref()).await?;
         if !rendered.errors.is_empty() {

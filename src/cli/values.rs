@@ -1,7 +1,46 @@
 //! Values that flags of several verbs take.
 
 use super::CliError;
+use crate::gitops::application::Helm;
+use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// How a Helm chart is rendered, where the source is one.
+#[derive(Args)]
+pub struct HelmFlags {
+    /// Of a Helm chart: a YAML file with values, which cover those of the chart
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// Of a Helm chart: the release's name
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
+}
+
+impl HelmFlags {
+    /// `None`: nothing is said.
+    pub fn options(&self) -> Result<Option<Helm>, CliError> {
+        if self.values.is_none() && self.release.is_none() {
+            return Ok(None);
+        }
+        let values = match &self.values {
+            Some(path) => values_of(path)?,
+            None => serde_json::Value::Null,
+        };
+        Ok(Some(Helm { release_name: self.release.clone().unwrap_or_default(), values, ..Helm::default() }))
+    }
+}
+
+fn values_of(path: &std::path::Path) -> Result<serde_json::Value, CliError> {
+    let bad = |why: String| CliError::new(format!("--values {}: {why}", path.display())).code(2);
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let documents = crate::gitops::render::yaml::documents(&path.display().to_string().into(), &text);
+    let mut documents = documents.map_err(|error| bad(error.to_string()))?.into_iter();
+    match (documents.next().map(|document| document.value), documents.next()) {
+        (Some(values), None) if values.is_object() => Ok(values),
+        _ => Err(bad("expected a map of values".to_owned())),
+    }
+}
 
 /// A time as kubectl takes it: `90s`, `5m`, `1h30m`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -1,11 +1,13 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
+mod helm;
 mod post_build;
 mod previews;
 mod request;
 mod source;
 mod status;
 
+pub use helm::Helm;
 pub use post_build::{PostBuild, SubstituteFrom};
 pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use request::Request;
@@ -112,6 +114,9 @@ pub struct ApplicationSpec {
     /// It is a preview of this Application: all its objects are in its namespace, which goes with it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub preview_of: String,
+    /// How the Helm chart that is the source is rendered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub helm: Option<Helm>,
     /// Variables in the manifests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_build: Option<PostBuild>,

@@ -3,6 +3,7 @@
 
 use super::access;
 use super::application::{Application, PostBuild};
+use super::helm::{self, Release};
 use super::kinds::Kinds;
 use super::previews::shape;
 use super::render::{Rendered, Settings, Variables, render_with};
@@ -10,6 +11,7 @@ use super::sources::{Snapshot, SourceError};
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -44,17 +46,29 @@ pub fn references(application: &Application) -> Vec<Reference> {
 
 /// Reads what the Application names.
 pub async fn read(client: &kube::Client, application: &Application) -> Result<Inputs, SourceError> {
-    let Some(post_build) = application.spec.post_build.as_ref().filter(|post_build| !post_build.is_empty()) else {
+    let post_build = application.spec.post_build.as_ref().filter(|post_build| !post_build.is_empty());
+    let helm = application.spec.helm.as_ref();
+    if post_build.is_none() && helm.is_none() {
         return Ok(Inputs::default());
-    };
+    }
     let mut version = Sha256::new();
-    version.update(serde_json::to_string(post_build).unwrap_or_default());
-    let variables = Some(variables(client, post_build, &mut version).await?);
+    version.update(json!([post_build, helm]).to_string());
+    let variables = match post_build {
+        Some(post_build) => Some(variables(client, post_build, &mut version).await?),
+        None => None,
+    };
     let version = version.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     Ok(Inputs { variables, version })
 }
 
 impl Inputs {
+    /// The source with what its charts come to.
+    pub async fn expand(&self, application: &Application, snapshot: Snapshot) -> Snapshot {
+        let (name, namespace) = (application.name(), application.namespace());
+        let (options, timeout) = (application.spec.helm.as_ref(), application.timeout());
+        helm::render(snapshot, Release { name, namespace, options, timeout }).await
+    }
+
     /// What the Application's source comes to with them.
     pub fn render(&self, application: &Application, snapshot: &Snapshot, kinds: &dyn Kinds) -> Rendered {
         let settings = Settings { namespace: application.namespace(), variables: self.variables.as_ref() };

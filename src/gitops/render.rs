@@ -94,6 +94,10 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Varia
             Err(error) => rendered.errors.push(error),
         }
     }
+    for chart in &snapshot.charts {
+        let origin = Origin { file: chart.root.clone(), line: 0, column: 0 };
+        rendered.errors.push(RenderError::new(origin, "this is a Helm chart, which is not rendered here"));
+    }
     for record in &snapshot.kustomizations {
         match kustomize::build(&**record, &record.root, &kustomize::Known(kinds)) {
             Ok(built) => {

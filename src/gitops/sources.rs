@@ -41,6 +41,15 @@ pub struct File {
     pub bytes: Bytes,
 }
 
+/// A Helm chart, which others render.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chart {
+    /// Its directory, for people.
+    pub root: Arc<str>,
+    /// All of them, by their paths in there.
+    pub files: Vec<File>,
+}
+
 /// Who made a commit, and when. For people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -72,6 +81,8 @@ pub struct Snapshot {
     pub files: Vec<File>,
     /// What is to be rendered by kustomize, each with the files it needs.
     pub kustomizations: Vec<Arc<Record>>,
+    /// What is to be rendered by Helm.
+    pub charts: Vec<Arc<Chart>>,
     /// Files that cannot be taken (too large, a link out of the tree): errors of the source.
     pub rejected: Vec<RenderError>,
     pub warnings: Vec<String>,
@@ -92,6 +103,13 @@ impl Snapshot {
         let (record, warnings) = Record::of(tree, directory);
         let warnings = warnings.iter().map(ToString::to_string).collect();
         Self { warnings, ..Self::all(origin, Vec::new(), vec![Arc::new(record)], Vec::new()) }
+    }
+
+    /// The Helm chart in a directory; `files` by their paths in there.
+    pub fn of_chart(origin: impl Into<String>, root: &str, files: Vec<File>) -> Self {
+        let revision = content_revision(&files, &[], &[]);
+        let chart = Chart { root: root.into(), files };
+        Self { revision, charts: vec![Arc::new(chart)], origin: origin.into(), ..Self::default() }
     }
 
     /// Of several sources.
@@ -211,6 +229,9 @@ pub trait Source: Send + Sync {
 pub fn open(location: &Location, repos: &Path, recursive: bool, access: Access) -> Arc<dyn Source> {
     Repositories::new(repos.to_path_buf()).open(location, recursive, access)
 }
+
+/// What a directory has that is a Helm chart.
+pub const CHART_FILE: &str = "Chart.yaml";
 
 /// Whether a file name is one of a manifest.
 pub fn is_manifest(name: &str) -> bool {

@@ -66,6 +66,10 @@ impl Kind for Application {
         errors.extend(notifications::validate(&object["spec"]));
         errors.extend(health::validate(&object["spec"]));
         errors.extend(post_build::validate(&object["spec"]));
+        let values = &object["spec"]["helm"]["values"];
+        if !values.is_null() && !values.is_object() {
+            errors.push(FieldError::invalid("spec.helm.values", values, "must be a map"));
+        }
         errors
     }
 

@@ -106,6 +106,7 @@ pub(super) fn spec() -> SchemaRef {
     ];
     let about = "Copies of this Application for other branches, each in a namespace of its own.";
     spec.push(("previews", object("ApplicationPreviews", about, previews)));
+    spec.push(("helm", helm()));
     spec.push(("postBuild", post_build()));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));
@@ -134,6 +135,16 @@ fn notification() -> SchemaRef {
     let events = list_of(event);
     fields.push(leaf(("events", events, "What is told, by the reasons of Events. Default: everything.")));
     object("ApplicationNotification", "Who is told what happens.", fields)
+}
+
+fn helm() -> SchemaRef {
+    let file = leaf(("", Shape::String, "")).1;
+    let fields = vec![
+        leaf(("releaseName", Shape::String, "Name of the release. Default: the Application's.")),
+        leaf(("valueFiles", list_of(file), "Files of the chart with values; a later one covers an earlier one.")),
+        leaf(("values", Shape::Any, "Values; they cover those of all files.")),
+    ];
+    object("ApplicationHelm", "How the Helm chart that is the source is rendered.", fields)
 }
 
 fn post_build() -> SchemaRef {

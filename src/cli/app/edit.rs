@@ -3,7 +3,7 @@
 use super::{Format, api, find, print};
 use crate::cli::connection::Connection;
 use crate::cli::hosts::parse_all;
-use crate::cli::values::substitutions;
+use crate::cli::values::{HelmFlags, substitutions};
 use crate::cli::{CliError, Global};
 use crate::daemon::options;
 use crate::gitops::application::{
@@ -42,6 +42,8 @@ pub struct Add {
     /// Refuse ${NAME} that are not set and have no default
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    helm: HelmFlags,
     /// How often a remote source is asked for changes, e.g. 30s
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
@@ -91,6 +93,7 @@ impl Add {
                 history_limit: self.history_limit,
                 rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
                 post_build,
+                helm: self.helm.options()?,
                 ..ApplicationSpec::default()
             },
             ..Application::default()

@@ -1,7 +1,7 @@
 //! What a plan is made for: files, or an application; at the revision it names or at another one.
 
 use crate::api::registry::Registry;
-use crate::cli::manifests::{Parts, kustomized, nothing_in, stdin};
+use crate::cli::manifests::{Parts, charts_rendered, kustomized, nothing_in, stdin};
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
 use crate::gitops::access;
@@ -81,7 +81,7 @@ impl Wanted {
             origins.push(Origin { source: snapshot.origin.clone(), revision: snapshot.revision.clone() });
             parts.add(snapshot);
         }
-        let files = parts.together();
+        let files = charts_rendered(parts.together(), &self.namespace, None).await;
         let (kinds, rendered) = resolve(client, |kinds| render(&files, kinds, &self.namespace)).await?;
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
             return Err(nothing_in(self.filename.iter().chain(&self.kustomize)));
@@ -96,6 +96,7 @@ impl Wanted {
         let snapshot = self.fetch(global, located(global, &app)?, true, access).await?;
         let options = options_of(&app, &others, &snapshot.revision);
         let inputs = inputs::read(client, &app).await.map_err(failed)?;
+        let snapshot = inputs.expand(&app, snapshot).await;
         let (kinds, rendered) = resolve(client, |kinds| inputs.render(&app, &snapshot, kinds)).await?;
         let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
         Ok(Input { kinds, rendered, options, origins })

@@ -99,6 +99,7 @@ impl Pushes {
     ) -> Result<Outcome, Vec<String>> {
         let snapshot = self.read(target, application, call, commit).await.map_err(|error| vec![error])?;
         let inputs = inputs::read(&target.client, application).await.map_err(|error| vec![error.to_string()])?;
+        let snapshot = inputs.expand(application, snapshot).await;
         let rendered = inputs.render(application, &snapshot, &*target.kinds);
         let mut options = Options::of(application, commit, (target.claims)(application.name()));
         options.prune_confirmed |= confirmed;

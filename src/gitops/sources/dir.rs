@@ -3,7 +3,8 @@
 use super::disk::Disk;
 use super::watch::{self, Guard};
 use super::{
-    File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden, is_manifest, name,
+    CHART_FILE, File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden,
+    is_manifest, name,
 };
 use crate::base::wake::Wake;
 use crate::gitops::render::kustomize::FILE_NAMES;
@@ -105,7 +106,8 @@ fn read_with_time(root: &Path, recursive: bool) -> Result<(Snapshot, SystemTime)
         let newest = newest.max().unwrap_or(SystemTime::UNIX_EPOCH);
         return Ok((snapshot, newest));
     }
-    let mut reader = Reader { root, canonical, recursive, ..Reader::default() };
+    let chart = root.join(CHART_FILE).is_file();
+    let mut reader = Reader { root, canonical, recursive: recursive || chart, all: chart, ..Reader::default() };
     if fs::metadata(root).map_err(fail)?.is_dir() {
         let canonical = reader.canonical.clone();
         reader.visited.insert(canonical);
@@ -113,14 +115,22 @@ fn read_with_time(root: &Path, recursive: bool) -> Result<(Snapshot, SystemTime)
     } else {
         reader.file(root)?;
     }
-    let snapshot = Snapshot::new(root.display().to_string(), reader.files, reader.rejected);
-    Ok((snapshot, reader.newest))
+    let name = root.display().to_string();
+    if chart {
+        let prefix = root.join("").display().to_string();
+        let inside = |file: File| File { path: file.path.strip_prefix(&*prefix).unwrap_or(&file.path).into(), ..file };
+        let snapshot = Snapshot::of_chart(&name, &name, reader.files.into_iter().map(inside).collect());
+        return Ok((Snapshot { rejected: reader.rejected, ..snapshot }, reader.newest));
+    }
+    Ok((Snapshot::new(name, reader.files, reader.rejected), reader.newest))
 }
 
 struct Reader<'a> {
     root: &'a Path,
     canonical: PathBuf,
     recursive: bool,
+    /// All files count, whatever their names.
+    all: bool,
     visited: HashSet<PathBuf>,
     files: Vec<File>,
     rejected: Vec<RenderError>,
@@ -134,6 +144,7 @@ impl Default for Reader<'_> {
             root: Path::new(""),
             canonical: PathBuf::new(),
             recursive: false,
+            all: false,
             visited: HashSet::new(),
             files: Vec::new(),
             rejected: Vec::new(),
@@ -152,7 +163,7 @@ impl Reader<'_> {
         for entry in entries {
             let bytes = entry.file_name();
             let name = bytes.to_string_lossy();
-            if is_hidden(&name) {
+            if is_hidden(&name) && (!self.all || name == ".git") {
                 continue;
             }
             if let Err(name::Unreadable { shown, what }) = name::readable(bytes.as_encoded_bytes()) {
@@ -169,7 +180,7 @@ impl Reader<'_> {
     fn entry(&mut self, path: &Path, name: &str) -> Result<(), SourceError> {
         // A file that vanishes between listing and reading was being replaced: its event comes.
         let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
-        let wanted = is_manifest(name);
+        let wanted = self.all || is_manifest(name);
         if kind.is_symlink() {
             let Ok(target) = fs::canonicalize(path) else {
                 if wanted {

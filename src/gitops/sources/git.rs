@@ -199,6 +199,10 @@ fn read_commit(
             let tree = tree::Committed::new(repository, commit.tree_id()).map_err(|error| fail(&error))?;
             Snapshot::kustomized(location.describe(), &tree, &location.path)
         }
+        false if read.chart => {
+            let snapshot = Snapshot::of_chart(location.describe(), &location.path, read.files);
+            Snapshot { rejected: read.rejected, warnings: read.warnings, ..snapshot }
+        }
         false => {
             let warnings = read.warnings;
             Snapshot { warnings, ..Snapshot::new(location.describe(), read.files, read.rejected) }

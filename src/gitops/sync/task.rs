@@ -205,6 +205,7 @@ impl Task {
             self.shared.ledger.looked(&self.name, began);
             return Some(self.repair(application, true).await);
         }
+        let snapshot = inputs.expand(application, snapshot).await;
         let rendered = inputs.render(application, &snapshot, &*self.shared.settings.kinds);
         self.want(&rendered);
         self.shared.ledger.looked(&self.name, began);

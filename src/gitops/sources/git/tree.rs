@@ -5,7 +5,9 @@ use super::objects;
 use crate::gitops::render::kustomize::{self, FILE_NAMES, Found};
 use crate::gitops::render::{Origin, RenderError};
 use crate::gitops::sources::dir::too_large;
-use crate::gitops::sources::{File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_hidden, is_manifest, name};
+use crate::gitops::sources::{
+    CHART_FILE, File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_hidden, is_manifest, name,
+};
 use bytes::Bytes;
 use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
 
@@ -25,6 +27,8 @@ pub(super) struct Read {
     pub warnings: Vec<String>,
     /// The directory has a kustomization, which says what of it counts.
     pub kustomized: bool,
+    /// The directory is a Helm chart: these are all its files, by their paths in there.
+    pub chart: bool,
     bytes: u64,
     entries: usize,
 }
@@ -44,28 +48,19 @@ impl From<git2::Error> for TreeError {
     }
 }
 
-/// Reads all manifests at `path` (empty: the whole tree). Paths are those in the repository.
+/// Reads all manifests at `path` (empty: the whole tree), or all files of a chart. Paths are those in the repository.
 pub(super) fn read(repository: &Repository, root: Oid, path: &str) -> Result<Read, TreeError> {
     let mut read = Read::default();
     let root = objects::tree(repository, root)?;
-    let walk = Walk { repository, root: &root };
-    let kustomized = |tree: &Tree<'_>| FILE_NAMES.iter().any(|name| tree.get_name(name).is_some());
+    let walk = Walk { repository, root: &root, all: false };
     if path.is_empty() {
-        read.kustomized = kustomized(&root);
-        if read.kustomized {
-            return Ok(read);
-        }
-        walk.tree(&root, "", 0, &mut read)?;
+        walk.source(&root, "", &mut read)?;
         return Ok(read);
     }
     let entry = walk.find(path)?.ok_or(TreeError::NoPath)?;
     match entry.kind() {
         Some(ObjectType::Tree) => {
-            let tree = objects::tree(repository, entry.id())?;
-            read.kustomized = kustomized(&tree);
-            if !read.kustomized {
-                walk.tree(&tree, path, 0, &mut read)?;
-            }
+            walk.source(&objects::tree(repository, entry.id())?, path, &mut read)?;
         }
         Some(ObjectType::Blob) if entry.filemode() == LINK => {
             let what = format!("{path} is a symbolic link, which is not followed");
@@ -126,7 +121,7 @@ impl<'a> Committed<'a> {
     }
 
     fn entry(&self, path: &str) -> Result<Option<TreeEntry<'static>>, String> {
-        let walk = Walk { repository: self.repository, root: &self.root };
+        let walk = Walk { repository: self.repository, root: &self.root, all: false };
         walk.find(path).map_err(|error| match error {
             TreeError::Git(error) => error.message().to_owned(),
             _ => "it cannot be read".to_owned(),
@@ -177,9 +172,26 @@ impl kustomize::Tree for Committed<'_> {
 struct Walk<'a> {
     repository: &'a Repository,
     root: &'a Tree<'a>,
+    /// All files count, whatever their names.
+    all: bool,
 }
 
 impl Walk<'_> {
+    /// The directory that is the source.
+    fn source(&self, tree: &Tree<'_>, path: &str, read: &mut Read) -> Result<(), TreeError> {
+        read.kustomized = FILE_NAMES.iter().any(|name| tree.get_name(name).is_some());
+        if read.kustomized {
+            return Ok(());
+        }
+        read.chart = tree.get_name(CHART_FILE).is_some_and(|entry| entry.kind() == Some(ObjectType::Blob));
+        Walk { all: read.chart, ..*self }.tree(tree, path, 0, read)?;
+        let inside = |file: &File| file.path.strip_prefix(path).unwrap_or(&file.path).trim_start_matches('/').into();
+        if read.chart {
+            read.files.iter_mut().for_each(|file| file.path = inside(file));
+        }
+        Ok(())
+    }
+
     fn tree(&self, tree: &Tree<'_>, prefix: &str, depth: usize, read: &mut Read) -> Result<(), TreeError> {
         if depth > MAX_DEPTH {
             return Err(too_deep());
@@ -196,10 +208,10 @@ impl Walk<'_> {
 
     fn entry(&self, entry: &TreeEntry<'_>, prefix: &str, depth: usize, read: &mut Read) -> Result<(), TreeError> {
         let lossy = String::from_utf8_lossy(entry.name_bytes());
-        if is_hidden(&lossy) {
+        if is_hidden(&lossy) && !self.all {
             return Ok(());
         }
-        let wanted = is_manifest(&lossy);
+        let wanted = self.all || is_manifest(&lossy);
         let below = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
         let path = match name::readable(entry.name_bytes()) {
             Ok(name) => below(name),

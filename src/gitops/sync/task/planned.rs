@@ -37,6 +37,7 @@ impl Task {
                 format!("the plan is for {wanted}, but the source is at {found}; make a new plan with `selkie plan`");
             return Some(Err(Refusal::Request(why)));
         }
+        let snapshot = inputs.expand(application, snapshot).await;
         let rendered = inputs.render(application, &snapshot, &*self.shared.settings.kinds);
         let revision = Revision { planned: Some(how), ..Revision::of(&snapshot, &inputs) };
         // A window that is closed to people has refused the request itself.

@@ -188,6 +188,7 @@ impl Task {
         let source = self.open(application).await.map_err(unreadable)?;
         let snapshot = source.fetch().await.map_err(unreadable)?;
         let inputs = self.inputs(application).await.map_err(unreadable)?;
+        let snapshot = inputs.expand(application, snapshot).await;
         let rendered = inputs.render(application, &snapshot, &*self.shared.settings.kinds);
         match rendered.errors.first() {
             None => Ok(rendered),
