@@ -97,9 +97,11 @@ impl Kind for Application {
         let place = match (text(source, &["repoURL"]), text(source, &["ref"]), text(source, &["path"])) {
             ("", _, path) if source["push"] != true => path.to_string(),
             (url, reference, _) => {
-                let directory = text(source, &["directory"]);
+                let paths: Vec<&str> = super::json::list(source, &["paths"]).iter().filter_map(Value::as_str).collect();
+                let directory =
+                    if paths.is_empty() { text(source, &["directory"]).to_owned() } else { paths.join(",") };
                 let url = if url.is_empty() { "git push".to_owned() } else { redact(url) };
-                match (reference, directory) {
+                match (reference, directory.as_str()) {
                     ("", "") => url,
                     (reference, "") => format!("{url}#{reference}"),
                     (reference, directory) => format!("{url}#{reference}:{directory}"),

@@ -75,6 +75,8 @@ pub(super) fn source_fields() -> Vec<(&'static str, SchemaRef)> {
     let secret = "Secret in the Application's namespace with what the repository asks for: username and password, or \
                   bearerToken, and ca.crt for https; identity and known_hosts for ssh.";
     let mut source: Vec<_> = SOURCE.map(leaf).into();
+    let path = leaf(("", Shape::String, "")).1;
+    source.push(leaf(("paths", list_of(path), "Several directories within the repository, in place of directory.")));
     source.push(("secretRef", object("ApplicationSecretRef", secret, vec![name])));
     let name = leaf(("name", Shape::String, "Name of the Secret."));
     let secret = "Secret in the Application's namespace with the public ssh keys of those who may sign.";

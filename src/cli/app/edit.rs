@@ -24,6 +24,9 @@ pub struct Add {
     /// It is pushed: `git push` to /git/NAME deploys it
     #[arg(long, conflicts_with_all = ["secret", "webhook_secret", "interval"])]
     push: bool,
+    /// A directory of the repository, in place of the one behind the colon; repeatable
+    #[arg(long, value_name = "DIR")]
+    path: Vec<String>,
     /// Namespace of objects that name none
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -128,13 +131,16 @@ impl Add {
         };
         if !self.push {
             let options::App { name, source } = read(&self.app)?;
-            let source = ApplicationSource::parse(&source).map_err(bad)?;
+            let source =
+                ApplicationSource { paths: self.path.clone(), ..ApplicationSource::parse(&source).map_err(bad)? };
             source.location().map_err(bad)?;
             return Ok((name, source));
         }
         let (name, rest) = self.app.split_once('=').unwrap_or((&self.app, ""));
         let options::App { name, .. } = read(&format!("{name}=#"))?;
-        Ok((name, ApplicationSource::pushed(rest).map_err(bad)?))
+        let source = ApplicationSource { paths: self.path.clone(), ..ApplicationSource::pushed(rest).map_err(bad)? };
+        source.in_repository("push").map_err(bad)?;
+        Ok((name, source))
     }
 }
 

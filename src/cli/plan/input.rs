@@ -188,7 +188,8 @@ fn failed(error: SourceError) -> CliError {
 /// The same place at another revision; a directory must be in a repository's working tree for that.
 fn at_reference(location: Location, reference: &str) -> Result<Location, CliError> {
     let git = match location {
-        Location::Git(git) => GitLocation::new(&git.url, reference, &git.path),
+        Location::Git(git) => GitLocation::new(&git.url, reference, &git.path)
+            .and_then(|there| there.with_paths(&git.paths().map(str::to_owned).collect::<Vec<_>>())),
         Location::Directory(path) => {
             let (root, inside) = repository_of(&path).ok_or_else(|| {
                 CliError::new(format!("--ref {reference}: {} is in no git repository", path.display()))

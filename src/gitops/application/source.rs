@@ -23,6 +23,9 @@ pub struct ApplicationSource {
     pub reference: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub directory: String,
+    /// Several directories, in place of the one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
@@ -97,7 +100,15 @@ impl ApplicationSource {
             let why = format!("{:?} is no name of a branch", self.branch());
             return Err(SourceError::BadLocation { source_text: "spec.source.ref".into(), why });
         }
-        GitLocation::new(url, self.branch(), &self.directory)
+        self.with_paths(GitLocation::new(url, self.branch(), &self.directory)?)
+    }
+
+    fn with_paths(&self, location: GitLocation) -> Result<GitLocation, SourceError> {
+        if !self.directory.is_empty() && !self.paths.is_empty() {
+            let why = "directory and paths cannot both be set".to_owned();
+            return Err(SourceError::BadLocation { source_text: "spec.source".into(), why });
+        }
+        location.with_paths(&self.paths)
     }
 
     /// Read from this machine.
@@ -118,8 +129,12 @@ impl ApplicationSource {
         match (self.path.is_empty(), self.repo_url.is_empty()) {
             (true, true) => Err(bad("path, repoURL or push must be set")),
             (false, false) => Err(bad("path and repoURL cannot both be set (a directory of a repository: directory)")),
+            (false, true) if !self.paths.is_empty() => Err(bad("paths are directories of a repository")),
             (false, true) => Ok(Location::Directory(PathBuf::from(&self.path))),
-            (true, false) => Ok(Location::Git(GitLocation::new(&self.repo_url, &self.reference, &self.directory)?)),
+            (true, false) => {
+                let git = GitLocation::new(&self.repo_url, &self.reference, &self.directory)?;
+                Ok(Location::Git(self.with_paths(git)?))
+            }
         }
     }
 }
@@ -138,6 +153,21 @@ mod tests {
         }
         assert!(ApplicationSource::default().location().is_err());
         assert!(ApplicationSource::parse("some/dir").unwrap().path.starts_with('/'));
+    }
+
+    #[test]
+    fn several_directories_are_one_source() {
+        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let source = ApplicationSource { repo_url: "https://h/r".into(), ..ApplicationSource::default() };
+        let several = ApplicationSource { paths: paths(&["a/", "./b", "c/d"]), ..source.clone() };
+        let Location::Git(git) = several.location().unwrap() else { unreachable!() };
+        assert_eq!(git.paths().collect::<Vec<_>>(), ["a", "b", "c/d"]);
+        assert_eq!(git.describe(), "https://h/r#:a,b,c/d");
+        let both = ApplicationSource { directory: "a".into(), ..several.clone() };
+        let outside = ApplicationSource { paths: paths(&["a", "../b"]), ..source.clone() };
+        let many = ApplicationSource { paths: vec!["a".into(); 51], ..source };
+        let local = ApplicationSource { path: "/srv".into(), repo_url: String::new(), ..several };
+        assert!([both, outside, many, local].iter().all(|source| source.location().is_err()));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::location::GitLocation;
 use super::repositories::Repositories;
 use super::versions;
 use super::watch::{self, Guard, Target};
-use super::{Access, Branch, Snapshot, Source, SourceError};
+use super::{Access, Branch, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
 use async_trait::async_trait;
 use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository, RepositoryOpenFlags};
@@ -190,27 +190,53 @@ fn read_commit(
     location: &GitLocation,
     access: &Access,
 ) -> Result<Snapshot, SourceError> {
-    let fail = |error: &git2::Error| explain(location, access, error);
     check_signature(repository, commit, location, access)?;
-    let read = tree::read(repository, commit.tree_id(), &location.path);
-    let read = read.map_err(|error| explain_tree(commit, location, access, error))?;
-    let mut snapshot = match read.kustomized {
+    let mut snapshot = Snapshot { origin: location.describe(), ..Snapshot::default() };
+    for path in location.paths() {
+        let one = read_path(repository, commit, location, access, path)?;
+        snapshot.files.extend(one.files);
+        snapshot.kustomizations.extend(one.kustomizations);
+        snapshot.charts.extend(one.charts);
+        snapshot.rejected.extend(one.rejected);
+        snapshot.warnings.extend(one.warnings);
+        // Each by itself is within the limits.
+        if snapshot.files.len() > MAX_FILES {
+            return Err(SourceError::TooManyFiles { path: location.describe() });
+        }
+        if snapshot.files.iter().map(|file| file.bytes.len() as u64).sum::<u64>() > MAX_TOTAL_BYTES {
+            return Err(SourceError::TooLarge { path: location.describe() });
+        }
+    }
+    snapshot.revision = commit.id().to_string();
+    snapshot.commit = Some(told(commit));
+    Ok(snapshot)
+}
+
+/// What is in one directory.
+fn read_path(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    location: &GitLocation,
+    access: &Access,
+    path: &str,
+) -> Result<Snapshot, SourceError> {
+    let read = tree::read(repository, commit.tree_id(), path);
+    let read = read.map_err(|error| explain_tree(commit, location, access, path, error))?;
+    Ok(match read.kustomized {
         true => {
-            let tree = tree::Committed::new(repository, commit.tree_id()).map_err(|error| fail(&error))?;
-            Snapshot::kustomized(location.describe(), &tree, &location.path)
+            let tree = tree::Committed::new(repository, commit.tree_id());
+            let tree = tree.map_err(|error| explain(location, access, &error))?;
+            Snapshot::kustomized(location.describe(), &tree, path)
         }
         false if read.chart => {
-            let snapshot = Snapshot::of_chart(location.describe(), &location.path, read.files);
+            let snapshot = Snapshot::of_chart(location.describe(), path, read.files);
             Snapshot { rejected: read.rejected, warnings: read.warnings, ..snapshot }
         }
         false => {
             let warnings = read.warnings;
             Snapshot { warnings, ..Snapshot::new(location.describe(), read.files, read.rejected) }
         }
-    };
-    snapshot.revision = commit.id().to_string();
-    snapshot.commit = Some(told(commit));
-    Ok(snapshot)
+    })
 }
 
 fn read_directories(
@@ -221,7 +247,7 @@ fn read_directories(
 ) -> Result<Vec<String>, SourceError> {
     check_signature(repository, commit, location, access)?;
     let read = tree::directories(repository, commit.tree_id());
-    read.map_err(|error| explain_tree(commit, location, access, error))
+    read.map_err(|error| explain_tree(commit, location, access, "", error))
 }
 
 /// Only commits that are signed as they must be are looked at.
@@ -238,12 +264,18 @@ fn check_signature(
     signers.check(signature, signed).map_err(|why| SourceError::Signature { url, commit, why })
 }
 
-fn explain_tree(commit: &Commit<'_>, location: &GitLocation, access: &Access, error: tree::TreeError) -> SourceError {
+fn explain_tree(
+    commit: &Commit<'_>,
+    location: &GitLocation,
+    access: &Access,
+    path: &str,
+    error: tree::TreeError,
+) -> SourceError {
     match error {
         tree::TreeError::Git(error) => explain(location, access, &error),
         tree::TreeError::NoPath => SourceError::Git {
             url: location.describe(),
-            what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), location.path),
+            what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), path),
             hint: "check the path after the colon".to_owned(),
         },
         tree::TreeError::Refused { what, hint } => {

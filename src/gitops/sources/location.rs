@@ -32,7 +32,12 @@ pub struct GitLocation {
     pub reference: Option<String>,
     /// Directory or file in the repository, without slashes at its ends; empty: all.
     pub path: String,
+    /// Further ones that are read along with it.
+    pub more: Vec<String>,
 }
+
+/// Directories of one source.
+const MOST_PATHS: usize = 50;
 
 const SCHEMES: [&str; 5] = ["https://", "http://", "ssh://", "git://", "file://"];
 
@@ -119,13 +124,27 @@ impl GitLocation {
         {
             return Err(bad(&redact(url), &format!("{reference:?} is not a branch, tag or commit")));
         }
-        let path = path.trim_matches('/').trim_start_matches("./");
-        if path.split('/').any(|part| part == "..") {
-            return Err(bad(&redact(url), &format!("the path {path:?} leads out of the repository")));
-        }
-        let path = if path == "." { "" } else { path };
+        let path = inside(url, path)?;
         let reference = Some(reference.to_owned()).filter(|reference| !reference.is_empty());
-        Ok(Self { url: url.to_owned(), reference, path: path.to_owned() })
+        Ok(Self { url: url.to_owned(), reference, path, more: Vec::new() })
+    }
+
+    /// The same with these directories in place of the one; none: as it is.
+    pub fn with_paths(self, paths: &[String]) -> Result<Self, SourceError> {
+        if paths.len() > MOST_PATHS {
+            return Err(bad(&redact(&self.url), &format!("it names more than {MOST_PATHS} paths")));
+        }
+        let mut paths = paths.iter().map(|path| inside(&self.url, path)).collect::<Result<Vec<_>, _>>()?;
+        if paths.is_empty() {
+            return Ok(self);
+        }
+        let path = paths.remove(0);
+        Ok(Self { path, more: paths, ..self })
+    }
+
+    /// All directories that are read.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        [&self.path].into_iter().chain(&self.more).map(String::as_str)
     }
 
     /// The path of a repository on this machine, which is read in place.
@@ -177,7 +196,7 @@ impl GitLocation {
         }
         if !self.path.is_empty() {
             text.push(':');
-            text.push_str(&self.path);
+            text.push_str(&self.paths().collect::<Vec<_>>().join(","));
         }
         text
     }
@@ -192,6 +211,15 @@ fn is_url(text: &str) -> bool {
 }
 
 /// `git@host:path`: a user, and a colon before the first slash.
+/// A path in a repository, without slashes at its ends.
+fn inside(url: &str, path: &str) -> Result<String, SourceError> {
+    let path = path.trim_matches('/').trim_start_matches("./");
+    if path.contains(char::is_control) || path.split('/').any(|part| part == "..") {
+        return Err(bad(&redact(url), &format!("the path {path:?} leads out of the repository")));
+    }
+    Ok(if path == "." { "" } else { path }.to_owned())
+}
+
 fn is_scp(text: &str) -> bool {
     let head = text.split('/').next().unwrap_or(text);
     head.split_once('@').is_some_and(|(user, rest)| !user.is_empty() && rest.contains(':')) && !text.contains("://")
@@ -203,7 +231,8 @@ mod tests {
     use super::*;
 
     fn git(url: &str, reference: Option<&str>, path: &str) -> Location {
-        Location::Git(GitLocation { url: url.into(), reference: reference.map(Into::into), path: path.into() })
+        let reference = reference.map(Into::into);
+        Location::Git(GitLocation { url: url.into(), reference, path: path.into(), more: Vec::new() })
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use super::{fetch, git, repository};
 use crate::api::registry::Registry;
 use crate::gitops::render::{Rendered, render};
+use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::{Access, Location, Repositories};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -51,6 +53,31 @@ async fn bases_are_found_in_the_whole_repository_and_nothing_else_counts() {
     assert_eq!(object.describe(), "ConfigMap shop/prod-c");
     assert_eq!(object.value["data"]["a"], "b");
     assert_eq!(object.origin.to_string(), "base/c.yaml:1:1");
+}
+
+#[tokio::test]
+async fn several_directories_are_read_and_nothing_beside_them() {
+    let temp = repository();
+    let map = |name: &str| MAP.replace("name: c", &format!("name: {name}"));
+    write(
+        temp.path(),
+        &[
+            ("base/kustomization.yaml", "resources: [c.yaml]\n"),
+            ("base/c.yaml", MAP),
+            ("plain/a.yaml", &map("a")),
+            ("plain/deep/b.yaml", &map("b")),
+            ("beside/x.yaml", "not: read\n"),
+        ],
+    );
+    git(temp.path(), &["add", "-A"]);
+    git(temp.path(), &["commit", "-qm", "more"]);
+    let location = GitLocation::new(temp.path().to_str().unwrap(), "main", "").unwrap();
+    let location = location.with_paths(&["base".to_owned(), "plain".to_owned()]).unwrap();
+    let source = Repositories::new(temp.path().join("unused")).open(&Location::Git(location), true, Access::default());
+    let rendered = render(&source.fetch().await.unwrap(), &Registry::builtin(), "shop");
+    assert_eq!(rendered.errors, []);
+    let names: Vec<&str> = rendered.objects.iter().map(|object| object.id.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
 }
 
 #[tokio::test]
