@@ -68,6 +68,8 @@ mod podman;
 mod printing;
 #[path = "system/cluster/pushing.rs"]
 mod pushing;
+#[path = "system/cluster/rendering.rs"]
+mod rendering;
 #[path = "system/cluster/rollbacks.rs"]
 mod rollbacks;
 #[path = "system/rootless.rs"]

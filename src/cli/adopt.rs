@@ -9,6 +9,7 @@ use crate::client::raw;
 use crate::daemon::Mode;
 use crate::gitops::adopt::{Adopted, adopt};
 use crate::gitops::kinds::Kinds;
+use crate::gitops::render::kustomize::Record;
 use crate::gitops::render::{Manifest, Origin, render};
 use crate::gitops::sources::{File, Snapshot};
 use crate::gitops::sync::{SyncError, wait};
@@ -18,10 +19,12 @@ use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Write what was changed in the cluster back into the manifests
 ///
-/// Single values are replaced where they stand; comments, order and everything else stay as they are.
+/// Single values are replaced where they stand, of kustomizations in the base that has them; comments, order and
+/// everything else stay as they are.
 /// What cannot be written that way is listed, and the exit code is then 1.
 #[derive(Args)]
 pub struct Adopt {
@@ -40,7 +43,7 @@ pub struct Adopt {
 
 impl Adopt {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
-        self.manifests.must_be_plain(&global).await?;
+        let kustomizations = self.manifests.kustomizations(&global).await?;
         let (registry, rendered) = self.manifests.resolve(&global).await?;
         if !rendered.errors.is_empty() {
             return Err(manifests::refused(&SyncError::Manifests(rendered.errors)));
@@ -60,7 +63,7 @@ impl Adopt {
             files.entry(&manifest.origin.file).or_default().push((manifest, live));
         }
         for (path, objects) in files {
-            left.extend(self.write(path, &objects, &registry)?.left);
+            left.extend(self.write(path, &objects, &registry, &kustomizations)?.left);
         }
         for (origin, why) in &left {
             eprintln!("{origin}: {why}");
@@ -111,14 +114,28 @@ impl Adopt {
         live
     }
 
-    fn write(&self, path: &str, objects: &[(&Manifest, Value)], registry: &Registry) -> Result<Adopted, CliError> {
+    /// Writes what goes into one file. Of a kustomization, each edit is checked by all that it comes to.
+    fn write(
+        &self,
+        path: &str,
+        objects: &[(&Manifest, Value)],
+        registry: &Registry,
+        kustomizations: &[Arc<Record>],
+    ) -> Result<Adopted, CliError> {
         let failed = |error: std::io::Error| {
             CliError::new(format!("{path}: {error}")).hint("live values are written into files of this machine only")
         };
         let text = std::fs::read_to_string(path).map_err(failed)?;
+        let users: Vec<_> = kustomizations.iter().filter(|record| record.has(path)).collect();
         let read = |text: &str| {
-            let file = File { path: path.into(), bytes: text.as_bytes().to_vec().into() };
-            render(&Snapshot::new(path, vec![file], Vec::new()), registry, self.manifests.namespace())
+            let snapshot = if users.is_empty() {
+                let file = File { path: path.into(), bytes: text.as_bytes().to_vec().into() };
+                Snapshot::new(path, vec![file], Vec::new())
+            } else {
+                let changed = users.iter().map(|record| Arc::new(record.with(path, text))).collect();
+                Snapshot { kustomizations: changed, ..Snapshot::default() }
+            };
+            render(&snapshot, registry, self.manifests.namespace())
         };
         let objects: Vec<_> = objects.iter().map(|(manifest, live)| (*manifest, live)).collect();
         let adopted = adopt(&text, &objects, read);

@@ -68,13 +68,9 @@ impl Manifests {
         Ok((registry, rendered))
     }
 
-    /// Fails if something is rendered by kustomize: its objects are not what a single file says.
-    pub async fn must_be_plain(&self, global: &Global) -> Result<(), CliError> {
-        match self.files(global).await?.kustomizations.first() {
-            None => Ok(()),
-            Some(record) => Err(CliError::new(format!("{} is a kustomization", record.shown_root()))
-                .hint("live values are written into plain manifests only: change the base or the patch yourself")),
-        }
+    /// What of it is rendered by kustomize.
+    pub async fn kustomizations(&self, global: &Global) -> Result<Vec<Arc<Record>>, CliError> {
+        Ok(self.files(global).await?.kustomizations)
     }
 
     /// The objects as their files have them, whatever their kinds.

@@ -5,6 +5,7 @@ use super::*;
 use crate::gitops::kinds::FixedKinds;
 use crate::gitops::render::render;
 use crate::gitops::sources::Snapshot;
+use crate::gitops::sources::disk::Disk;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -119,4 +120,39 @@ proptest! {
         };
         prop_assert_eq!(bare(&text, &old), bare(&adopted.text, &new[..old.len()]));
     }
+}
+
+#[test]
+fn values_of_a_base_are_written_there_and_those_of_a_patch_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let base = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  # how much\n  level: info\n  color: red\n  twice: x\n";
+    write("base/a.yaml", base);
+    write("base/kustomization.yaml", "resources: [a.yaml]\n");
+    let patch = "  - patch: |\n      apiVersion: v1\n      kind: ConfigMap\n      metadata: {name: a}\n      data: {color: blue}\n";
+    write("prod/kustomization.yaml", &format!("resources: [../base]\nnamePrefix: prod-\npatches:\n{patch}"));
+    let (disk, prod) = Disk::around(&folder.path().join("prod")).unwrap();
+    let snapshot = Snapshot::kustomized("prod", &disk, &prod);
+    let record = &snapshot.kustomizations[0];
+    let kinds = FixedKinds::new(&[("v1", "ConfigMap", true)]);
+    let rendered = render(&snapshot, &kinds, "default");
+    assert_eq!(rendered.errors, []);
+    let manifest = &rendered.objects[0];
+    let file = &manifest.origin.file;
+    assert!(file.ends_with("base/a.yaml") && record.has(file) && !record.has("base/other.yaml"), "{file}");
+
+    let mut live = manifest.value.clone();
+    live["data"] = json!({"level": "debug", "color": "green", "twice": "x"});
+    let read = |text: &str| {
+        let changed = std::sync::Arc::new(record.with(file, text));
+        render(&Snapshot { kustomizations: vec![changed], ..Snapshot::default() }, &kinds, "default")
+    };
+    let adopted = adopt(base, &[(manifest, &live)], read);
+    assert_eq!(adopted.text, base.replace("level: info", "level: debug"));
+    let left: Vec<&str> = adopted.left.iter().map(|(_, why)| why.as_str()).collect();
+    assert_eq!(left, ["ConfigMap default/prod-a: data.color: cannot be written in its place"]);
 }

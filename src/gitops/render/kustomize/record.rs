@@ -29,12 +29,19 @@ impl Record {
         (recorder.record.into_inner(), built.map(|built| built.warnings).unwrap_or_default())
     }
 
-    /// The kustomization's directory, for people.
-    pub fn shown_root(&self) -> String {
-        match self.show(&self.root) {
-            shown if shown.is_empty() => "the root".to_owned(),
-            shown => shown,
+    /// Whether it has a file that is shown so.
+    pub fn has(&self, shown: &str) -> bool {
+        self.read.keys().any(|path| self.show(path) == shown)
+    }
+
+    /// With another text of that file.
+    pub fn with(&self, shown: &str, text: &str) -> Self {
+        let mut changed = self.clone();
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        for (_, read) in changed.read.iter_mut().filter(|(path, _)| self.show(path) == shown) {
+            *read = Ok(bytes.clone());
         }
+        changed
     }
 
     /// The files, in path order.
