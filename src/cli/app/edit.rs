@@ -1,5 +1,6 @@
 //! `selkie app add`, `suspend` and `resume`: edits of the Application object.
 
+use super::remote::warn_of_another_authority;
 use super::{Format, api, find, print};
 use crate::cli::connection::Connection;
 use crate::cli::hosts::parse_all;
@@ -118,6 +119,7 @@ impl Add {
                 "in a working copy: selkie app remote {name}, then git push selkie {}",
                 created.spec.source.branch()
             );
+            warn_of_another_authority();
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -54,9 +54,7 @@ impl Remote {
         git.run(&["config", "--replace-all", &helper, ""])?;
         git.run(&["config", "--add", &helper, &command(&contact.file)?])?;
         println!("remote {} is {url}", self.remote);
-        if std::env::var_os("GIT_SSL_CAINFO").is_some() {
-            eprintln!("warning: GIT_SSL_CAINFO is set, and git takes it instead of the cluster's CA: unset it to push");
-        }
+        warn_of_another_authority();
         eprintln!("git push {} HEAD:{} deploys what is committed", self.remote, application.spec.source.branch());
         Ok(ExitCode::SUCCESS)
     }
@@ -77,6 +75,17 @@ impl Remote {
             .hint("choose another name with --remote, or remove it: git remote remove NAME")),
             Err(_) => git.run(&["remote", "add", &self.remote, url]).map(|_| ()),
         }
+    }
+}
+
+/// Git takes a variable before the settings of a repository, and then refuses the cluster's certificate.
+pub fn warn_of_another_authority() {
+    const VARIABLE: &str = "GIT_SSL_CAINFO";
+    if std::env::var_os(VARIABLE).is_some() {
+        eprintln!(
+            "warning: {VARIABLE} is set, and git takes it instead of the cluster's CA: unset it, or push with `env -u \
+             {VARIABLE} git push`"
+        );
     }
 }
 

@@ -11,7 +11,7 @@ mod rollout;
 #[path = "pushing/signing.rs"]
 mod signing;
 
-use crate::daemon::{Daemon, run, text};
+use crate::daemon::{Daemon, SELKIE, run, text};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -267,4 +267,31 @@ fn a_working_copy_is_set_up_without_a_trace_of_the_token() {
     lines_with(&String::from_utf8_lossy(&taken.stderr), &["there is a remote other already", "--remote"]);
     let nowhere = daemon.try_selkie(&["app", "remote", "shop", "-C", Path::new("/").to_str().unwrap()]);
     lines_with(&String::from_utf8_lossy(&nowhere.stderr), &["working copy", "-C"]);
+}
+
+#[test]
+fn a_variable_that_git_takes_before_the_clusters_ca_is_told() {
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let pusher = Pusher::start(&daemon, "shop");
+    pusher.greet("first");
+    let other = pusher.work().join(".git/other.crt");
+    std::fs::write(&other, rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem()).unwrap();
+    let failed = pusher.command(&["push", "selkie", "main"]).env("GIT_SSL_CAINFO", &other).output().unwrap();
+    lines_with(&String::from_utf8_lossy(&failed.stderr), &["certificate"]);
+    let at = pusher.work().display().to_string();
+    for (args, told) in [
+        (vec!["app", "add", "more", "--push"], true),
+        (vec!["app", "remote", "shop", "-C", &at], true),
+        (vec!["app", "remote", "shop", "-C", &at], false),
+    ] {
+        let mut command = Command::new(SELKIE);
+        command.args(&args).env("SELKIE_DATA_DIR", &daemon.data).env("SELKIE_CONFIG", "/dev/null");
+        command.env_remove("KUBECONFIG").env_remove("GIT_SSL_CAINFO");
+        if told {
+            command.env("GIT_SSL_CAINFO", &other);
+        }
+        let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
+        assert_eq!(said.contains("env -u GIT_SSL_CAINFO git push"), told, "{args:?}: {said}");
+    }
+    lines_with(&pusher.push(&["selkie", "main"]), &["is in force"]);
 }
