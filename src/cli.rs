@@ -42,6 +42,7 @@ mod objects;
 pub mod output;
 mod plan;
 mod pods;
+mod push;
 mod render;
 mod resources;
 mod settings;
@@ -91,6 +92,7 @@ verbs! {
     Adopt(adopt::Adopt),
     Plan(plan::Plan),
     Render(render::Render),
+    Push(push::Push),
     Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),
     Status(status::StatusArgs),

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod application;
 pub mod helm;
 pub mod hooks;
+pub mod https;
 pub mod inputs;
 pub mod kinds;
 pub mod metrics;

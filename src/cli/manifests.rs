@@ -1,4 +1,4 @@
-//! `-f` and `-k`: files, directories, git sources and standard input become objects with their places.
+//! `-f` and `-k`: files, directories, git and OCI sources and standard input become objects with their places.
 
 use super::connection::Connection;
 use super::{CliError, Global, resources};
@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 #[derive(Args, Clone)]
 pub struct Manifests {
-    /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
+    /// Manifests: a file, a directory, - for standard input, a git source URL#REF:PATH, or oci://...; repeatable
     #[arg(short, long, value_name = "FILE|DIR|-")]
     filename: Vec<String>,
-    /// A directory with a kustomization, or a git source URL#REF:PATH with one; repeatable
+    /// A directory with a kustomization, or such a source with one; repeatable
     #[arg(short, long, value_name = "DIR")]
     kustomize: Vec<String>,
     /// Look into subdirectories too

@@ -14,10 +14,10 @@ use std::process::ExitCode;
 /// too.
 #[derive(Args)]
 pub struct Render {
-    /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
+    /// Manifests: a file, a directory, - for standard input, a git source URL#REF:PATH, or oci://...; repeatable
     #[arg(short, long, required_unless_present = "kustomize", value_name = "FILE|DIR|-")]
     filename: Vec<String>,
-    /// A directory with a kustomization, or a git source URL#REF:PATH with one; repeatable
+    /// A directory with a kustomization, or such a source with one; repeatable
     #[arg(short, long, value_name = "DIR")]
     kustomize: Vec<String>,
     /// Look into subdirectories too

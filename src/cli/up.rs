@@ -21,7 +21,7 @@ pub struct Up {
     listen: SocketAddr,
     #[command(flatten)]
     hosts: HostArgs,
-    /// An application: NAME=DIR or NAME=GIT-URL#REF:PATH; repeatable
+    /// An application: NAME=DIR, NAME=GIT-URL#REF:PATH or NAME=oci://HOST/REPOSITORY:TAG; repeatable
     #[arg(long, env = "SELKIE_APP", value_name = "NAME=SOURCE", value_delimiter = ',')]
     app: Vec<String>,
     /// Seconds without a heartbeat until a host counts as lost

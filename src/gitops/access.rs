@@ -1,7 +1,7 @@
 //! What an Application's Secrets say: how its repository is reached, and whose commits count.
 
 use super::application::{Application, ApplicationSource, NAMESPACE, SecretRef};
-use super::sources::{Access, Credentials, Signers, SourceError};
+use super::sources::{Access, Credentials, RegistryAccess, Signers, SourceError};
 use super::sync::wait::path;
 use crate::client::raw;
 use http::Method;
@@ -20,17 +20,22 @@ pub(super) async fn of_source(
     source: &ApplicationSource,
     (max_age, timeout): (Duration, Duration),
 ) -> Result<Access, SourceError> {
-    let credentials = match &source.secret_ref {
-        Some(reference) => read(client, reference, "spec.source.secretRef", Credentials::from_secret).await?,
-        None => Credentials::default(),
-    };
+    let (mut credentials, mut registry) = (Credentials::default(), RegistryAccess::default());
+    if let Some(reference) = &source.secret_ref {
+        const FIELD: &str = "spec.source.secretRef";
+        match source.is_artifact() {
+            true => registry = read(client, reference, FIELD, RegistryAccess::from_secret).await?,
+            false => credentials = read(client, reference, FIELD, Credentials::from_secret).await?,
+        }
+    }
+    registry.insecure = source.insecure;
     let signers = match &source.verify {
         Some(verify) => {
             Some(read(client, &verify.secret_ref, "spec.source.verify.secretRef", Signers::from_secret).await?)
         }
         None => None,
     };
-    Ok(Access { credentials, signers, timeout, max_age })
+    Ok(Access { credentials, registry, signers, timeout, max_age })
 }
 
 async fn read<T>(

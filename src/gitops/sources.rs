@@ -1,4 +1,4 @@
-//! Where manifests come from: directories and git repositories.
+//! Where manifests come from: directories, git repositories, and artifacts in registries.
 //!
 //! A source hands out [`Snapshot`]s: all manifest files at one revision. It never runs anything it
 //! reads (no hooks, no submodules, no filters), and never reads out of its tree.
@@ -8,6 +8,7 @@ pub mod disk;
 pub mod git;
 pub mod location;
 mod name;
+pub mod oci;
 pub mod repositories;
 pub(in crate::gitops) mod versions;
 pub mod watch;
@@ -15,6 +16,7 @@ pub mod watch;
 pub use git::credentials::{Access, Credentials};
 pub use git::signers::Signers;
 pub use location::Location;
+pub use oci::login::RegistryAccess;
 pub use repositories::Repositories;
 
 use crate::base::wake::Wake;
@@ -75,7 +77,7 @@ pub struct Branch {
 /// A source's manifests at one revision.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// The commit's full hash, or `sha256:...` of the files.
+    /// The commit's full hash, or `sha256:...`: the digest of an artifact, or of the files.
     pub revision: String,
     /// In path order.
     pub files: Vec<File>,
@@ -88,7 +90,7 @@ pub struct Snapshot {
     pub warnings: Vec<String>,
     /// The source for people, without credentials.
     pub origin: String,
-    /// `None` for what is no commit.
+    /// `None` for what is no commit; of an artifact, what it says it was made from.
     pub commit: Option<Commit>,
 }
 
@@ -185,7 +187,9 @@ pub enum SourceError {
         short(commit)
     )]
     Signature { url: String, commit: String, why: String },
-    #[error("git {url}: no whole answer within {seconds} s; the last good commit stays in force")]
+    #[error("{url}: {what}{}", hint_text(.hint))]
+    Registry { url: String, what: String, hint: String },
+    #[error("{url}: no whole answer within {seconds} s; the last good revision stays in force")]
     Timeout { url: String, seconds: u64 },
     #[error("{0}")]
     Access(String),

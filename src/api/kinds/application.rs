@@ -50,12 +50,21 @@ impl Kind for Application {
             let what = "must name the Secret that holds the keys of those who may sign";
             errors.push(FieldError::required("spec.source.verify.secretRef.name", what));
         }
+        let is_artifact = text(source, &["repoURL"]).starts_with("oci://");
+        if is_artifact && !source["verify"].is_null() {
+            let why = "is for commits, and an artifact has none: name its digest as the ref";
+            errors.push(FieldError::invalid("spec.source.verify", &source["verify"], why));
+        }
+        if !is_artifact && source["insecure"] == true {
+            let why = "only the registry of an artifact (oci://) may be asked over plain HTTP";
+            errors.push(FieldError::invalid("spec.source.insecure", &source["insecure"], why));
+        }
         let previews = &object["spec"]["previews"];
         if !previews.is_null() && super::json::list(previews, &["branches"]).is_empty() {
             errors.push(FieldError::required("spec.previews.branches", "must name the branches that have a preview"));
         }
-        if !previews.is_null() && text(source, &["repoURL"]).is_empty() {
-            let why = "only a repository with a repoURL has branches for previews";
+        if !previews.is_null() && (is_artifact || text(source, &["repoURL"]).is_empty()) {
+            let why = "only a git repository with a repoURL has branches for previews";
             errors.push(FieldError::invalid("spec.previews", previews, why));
         }
         let rollback = text(&object["spec"], &["rollback"]);

@@ -3,16 +3,22 @@
 use super::{Field, ListKind, ObjectShape, Schema, SchemaRef, Shape};
 use std::sync::Arc;
 
-const SOURCE: [(&str, Shape, &str); 5] = [
+const SOURCE: [(&str, Shape, &str); 6] = [
     ("path", Shape::String, "Directory on the daemon's machine that holds the manifests."),
-    ("repoURL", Shape::String, "Git repository that holds the manifests: https, ssh or file."),
+    (
+        "repoURL",
+        Shape::String,
+        "Git repository that holds the manifests: https, ssh or file; or an artifact in a registry: oci://HOST/NAME.",
+    ),
     ("push", Shape::Boolean, "It is pushed: git push to /git/NAME, the branch ref (default: main) is deployed."),
     (
         "ref",
         Shape::String,
-        "Branch, tag or commit to follow, or semver: and a range of versions, for the highest tag in it. Default: HEAD.",
+        "Branch, tag or commit to follow, or semver: and a range of versions, for the highest tag in it. Default: HEAD. \
+         Of an artifact: a tag (default: latest), a digest, or such a range.",
     ),
     ("directory", Shape::String, "Directory within the repository. Default: its root."),
+    ("insecure", Shape::Boolean, "The registry of an artifact may be asked over plain HTTP. Default: false."),
 ];
 const SPEC: [(&str, Shape, &str); 12] = [
     ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
@@ -73,7 +79,8 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
 pub(super) fn source_fields() -> Vec<(&'static str, SchemaRef)> {
     let name = leaf(("name", Shape::String, "Name of the Secret."));
     let secret = "Secret in the Application's namespace with what the repository asks for: username and password, or \
-                  bearerToken, and ca.crt for https; identity and known_hosts for ssh.";
+                  bearerToken, and ca.crt for https; identity and known_hosts for ssh; .dockerconfigjson and ca.crt \
+                  for artifacts.";
     let mut source: Vec<_> = SOURCE.map(leaf).into();
     let path = leaf(("", Shape::String, "")).1;
     source.push(leaf(("paths", list_of(path), "Several directories within the repository, in place of directory.")));

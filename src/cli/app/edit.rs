@@ -19,11 +19,11 @@ use std::process::ExitCode;
 /// Follow a source from now on
 #[derive(Args)]
 pub struct Add {
-    /// As with `selkie up --app`: NAME=DIR or NAME=GIT-URL#REF:PATH; with --push NAME or NAME=#BRANCH:PATH
+    /// As with `selkie up --app`: NAME=DIR, NAME=GIT-URL#REF:PATH or NAME=oci://HOST/REPOSITORY:TAG; with --push NAME or NAME=#BRANCH:PATH
     #[arg(value_name = "NAME=SOURCE")]
     app: String,
     /// It is pushed: `git push` to /git/NAME deploys it
-    #[arg(long, conflicts_with_all = ["secret", "webhook_secret", "interval"])]
+    #[arg(long, conflicts_with_all = ["secret", "webhook_secret", "interval", "insecure"])]
     push: bool,
     /// A directory of the repository, in place of the one behind the colon; repeatable
     #[arg(long, value_name = "DIR")]
@@ -34,6 +34,9 @@ pub struct Add {
     /// Secret in selkie-system with what the repository asks for
     #[arg(long, value_name = "SECRET")]
     secret: Option<String>,
+    /// The registry of an artifact may be asked over plain HTTP
+    #[arg(long)]
+    insecure: bool,
     /// Secret in selkie-system whose `token` signs the webhooks that may come in at /hooks/NAME
     #[arg(long, value_name = "SECRET")]
     webhook_secret: Option<String>,
@@ -74,6 +77,7 @@ pub struct Add {
 impl Add {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let (name, mut source) = self.source()?;
+        source.insecure = self.insecure;
         source.secret_ref = self.secret.map(|name| SecretRef { name });
         source.webhook = self.webhook_secret.map(|name| Webhook { secret_ref: SecretRef { name } });
         if let Some(interval) = &self.interval {

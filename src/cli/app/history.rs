@@ -70,7 +70,7 @@ fn rows(records: &[Record]) -> Vec<Vec<String>> {
             record.applied.clone(),
             result.to_owned(),
             format!("+{} ~{} -{}", totals.add, totals.change, totals.delete),
-            commit.map_or("-", |commit| &commit.author).to_owned(),
+            commit.map(|commit| commit.author.as_str()).filter(|author| !author.is_empty()).unwrap_or("-").to_owned(),
             if record.via.is_empty() { subject.to_owned() } else { format!("{}: {subject}", record.via) },
         ]);
     }

@@ -21,10 +21,10 @@ use std::time::Duration;
 
 #[derive(Args, Clone)]
 pub struct Wanted {
-    /// Manifests: a file, a directory, - for standard input, or a git source URL#REF:PATH; repeatable
+    /// Manifests: a file, a directory, - for standard input, a git source URL#REF:PATH, or oci://...; repeatable
     #[arg(short, long, required_unless_present_any = ["app", "kustomize"], value_name = "FILE|DIR|-")]
     filename: Vec<String>,
-    /// A directory with a kustomization, or a git source URL#REF:PATH with one; repeatable
+    /// A directory with a kustomization, or such a source with one; repeatable
     #[arg(short, long, value_name = "DIR")]
     kustomize: Vec<String>,
     /// Look into subdirectories too
@@ -190,6 +190,7 @@ fn at_reference(location: Location, reference: &str) -> Result<Location, CliErro
     let git = match location {
         Location::Git(git) => GitLocation::new(&git.url, reference, &git.path)
             .and_then(|there| there.with_paths(&git.paths().map(str::to_owned).collect::<Vec<_>>())),
+        Location::Oci(oci) => return Location::remote(&oci.url(), reference, &oci.path).map_err(failed),
         Location::Directory(path) => {
             let (root, inside) = repository_of(&path).ok_or_else(|| {
                 CliError::new(format!("--ref {reference}: {} is in no git repository", path.display()))

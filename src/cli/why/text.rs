@@ -89,7 +89,8 @@ fn source(why: &Why, now: Timestamp) -> String {
     let from = if origin.is_empty() { String::new() } else { format!(" of {}", clean(near(origin))) };
     line(&mut text, "app", &format!("{application}, revision {number} ({}){from}", short(revision)));
     if let Some(commit) = &source.commit {
-        line(&mut text, "commit", &format!("{:?} by {}", clean(&commit.subject), clean(&commit.author)));
+        let by = if commit.author.is_empty() { String::new() } else { format!(" by {}", clean(&commit.author)) };
+        line(&mut text, "commit", &format!("{:?}{by}", clean(&commit.subject)));
     }
     match &source.place {
         Some(place) => line(&mut text, "manifest", &format!("{}:{}", clean(near(&place.file)), place.line)),

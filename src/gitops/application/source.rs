@@ -1,6 +1,7 @@
 //! Where an Application's manifests come from, as its spec says it.
 
 use crate::gitops::sources::location::GitLocation;
+use crate::gitops::sources::oci::location as oci;
 use crate::gitops::sources::{Location, SourceError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ pub struct ApplicationSource {
     /// Several directories, in place of the one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// The registry may be asked over plain HTTP.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
     /// What the repository asks for; see [`crate::gitops::sources::git::credentials`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
@@ -73,6 +77,10 @@ impl ApplicationSource {
                 let reference = git.reference.unwrap_or_default();
                 Self { repo_url, reference, directory: git.path, ..Self::default() }
             }
+            Location::Oci(oci) => {
+                let (repo_url, reference) = (oci.url(), oci.reference.unwrap_or_default());
+                Self { repo_url, reference, directory: oci.path, ..Self::default() }
+            }
         })
     }
 
@@ -111,11 +119,15 @@ impl ApplicationSource {
         location.with_paths(&self.paths)
     }
 
+    /// An artifact of a registry.
+    pub fn is_artifact(&self) -> bool {
+        self.repo_url.starts_with(oci::SCHEME)
+    }
+
     /// Read from this machine.
     pub fn is_local(&self) -> bool {
         match self.location() {
-            Ok(Location::Directory(_)) => true,
-            Ok(Location::Git(git)) => git.local().is_some(),
+            Ok(location) => !location.is_remote(),
             Err(_) => self.push,
         }
     }
@@ -131,10 +143,13 @@ impl ApplicationSource {
             (false, false) => Err(bad("path and repoURL cannot both be set (a directory of a repository: directory)")),
             (false, true) if !self.paths.is_empty() => Err(bad("paths are directories of a repository")),
             (false, true) => Ok(Location::Directory(PathBuf::from(&self.path))),
-            (true, false) => {
-                let git = GitLocation::new(&self.repo_url, &self.reference, &self.directory)?;
-                Ok(Location::Git(self.with_paths(git)?))
+            (true, false) if self.is_artifact() && !self.paths.is_empty() => {
+                Err(bad("paths are directories of a repository: of an artifact, directory names one"))
             }
+            (true, false) => match Location::remote(&self.repo_url, &self.reference, &self.directory)? {
+                Location::Git(git) => Ok(Location::Git(self.with_paths(git)?)),
+                other => Ok(other),
+            },
         }
     }
 }
@@ -146,7 +161,15 @@ mod tests {
 
     #[test]
     fn sources_survive_the_way_through_the_object() {
-        for text in ["https://h/r.git#main:deploy", "git@h:r#v1", "file:///srv/r#main", "/srv/app", "/srv/app.git"] {
+        for text in [
+            "https://h/r.git#main:deploy",
+            "git@h:r#v1",
+            "file:///srv/r#main",
+            "/srv/app",
+            "/srv/app.git",
+            "oci://h:5000/team/app:1.2#:deploy",
+            "oci://h/app#semver:~1.4:deploy",
+        ] {
             let source = ApplicationSource::parse(text).unwrap();
             let read: ApplicationSource = serde_json::from_value(serde_json::to_value(&source).unwrap()).unwrap();
             assert_eq!(read.location().unwrap(), Location::parse(text).unwrap(), "{text}");

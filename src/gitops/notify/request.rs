@@ -5,13 +5,13 @@ use super::forge;
 use super::message::{Values, body};
 use super::outbox::{Content, Item};
 use crate::gitops::application::Application;
+use crate::gitops::https;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{HeaderName, Uri};
 use k8s_openapi::api::core::v1::Secret;
 use ring::hmac;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::fmt;
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-signature-256");
@@ -42,13 +42,7 @@ impl Keys {
             text.map(|text| text.unwrap_or_default().trim_end_matches(['\r', '\n']).to_owned())
                 .map_err(|_| format!("{key} is not text"))
         };
-        let certificates = text("ca.crt")?;
-        let authorities: Vec<_> = CertificateDer::pem_slice_iter(certificates.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|_| "ca.crt is not in PEM format")?;
-        if authorities.is_empty() && !certificates.trim().is_empty() {
-            return Err("ca.crt holds no certificate in PEM format".to_owned());
-        }
+        let authorities = https::certificates("ca.crt", text("ca.crt")?.as_bytes())?;
         Ok(Self { token: text("token")?, address: text("address")?, hmac: text("hmac")?, authorities })
     }
 

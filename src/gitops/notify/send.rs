@@ -2,15 +2,13 @@
 
 use super::answer::{Verdict, judge};
 use super::request::Outgoing;
+use crate::gitops::https;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,15 +32,13 @@ impl Sender {
         let later = |why: String| Verdict::Later { why, after: Duration::ZERO };
         match tokio::time::timeout(self.timeout, self.exchange(outgoing, now)).await {
             Ok(Ok(verdict)) => verdict,
-            Ok(Err(error)) => later(chain(&*error)),
+            Ok(Err(error)) => later(https::chain(&*error)),
             Err(_) => later(format!("no answer within {} s", self.timeout.as_secs())),
         }
     }
 
     async fn exchange(&self, outgoing: Outgoing, now: Timestamp) -> Result<Verdict, Box<dyn Error + Send + Sync>> {
-        let config = (*self.config(&outgoing.authorities)?).clone();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-        let client: Client<_, Full<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+        let client = https::client((*self.config(&outgoing.authorities)?).clone());
         let mut request = Request::builder().method(Method::POST).uri(outgoing.uri).body(Full::new(outgoing.body))?;
         *request.headers_mut() = outgoing.headers;
         let (head, body) = client.request(request).await?.into_parts();
@@ -55,32 +51,13 @@ impl Sender {
         &self,
         authorities: &[CertificateDer<'static>],
     ) -> Result<Arc<ClientConfig>, Box<dyn Error + Send + Sync>> {
-        let builder = || {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-        };
-        if authorities.is_empty() {
-            let mut system = self.system.lock();
-            if let Some(config) = &*system {
-                return Ok(config.clone());
-            }
-            let config = Arc::new(builder()?.with_native_roots()?.with_no_client_auth());
-            return Ok(system.insert(config).clone());
+        if !authorities.is_empty() {
+            return Ok(Arc::new(https::trust(authorities)?));
         }
-        let mut roots = RootCertStore::empty();
-        for authority in authorities {
-            roots.add(authority.clone())?;
+        let mut system = self.system.lock();
+        if let Some(config) = &*system {
+            return Ok(config.clone());
         }
-        Ok(Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()))
+        Ok(system.insert(Arc::new(https::trust(&[])?)).clone())
     }
-}
-
-/// An error and its causes in a line.
-fn chain(error: &dyn Error) -> String {
-    let (mut text, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

@@ -19,6 +19,7 @@ mod tree;
 mod trust;
 
 pub use received::received;
+pub(super) use tree::{MAX_DEPTH, MAX_ENTRIES};
 
 use super::location::GitLocation;
 use super::repositories::Repositories;
@@ -220,23 +221,7 @@ fn read_path(
     access: &Access,
     path: &str,
 ) -> Result<Snapshot, SourceError> {
-    let read = tree::read(repository, commit.tree_id(), path);
-    let read = read.map_err(|error| explain_tree(commit, location, access, path, error))?;
-    Ok(match read.kustomized {
-        true => {
-            let tree = tree::Committed::new(repository, commit.tree_id());
-            let tree = tree.map_err(|error| explain(location, access, &error))?;
-            Snapshot::kustomized(location.describe(), &tree, path)
-        }
-        false if read.chart => {
-            let snapshot = Snapshot::of_chart(location.describe(), path, read.files);
-            Snapshot { rejected: read.rejected, warnings: read.warnings, ..snapshot }
-        }
-        false => {
-            let warnings = read.warnings;
-            Snapshot { warnings, ..Snapshot::new(location.describe(), read.files, read.rejected) }
-        }
-    })
+    read_tree(repository, commit.tree_id(), path, &Teller::of_commit(commit, location, access))
 }
 
 fn read_directories(
@@ -246,8 +231,8 @@ fn read_directories(
     access: &Access,
 ) -> Result<Vec<String>, SourceError> {
     check_signature(repository, commit, location, access)?;
-    let read = tree::directories(repository, commit.tree_id());
-    read.map_err(|error| explain_tree(commit, location, access, "", error))
+    let teller = Teller::of_commit(commit, location, access);
+    tree::directories(repository, commit.tree_id()).map_err(|error| teller.tell("", error))
 }
 
 /// Only commits that are signed as they must be are looked at.
@@ -264,27 +249,63 @@ fn check_signature(
     signers.check(signature, signed).map_err(|why| SourceError::Signature { url, commit, why })
 }
 
-fn explain_tree(
-    commit: &Commit<'_>,
-    location: &GitLocation,
-    access: &Access,
-    path: &str,
-    error: tree::TreeError,
-) -> SourceError {
-    match error {
-        tree::TreeError::Git(error) => explain(location, access, &error),
-        tree::TreeError::NoPath => SourceError::Git {
-            url: location.describe(),
-            what: format!("commit {} has no {:?}", super::short(&commit.id().to_string()), path),
-            hint: "check the path after the colon".to_owned(),
-        },
-        tree::TreeError::Refused { what, hint } => {
-            let what = format!("commit {}: {what}", super::short(&commit.id().to_string()));
-            SourceError::Git { url: location.describe(), what, hint: hint.to_owned() }
+type Refuse<'a> = dyn Fn(String, &str) -> SourceError + 'a;
+
+/// Says what is wrong with a tree.
+pub(super) struct Teller<'a> {
+    /// `commit 0123456`.
+    pub called: String,
+    /// All of it, for people.
+    pub origin: String,
+    /// Makes errors of what git says ...
+    pub broken: Box<dyn Fn(git2::Error) -> SourceError + 'a>,
+    /// ... and of what we say, and what to do about it.
+    pub refuse: Box<Refuse<'a>>,
+}
+
+impl<'a> Teller<'a> {
+    fn of_commit(commit: &Commit<'_>, location: &'a GitLocation, access: &'a Access) -> Self {
+        let refuse = |what, hint: &str| SourceError::Git { url: location.describe(), what, hint: hint.to_owned() };
+        Self {
+            called: format!("commit {}", super::short(&commit.id().to_string())),
+            origin: location.describe(),
+            broken: Box::new(move |error| explain(location, access, &error)),
+            refuse: Box::new(refuse),
         }
-        tree::TreeError::TooMany => SourceError::TooManyFiles { path: location.describe() },
-        tree::TreeError::TooLarge => SourceError::TooLarge { path: location.describe() },
     }
+
+    fn tell(&self, path: &str, error: tree::TreeError) -> SourceError {
+        let called = &self.called;
+        match error {
+            tree::TreeError::Git(error) => (self.broken)(error),
+            tree::TreeError::NoPath => {
+                (self.refuse)(format!("{called} has no {path:?}"), "check the path after the colon")
+            }
+            tree::TreeError::Refused { what, hint } => (self.refuse)(format!("{called}: {what}"), hint),
+            tree::TreeError::TooMany => SourceError::TooManyFiles { path: self.origin.clone() },
+            tree::TreeError::TooLarge => SourceError::TooLarge { path: self.origin.clone() },
+        }
+    }
+}
+
+/// What is at a path of a tree.
+pub(super) fn read_tree(
+    repository: &Repository,
+    tree: Oid,
+    path: &str,
+    teller: &Teller<'_>,
+) -> Result<Snapshot, SourceError> {
+    let read = tree::read(repository, tree, path).map_err(|error| teller.tell(path, error))?;
+    let origin = teller.origin.clone();
+    if read.kustomized {
+        let tree = tree::Committed::new(repository, tree).map_err(&teller.broken)?;
+        return Ok(Snapshot::kustomized(origin, &tree, path));
+    }
+    let (rejected, warnings) = (read.rejected, read.warnings);
+    if read.chart {
+        return Ok(Snapshot { rejected, warnings, ..Snapshot::of_chart(origin, path, read.files) });
+    }
+    Ok(Snapshot { warnings, ..Snapshot::new(origin, read.files, rejected) })
 }
 
 /// What a commit says of itself, without what a terminal would act on.

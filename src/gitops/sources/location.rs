@@ -6,11 +6,13 @@
 //! | `https://`, `http://`, `ssh://`, `git://`, `file://` | a git repository |
 //! | `git@host:team/repo` | a git repository over ssh |
 //! | `/srv/app.git`, `git+/srv/app` | a local git repository |
+//! | `oci://host/repository[:tag|@digest]` | an artifact in a registry |
 //! | any of these with `#ref:path` | that branch, tag or commit, and that directory of a git repository |
 //!
 //! `#ref`, `#:path` and `#ref:path` are all allowed; without a ref the repository's HEAD is meant. A ref
 //! `semver:RANGE` is the tag of the highest version in the range.
 
+use super::oci::location::{self as oci, OciLocation};
 use super::versions::{self, Range};
 use super::{SourceError, name};
 use crate::base::url::redact;
@@ -21,6 +23,8 @@ pub enum Location {
     /// A directory, or a single file.
     Directory(PathBuf),
     Git(GitLocation),
+    /// An artifact in a registry.
+    Oci(OciLocation),
 }
 
 /// A repository, what of it, and where in it.
@@ -54,6 +58,9 @@ impl Location {
         if text.starts_with('-') {
             return refuse("it starts with a dash; write ./-name for a directory of that name");
         }
+        if text.starts_with(oci::SCHEME) {
+            return OciLocation::parse(text).map(Self::Oci);
+        }
         let (forced, rest) = match text.strip_prefix("git+") {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -69,23 +76,30 @@ impl Location {
             return refuse("remote helpers are not supported");
         }
         if !remote && base.contains("://") {
-            return refuse("known are https, http, ssh, git and file URLs");
+            return refuse("known are https, http, ssh, git, file and oci URLs");
         }
         if !(remote || forced || fragment.is_some() || base.trim_end_matches('/').ends_with(".git")) {
             return Ok(Self::Directory(PathBuf::from(base)));
         }
-        let (reference, path) = match fragment {
-            Some(fragment) => {
-                // The colon of a range is none before a path.
-                let skipped = if fragment.starts_with(versions::PREFIX) { versions::PREFIX.len() } else { 0 };
-                match fragment[skipped..].find(':') {
-                    Some(at) => (&fragment[..skipped + at], &fragment[skipped + at + 1..]),
-                    None => (fragment, ""),
-                }
-            }
-            None => ("", ""),
-        };
+        let (reference, path) = versions::reference_and_path(fragment.unwrap_or_default(), &[versions::PREFIX]);
         Ok(Self::Git(GitLocation::new(base, reference, path)?))
+    }
+
+    /// A repository or an artifact given in parts; `reference` and `path` may be empty.
+    pub fn remote(url: &str, reference: &str, path: &str) -> Result<Self, SourceError> {
+        match url.starts_with(oci::SCHEME) {
+            true => OciLocation::new(url, reference, path).map(Self::Oci),
+            false => GitLocation::new(url, reference, path).map(Self::Git),
+        }
+    }
+
+    /// Not on this machine.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Directory(_) => false,
+            Self::Git(git) => git.local().is_none(),
+            Self::Oci(_) => true,
+        }
     }
 
     /// The location for people, without credentials.
@@ -93,6 +107,7 @@ impl Location {
         match self {
             Self::Directory(path) => path.display().to_string(),
             Self::Git(git) => git.describe(),
+            Self::Oci(oci) => oci.describe(),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::git::shared::Shared;
 use super::git::{GitSource, directories};
 use super::location::GitLocation;
+use super::oci::OciSource;
 use super::{Access, Credentials, Location, Source, dir};
 use crate::base::wake::Wake;
 use crate::telemetry::Metrics;
@@ -15,11 +16,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Unused mirrors are looked for this long after one may have become unused ...
 const GRACE: Duration = Duration::from_secs(2);
 /// ... and now and then, as other processes leave some, too.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// An artifact takes memory while it is unpacked.
+const UNPACKING: usize = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -30,6 +35,8 @@ pub struct Repositories {
     pub(super) root: PathBuf,
     shared: Mutex<HashMap<String, Weak<Shared>>>,
     fetches: Family<Outcome, Counter>,
+    /// Artifacts that are fetched and unpacked at the same time.
+    pub(super) unpacking: Semaphore,
     /// Rung when a mirror may have become unused.
     left: Wake,
 }
@@ -37,7 +44,13 @@ pub struct Repositories {
 impl Repositories {
     /// `root` is the directory that holds the mirrors.
     pub fn new(root: PathBuf) -> Arc<Self> {
-        Arc::new(Self { root, shared: Mutex::default(), fetches: Family::default(), left: Wake::default() })
+        Arc::new(Self {
+            root,
+            shared: Mutex::default(),
+            fetches: Family::default(),
+            unpacking: Semaphore::new(UNPACKING),
+            left: Wake::default(),
+        })
     }
 
     /// Shows how often remote repositories were asked.
@@ -50,6 +63,7 @@ impl Repositories {
         match location {
             Location::Directory(path) => Arc::new(dir::DirSource::new(path.clone(), recursive)),
             Location::Git(git) => Arc::new(GitSource::new(git.clone(), self, access)),
+            Location::Oci(oci) => Arc::new(OciSource::new(oci.clone(), self, access)),
         }
     }
 

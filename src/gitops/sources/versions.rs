@@ -69,6 +69,15 @@ impl Range {
     }
 }
 
+/// Parts `REFERENCE:PATH`, where the colon of a reference's own prefix is none before a path.
+pub fn reference_and_path<'a>(text: &'a str, prefixes: &[&str]) -> (&'a str, &'a str) {
+    let skipped = prefixes.iter().find(|prefix| text.starts_with(**prefix)).map_or(0, |prefix| prefix.len());
+    match text[skipped..].find(':') {
+        Some(at) => (&text[..skipped + at], &text[skipped + at + 1..]),
+        None => (text, ""),
+    }
+}
+
 fn alternative(text: &str) -> Result<Vec<Comparator>, String> {
     let words: Vec<&str> = text.split([' ', ',', '\t']).filter(|word| !word.is_empty()).collect();
     let mut comparators = Vec::new();

@@ -1,5 +1,7 @@
-//! Git repositories as sources: a local one, and real servers.
+//! Git repositories and artifacts as sources: a local one, and real servers.
 
+#[path = "git/artifacts.rs"]
+mod artifacts;
 #[path = "git/hanging.rs"]
 mod hanging;
 #[path = "git/hostile.rs"]

@@ -3,9 +3,10 @@
 //! `ca.crt` for https; `identity` (with `password` as its passphrase) and `known_hosts` for ssh.
 
 use super::signers::Signers;
+use crate::gitops::https;
+use crate::gitops::sources::RegistryAccess;
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     pub credentials: Credentials,
+    /// Of artifacts, in place of the credentials.
+    pub registry: RegistryAccess,
     /// Whose commits count; `None`: everybody's.
     pub signers: Option<Signers>,
     /// The longest that a fetch may take.
@@ -26,7 +29,13 @@ pub struct Access {
 
 impl Default for Access {
     fn default() -> Self {
-        Self { credentials: Credentials::default(), signers: None, timeout: DEFAULT_TIMEOUT, max_age: Duration::ZERO }
+        Self {
+            credentials: Credentials::default(),
+            registry: RegistryAccess::default(),
+            signers: None,
+            timeout: DEFAULT_TIMEOUT,
+            max_age: Duration::ZERO,
+        }
     }
 }
 
@@ -59,13 +68,7 @@ impl Credentials {
         if !text("tls.key")?.is_empty() {
             return Err("tls.key: client certificates are not supported; use a password or a token".to_owned());
         }
-        let certificates = text("ca.crt")?;
-        let ca: Vec<_> = CertificateDer::pem_slice_iter(certificates.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|_| "ca.crt is not in PEM format".to_owned())?;
-        if ca.is_empty() && !certificates.trim().is_empty() {
-            return Err("ca.crt holds no certificate in PEM format".to_owned());
-        }
+        let ca = https::certificates("ca.crt", text("ca.crt")?.as_bytes())?;
         let found = Self {
             username: line("username")?,
             password: line("password")?,

@@ -14,8 +14,8 @@ use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
 const LINK: i32 = 0o120_000;
 /// Files and directories that are looked at: a few directories that hold each other by many names are
 /// small on disk, and without end to whoever visits them all.
-const MAX_ENTRIES: usize = 200_000;
-const MAX_DEPTH: usize = 100;
+pub(in crate::gitops::sources) const MAX_ENTRIES: usize = 200_000;
+pub(in crate::gitops::sources) const MAX_DEPTH: usize = 100;
 /// More than these need not be told.
 const MAX_REJECTED: usize = 100;
 const MAX_WARNINGS: usize = 20;

@@ -77,7 +77,7 @@ impl Task {
             return Ok(opened.source.clone());
         }
         let location = self.location(application).await?;
-        let remote = matches!(&location, Location::Git(git) if git.local().is_none());
+        let remote = location.is_remote();
         let source = self.shared.settings.repositories.open(&location, true, access.clone());
         let guard = source.watch(self.bell.look.clone()).unwrap_or_else(|error| {
             tracing::debug!(application = self.name, %error, "no notification, the source is polled");

@@ -49,7 +49,7 @@ fn a_server_that_stops_within_a_pack_leaves_the_last_good_commit() {
     repository.commit("second");
     repository.push();
     follower.patch(json!({"spec": {"timeout": "2s"}}));
-    follower.wait_refused(&["no whole answer within 2 s", "last good commit"]);
+    follower.wait_refused(&["no whole answer within 2 s", "last good revision"]);
     assert_eq!(follower.greeting(), "first");
     let took = follower.daemon.stop();
     assert!(took < Duration::from_secs(5), "it stopped after {took:?}");
