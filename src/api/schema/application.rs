@@ -86,7 +86,8 @@ pub(super) fn source_fields() -> Vec<(&'static str, SchemaRef)> {
     source.push(leaf(("paths", list_of(path), "Several directories within the repository, in place of directory.")));
     source.push(("secretRef", object("ApplicationSecretRef", secret, vec![name])));
     let name = leaf(("name", Shape::String, "Name of the Secret."));
-    let secret = "Secret in the Application's namespace with the public ssh keys of those who may sign.";
+    let secret =
+        "Secret in the Application's namespace with the public keys, of ssh or OpenPGP, of those who may sign.";
     let reference = ("secretRef", object("ApplicationVerifySecretRef", secret, vec![name]));
     let about = "Only commits that one of these keys signed are applied.";
     source.push(("verify", object("ApplicationVerify", about, vec![reference])));

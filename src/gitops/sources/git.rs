@@ -246,7 +246,7 @@ fn check_signature(
     let found = repository.extract_signature(&commit.id(), None);
     let (signature, signed) = found.as_ref().map_or((None, &[][..]), |(made, of)| (Some(&**made), &**of));
     let (url, commit) = (location.describe(), commit.id().to_string());
-    signers.check(signature, signed).map_err(|why| SourceError::Signature { url, commit, why })
+    signers.check(signature, signed, jiff::Timestamp::now()).map_err(|why| SourceError::Signature { url, commit, why })
 }
 
 type Refuse<'a> = dyn Fn(String, &str) -> SourceError + 'a;
