@@ -1,5 +1,5 @@
-//! A git server over HTTPS: git's own http-backend behind TLS with a CA of its own, a password and a
-//! bearer token. Ends when it is dropped.
+//! A git server over HTTPS: git's own http-backend behind TLS with a CA of its own, a password, a bearer
+//! token, and tokens for a GitHub App's installation, which it gives out itself. Ends when it is dropped.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -11,8 +11,8 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt;
 
 pub const USER: &str = "deployer";
@@ -27,9 +27,21 @@ pub struct HttpsServer {
     pub stalls: Arc<AtomicBool>,
     /// Requests of somebody with the right credentials: what there is, and for a pack.
     pub asked: Arc<AtomicUsize>,
+    pub app: Arc<App>,
     tls: Arc<rustls::ServerConfig>,
     root: PathBuf,
     runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// A GitHub App as GitHub's API knows it.
+#[derive(Default)]
+pub struct App {
+    /// Its RSA public key (PKCS #1, DER); empty: there is no such App.
+    pub public_key: Mutex<Vec<u8>>,
+    /// The tokens that were given out, the last of which is good.
+    pub tokens: Mutex<Vec<String>>,
+    /// How long they are said to be good.
+    pub seconds: AtomicUsize,
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -51,8 +63,8 @@ impl HttpsServer {
         let tls = tls.with_single_cert(vec![certificate.der().clone()], private).expect("TLS");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let (tls, root) = (Arc::new(tls), root.to_path_buf());
-        let (stalls, asked) = (Arc::default(), Arc::default());
-        let mut server = Self { address, authority, stalls, asked, tls, root, runtime: None };
+        let (stalls, asked, app) = (Arc::default(), Arc::default(), Arc::default());
+        let mut server = Self { address, authority, stalls, asked, app, tls, root, runtime: None };
         server.serve();
         server
     }
@@ -71,7 +83,8 @@ impl HttpsServer {
         let listener = runtime.block_on(tokio::net::TcpListener::bind(self.address)).expect("an address");
         self.address = listener.local_addr().expect("an address");
         let (tls, root) = (tokio_rustls::TlsAcceptor::from(self.tls.clone()), self.root.clone());
-        let state = State { root, stalls: self.stalls.clone(), asked: self.asked.clone() };
+        let (stalls, asked, app) = (self.stalls.clone(), self.asked.clone(), self.app.clone());
+        let state = State { root, stalls, asked, app };
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (tls, state) = (tls.clone(), state.clone());
@@ -103,11 +116,15 @@ struct State {
     root: PathBuf,
     stalls: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    app: Arc<App>,
 }
 
 async fn answer(state: State, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    let State { root, stalls, asked } = state;
-    if !may_pass(request.headers()) {
+    let State { root, stalls, asked, app } = state;
+    if request.uri().path().starts_with("/api/") {
+        return Ok(app.answer(&request));
+    }
+    if !may_pass(request.headers()) && !app.admits(request.headers()) {
         let refusal = Response::builder().status(StatusCode::UNAUTHORIZED);
         let refusal = refusal.header(header::WWW_AUTHENTICATE, "Basic realm=\"git\"");
         return Ok(refusal.body(Full::new(Bytes::new()).boxed_unsync()).expect("an answer"));
@@ -128,6 +145,55 @@ async fn answer(state: State, request: Request<Incoming>) -> Result<Answer, Infa
     Ok(response)
 }
 
+impl App {
+    /// Of installation 7 of App 42, at the API's base /api/v3.
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        let right = request.method() == http::Method::POST
+            && request.uri().path() == "/api/v3/app/installations/7/access_tokens"
+            && self.is_signed(given(request.headers()).strip_prefix("Bearer ").unwrap_or_default());
+        let (status, body) = match right {
+            true => {
+                let mut tokens = self.tokens.lock().expect("the tokens");
+                let number = tokens.len();
+                tokens.push(format!("hush-installation-token-{number}"));
+                let expires = jiff::Timestamp::now().as_second() + self.seconds.load(Ordering::SeqCst) as i64;
+                let expires = jiff::Timestamp::from_second(expires).expect("a time").to_string();
+                (StatusCode::CREATED, serde_json::json!({"token": tokens.last(), "expires_at": expires}))
+            }
+            false => {
+                (StatusCode::UNAUTHORIZED, serde_json::json!({"message": "A JSON web token could not be decoded"}))
+            }
+        };
+        let mut answer = Response::new(Full::from(body.to_string()).boxed_unsync());
+        *answer.status_mut() = status;
+        answer
+    }
+
+    /// Whether App 42 signed this, and for now.
+    fn is_signed(&self, token: &str) -> bool {
+        use base64::Engine;
+        let decode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let Some((signed, signature)) = token.rsplit_once('.') else { return false };
+        let Some((head, claims)) = signed.split_once('.') else { return false };
+        let claims: serde_json::Value = serde_json::from_slice(&decode(claims)).unwrap_or_default();
+        let public = self.public_key.lock().expect("the key").clone();
+        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::RSA_PKCS1_2048_8192_SHA256, public);
+        let (now, time) = (jiff::Timestamp::now().as_second(), |name: &str| claims[name].as_i64().unwrap_or(0));
+        decode(head) == br#"{"alg":"RS256","typ":"JWT"}"#
+            && claims["iss"] == "42"
+            && time("iat") <= now
+            && (now..=now + 600).contains(&time("exp"))
+            && key.verify(signed.as_bytes(), &decode(signature)).is_ok()
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        use base64::Engine;
+        let tokens = self.tokens.lock().expect("the tokens");
+        let login = |token| base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{token}"));
+        tokens.last().is_some_and(|token| given(headers) == format!("Basic {}", login(token)))
+    }
+}
+
 /// A stream that never ends after its last item.
 trait ChainPending: futures::Stream + Sized {
     fn chain_pending(self) -> futures::stream::Chain<Self, futures::stream::Pending<Self::Item>> {
@@ -140,8 +206,12 @@ impl<S: futures::Stream> ChainPending for S {}
 fn may_pass(headers: &HeaderMap) -> bool {
     use base64::Engine;
     let login = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = given(headers);
     given == format!("Basic {login}") || given == format!("Bearer {TOKEN}")
+}
+
+fn given(headers: &HeaderMap) -> &str {
+    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// One CGI call of `git http-backend`.

@@ -79,8 +79,8 @@ pub fn schema(metadata: SchemaRef) -> SchemaRef {
 pub(super) fn source_fields() -> Vec<(&'static str, SchemaRef)> {
     let name = leaf(("name", Shape::String, "Name of the Secret."));
     let secret = "Secret in the Application's namespace with what the repository asks for: username and password, or \
-                  bearerToken, and ca.crt for https; identity and known_hosts for ssh; .dockerconfigjson and ca.crt \
-                  for artifacts.";
+                  bearerToken, and ca.crt for https; identity and known_hosts for ssh; those of a GitHub App; \
+                  .dockerconfigjson and ca.crt for artifacts.";
     let mut source: Vec<_> = SOURCE.map(leaf).into();
     let path = leaf(("", Shape::String, "")).1;
     source.push(leaf(("paths", list_of(path), "Several directories within the repository, in place of directory.")));

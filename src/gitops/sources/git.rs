@@ -8,6 +8,7 @@
 pub mod credentials;
 
 pub(super) mod directories;
+mod github;
 mod memory;
 mod mirror;
 mod objects;
@@ -379,8 +380,7 @@ fn explain(location: &GitLocation, access: &Access, error: &git2::Error) -> Sour
              its file in SSL_CERT_FILE"
                 .to_owned()
         }
-        (ErrorCode::Auth, _) => credentials_hint(location),
-        (_, ErrorClass::Http) if ["401", "403"].iter().any(|code| what.contains(code)) => credentials_hint(location),
+        _ if shared::is_denied(error) => credentials_hint(location),
         (_, ErrorClass::NoMemory) => {
             format!("an object of the repository is larger than {} MiB", memory::LIMIT >> 20)
         }
@@ -393,7 +393,11 @@ fn explain(location: &GitLocation, access: &Access, error: &git2::Error) -> Sour
 }
 
 fn credentials_hint(location: &GitLocation) -> String {
-    let keys = if location.url.starts_with("http") { "username and password, or bearerToken" } else { "identity" };
+    let keys = if location.url.starts_with("http") {
+        "username and password, bearerToken, or a GitHub App"
+    } else {
+        "identity"
+    };
     let ambient = if location.url.starts_with("http") { "" } else { ", an ssh agent, or a key in ~/.ssh" };
     format!("check the credentials: {keys} in the Secret that spec.source.secretRef names{ambient}")
 }

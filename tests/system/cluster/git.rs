@@ -2,6 +2,8 @@
 
 #[path = "git/artifacts.rs"]
 mod artifacts;
+#[path = "git/github.rs"]
+mod github;
 #[path = "git/hanging.rs"]
 mod hanging;
 #[path = "git/hostile.rs"]

@@ -1,7 +1,8 @@
 //! How a repository is reached: what the Secret that an Application names holds, and for how long
 //! to wait. The Secret's keys are those of Flux: `username` and `password`, or `bearerToken`, and
-//! `ca.crt` for https; `identity` (with `password` as its passphrase) and `known_hosts` for ssh.
+//! `ca.crt` for https, or those of a GitHub App; `identity` (with `password` as its passphrase) and `known_hosts` for ssh.
 
+use super::github::{self, App};
 use super::signers::Signers;
 use crate::gitops::https;
 use crate::gitops::sources::RegistryAccess;
@@ -48,6 +49,7 @@ pub struct Credentials {
     ca: Vec<CertificateDer<'static>>,
     identity: String,
     known_hosts: String,
+    github: Option<App>,
 }
 
 impl fmt::Debug for Credentials {
@@ -76,7 +78,14 @@ impl Credentials {
             ca,
             identity: text("identity")?,
             known_hosts: text("known_hosts")?,
+            github: {
+                let [id, installation, key, api] = github::KEYS;
+                App::read([line(id)?, line(installation)?, text(key)?, line(api)?])?
+            },
         };
+        if found.github.is_some() && !(found.username.is_empty() && found.bearer_token.is_empty()) {
+            return Err("a GitHub App and username or bearerToken cannot both be set".to_owned());
+        }
         if !found.bearer_token.is_empty() && !found.username.is_empty() {
             return Err("bearerToken and username cannot both be set".to_owned());
         }
@@ -84,7 +93,10 @@ impl Credentials {
             return Err("bearerToken is more than one line".to_owned());
         }
         if found.is_empty() {
-            return Err("it has none of the keys username, password, bearerToken, ca.crt, identity, known_hosts".into());
+            return Err(
+                "it has none of the keys username, password, bearerToken, ca.crt, identity, known_hosts, githubAppID"
+                    .into(),
+            );
         }
         Ok(found)
     }
@@ -98,12 +110,26 @@ impl Credentials {
     pub(in crate::gitops::sources) fn digest(&self, repository: &str) -> String {
         let mut hash = Sha256::new();
         let texts = [repository, &self.username, &self.password, &self.bearer_token, &self.identity, &self.known_hosts];
-        let parts = texts.into_iter().map(str::as_bytes).chain(self.ca.iter().map(|certificate| &**certificate));
+        let app = self.github.iter().flat_map(App::parts);
+        let parts = texts.into_iter().chain(app).map(str::as_bytes);
+        let parts = parts.chain(self.ca.iter().map(|certificate| &**certificate));
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What to fetch with, and whether it may have ended meanwhile: a GitHub App's token in place of the App. Blocks.
+    pub(super) fn for_fetch(&self, patience: Duration) -> Result<(Self, bool), git2::Error> {
+        let Some(app) = &self.github else { return Ok((self.clone(), false)) };
+        let (password, known) = app.token(&self.ca, patience)?;
+        Ok((Self { username: github::USER.to_owned(), password, ..self.clone() }, known))
+    }
+
+    /// What was used for the last fetch is no good any more.
+    pub(super) fn forget(&self) {
+        self.github.iter().for_each(App::forget);
     }
 
     /// User name and password for https. Most servers take any user name with a token.
@@ -137,7 +163,7 @@ impl Credentials {
 
     /// `text` without the secret values, should anyone have put them there.
     pub(super) fn cut_out_of(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut text = self.github.as_ref().map_or(text.to_owned(), |app| app.cut_out_of(text));
         for secret in [&self.password, &self.bearer_token] {
             if secret.len() >= 4 {
                 text = text.replace(secret.as_str(), "***");
@@ -178,5 +204,11 @@ mod tests {
         assert!(error(&[("tls.key", "hush")]).starts_with("tls.key"));
         assert!(error(&[("bearerToken", "hush"), ("username", "x")]).contains("both"));
         assert!(error(&[("bearerToken", "hush\nEvil: 1")]).contains("one line"));
+        let app = |more: &[(&str, &str)]| error(&[&[("githubAppID", "42")], more].concat());
+        let number = ("githubAppInstallationID", "7");
+        assert!(app(&[]).starts_with("githubAppInstallationID"));
+        assert!(app(&[("githubAppInstallationID", "7/../8")]).starts_with("githubAppInstallationID"));
+        assert!(app(&[number, ("githubAppBaseURL", "http://hush")]).starts_with("githubAppBaseURL is no https"));
+        assert!(app(&[number, ("githubAppPrivateKey", "hush")]).starts_with("githubAppPrivateKey is no RSA"));
     }
 }

@@ -174,7 +174,7 @@ impl Shared {
         let asked = tokio::task::spawn_blocking(move || {
             timeouts::set();
             let repository = this.directory()?.open()?;
-            let heads = mirror::heads(&repository, &Peer::new(&this.location, &this.credentials, patience));
+            let heads = this.meet(patience, |peer| mirror::heads(&repository, peer));
             drop(alone);
             heads
         });
@@ -222,12 +222,32 @@ impl Shared {
         let repository = directory.open()?;
         let known = self.refused.lock().take().filter(|(since, _)| since.elapsed() < REFUSAL);
         let (since, mut refused) = known.unwrap_or_else(|| (Instant::now(), Refused::default()));
-        let peer = Peer::new(&self.location, &self.credentials, patience);
-        let found = mirror::update(&repository, &wanted, &peer, &mut refused);
+        let found = self.meet(patience, |peer| mirror::update(&repository, &wanted, peer, &mut refused));
         *self.refused.lock() = Some((since, refused));
         let found = found?;
         *self.directory.lock() = Some(directory.clone());
         Ok((found, directory))
+    }
+
+    /// Does something at the remote; once more if a token that we had may have ended meanwhile.
+    fn meet<T>(
+        &self,
+        patience: Duration,
+        mut act: impl FnMut(&Peer<'_>) -> Result<T, git2::Error>,
+    ) -> Result<T, git2::Error> {
+        loop {
+            let (credentials, may_have_ended) = self.credentials.for_fetch(patience)?;
+            let done = act(&Peer::new(&self.location, &credentials, patience));
+            match done {
+                Err(error) if is_denied(&error) => {
+                    self.credentials.forget();
+                    if !may_have_ended {
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+        }
     }
 
     fn hear(&self, answer: Answer) -> Arc<Answer> {
@@ -280,6 +300,12 @@ impl Answer {
             Err(error) => Some(Err(again(error))),
         }
     }
+}
+
+/// Whether the server does not take who we say we are.
+pub(super) fn is_denied(error: &git2::Error) -> bool {
+    let told = || ["401", "403"].iter().any(|code| error.message().contains(code));
+    error.code() == ErrorCode::Auth || error.class() == ErrorClass::Http && told()
 }
 
 pub(super) fn broken(what: &str) -> git2::Error {
