@@ -14,15 +14,17 @@ impl<'a> Writer<'a> {
     /// Prepares the creation of `object` (decoded, not defaulted). The name comes from the object;
     /// `at.name` may hold the one of the URL (PUT and apply create too).
     pub fn create(&self, object: Value) -> Result<Prepared, ApiError> {
-        self.make(object, true)
+        let prepared = self.create_missing(object, true)?;
+        match self.view.get(&prepared.key) {
+            None => Ok(prepared),
+            Some(existing) => Err(exists(self.at, &prepared.key, existing.envelope.deletion_timestamp.is_some())),
+        }
     }
 
-    /// Prepares the creation of an object by server-side apply, which has recorded its owner.
-    pub fn create_applied(&self, object: Value) -> Result<Prepared, ApiError> {
-        self.make(object, false)
-    }
-
-    fn make(&self, mut object: Value, track: bool) -> Result<Prepared, ApiError> {
+    /// Prepares the creation of an object that PUT or apply found missing. One that came since then
+    /// is met at the commit, so that the request is prepared again, as a change of it. Server-side
+    /// apply has recorded the owner: no `track`.
+    pub fn create_missing(&self, mut object: Value, track: bool) -> Result<Prepared, ApiError> {
         meta::identify(self.at, &mut object)?;
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty() && version != "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -35,9 +37,6 @@ impl<'a> Writer<'a> {
         let at = At { name: &name, ..self.at };
         let here = Writer { at, ..*self };
         let key = at.key();
-        if let Some(existing) = self.view.get(&key) {
-            return Err(exists(at, existing.envelope.deletion_timestamp.is_some()));
-        }
         here.stamp(&mut object);
         codec::default(at.resource, &mut object);
         at.resource.rules.prepare_create(&mut object);
@@ -109,8 +108,8 @@ fn at_end(at: At<'_>) -> bool {
     at.resource.custom.as_ref().is_some_and(|definition| definition.terminating)
 }
 
-fn exists(at: At<'_>, deleting: bool) -> ApiError {
-    let mut error = ApiError::already_exists(at.target(), at.name);
+fn exists(at: At<'_>, key: &str, deleting: bool) -> ApiError {
+    let mut error = ApiError::already_exists(at.target(), key.rsplit('/').next().unwrap_or(key));
     if deleting {
         error.message = format!("object is being deleted: {}", error.message);
     }

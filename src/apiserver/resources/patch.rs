@@ -47,7 +47,7 @@ impl Writer<'_> {
             None if part != Part::Main => Err(ApiError::not_found(at.target(), at.name)),
             None => {
                 meta::identify(at, &mut intent)?;
-                self.create_applied(codec::merge_intent(self, None, &intent, part.name())?)
+                self.create_missing(codec::merge_intent(self, None, &intent, part.name())?, false)
             }
             Some(before) => {
                 let old = Stored::whole(before);

@@ -41,7 +41,7 @@ impl Writer<'_> {
         metadata(&mut object).insert("name".into(), at.name.into());
         let Some(before) = self.view.get(&at.key()) else {
             if part == Part::Main && at.resource.rules.create_on_update() {
-                return self.create(object);
+                return self.create_missing(object, true);
             }
             return Err(ApiError::not_found(at.target(), at.name));
         };
