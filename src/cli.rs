@@ -20,6 +20,7 @@ macro_rules! verbs {
 
 mod actual;
 mod adopt;
+mod age_keys;
 mod app;
 mod apply;
 mod completion;

@@ -20,6 +20,7 @@ pub mod push;
 pub mod readiness;
 pub mod render;
 pub mod sets;
+pub mod sops;
 pub mod sources;
 pub mod sync;
 pub mod webhooks;

@@ -7,10 +7,11 @@ use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::client::raw;
 use crate::daemon::Mode;
-use crate::gitops::adopt::{Adopted, adopt};
+use crate::gitops::adopt::{Adopted, adopt, changes};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::kustomize::Record;
 use crate::gitops::render::{Manifest, Origin, render};
+use crate::gitops::sops;
 use crate::gitops::sources::{File, Snapshot};
 use crate::gitops::sync::{SyncError, wait};
 use base64::Engine;
@@ -126,6 +127,9 @@ impl Adopt {
             CliError::new(format!("{path}: {error}")).hint("live values are written into files of this machine only")
         };
         let text = std::fs::read_to_string(path).map_err(failed)?;
+        if sops::is_encrypted(path, text.as_bytes()) {
+            return Ok(encrypted(text, objects));
+        }
         let users: Vec<_> = kustomizations.iter().filter(|record| record.has(path)).collect();
         let read = |text: &str| {
             let snapshot = if users.is_empty() {
@@ -152,6 +156,16 @@ impl Adopt {
         }
         Ok(adopted)
     }
+}
+
+/// A file that is encrypted stays as it is.
+fn encrypted(text: String, objects: &[(&Manifest, Value)]) -> Adopted {
+    let differ = objects.iter().filter(|(manifest, live)| !changes(&manifest.value, live).is_empty());
+    let left = |(manifest, _): &(&Manifest, Value)| {
+        let why = format!("{}: its file is encrypted: change it with `sops edit`", manifest.describe());
+        (manifest.origin.clone(), why)
+    };
+    Adopted { left: differ.map(left).collect(), text }
 }
 
 /// At once, so that who watches the file sees no half of it.

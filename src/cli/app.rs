@@ -25,7 +25,7 @@ pub struct App {
 
 verbs! {
     List(list::List),
-    Add(edit::Add),
+    Add(Box<edit::Add>),
     Remote(remote::Remote),
     Suspend(edit::Suspend),
     Resume(edit::Resume),

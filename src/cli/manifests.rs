@@ -1,5 +1,6 @@
 //! `-f` and `-k`: files, directories, git and OCI sources and standard input become objects with their places.
 
+use super::age_keys::decrypted;
 use super::connection::Connection;
 use super::{CliError, Global, resources};
 use crate::api::changeset::ObjectId;
@@ -32,16 +33,24 @@ pub struct Manifests {
     namespace: String,
     #[arg(skip)]
     helm: Option<Helm>,
+    /// Encrypted files are left as they are.
+    #[arg(skip)]
+    encrypted: bool,
 }
 
 impl Manifests {
     pub fn new(filename: Vec<String>, kustomize: Vec<String>, recursive: bool, namespace: String) -> Self {
-        Self { filename, kustomize, recursive, namespace, helm: None }
+        Self { filename, kustomize, recursive, namespace, helm: None, encrypted: false }
     }
 
     /// How charts are rendered.
     pub fn with_helm(self, helm: Option<Helm>) -> Self {
         Self { helm, ..self }
+    }
+
+    /// Whether encrypted files are left as they are.
+    pub fn left_encrypted(self, encrypted: bool) -> Self {
+        Self { encrypted, ..self }
     }
 
     /// Of objects that name none.
@@ -107,7 +116,9 @@ impl Manifests {
             snapshot.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             parts.add(kustomized(name, snapshot)?);
         }
-        Ok(charts_rendered(parts.together(), &self.namespace, self.helm.as_ref()).await)
+        let files = parts.together();
+        let files = if self.encrypted { files } else { decrypted(files)? };
+        Ok(charts_rendered(files, &self.namespace, self.helm.as_ref()).await)
     }
 
     async fn fetch(&self, global: &Global, name: &str) -> Result<Snapshot, CliError> {

@@ -31,6 +31,9 @@ pub struct Render {
     strict: bool,
     #[command(flatten)]
     helm: HelmFlags,
+    /// Print what files hold that SOPS encrypted for one of your age keys; without it they stay encrypted
+    #[arg(long)]
+    decrypt: bool,
     /// Tell of each object where it is from
     #[arg(long)]
     origin: bool,
@@ -51,7 +54,7 @@ impl Render {
         // Objects that name no namespace are printed so.
         let (files, kustomizations) = (self.filename.clone(), self.kustomize.clone());
         let manifests = Manifests::new(files, kustomizations, self.recursive, String::new());
-        let manifests = manifests.with_helm(self.helm.options()?);
+        let manifests = manifests.with_helm(self.helm.options()?).left_encrypted(!self.decrypt);
         let variables = self.variables()?;
         let rendered = manifests.unscoped(&global, variables.as_ref()).await?;
         if !rendered.errors.is_empty() {

@@ -74,7 +74,8 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn home(variable: &str, below: &str) -> Option<PathBuf> {
+/// The directory that a variable names, else the one below the home directory.
+pub fn home(variable: &str, below: &str) -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(variable).or_else(|| set("HOME").map(|home| home.join(below)))
 }

@@ -38,7 +38,8 @@ pub(super) async fn of_source(
     Ok(Access { credentials, registry, signers, timeout, max_age })
 }
 
-async fn read<T>(
+/// What a Secret in the Applications' namespace says. `field` names it; the error holds no value of it.
+pub(super) async fn read<T>(
     client: &kube::Client,
     reference: &SecretRef,
     field: &str,

@@ -1,5 +1,6 @@
 //! selkie's own kind as this module sees it: `Application`, selkie.dev/v1alpha1.
 
+mod decryption;
 mod helm;
 mod post_build;
 mod previews;
@@ -7,6 +8,7 @@ mod request;
 mod source;
 mod status;
 
+pub use decryption::Decryption;
 pub use helm::Helm;
 pub use post_build::{PostBuild, SubstituteFrom};
 pub use previews::{DEFAULT_TTL, Preview, Previews};
@@ -114,6 +116,9 @@ pub struct ApplicationSpec {
     /// It is a preview of this Application: all its objects are in its namespace, which goes with it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub preview_of: String,
+    /// Encrypted files of the source are decrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<Decryption>,
     /// How the Helm chart that is the source is rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helm: Option<Helm>,

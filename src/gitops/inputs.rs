@@ -2,13 +2,15 @@
 //! namespace. No error holds a value of theirs.
 
 use super::access;
-use super::application::{Application, PostBuild};
+use super::application::{Application, Decryption, NAMESPACE, PostBuild};
 use super::helm::{self, Release};
 use super::kinds::Kinds;
 use super::previews::shape;
 use super::render::{Rendered, Settings, Variables, render_with};
+use super::sops::{self, Keys};
 use super::sources::{Snapshot, SourceError};
 use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::json;
@@ -33,6 +35,8 @@ impl Reference {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     variables: Option<Variables>,
+    /// Of encrypted files.
+    keys: Option<Keys>,
     /// Another one where the same source may render to something else. It tells nothing of values. Empty: there
     /// are no inputs.
     pub version: String,
@@ -41,14 +45,16 @@ pub struct Inputs {
 /// The objects whose changes change what is rendered.
 pub fn references(application: &Application) -> Vec<Reference> {
     let from = application.spec.post_build.iter().flat_map(|post_build| &post_build.substitute_from);
-    from.map(|from| Reference::new(&from.kind, &from.name)).collect()
+    let keys =
+        application.spec.decryption.iter().map(|decryption| Reference::new("Secret", &decryption.secret_ref.name));
+    from.map(|from| Reference::new(&from.kind, &from.name)).chain(keys).collect()
 }
 
 /// Reads what the Application names.
 pub async fn read(client: &kube::Client, application: &Application) -> Result<Inputs, SourceError> {
     let post_build = application.spec.post_build.as_ref().filter(|post_build| !post_build.is_empty());
-    let helm = application.spec.helm.as_ref();
-    if post_build.is_none() && helm.is_none() {
+    let (helm, decryption) = (application.spec.helm.as_ref(), application.spec.decryption.as_ref());
+    if post_build.is_none() && helm.is_none() && decryption.is_none() {
         return Ok(Inputs::default());
     }
     let mut version = Sha256::new();
@@ -57,14 +63,22 @@ pub async fn read(client: &kube::Client, application: &Application) -> Result<In
         Some(post_build) => Some(variables(client, post_build, &mut version).await?),
         None => None,
     };
+    let keys = match decryption {
+        Some(decryption) => Some(keys(client, decryption, &mut version).await?),
+        None => None,
+    };
     let version = version.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(Inputs { variables, version })
+    Ok(Inputs { variables, keys, version })
 }
 
 impl Inputs {
-    /// The source with what its charts come to.
+    /// The source with its files decrypted, and with what its charts come to.
     pub async fn expand(&self, application: &Application, snapshot: Snapshot) -> Snapshot {
         let (name, namespace) = (application.name(), application.namespace());
+        let snapshot = match &self.keys {
+            Some(keys) => sops::decrypt(snapshot, keys),
+            None => snapshot,
+        };
         let (options, timeout) = (application.spec.helm.as_ref(), application.timeout());
         helm::render(snapshot, Release { name, namespace, options, timeout }).await
     }
@@ -74,6 +88,17 @@ impl Inputs {
         let settings = Settings { namespace: application.namespace(), variables: self.variables.as_ref() };
         shape(application, render_with(snapshot, kinds, settings), kinds)
     }
+}
+
+async fn keys(client: &kube::Client, decryption: &Decryption, version: &mut Sha256) -> Result<Keys, SourceError> {
+    let reference = &decryption.secret_ref;
+    let read = |secret: &Secret| {
+        let place = format!("Secret {NAMESPACE}/{}", reference.name);
+        Ok((Keys::from_secret(secret, place)?, secret.metadata.clone()))
+    };
+    let (keys, metadata) = access::read(client, reference, "spec.decryption.secretRef", read).await?;
+    version.update(format!("{} {:?} {:?};", json!(decryption), metadata.uid, metadata.resource_version));
+    Ok(keys)
 }
 
 /// The data of a ConfigMap or a Secret.
@@ -94,7 +119,7 @@ async fn variables(
     for (index, from) in post_build.substitute_from.iter().enumerate() {
         let Reference { plural, name } = Reference::new(&from.kind, &from.name);
         let fail = |what: String| {
-            let (kind, namespace) = (&from.kind, super::application::NAMESPACE);
+            let (kind, namespace) = (&from.kind, NAMESPACE);
             let place = format!("spec.postBuild.substituteFrom[{index}]");
             SourceError::Access(format!("{kind} {namespace}/{name} ({place}): {what}"))
         };

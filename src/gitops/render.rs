@@ -20,6 +20,7 @@ pub use substitute::Variables;
 
 use crate::api::changeset::ObjectId;
 use crate::gitops::kinds::{Kinds, Scope};
+use crate::gitops::sops;
 use crate::gitops::sources::{File, Snapshot};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -73,6 +74,7 @@ pub fn render(snapshot: &Snapshot, kinds: &dyn Kinds, namespace: &str) -> Render
 /// Reads all files, and renders all kustomizations.
 pub fn render_with(snapshot: &Snapshot, kinds: &dyn Kinds, settings: Settings<'_>) -> Rendered {
     let mut rendered = unscoped(snapshot, kinds, settings.variables);
+    sops::refuse_encrypted(&mut rendered);
     scope_all(&mut rendered, kinds, settings.namespace);
     refuse_duplicates(&mut rendered);
     rendered.errors.sort();
@@ -108,6 +110,9 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Varia
             }
             Err(error) => rendered.errors.push(error),
         }
+    }
+    for manifest in &mut rendered.objects {
+        manifest.confidential = snapshot.decrypted.contains(&manifest.origin.file);
     }
     rendered
 }

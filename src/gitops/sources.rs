@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,6 +89,8 @@ pub struct Snapshot {
     /// Files that cannot be taken (too large, a link out of the tree): errors of the source.
     pub rejected: Vec<RenderError>,
     pub warnings: Vec<String>,
+    /// Files, as they are shown, that were decrypted.
+    pub decrypted: BTreeSet<Arc<str>>,
     /// The source for people, without credentials.
     pub origin: String,
     /// `None` for what is no commit; of an artifact, what it says it was made from.

@@ -59,6 +59,15 @@ impl Kind for Application {
             let why = "only the registry of an artifact (oci://) may be asked over plain HTTP";
             errors.push(FieldError::invalid("spec.source.insecure", &source["insecure"], why));
         }
+        let decryption = &object["spec"]["decryption"];
+        if !decryption.is_null() && text(decryption, &["provider"]) != "sops" {
+            let provider = &decryption["provider"];
+            errors.push(FieldError::not_supported("spec.decryption.provider", provider, &["sops"]));
+        }
+        if !decryption.is_null() && text(decryption, &["secretRef", "name"]).is_empty() {
+            let what = "must name the Secret that holds the age keys";
+            errors.push(FieldError::required("spec.decryption.secretRef.name", what));
+        }
         let previews = &object["spec"]["previews"];
         if !previews.is_null() && super::json::list(previews, &["branches"]).is_empty() {
             errors.push(FieldError::required("spec.previews.branches", "must name the branches that have a preview"));

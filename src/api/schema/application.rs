@@ -116,6 +116,7 @@ pub(super) fn spec() -> SchemaRef {
     ];
     let about = "Copies of this Application for other branches, each in a namespace of its own.";
     spec.push(("previews", object("ApplicationPreviews", about, previews)));
+    spec.push(("decryption", decryption()));
     spec.push(("helm", helm()));
     spec.push(("postBuild", post_build()));
     let others = "Applications that must be ready before this one is synced.";
@@ -145,6 +146,20 @@ fn notification() -> SchemaRef {
     let events = list_of(event);
     fields.push(leaf(("events", events, "What is told, by the reasons of Events. Default: everything.")));
     object("ApplicationNotification", "Who is told what happens.", fields)
+}
+
+fn decryption() -> SchemaRef {
+    let name = leaf(("name", Shape::String, "Name of the Secret."));
+    let secret = "Secret in the Application's namespace: each entry NAME.agekey holds age keys, AGE-SECRET-KEY-1....";
+    let fields = vec![
+        leaf(("provider", Shape::String, "sops.")),
+        ("secretRef", object("ApplicationDecryptionSecretRef", secret, vec![name])),
+    ];
+    object(
+        "ApplicationDecryption",
+        "Decrypts files of the source that SOPS encrypted for age keys, as in Flux.",
+        fields,
+    )
 }
 
 fn helm() -> SchemaRef {

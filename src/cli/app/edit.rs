@@ -8,7 +8,8 @@ use crate::cli::values::{HelmFlags, substitutions};
 use crate::cli::{CliError, Global};
 use crate::daemon::options;
 use crate::gitops::application::{
-    Application, ApplicationSource, ApplicationSpec, NAMESPACE, PostBuild, SecretRef, SubstituteFrom, Webhook,
+    Application, ApplicationSource, ApplicationSpec, Decryption, NAMESPACE, PostBuild, SecretRef, SubstituteFrom,
+    Webhook,
 };
 use crate::gitops::sources::SourceError;
 use clap::Args;
@@ -49,6 +50,9 @@ pub struct Add {
     /// Refuse ${NAME} that are not set and have no default
     #[arg(long)]
     strict: bool,
+    /// Secret in selkie-system with the age keys for files that SOPS encrypted
+    #[arg(long, value_name = "SECRET")]
+    decryption_secret: Option<String>,
     #[command(flatten)]
     helm: HelmFlags,
     /// How often a remote source is asked for changes, e.g. 30s
@@ -101,6 +105,7 @@ impl Add {
                 history_limit: self.history_limit,
                 rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
                 post_build,
+                decryption: self.decryption_secret.map(Decryption::sops),
                 helm: self.helm.options()?,
                 ..ApplicationSpec::default()
             },

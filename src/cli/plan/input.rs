@@ -1,6 +1,7 @@
 //! What a plan is made for: files, or an application; at the revision it names or at another one.
 
 use crate::api::registry::Registry;
+use crate::cli::age_keys::decrypted;
 use crate::cli::manifests::{Parts, charts_rendered, kustomized, nothing_in, stdin};
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
@@ -81,7 +82,7 @@ impl Wanted {
             origins.push(Origin { source: snapshot.origin.clone(), revision: snapshot.revision.clone() });
             parts.add(snapshot);
         }
-        let files = charts_rendered(parts.together(), &self.namespace, None).await;
+        let files = charts_rendered(decrypted(parts.together())?, &self.namespace, None).await;
         let (kinds, rendered) = resolve(client, |kinds| render(&files, kinds, &self.namespace)).await?;
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
             return Err(nothing_in(self.filename.iter().chain(&self.kustomize)));

@@ -46,6 +46,9 @@ struct Object {
     line: u32,
     column: u32,
     manifest: Value,
+    /// Its file was encrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    confidential: bool,
 }
 
 /// Readable by its owner only: Secrets are in it.
@@ -55,6 +58,7 @@ pub fn write(file: &Path, input: &Input, outcome: &sync::Outcome) -> Result<(), 
         line: manifest.origin.line,
         column: manifest.origin.column,
         manifest: manifest.value.clone(),
+        confidential: manifest.confidential,
     });
     let versions = outcome.versions.iter().map(|(id, version)| (render::describe(id), version.clone()));
     let saved = Saved {
@@ -135,7 +139,7 @@ impl Saved {
                 uid: String::new(),
             };
             let origin = render::Origin { file: object.file.as_str().into(), line: object.line, column: object.column };
-            Manifest { id, value, origin, spans: Default::default() }
+            Manifest { id, value, origin, spans: Default::default(), confidential: object.confidential }
         });
         Rendered { objects: manifests.collect(), errors: Vec::new() }
     }

@@ -34,7 +34,7 @@ pub enum FieldChange {
         path: String,
         lines: Vec<Line>,
     },
-    /// A Secret's value: that it changes, never what it is.
+    /// A value of a Secret, or from an encrypted file: that it changes, never what it is.
     Secret {
         path: String,
         what: SecretChange,
@@ -73,7 +73,22 @@ impl FieldChange {
 /// every added field counts.
 pub fn diff(before: &Value, after: &Value, manifest: Option<&Value>, schema: Option<&Schema>) -> Vec<FieldChange> {
     let secret = after.get("kind").or(before.get("kind")).is_some_and(|kind| kind == "Secret");
-    let mut differ = Differ { secret, changes: Vec::new() };
+    differences(before, after, manifest, schema, if secret { Hidden::Data } else { Hidden::Nothing })
+}
+
+/// The same of an object that no value is shown of.
+pub fn diff_hidden(before: &Value, after: &Value, manifest: &Value, schema: Option<&Schema>) -> Vec<FieldChange> {
+    differences(before, after, Some(manifest), schema, Hidden::Everything)
+}
+
+fn differences(
+    before: &Value,
+    after: &Value,
+    manifest: Option<&Value>,
+    schema: Option<&Schema>,
+    hidden: Hidden,
+) -> Vec<FieldChange> {
+    let mut differ = Differ { hidden, changes: Vec::new() };
     let (before, after) = (without_noise(before), without_noise(after));
     differ.value(&Path::root(), &before, &after, Intent::of(manifest), schema);
     differ.changes
@@ -133,8 +148,17 @@ impl<'a> Intent<'a> {
     }
 }
 
+/// Whose values are not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hidden {
+    Nothing,
+    /// A Secret's.
+    Data,
+    Everything,
+}
+
 struct Differ {
-    secret: bool,
+    hidden: Hidden,
     changes: Vec<FieldChange>,
 }
 
@@ -217,7 +241,11 @@ impl Differ {
     }
 
     fn hides(&self, path: &Path) -> bool {
-        self.secret && matches!(path.first(), Some("data" | "stringData"))
+        match self.hidden {
+            Hidden::Nothing => false,
+            Hidden::Data => matches!(path.first(), Some("data" | "stringData")),
+            Hidden::Everything => true,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The report of a plan or sync: what happens to each object.
 
-use super::diff::{FieldChange, diff};
+use super::diff::{FieldChange, diff, diff_hidden};
 use super::restarts::restarts;
 use crate::api::changeset::{Author, ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
@@ -187,7 +187,9 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
         (ChangeAction::Failed, ..) => return None,
         (ChangeAction::Created, _, after) => {
             change.action = Action::Create;
-            change.note = after.as_ref().or(manifest.map(|manifest| &manifest.value)).map(summary).unwrap_or_default();
+            let is_shown = manifest.is_none_or(|manifest| !manifest.confidential);
+            let made = after.as_ref().or(manifest.map(|manifest| &manifest.value)).filter(|_| is_shown);
+            change.note = made.map(summary).unwrap_or_default();
         }
         (ChangeAction::Deleted, before, _) => {
             change.action = Action::Delete;
@@ -197,8 +199,7 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
             }
         }
         (ChangeAction::Configured, Some(before), Some(after)) => {
-            let schema = kinds.schema(&result.id.api_version, &result.id.kind);
-            change.fields = diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref());
+            change.fields = fields(before, after, manifest, kinds);
             change.restarts = restarts(before, after);
             // Ownership of fields may change without any value doing so.
             if !change.fields.is_empty() {
@@ -210,13 +211,21 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
             change.action = Action::Replace;
             change.note.clone_from(&result.reason);
             if let (Some(before), Some(after)) = (before, after) {
-                let schema = kinds.schema(&result.id.api_version, &result.id.kind);
-                change.fields = diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref());
+                change.fields = fields(before, after, manifest, kinds);
             }
         }
         (ChangeAction::Unchanged, ..) => {}
     }
     Some(change)
+}
+
+fn fields(before: &Value, after: &Value, manifest: Option<&Manifest>, kinds: &dyn Kinds) -> Vec<FieldChange> {
+    let text = |field: &str| after.get(field).and_then(Value::as_str).unwrap_or_default();
+    let schema = kinds.schema(text("apiVersion"), text("kind"));
+    match manifest {
+        Some(manifest) if manifest.confidential => diff_hidden(before, after, &manifest.value, schema.as_deref()),
+        manifest => diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref()),
+    }
 }
 
 /// The newest entry of managedFields that is not a sync's or about status.

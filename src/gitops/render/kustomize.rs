@@ -19,6 +19,7 @@ mod objects;
 mod openapi;
 mod patch;
 mod plugins;
+mod reach;
 mod record;
 mod replace;
 mod resource;

@@ -18,6 +18,8 @@ pub struct Manifest {
     /// Where the object starts.
     pub origin: Origin,
     pub spans: Spans,
+    /// Its file is encrypted: no value of it is shown.
+    pub confidential: bool,
 }
 
 impl Manifest {
@@ -99,7 +101,7 @@ fn single(
     match identity(&value) {
         Ok(id) => {
             let origin = origin_of("");
-            into.objects.push(Manifest { id, value, origin, spans });
+            into.objects.push(Manifest { id, value, origin, spans, confidential: false });
         }
         Err(Problem { path, what, hint }) => into.errors.push(RenderError::new(origin_of(path), what).hint(hint)),
     }

@@ -110,7 +110,11 @@ pub fn compare(before: &Rendered, after: &Rendered, kinds: &dyn Kinds) -> Report
         Ok(course) => course.kept(rendered),
         Err(_) => rendered.clone(),
     };
-    let (before, after) = (&kept(before), &kept(after));
+    let (before, mut after) = (&kept(before), kept(after));
+    for manifest in &mut after.objects {
+        manifest.confidential |= before.find(&manifest.id).is_some_and(|old| old.confidential);
+    }
+    let after = &after;
     let result = |id: &ObjectId, action, before, after| ChangeResult {
         id: id.clone(),
         action,

@@ -1,8 +1,11 @@
 //! What the API server refused, told with the line that says it.
 
 use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult};
+use crate::api::error::Cause;
 use crate::gitops::render::{Manifest, Origin, RenderError, Rendered, describe};
 
+/// Says who owns a field, and nothing of its value.
+const CONFLICT: &str = "FieldManagerConflict";
 const NAMESPACE_HINT: &str = "add a Namespace manifest to the source, or create it";
 
 /// Whether the error is that an object's namespace does not exist.
@@ -41,6 +44,9 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
     if !unknown.is_empty() {
         return unknown.iter().map(|path| at(path, &format!("unknown field {path:?}"))).collect();
     }
+    if manifest.confidential {
+        return without_values(manifest, error);
+    }
     let located: Vec<_> = error.causes.iter().filter(|cause| !cause.field.is_empty()).collect();
     if located.is_empty() {
         let path = field_in(&error.message).or_else(|| go_field(&error.message));
@@ -52,6 +58,22 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
         if immutable { found.hint("--replace deletes the object and makes it again") } else { found }
     };
     located.iter().map(of_cause).collect()
+}
+
+/// What is wrong with an object whose values are not to be shown: the server's words could hold one.
+fn without_values(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
+    const HINT: &str = "its file is encrypted, and the API's own words could hold a value of it";
+    let at = |path: &str, text: &str| {
+        RenderError::new(manifest.origin_of(path), format!("{}: {text}", manifest.describe())).hint(HINT)
+    };
+    let causes: Vec<_> = error.causes.iter().filter(|cause| !cause.field.is_empty()).collect();
+    if causes.is_empty() {
+        let path = field_in(&error.message).or_else(|| go_field(&error.message)).unwrap_or_default();
+        let field = if path.is_empty() { String::new() } else { format!(", for {path}") };
+        return vec![at(path, &format!("the API refuses it{field}"))];
+    }
+    let said = |cause: &Cause| if cause.reason == CONFLICT { cause.message.clone() } else { cause.reason.clone() };
+    causes.iter().map(|cause| at(&cause.field, &format!("{}: {}", cause.field, said(cause)))).collect()
 }
 
 /// `shop` of `namespaces "shop" not found`.
@@ -94,7 +116,6 @@ fn go_field(message: &str) -> Option<&str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::api::error::Cause;
     use crate::gitops::kinds::FixedKinds;
     use crate::gitops::render::render;
     use crate::gitops::sources::Snapshot;

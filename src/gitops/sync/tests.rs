@@ -2,6 +2,7 @@
 //! controllers run: statuses are written by the tests.
 
 #![allow(clippy::unwrap_used)]
+mod decrypting;
 mod drifting;
 mod ending;
 mod generating;

@@ -44,7 +44,7 @@ pub fn generate(
     }
     let options = args.options.clone().unwrap_or_default();
     let options = global.map_or(options.clone(), |global| options.with_global(global));
-    let data = data(build, place, args, at)?;
+    let data = data(build, place, kind, args, at)?;
     let mut resource = Resource::new(object(kind, args, data, &options), at.file.clone());
     resource.node.at.line = at.line;
     resource.node.at.column = at.column;
@@ -120,13 +120,19 @@ fn base64(bytes: &[u8]) -> String {
 fn data(
     build: &mut Build<'_>,
     place: &Place,
+    kind: Kind,
     args: &GeneratorArgs,
     at: &Origin,
 ) -> Result<BTreeMap<String, Vec<u8>>, RenderError> {
     let wrong = |what: String, hint: &str| RenderError::new(at.clone(), what).hint(hint);
+    // What is encrypted is not for a ConfigMap, which anyone may read.
+    let mut read = |path: &str| match kind {
+        Kind::ConfigMap => build.raw(place, path, at),
+        Kind::Secret => build.bytes(place, path, at),
+    };
     let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
     for path in args.envs.iter().chain(Some(&args.env).filter(|env| !env.is_empty())) {
-        let (file, bytes) = build.bytes(place, path, at)?;
+        let (file, bytes) = read(path)?;
         pairs.extend(env_file(&file, &bytes)?);
     }
     for literal in &args.literals {
@@ -142,7 +148,7 @@ fn data(
             [key, path] if !key.is_empty() && !path.is_empty() => (key, path),
             _ => return Err(wrong(format!("the file {source:?} is not [KEY=]PATH"), "neither may hold =")),
         };
-        pairs.push((key.to_owned(), build.bytes(place, path, at)?.1.to_vec()));
+        pairs.push((key.to_owned(), read(path)?.1.to_vec()));
     }
     let mut data = BTreeMap::new();
     for (key, value) in pairs {

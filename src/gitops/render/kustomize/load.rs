@@ -26,6 +26,10 @@ pub trait Tree {
     /// Where a path leads once links are followed, or why nothing may be read there.
     fn find(&self, path: &str) -> Result<Found, String>;
     fn read(&self, path: &str) -> Result<Bytes, String>;
+    /// What an encrypted file was, or why that cannot be told. `None`: it is not encrypted.
+    fn opened(&self, _path: &str) -> Option<Result<Bytes, RenderError>> {
+        None
+    }
     /// The path for people.
     fn show(&self, path: &str) -> String {
         path.to_owned()
@@ -96,7 +100,23 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// Reads a file that a kustomization names; of an encrypted one what it was.
     pub fn bytes(&mut self, place: &Place, path: &str, at: &Origin) -> Result<(Arc<str>, Bytes), RenderError> {
+        self.read(place, path, at, |tree, path| tree.opened(path))
+    }
+
+    /// The same, as it is.
+    pub fn raw(&mut self, place: &Place, path: &str, at: &Origin) -> Result<(Arc<str>, Bytes), RenderError> {
+        self.read(place, path, at, |_, _| None)
+    }
+
+    fn read(
+        &mut self,
+        place: &Place,
+        path: &str,
+        at: &Origin,
+        opened: impl Fn(&dyn Tree, &str) -> Option<Result<Bytes, RenderError>>,
+    ) -> Result<(Arc<str>, Bytes), RenderError> {
         let wrong = |what: String| RenderError::new(at.clone(), what);
         let found = self.tree.find(&place.join(path, at)?).map_err(|why| wrong(format!("{path}: {why}")))?;
         let file = match found {
@@ -112,7 +132,10 @@ impl<'a> Build<'a> {
         if self.reads > MAX_READS {
             return Err(wrong(format!("more than {MAX_READS} files are read")));
         }
-        let bytes = self.tree.read(&file).map_err(|why| wrong(format!("{path}: {why}")))?;
+        let bytes = match opened(self.tree, &file) {
+            Some(opened) => opened?,
+            None => self.tree.read(&file).map_err(|why| wrong(format!("{path}: {why}")))?,
+        };
         self.spend(bytes.len(), at)?;
         Ok((self.tree.show(&file).into(), bytes))
     }

@@ -1,13 +1,16 @@
 //! The files that one kustomization needs, taken from a tree, so that it can be rendered without it: by
 //! whoever knows the kinds, at any time, again.
 
-use super::load::{Found, Tree};
+use super::load::{Build, Found, Tree};
 use super::merge::{Place, Schemas};
+use super::reach::reach;
 use super::{Gvk, build};
 use crate::gitops::render::error::RenderError;
+use crate::gitops::sops;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a tree said when it was asked.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,8 @@ pub struct Record {
     pub root: String,
     found: BTreeMap<String, Result<Found, String>>,
     read: BTreeMap<String, Result<Bytes, String>>,
+    /// What encrypted files were, or why that cannot be told.
+    opened: BTreeMap<String, Result<Bytes, RenderError>>,
     shown: BTreeMap<String, String>,
 }
 
@@ -26,6 +31,10 @@ impl Record {
         let recorder = Recorder { tree, record: RefCell::new(Self { root: root.to_owned(), ..Self::default() }) };
         // How lists merge has no say in which files are read.
         let built = build(&recorder, root, &NoSchemas);
+        let sealed = recorder.record.borrow().files().any(|(_, bytes)| sops::may_be_encrypted(bytes));
+        if sealed && built.is_err() {
+            reach(&mut Build::new(&recorder, &NoSchemas), &super::load::Place::root(root));
+        }
         (recorder.record.into_inner(), built.map(|built| built.warnings).unwrap_or_default())
     }
 
@@ -38,10 +47,28 @@ impl Record {
     pub fn with(&self, shown: &str, text: &str) -> Self {
         let mut changed = self.clone();
         let bytes = Bytes::copy_from_slice(text.as_bytes());
-        for (_, read) in changed.read.iter_mut().filter(|(path, _)| self.show(path) == shown) {
+        for (path, read) in changed.read.iter_mut().filter(|(path, _)| self.show(path) == shown) {
             *read = Ok(bytes.clone());
+            changed.opened.remove(path);
         }
         changed
+    }
+
+    /// With what encrypted files were, and how these are shown. `open` answers for them alone; it is given each file
+    /// as it is shown.
+    pub fn opened(
+        &self,
+        open: impl Fn(&Arc<str>, &Bytes) -> Option<Result<Bytes, RenderError>>,
+    ) -> (Self, Vec<Arc<str>>) {
+        let (mut changed, mut names) = (self.clone(), Vec::new());
+        for (path, bytes) in self.files() {
+            let shown: Arc<str> = self.show(path).into();
+            if let Some(opened) = open(&shown, bytes) {
+                changed.opened.insert(path.to_owned(), opened);
+                names.push(shown);
+            }
+        }
+        (changed, names)
     }
 
     /// The files, in path order.
@@ -62,6 +89,10 @@ impl Tree for Record {
 
     fn read(&self, path: &str) -> Result<Bytes, String> {
         self.read.get(path).cloned().unwrap_or_else(|| Err("the file was not read before".to_owned()))
+    }
+
+    fn opened(&self, path: &str) -> Option<Result<Bytes, RenderError>> {
+        self.opened.get(path).cloned()
     }
 
     fn show(&self, path: &str) -> String {

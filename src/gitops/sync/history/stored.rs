@@ -43,6 +43,8 @@ struct Kept {
     line: u32,
     column: u32,
     manifest: Value,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    confidential: bool,
 }
 
 pub(super) fn name(application: &str, number: u64) -> String {
@@ -76,6 +78,7 @@ fn pack(rendered: &Rendered) -> Option<String> {
         line: manifest.origin.line,
         column: manifest.origin.column,
         manifest: manifest.value.clone(),
+        confidential: manifest.confidential,
     });
     let text = serde_json::to_vec(&kept.collect::<Vec<_>>()).ok()?;
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
@@ -100,7 +103,8 @@ fn unpack(bytes: &[u8]) -> Result<Rendered, String> {
             uid: String::new(),
         };
         let origin = Origin { file: kept.file.as_str().into(), line: kept.line, column: kept.column };
-        Manifest { id, value: kept.manifest, origin, spans: Default::default() }
+        let confidential = kept.confidential;
+        Manifest { id, value: kept.manifest, origin, spans: Default::default(), confidential }
     });
     Ok(Rendered { objects: objects.collect(), errors: Vec::new() })
 }
