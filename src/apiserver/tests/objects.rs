@@ -2,6 +2,7 @@
 
 use super::Rig;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -35,6 +36,28 @@ async fn an_object_lives_and_dies() {
     assert_eq!((code, &status["details"]["kind"]), (200, &json!("configmaps")));
     let (code, missing) = rig.get(&path).await;
     assert_eq!((code, &missing["message"]), (404, &json!("configmaps \"one\" not found")));
+}
+
+/// An apply is never told that the object exists, whoever came first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_race_to_create_becomes_a_change() {
+    let rig = Arc::new(Rig::new().await);
+    for round in 0..40 {
+        let requests = (0..8).map(|n| {
+            let (rig, name) = (rig.clone(), format!("m{round}"));
+            let mut object = map(&name, &n.to_string());
+            (object["apiVersion"], object["kind"]) = (json!("v1"), json!("ConfigMap"));
+            let path = format!("{MAPS}/{name}?fieldManager=test&force=true");
+            tokio::spawn(
+                async move { rig.send("PATCH", &path, "application/apply-patch+yaml", object.to_string()).await },
+            )
+        });
+        let requests: Vec<_> = requests.collect();
+        for request in requests {
+            let (code, answer) = request.await.unwrap();
+            assert!(code == 200 || code == 201, "{answer}");
+        }
+    }
 }
 
 #[tokio::test]
