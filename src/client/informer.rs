@@ -8,15 +8,15 @@ mod cache;
 pub mod lines;
 mod reflect;
 
-pub use cache::ObjectKey;
+pub use cache::{ObjectKey, label};
 
 use crate::base::ids::Ids;
-use cache::Cache;
+use cache::{By, Cache};
 use k8s_openapi::api::core::v1::Pod;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -184,10 +184,25 @@ impl<K: Kind> Informer<K> {
     /// Objects for which `value` gives `wanted`. The first call with a new `index` name builds the
     /// index, later ones only read it: the same name must always come with the same function.
     pub fn by_index(&self, index: &'static str, value: fn(&K) -> Option<&str>, wanted: &str) -> Vec<Arc<K>> {
+        self.with_index(index, By::Value(value)).lookup(index, wanted)
+    }
+
+    /// As [`Self::by_index`], of objects that are found under several values.
+    pub fn by_values(&self, index: &'static str, values: fn(&K) -> Vec<Box<str>>, wanted: &str) -> Vec<Arc<K>> {
+        self.with_index(index, By::Values(values)).lookup(index, wanted)
+    }
+
+    /// The objects of a namespace that have all these labels, ordered by name; quick where one of the labels
+    /// is rare.
+    pub fn labelled(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<Arc<K>> {
+        self.with_index(cache::BY_LABEL, By::Values(cache::labels)).labelled(namespace, labels)
+    }
+
+    fn with_index(&self, index: &'static str, by: By<K>) -> RwLockReadGuard<'_, Cache<K>> {
         if !self.shared.cache.read().has_index(index) {
-            self.shared.cache.write().add_index(index, value);
+            self.shared.cache.write().add_index(index, by);
         }
-        self.shared.cache.read().lookup(index, wanted)
+        self.shared.cache.read()
     }
 
     /// Returns when the first list is in the cache and told to the handlers, or at shutdown.

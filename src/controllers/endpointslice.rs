@@ -8,7 +8,7 @@ pub mod slices;
 use super::freshness::Freshness;
 use super::shell::{self, Reconcile};
 use super::{pods, write};
-use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, raw};
+use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, label, raw};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use std::time::Duration;
 const GATHER: Duration = Duration::from_millis(10);
 /// The index of slices by the name of their service.
 const BY_SERVICE: &str = "service";
+/// The index of services by a label that their selector asks for.
+const BY_SELECTOR: &str = "spec.selector";
 const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const ENDPOINTS_MANAGER: &str = "endpoint-controller";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
@@ -103,7 +105,7 @@ impl Reconcile for Controller {
         if !desired::selects(&service) || service.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
-        let pods = self.pods.list_namespace(&key.namespace);
+        let pods = self.pods.labelled(&key.namespace, desired::selector(&service));
         let slices = self.slices.by_index(BY_SERVICE, service_of, &key.name);
         let own: Vec<_> =
             slices.into_iter().filter(|slice| slice.metadata.namespace.as_deref() == Some(&*key.namespace)).collect();
@@ -226,9 +228,18 @@ fn service_of(slice: &EndpointSlice) -> Option<&str> {
 
 /// The services whose selector the pod fits.
 fn selecting<'a>(services: &'a Informer<Service>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
-    let all = services.list_namespace(pod.metadata.namespace.as_deref().unwrap_or_default());
-    let fitting = all.into_iter().filter(|service| desired::matches(service, pod.metadata.labels.as_ref()));
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let labels = pod.metadata.labels.iter().flatten().map(move |(name, value)| label(namespace, name, value));
+    let found = labels.flat_map(|label| services.by_values(BY_SELECTOR, selected_label, &label));
+    let fitting = found.filter(|service| desired::matches(service, pod.metadata.labels.as_ref()));
     fitting.map(|service| ObjectKey::of(&*service))
+}
+
+/// One label that all pods of the service have: that with the longest value, mostly the rarest.
+fn selected_label(service: &Service) -> Vec<Box<str>> {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let longest = desired::selector(service).iter().max_by_key(|(_, value)| value.len());
+    longest.map(|(name, value)| label(namespace, name, value)).into_iter().collect()
 }
 
 /// Whether a service's endpoints may change with the pod.

@@ -37,27 +37,62 @@ impl fmt::Display for ObjectKey {
 /// The index every cache has: uid of the owner reference with `controller: true`.
 pub(super) const BY_CONTROLLER: &str = "metadata.ownerReferences.controller";
 
+/// The index of every label with its value, within a namespace.
+pub(super) const BY_LABEL: &str = "metadata.labels";
+
+/// What an index goes by.
+pub(super) enum By<K> {
+    Value(fn(&K) -> Option<&str>),
+    Values(fn(&K) -> Vec<Box<str>>),
+}
+
 struct Index<K> {
     name: &'static str,
-    value: fn(&K) -> Option<&str>,
+    by: By<K>,
     entries: HashMap<Box<str>, BTreeMap<ObjectKey, Arc<K>>>,
 }
 
 impl<K> Index<K> {
     fn insert(&mut self, key: &ObjectKey, object: &Arc<K>) {
-        if let Some(value) = (self.value)(object) {
-            self.entries.entry(value.into()).or_default().insert(key.clone(), object.clone());
+        for value in self.by.values(object) {
+            self.entries.entry(value).or_default().insert(key.clone(), object.clone());
         }
     }
 
     fn remove(&mut self, key: &ObjectKey, object: &K) {
-        let Some(value) = (self.value)(object) else { return };
-        let Some(entries) = self.entries.get_mut(value) else { return };
-        entries.remove(key);
-        if entries.is_empty() {
-            self.entries.remove(value);
+        for value in self.by.values(object) {
+            let Some(entries) = self.entries.get_mut(&value) else { continue };
+            entries.remove(key);
+            if entries.is_empty() {
+                self.entries.remove(&value);
+            }
         }
     }
+}
+
+impl<K> By<K> {
+    fn values(&self, object: &K) -> Vec<Box<str>> {
+        match self {
+            Self::Value(value) => value(object).map(Box::from).into_iter().collect(),
+            Self::Values(values) => values(object),
+        }
+    }
+}
+
+fn controller<K: Kind>(object: &K) -> Option<&str> {
+    let owners = object.meta().owner_references.as_deref()?;
+    Some(&*owners.iter().find(|owner| owner.controller == Some(true))?.uid)
+}
+
+/// Under which an object with this label is found. No namespace and no label's name holds a space or `=`.
+pub fn label(namespace: &str, name: &str, value: &str) -> Box<str> {
+    format!("{namespace} {name}={value}").into()
+}
+
+pub(super) fn labels<K: Kind>(object: &K) -> Vec<Box<str>> {
+    let meta = object.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    meta.labels.iter().flatten().map(|(name, value)| label(namespace, name, value)).collect()
 }
 
 pub(super) struct Cache<K> {
@@ -69,10 +104,7 @@ pub(super) struct Cache<K> {
 impl<K: Kind> Cache<K> {
     pub fn new() -> Self {
         let mut cache = Self { objects: BTreeMap::new(), indices: Vec::new(), count: 0 };
-        cache.add_index(BY_CONTROLLER, |object| {
-            let owners = object.meta().owner_references.as_deref()?;
-            Some(&*owners.iter().find(|owner| owner.controller == Some(true))?.uid)
-        });
+        cache.add_index(BY_CONTROLLER, By::Value(controller));
         cache
     }
 
@@ -96,11 +128,11 @@ impl<K: Kind> Cache<K> {
         self.indices.iter().any(|index| index.name == name)
     }
 
-    pub fn add_index(&mut self, name: &'static str, value: fn(&K) -> Option<&str>) {
+    pub fn add_index(&mut self, name: &'static str, by: By<K>) {
         if self.has_index(name) {
             return;
         }
-        let mut index = Index { name, value, entries: HashMap::new() };
+        let mut index = Index { name, by, entries: HashMap::new() };
         for object in self.iter() {
             index.insert(&ObjectKey::of(&**object), object);
         }
@@ -108,9 +140,26 @@ impl<K: Kind> Cache<K> {
     }
 
     pub fn lookup(&self, index: &str, value: &str) -> Vec<Arc<K>> {
-        let index = self.indices.iter().find(|known| known.name == index);
-        let found = index.and_then(|index| index.entries.get(value));
-        found.map(|entries| entries.values().cloned().collect()).unwrap_or_default()
+        self.found(index, value).map(|entries| entries.values().cloned().collect()).unwrap_or_default()
+    }
+
+    fn found(&self, index: &str, value: &str) -> Option<&BTreeMap<ObjectKey, Arc<K>>> {
+        self.indices.iter().find(|known| known.name == index)?.entries.get(value)
+    }
+
+    /// The objects of a namespace that have all these labels, by name. Needs the index [`BY_LABEL`].
+    pub fn labelled(&self, namespace: &str, wanted: &BTreeMap<String, String>) -> Vec<Arc<K>> {
+        let mut rarest: Option<&BTreeMap<ObjectKey, Arc<K>>> = None;
+        for (name, value) in wanted {
+            let Some(entries) = self.found(BY_LABEL, &label(namespace, name, value)) else { return Vec::new() };
+            rarest = Some(rarest.filter(|rarest| rarest.len() <= entries.len()).unwrap_or(entries));
+        }
+        let Some(rarest) = rarest else { return self.namespace(namespace) };
+        let fits = |object: &&Arc<K>| {
+            let labels = object.meta().labels.as_ref();
+            wanted.iter().all(|(name, value)| labels.and_then(|labels| labels.get(name)) == Some(value))
+        };
+        rarest.values().filter(fits).cloned().collect()
     }
 
     /// Adds or replaces; `None` if the cache already holds exactly this revision of the object.

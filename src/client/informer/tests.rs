@@ -61,7 +61,7 @@ impl Script {
 
 fn config_map(name: &str, revision: u64) -> String {
     format!(
-        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"ns","uid":"u-{name}","resourceVersion":"{revision}","managedFields":[{{"manager":"x"}}],"ownerReferences":[{{"apiVersion":"v1","kind":"Pod","name":"o","uid":"owner-{name}","controller":true}}]}}}}"#
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"ns","uid":"u-{name}","resourceVersion":"{revision}","labels":{{"app":"{name}","team":"x"}},"managedFields":[{{"manager":"x"}}],"ownerReferences":[{{"apiVersion":"v1","kind":"Pod","name":"o","uid":"owner-{name}","controller":true}}]}}}}"#
     )
 }
 
@@ -124,6 +124,15 @@ async fn lists_then_follows_the_watch() {
     assert_eq!(informer.list_namespace("ns").len(), 2);
     assert!(informer.list_namespace("other").is_empty());
     assert_eq!(informer.by_index("name", |map| map.metadata.name.as_deref(), "c").len(), 1);
+    let labelled = |wanted: &[(&str, &str)]| {
+        let wanted = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let found = informer.labelled("ns", &wanted.collect());
+        found.iter().filter_map(|map| map.metadata.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(labelled(&[]), ["a", "c"]);
+    assert_eq!(labelled(&[("app", "a"), ("team", "x")]), ["a"]);
+    assert_eq!(labelled(&[("team", "x")]), ["a", "c"]);
+    assert!(labelled(&[("app", "b")]).is_empty() && labelled(&[("app", "a"), ("team", "y")]).is_empty());
     assert!(informers.of::<ConfigMap>().is_synced(), "the same informer");
     let asked = script.asked.lock().clone();
     assert_eq!(asked[0], "/api/v1/configmaps?limit=5000");

@@ -22,14 +22,19 @@ pub struct Group {
 
 /// Whether the controller keeps endpoints for this service at all.
 pub fn selects(service: &Service) -> bool {
-    let Some(spec) = service.spec.as_ref() else { return false };
-    spec.type_.as_deref() != Some("ExternalName") && spec.selector.as_ref().is_some_and(|selector| !selector.is_empty())
+    let is_name = service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName"));
+    !is_name && !selector(service).is_empty()
+}
+
+/// The labels that the service's pods have; empty for a service that selects none.
+pub fn selector(service: &Service) -> &BTreeMap<String, String> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).unwrap_or(&NONE)
 }
 
 pub fn matches(service: &Service, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     let has = |(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    selects(service) && selector.into_iter().flatten().all(has)
+    selects(service) && selector(service).iter().all(has)
 }
 
 pub fn is_headless(service: &Service) -> bool {
