@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wait::Pace;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HOSTS: usize = 5000;
 /// Objects written at once.
 const WRITERS: usize = 64;

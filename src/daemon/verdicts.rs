@@ -6,7 +6,7 @@ use crate::api::verdict::{PodName, PodVerdict};
 use crate::apiserver::Verdicts;
 use crate::base::clock::Clock;
 use crate::scheduler::Observer;
-use crate::scheduler::cycle::{self, Judged, Verdict as Decision};
+use crate::scheduler::cycle::{self, Judged, Rejections, Verdict as Decision};
 use crate::scheduler::filters::Rejection;
 use crate::scheduler::snapshot::Snapshot;
 use k8s_openapi::api::core::v1::Pod;
@@ -38,12 +38,12 @@ pub fn reasoned(pod: &Pod, snapshot: &Snapshot, decision: &Decision, in_full: bo
 }
 
 /// All hosts of a small cluster; of a large one the first of each reason.
-fn refusals(rejections: &BTreeMap<String, Vec<Rejection>>, named: usize) -> Vec<HostVerdict> {
-    let verdict = |(host, why): (&String, &Vec<Rejection>)| host_verdict(host.clone(), None, why);
+fn refusals(rejections: &Rejections, named: usize) -> Vec<HostVerdict> {
+    let verdict = |(host, why): (&Arc<str>, &Vec<Rejection>)| host_verdict(host.to_string(), None, why);
     if rejections.len() <= named {
         return rejections.iter().map(verdict).collect();
     }
-    let mut first: BTreeMap<&Vec<Rejection>, &String> = BTreeMap::new();
+    let mut first: BTreeMap<&Vec<Rejection>, &Arc<str>> = BTreeMap::new();
     for (host, why) in rejections {
         first.entry(why).or_insert(host);
     }

@@ -10,6 +10,7 @@ use super::storage::Request;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// What the scheduler says of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,11 @@ pub enum Verdict {
     /// Bind it to this host, one of `feasible` that could take it.
     Bind { host: String, feasible: usize },
     /// No host can take it; why, per host, and whether others make way for it.
-    Unschedulable { rejections: BTreeMap<String, Vec<Rejection>>, preemption: Preemption },
+    Unschedulable { rejections: Rejections, preemption: Preemption },
 }
+
+/// Why hosts can not take a pod, by their names.
+pub type Rejections = BTreeMap<Arc<str>, Vec<Rejection>>;
 
 impl Verdict {
     /// The message of the FailedScheduling event and of the PodScheduled condition; empty for a pod that got
@@ -35,7 +39,7 @@ impl Verdict {
 }
 
 /// As Kubernetes words it: `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-pub fn summary(rejections: &BTreeMap<String, Vec<Rejection>>) -> String {
+pub fn summary(rejections: &Rejections) -> String {
     if rejections.is_empty() {
         return "no nodes available to schedule pods".into();
     }
@@ -82,12 +86,10 @@ pub fn decide(pod: &Pod, snapshot: &mut Snapshot) -> Verdict {
     }
 }
 
-type Rejections = BTreeMap<String, Vec<Rejection>>;
-
-/// The best host and how many would do, or why none does. `taken`: hosts that others were promised, and why
-/// the pod does not fit beside those.
+/// The best host and how many would do, or why none does. `taken`: see there.
 fn search(pod: &Pod, snapshot: &Snapshot, taken: &Rejections) -> Result<(String, usize), Rejections> {
     let Some(wanted) = Wanted::of(pod, snapshot) else { return Err(Rejections::new()) };
+    let alone = wanted.looks_at_hosts_alone();
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
     let enough = enough(hosts.len());
     // Each placement moves on where the search begins.
@@ -95,10 +97,14 @@ fn search(pod: &Pod, snapshot: &Snapshot, taken: &Rejections) -> Result<(String,
     let (mut feasible, mut refused) = (Vec::new(), Vec::new());
     for at in 0..hosts.len() {
         let host = hosts[start.wrapping_add(at) % hosts.len()];
-        let reasons = match taken.get(&*host.name) {
+        let mut reasons = match taken.get(&host.name) {
             Some(reasons) => reasons.clone(),
             None => filters::check(&wanted, host),
         };
+        if reasons.is_empty() && alone && snapshot.promises.on(&host.name) {
+            let promised = snapshot.promises.before(&host.name, priority(pod), uid(pod));
+            reasons = filters::check(&wanted, &crowded(host, &promised));
+        }
         if reasons.is_empty() {
             feasible.push(host);
             if feasible.len() >= enough {
@@ -109,7 +115,7 @@ fn search(pod: &Pod, snapshot: &Snapshot, taken: &Rejections) -> Result<(String,
         }
     }
     if feasible.is_empty() {
-        return Err(refused.into_iter().map(|(host, reasons)| (host.name.to_string(), reasons)).collect());
+        return Err(refused.into_iter().map(|(host, reasons)| (host.name.clone(), reasons)).collect());
     }
     let totals = scores::totals(&wanted, &feasible);
     let best = totals.iter().copied().max().unwrap_or(0);
@@ -122,11 +128,14 @@ pub fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// The hosts where the pod has no place beside those that they were promised.
+/// The hosts where the pod has no place beside those that they were promised; without those where nothing but
+/// the host's own room is at stake, which the search finds out when it comes to them.
 fn taken(pod: &Pod, snapshot: &mut Snapshot) -> Rejections {
-    let hosts: Vec<String> = snapshot.promises.hosts().cloned().collect();
+    let alone = Wanted::of(pod, snapshot).is_none_or(|wanted| wanted.looks_at_hosts_alone());
+    let forbids = |host: &str| snapshot.promises.on_host(host).any(|placed| placed.forbids());
+    let hosts: Vec<String> = snapshot.promises.hosts().filter(|host| !alone || forbids(host)).cloned().collect();
     let judged = hosts.into_iter().map(|host| (judge(pod, snapshot, &host), host));
-    judged.filter(|(reasons, _)| !reasons.is_empty()).map(|(reasons, host)| (host, reasons)).collect()
+    judged.filter(|(reasons, _)| !reasons.is_empty()).map(|(reasons, host)| (host.into(), reasons)).collect()
 }
 
 /// Why a host can not take the pod: with those that it was promised, and without, as they may not come.
@@ -155,9 +164,14 @@ fn judge_crowded(pod: &Pod, snapshot: &Snapshot, host: &str, promised: &[Promise
         return None;
     }
     let wanted = Wanted::of(pod, snapshot).filter(|wanted| wanted.looks_at_hosts_alone())?;
-    let mut crowded = snapshot.host(host)?.clone();
-    promised.iter().for_each(|(uid, placed)| crowded.add(uid, placed.clone()));
-    Some(filters::check(&wanted, &crowded))
+    Some(filters::check(&wanted, &crowded(snapshot.host(host)?, promised)))
+}
+
+/// The host's room with others on it.
+fn crowded(host: &HostState, others: &[Promised]) -> HostState {
+    let mut crowded = host.emptied();
+    others.iter().for_each(|(_, placed)| crowded.take(placed));
+    crowded
 }
 
 fn judge_as_is(pod: &Pod, snapshot: &Snapshot, host: &str) -> Vec<Rejection> {
@@ -217,7 +231,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
-    use std::sync::Arc;
 
     fn cluster(nodes: &[Value]) -> Snapshot {
         let mut snapshot = Snapshot::default();

@@ -24,6 +24,7 @@ pub struct HostState {
     pub ports: Vec<HostPort>,
     /// Bytes of each image, by every name it has.
     pub images: Arc<HashMap<String, i64>>,
+    pod_count: usize,
     pods: HashMap<Arc<str>, Arc<Placed>>,
 }
 
@@ -100,6 +101,7 @@ impl HostState {
             used_for_scoring: (0, 0),
             ports: Vec::new(),
             images: Arc::default(),
+            pod_count: 0,
             pods: HashMap::new(),
         }
     }
@@ -117,7 +119,21 @@ impl HostState {
     }
 
     pub fn pod_count(&self) -> usize {
-        self.pods.len()
+        self.pod_count
+    }
+
+    /// The room as it is, without knowing who takes it: to try something with.
+    pub(super) fn emptied(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            node: self.node.clone(),
+            allocatable: self.allocatable.clone(),
+            used: self.used.clone(),
+            ports: self.ports.clone(),
+            images: self.images.clone(),
+            pods: HashMap::new(),
+            ..*self
+        }
     }
 
     pub(super) fn set_node(&mut self, node: Arc<Node>) {
@@ -134,17 +150,28 @@ impl HostState {
 
     /// Counts a pod that is not counted here.
     pub(super) fn add(&mut self, uid: &Arc<str>, placed: Arc<Placed>) {
+        self.take(&placed);
+        self.pods.insert(uid.clone(), placed);
+    }
+
+    pub(super) fn remove(&mut self, uid: &str) -> Option<Arc<Placed>> {
+        let placed = self.pods.remove(uid)?;
+        self.give_back(&placed);
+        Some(placed)
+    }
+
+    pub(super) fn take(&mut self, placed: &Placed) {
+        self.pod_count += 1;
         self.used.add(&placed.takes);
         self.ports.extend(placed.ports.iter().cloned());
         if !placed.leaving {
             self.used_for_scoring.0 += placed.takes_for_scoring.0;
             self.used_for_scoring.1 += placed.takes_for_scoring.1;
         }
-        self.pods.insert(uid.clone(), placed);
     }
 
-    pub(super) fn remove(&mut self, uid: &str) -> Option<Arc<Placed>> {
-        let placed = self.pods.remove(uid)?;
+    pub(super) fn give_back(&mut self, placed: &Placed) {
+        self.pod_count -= 1;
         self.used.subtract(&placed.takes);
         if !placed.leaving {
             self.used_for_scoring.0 -= placed.takes_for_scoring.0;
@@ -155,6 +182,5 @@ impl HostState {
                 self.ports.swap_remove(at);
             }
         }
-        Some(placed)
     }
 }

@@ -6,14 +6,13 @@ mod trial;
 
 pub use budgets::Budgets;
 
-use super::cycle;
+use super::cycle::{self, Rejections};
 use super::filters::{Rejection, Wanted};
 use super::host::{Placed, priority};
 use super::snapshot::Snapshot;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use trial::{Local, Whole};
 
@@ -42,7 +41,7 @@ type Mortal = (Arc<str>, Arc<Placed>);
 
 /// A host that would do, and whom it costs: the most important first.
 struct Candidate {
-    host: String,
+    host: Arc<str>,
     victims: Vec<Mortal>,
     /// Budgets that would be overdrawn.
     violations: usize,
@@ -64,7 +63,7 @@ fn importance((uid, placed): &Mortal) -> (Reverse<i32>, Timestamp, &str, &str) {
 
 /// Looks for a host that could take the pod if less important ones left. `rejections`: why none can now.
 /// The snapshot says the same before and after.
-pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &BTreeMap<String, Vec<Rejection>>) -> Preemption {
+pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &Rejections) -> Preemption {
     if rejections.is_empty() {
         return Preemption::NotTried;
     }
@@ -72,14 +71,14 @@ pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &BTreeMap<String,
         return Preemption::Refused { why: format!("preemption: {why}"), keeps_promise: true };
     }
     let helpful = |why: &[Rejection]| !why.iter().any(|rejection| rejection.unresolvable);
-    let mut said: BTreeMap<String, Vec<Rejection>> = BTreeMap::new();
+    let mut said: Vec<(&Arc<str>, Vec<Rejection>)> = Vec::new();
     let mut candidates: Vec<Candidate> = Vec::new();
     let enough = enough(rejections.len());
     // Where the search begins moves on, so that one host is not asked again and again.
     let start = (snapshot.placed() + snapshot.promises.count()).wrapping_mul(enough) % rejections.len();
     for (host, why) in rejections.iter().cycle().skip(start).take(rejections.len()) {
         if !helpful(why) {
-            said.insert(host.clone(), vec![Rejection::never(NOT_HELPFUL)]);
+            said.push((host, vec![Rejection::never(NOT_HELPFUL)]));
             continue;
         }
         if candidates.len() >= enough && candidates.iter().any(|one| one.violations == 0) {
@@ -87,10 +86,11 @@ pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &BTreeMap<String,
         }
         match candidate(pod, snapshot, host) {
             Ok(found) => candidates.push(found),
-            Err(why) => drop(said.insert(host.clone(), why)),
+            Err(why) => said.push((host, why)),
         }
     }
     let Some(best) = best(candidates) else {
+        let said = said.into_iter().map(|(host, why)| (host.clone(), why)).collect();
         return Preemption::Refused { why: format!("preemption: {}", cycle::summary(&said)), keeps_promise: false };
     };
     let victim = |(uid, placed): &Mortal| Victim {
@@ -98,11 +98,11 @@ pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &BTreeMap<String,
         name: placed.name.clone(),
         uid: uid.to_string(),
     };
-    Preemption::Nominated { victims: best.victims.iter().map(victim).collect(), host: best.host }
+    Preemption::Nominated { victims: best.victims.iter().map(victim).collect(), host: best.host.to_string() }
 }
 
 /// Why nobody may go for this pod.
-fn ineligible(pod: &Pod, snapshot: &Snapshot, rejections: &BTreeMap<String, Vec<Rejection>>) -> Option<&'static str> {
+fn ineligible(pod: &Pod, snapshot: &Snapshot, rejections: &Rejections) -> Option<&'static str> {
     if pod.spec.as_ref().is_some_and(|spec| spec.preemption_policy.as_deref() == Some("Never")) {
         return Some("not eligible due to preemptionPolicy=Never.");
     }
@@ -114,7 +114,7 @@ fn ineligible(pod: &Pod, snapshot: &Snapshot, rejections: &BTreeMap<String, Vec<
     (!lost && on_their_way).then_some("not eligible due to a terminating pod on the nominated node.")
 }
 
-fn candidate(pod: &Pod, snapshot: &mut Snapshot, name: &str) -> Result<Candidate, Vec<Rejection>> {
+fn candidate(pod: &Pod, snapshot: &mut Snapshot, name: &Arc<str>) -> Result<Candidate, Vec<Rejection>> {
     let own = priority(pod);
     let Some(host) = snapshot.host(name) else { return Err(vec![Rejection::never(NOT_HELPFUL)]) };
     let lesser = host.pods_by_uid().filter(|(_, placed)| placed.priority < own);
@@ -123,9 +123,9 @@ fn candidate(pod: &Pod, snapshot: &mut Snapshot, name: &str) -> Result<Candidate
         return Err(vec![Rejection::never(NO_VICTIMS)]);
     }
     mortals.sort_by(|a, b| importance(a).cmp(&importance(b)));
-    let host = host.clone();
+    let host = host.emptied();
     let parts = snapshot.budgets.part(mortals);
-    let candidate = |(victims, violations)| Candidate { host: name.to_owned(), victims, violations };
+    let candidate = |(victims, violations)| Candidate { host: name.clone(), victims, violations };
     if !snapshot.promises.on(name)
         && let Some(wanted) = Wanted::of(pod, snapshot).filter(|wanted| wanted.looks_at_hosts_alone())
     {

@@ -52,6 +52,12 @@ impl Promises {
         promised.filter(|(_, placed)| placed.priority < priority).collect()
     }
 
+    /// The pods whom `host` was promised.
+    pub fn on_host(&self, host: &str) -> impl Iterator<Item = &Placed> {
+        let pods = self.by_host.get(host).into_iter().flatten();
+        pods.filter_map(|uid| self.by_pod.get(uid)).map(|(_, placed)| &**placed)
+    }
+
     pub fn on(&self, host: &str) -> bool {
         self.by_host.contains_key(host)
     }

@@ -23,12 +23,12 @@ pub struct Local<'a> {
 }
 
 impl Trial for Local<'_> {
-    fn remove(&mut self, (uid, _): &Mortal) {
-        self.host.remove(uid);
+    fn remove(&mut self, (_, placed): &Mortal) {
+        self.host.give_back(placed);
     }
 
-    fn add(&mut self, (uid, placed): &Mortal) {
-        self.host.add(uid, placed.clone());
+    fn add(&mut self, (_, placed): &Mortal) {
+        self.host.take(placed);
     }
 
     fn judge(&mut self) -> Vec<Rejection> {
