@@ -49,7 +49,8 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
     let width = options.hollow_hosts.to_string().len();
     for number in 0..options.hollow_hosts {
         let name = format!("hollow-{number:0width$}");
-        let runtime: Arc<dyn ContainerRuntime> = Arc::new(Hollow::new(HollowOptions::named(&name, Clock::System)));
+        let pretended = HollowOptions::named(&name, Clock::System).numbered(number);
+        let runtime: Arc<dyn ContainerRuntime> = Arc::new(Hollow::new(pretended));
         let mut node = NodeConfig::named(&name, paths.node(&name));
         node.simulated = true;
         connected.push(Connected { node, runtime });

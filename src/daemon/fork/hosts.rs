@@ -46,7 +46,7 @@ impl Hosts {
         pods.synced().await;
         let mut residents = residents(base);
         let mut hosts = Self { started: Arc::default(), reachable: BTreeSet::new(), silent: Vec::new() };
-        for node in nodes.list() {
+        for (number, node) in nodes.list().into_iter().enumerate() {
             let name = node.metadata.name.clone().unwrap_or_default();
             if !is_ready(&node) {
                 hosts.silent.push(name);
@@ -55,7 +55,7 @@ impl Hosts {
             let (context, started) = (ctx.clone(), hosts.started.clone());
             let config = config(&node);
             let residents = residents.remove(&name).unwrap_or_default();
-            let prepare = move || prepare(&context, &node, &residents, &started);
+            let prepare = move || prepare(&context, (number, &node), &residents, &started);
             tokio::spawn(kubelets.attend(config, prepare));
             hosts.reachable.insert(name);
         }
@@ -110,14 +110,14 @@ fn revision(pod: &Pod) -> u64 {
 
 fn prepare(
     ctx: &Context,
-    node: &Node,
+    (number, node): (usize, &Node),
     residents: &[Arc<Record>],
     started: &Mutex<BTreeMap<String, Started>>,
 ) -> Arc<dyn ContainerRuntime> {
     let name = node.metadata.name.clone().unwrap_or_default();
     let capacity = node.status.as_ref().and_then(|status| status.capacity.clone()).unwrap_or_default();
     let amount = |of: &str| capacity.get(of).and_then(|text| text.0.parse::<Quantity>().ok());
-    let mut options = HollowOptions::named(&name, ctx.clock.clone());
+    let mut options = HollowOptions::named(&name, ctx.clock.clone()).numbered(number);
     options.cpus = amount("cpu").and_then(|cpus| u32::try_from(cpus.value()).ok()).unwrap_or(options.cpus);
     options.memory = amount("memory").and_then(|bytes| u64::try_from(bytes.value()).ok()).unwrap_or(options.memory);
     (options.start_latency, options.stop_latency, options.pull_latency) = (STARTING, STOPPING, PULLING);

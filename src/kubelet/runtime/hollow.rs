@@ -12,7 +12,7 @@ use super::*;
 use crate::base::clock::Clock;
 use behaviour::Behaviour;
 use futures::{StreamExt, stream};
-use host::{HollowContainer, Host, image_id};
+use host::{Address, HollowContainer, Host, image_id};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{
@@ -41,7 +41,7 @@ pub struct HollowOptions {
     pub start_latency: Duration,
     pub stop_latency: Duration,
     pub pull_latency: Duration,
-    /// The address before the first pod's.
+    /// Where the addresses of its pods begin.
     pub pod_network: Ipv4Addr,
     /// Images that need not be pulled.
     pub images: Vec<String>,
@@ -59,9 +59,16 @@ impl HollowOptions {
             start_latency: Duration::ZERO,
             stop_latency: Duration::ZERO,
             pull_latency: Duration::ZERO,
-            pod_network: Ipv4Addr::new(10, 200, 0, 0),
+            pod_network: host::network(0),
             images: Vec::new(),
         }
+    }
+
+    /// As the `number`-th host of its cluster: pods of different hosts have different addresses.
+    #[must_use]
+    pub fn numbered(mut self, number: usize) -> Self {
+        self.pod_network = host::network(number);
+        self
     }
 }
 
@@ -185,8 +192,11 @@ impl ContainerRuntime for Hollow {
         if let Some(sandbox) = known(&host) {
             return Ok(sandbox);
         }
-        let network = self.0.options.pod_network;
-        let address = |number| (!spec.host_network).then(|| spec.address.unwrap_or(host::address(network, number)));
+        let address = match spec.address {
+            _ if spec.host_network => Address::OfHost,
+            Some(address) => Address::Given(address),
+            None => Address::From(self.0.options.pod_network),
+        };
         let ports = spec.ports.iter().map(|port| (port.host_port, port.protocol.as_str())).collect();
         let id = host.add_sandbox(&spec.pod, address, ports, now)?;
         host.describe_sandbox(id).ok_or_else(|| RuntimeError::NotFound { object: "sandbox".into() })

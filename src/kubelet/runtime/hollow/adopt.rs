@@ -2,7 +2,7 @@
 //! begin in the middle.
 
 use super::behaviour::Behaviour;
-use super::host::{self, HollowContainer, Host};
+use super::host::{Address, HollowContainer, Host};
 use super::{ContainerState, Exit, Hollow};
 use crate::kubelet::pod::{all_containers, container_hash, identity, is_terminal, spec};
 use crate::kubelet::runtime::{ContainerIdentity, PodIdentity};
@@ -24,8 +24,11 @@ impl Hollow {
         }
         let wanted = sandbox(pod);
         let ip = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
-        let network = self.0.options.pod_network;
-        let address = |number| (!wanted.host_network).then(|| ip.unwrap_or(host::address(network, number)));
+        let address = match ip {
+            _ if wanted.host_network => Address::OfHost,
+            Some(ip) => Address::Given(ip),
+            None => Address::From(self.0.options.pod_network),
+        };
         let ports = wanted.ports.iter().map(|port| (port.host_port, port.protocol.as_str())).collect();
         let created = status.start_time.as_ref().map_or_else(|| self.now(), |time| time.0);
         let mut host = self.0.host.lock();

@@ -10,11 +10,19 @@ use crate::kubelet::runtime::{
 };
 use jiff::Timestamp;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 use tokio::sync::mpsc;
+
+/// Where the addresses of pretended pods begin: half of 10.0.0.0/8, apart from what Podman and services use.
+const FIRST: u32 = 0x0a80_0000;
+/// Addresses of one host, and hosts that have their own. Further ones share.
+const ADDRESSES: u32 = 1 << 10;
+const NETWORKS: u32 = 1 << 13;
+/// The network's own address and its gateway's.
+const RESERVED: u32 = 2;
 
 #[derive(Debug)]
 pub struct HollowSandbox {
@@ -46,12 +54,25 @@ pub struct Host {
     members: BTreeSet<(u64, u64)>,
     by_pod: HashMap<String, u64>,
     ports: BTreeSet<(u16, &'static str)>,
+    addresses: HashSet<IpAddr>,
+    /// The last address given out, counted from the network's.
+    last_address: u32,
     pub images: BTreeSet<Arc<str>>,
     pub volumes: BTreeMap<String, VolumeSpec>,
     pub listeners: Vec<mpsc::UnboundedSender<RuntimeEvent>>,
     /// Ids that were given elsewhere, to what was adopted.
     foreign: HashMap<Box<str>, u64>,
     foreign_names: HashMap<u64, Box<str>>,
+}
+
+/// Where a sandbox has its address from.
+#[derive(Debug, Clone, Copy)]
+pub enum Address {
+    /// It has its host's.
+    OfHost,
+    Given(IpAddr),
+    /// A free one of the host's network, which begins here.
+    From(Ipv4Addr),
 }
 
 /// More than one host ever makes.
@@ -96,11 +117,10 @@ impl Host {
         self.members.range((sandbox, 0)..=(sandbox, u64::MAX)).map(|(_, container)| *container)
     }
 
-    /// Adds a sandbox; its address follows from `network` and its number unless one is given.
     pub fn add_sandbox(
         &mut self,
         pod: &PodIdentity,
-        address: impl FnOnce(u64) -> Option<IpAddr>,
+        address: Address,
         ports: Box<[(u16, &'static str)]>,
         now: Timestamp,
     ) -> Result<u64> {
@@ -110,12 +130,32 @@ impl Host {
                 message: format!("{protocol} port {port}: address already in use"),
             });
         }
+        let address = self.address(address)?;
         let id = self.number();
+        self.addresses.extend(address);
         self.ports.extend(ports.iter().copied());
         self.by_pod.insert(pod.uid.clone(), id);
-        self.sandboxes.insert(id, HollowSandbox { pod: pod.clone(), address: address(id), created: now, ports });
+        self.sandboxes.insert(id, HollowSandbox { pod: pod.clone(), address, created: now, ports });
         self.tell(EventKind::Started, id, now);
         Ok(id)
+    }
+
+    /// The next free address after the last one: what was freed just now is not given out again at once.
+    fn address(&mut self, wanted: Address) -> Result<Option<IpAddr>> {
+        let network = match wanted {
+            Address::OfHost => return Ok(None),
+            Address::Given(address) => return Ok(Some(address)),
+            Address::From(network) => network,
+        };
+        for _ in 0..ADDRESSES {
+            self.last_address = (self.last_address + 1) % ADDRESSES;
+            let address = IpAddr::V4(Ipv4Addr::from(u32::from(network).wrapping_add(self.last_address)));
+            if self.last_address >= RESERVED && !self.addresses.contains(&address) {
+                return Ok(Some(address));
+            }
+        }
+        let message = format!("all {} addresses are taken", ADDRESSES - RESERVED);
+        Err(RuntimeError::InUse { object: format!("network {network}"), message })
     }
 
     pub fn remove_sandbox(&mut self, id: u64, now: Timestamp) {
@@ -127,6 +167,9 @@ impl Host {
         }
         if let Some(sandbox) = self.sandboxes.remove(&id) {
             self.by_pod.remove(&sandbox.pod.uid);
+            if let Some(address) = sandbox.address {
+                self.addresses.remove(&address);
+            }
             for port in &sandbox.ports {
                 self.ports.remove(port);
             }
@@ -231,8 +274,8 @@ pub fn image_id(name: &str) -> String {
     Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The `number`-th address after `network`, wrapping around within 65,534 of them.
-pub fn address(network: Ipv4Addr, number: u64) -> IpAddr {
-    let offset = (number % 65_533) as u32 + 2;
-    IpAddr::V4(Ipv4Addr::from(u32::from(network).wrapping_add(offset)))
+/// Where the addresses of the pods of the `number`-th pretended host of a cluster begin.
+pub fn network(number: usize) -> Ipv4Addr {
+    let number = u32::try_from(number % NETWORKS as usize).unwrap_or_default();
+    Ipv4Addr::from(FIRST + number * ADDRESSES)
 }

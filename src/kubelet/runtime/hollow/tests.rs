@@ -91,3 +91,25 @@ async fn events_and_listings_agree() {
     assert!(hollow.list().await.unwrap().containers.is_empty());
     assert!(hollow.inspect(&id).await.unwrap_err().is_not_found());
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_two_pods_have_one_address() {
+    let options = HollowOptions::named("h", Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap()));
+    let hosts = [0, 1].map(|number| Hollow::new(options.clone().numbered(number)));
+    let pod = |name: String| {
+        let pod = PodIdentity { namespace: "n".into(), name: name.clone(), uid: name };
+        SandboxSpec { pod, ..SandboxSpec::default() }
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for (number, host) in hosts.iter().enumerate() {
+        for index in 0..1022 {
+            let sandbox = host.ensure_sandbox(&pod(format!("{number}-{index}"))).await.unwrap();
+            assert!(seen.insert(sandbox.ips[0]), "{:?} again", sandbox.ips);
+        }
+    }
+    let full = hosts[0].ensure_sandbox(&pod("more".into())).await.unwrap_err();
+    assert!(matches!(full, RuntimeError::InUse { .. }), "{full}");
+    let first = hosts[0].ensure_sandbox(&pod("0-7".into())).await.unwrap();
+    hosts[0].remove_sandbox(&first.id).await.unwrap();
+    assert_eq!(hosts[0].ensure_sandbox(&pod("more".into())).await.unwrap().ips, first.ips);
+}
