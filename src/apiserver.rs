@@ -14,6 +14,7 @@ mod plans;
 mod resources;
 mod settled;
 mod streams;
+pub mod usage;
 mod verdicts;
 mod webhooks;
 
@@ -26,6 +27,7 @@ pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
 pub use settled::Settled;
 pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, LogOptions, NoStreams, PodStreams};
+pub use usage::Usage;
 pub use verdicts::Verdicts;
 pub use webhooks::{Delivery, NoWebhooks, Verdict, Webhooks};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub planner: Arc<dyn Planner>,
     /// What the scheduler says, for those who ask why.
     pub verdicts: Arc<Verdicts>,
+    /// What the kubelets read of hosts and containers.
+    pub usage: Arc<Usage>,
     /// Acts on webhooks.
     pub webhooks: Arc<dyn Webhooks>,
     /// Serves the repositories of applications.
@@ -79,6 +83,7 @@ impl Config {
             streams: Arc::new(NoStreams),
             planner: Arc::new(NoPlanner),
             verdicts: Arc::default(),
+            usage: Arc::default(),
             webhooks: Arc::new(NoWebhooks),
             git: Arc::new(NoGit),
             tokens: Tokens::default(),
@@ -104,6 +109,7 @@ pub struct ApiServer {
     streams: Arc<dyn PodStreams>,
     planner: Arc<dyn Planner>,
     verdicts: Arc<Verdicts>,
+    usage: Arc<Usage>,
     webhooks: Arc<dyn Webhooks>,
     git: Arc<dyn GitServer>,
     tokens: Tokens,
@@ -133,6 +139,7 @@ impl ApiServer {
             streams: config.streams,
             planner: config.planner,
             verdicts: config.verdicts,
+            usage: config.usage,
             webhooks: config.webhooks,
             git: config.git,
             tokens: config.tokens,

@@ -9,7 +9,7 @@
 //! [`host`] starts a worker per pod and feeds it; [`pod`] decides and acts; [`status`] words what the
 //! API shows; [`env`], [`volumes`], [`container`] and [`sandbox`] turn a spec into what a
 //! [`runtime`] is asked for; [`node`] keeps the Node object and its lease; [`streams`] serves logs,
-//! exec and attach. A kubelet holds no state that a restart must keep: labels on containers do.
+//! exec and attach; [`usage`] reads what all of it uses. A kubelet holds no state that a restart must keep: labels on containers do.
 //!
 //! Absent on purpose: service account tokens, device plugins, eviction under pressure, cgroups of
 //! its own. Known limits are said where they are met: [`probes::reach`], [`volumes::remote`].
@@ -33,8 +33,10 @@ pub mod sandbox;
 pub mod sources;
 pub mod status;
 pub mod streams;
+pub mod usage;
 pub mod volumes;
 
+use crate::apiserver::Usage;
 use crate::client::{Context, ObjectKey};
 use drift::DriftObserver;
 use host::Host;
@@ -86,15 +88,26 @@ pub struct Kubelets {
     routes: Arc<Routes>,
     interests: Arc<Interests>,
     streams: Arc<HostStreams>,
+    usage: Arc<Usage>,
     observer: Arc<dyn DriftObserver>,
 }
 
 impl Kubelets {
-    /// `streams` is what the API server was given; `observer` hears of containers that others took
-    /// away. Must be called within a tokio runtime.
-    pub fn new(ctx: Context, streams: Arc<HostStreams>, observer: Arc<dyn DriftObserver>) -> Arc<Self> {
+    /// `streams` and `usage` are what the API server was given; `observer` hears of containers that others
+    /// took away. Must be called within a tokio runtime.
+    pub fn new(
+        ctx: Context,
+        streams: Arc<HostStreams>,
+        usage: Arc<Usage>,
+        observer: Arc<dyn DriftObserver>,
+    ) -> Arc<Self> {
         let routes = Routes::subscribe(&ctx.informers.of::<Pod>());
-        Arc::new(Self { ctx, routes, interests: Arc::default(), streams, observer })
+        Arc::new(Self { ctx, routes, interests: Arc::default(), streams, usage, observer })
+    }
+
+    fn host(&self, config: NodeConfig, runtime: Arc<dyn ContainerRuntime>) -> Arc<Host> {
+        let shared = (self.interests.clone(), self.usage.clone(), self.observer.clone());
+        Host::new(self.ctx.clone(), config, runtime, shared)
     }
 
     /// Runs the kubelet of one host until shutdown. Containers stay as they are then.
@@ -102,7 +115,7 @@ impl Kubelets {
         let name = config.name.clone();
         let route = self.routes.open(&name);
         self.streams.add(&name, runtime.clone());
-        let host = Host::new(self.ctx.clone(), config, runtime, self.interests.clone(), self.observer.clone());
+        let host = self.host(config, runtime);
         let (answered, first) = tokio::sync::oneshot::channel();
         // Capacity and locality of the host are known before its first pod starts.
         let pods = async {
@@ -110,7 +123,8 @@ impl Kubelets {
                 host::run(host.clone(), route).await;
             }
         };
-        tokio::join!(node::run(host.clone(), answered), pods, reclaim::run(host.clone()));
+        let node = node::run(host.clone(), answered);
+        tokio::join!(node, pods, reclaim::run(host.clone()), usage::run(host.clone()));
         self.streams.remove(&name);
         self.routes.close(&name);
     }
@@ -121,24 +135,23 @@ impl Kubelets {
     /// pod gets its worker when it changes, and the Node is not touched. For simulations that begin
     /// in the middle. `prepare` makes the host when the first of its pods changes.
     /// No change is missed from the call on, whenever the future is polled first.
-    pub fn attend<F>(&self, config: NodeConfig, prepare: F) -> impl Future<Output = ()> + Send + use<F>
+    pub fn attend<F>(self: &Arc<Self>, config: NodeConfig, prepare: F) -> impl Future<Output = ()> + Send + use<F>
     where
         F: FnOnce() -> Arc<dyn ContainerRuntime> + Send,
     {
-        let (routes, ctx, interests) = (self.routes.clone(), self.ctx.clone(), self.interests.clone());
-        let (route, observer) = (routes.open(&config.name), self.observer.clone());
+        let (kubelets, route) = (self.clone(), self.routes.open(&config.name));
         async move {
             let name = config.name.clone();
-            if ctx.shutdown.run_until_cancelled(route.wait()).await.is_none() {
+            if kubelets.ctx.shutdown.run_until_cancelled(route.wait()).await.is_none() {
                 return;
             }
             route.ring();
             let runtime = prepare();
             let info = runtime.info().await.unwrap_or_default();
-            let host = Host::new(ctx, config, runtime, interests, observer);
+            let host = kubelets.host(config, runtime);
             host.set_info(info);
             host::attend(host, route).await;
-            routes.close(&name);
+            kubelets.routes.close(&name);
         }
     }
 
@@ -148,7 +161,7 @@ impl Kubelets {
     }
 }
 
-/// One kubelet by itself, without logs and exec for an API server.
+/// One kubelet by itself, without logs, exec and metrics for an API server.
 pub async fn run(ctx: Context, config: NodeConfig, runtime: Arc<dyn ContainerRuntime>) {
-    Kubelets::new(ctx, Arc::default(), drift::unobserved()).run(config, runtime).await;
+    Kubelets::new(ctx, Arc::default(), Arc::default(), drift::unobserved()).run(config, runtime).await;
 }

@@ -51,6 +51,11 @@ impl Quantity {
         Self { nano: i128::from(value) * (NANO / 1000), format: Format::DecimalSi }
     }
 
+    /// A number of billionths.
+    pub fn nanos(value: i64) -> Self {
+        Self { nano: i128::from(value), format: Format::DecimalSi }
+    }
+
     /// Units, rounded away from zero; saturates.
     pub fn value(self) -> i64 {
         saturate(divide_away(self.nano, NANO))

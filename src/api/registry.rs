@@ -4,6 +4,8 @@ pub mod custom;
 pub mod discovery;
 mod rows;
 
+pub use rows::METRICS;
+
 use super::kinds::{self, Kind};
 use super::schema::builtin::Builder;
 use super::schema::openapi::OpenApi;
@@ -67,9 +69,9 @@ impl Resource {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
-    /// False for kinds that are answered and never stored (reviews, bindings).
+    /// False for kinds that are answered and never stored (reviews, bindings, metrics).
     pub fn is_stored(&self) -> bool {
-        self.verbs.contains(&"get")
+        self.verbs.contains(&"watch")
     }
 
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
@@ -294,6 +296,7 @@ mod tests {
         assert!(Arc::ptr_eq(&deployments, &registry.by_plural("apps", "deployments").unwrap()));
         assert!(registry.resource("apps", "v1", "pods").is_none());
         assert!(!registry.resource("", "v1", "bindings").unwrap().is_stored());
+        assert!(!registry.resource(METRICS, "v1beta1", "pods").unwrap().is_stored());
         assert_eq!(registry.by_kind("selkie.dev", "v1alpha1", "Application").unwrap().plural, "applications");
     }
 

@@ -18,6 +18,7 @@ mod serve;
 mod service;
 mod streams;
 mod tokens;
+mod usage;
 mod verbs;
 mod verdicts;
 mod watch;

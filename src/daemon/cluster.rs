@@ -9,7 +9,7 @@ use super::supervise::Supervisor;
 use super::{credentials, hosts, verdicts};
 use crate::api::registry::Registry;
 use crate::apiserver::auth::pki::{Pki, PkiError};
-use crate::apiserver::{self, ApiServer, Cidr, Config, Tokens, User, Verdicts};
+use crate::apiserver::{self, ApiServer, Cidr, Config, Tokens, Usage, User, Verdicts};
 use crate::base::clock::Clock;
 use crate::base::ids::Ids;
 use crate::client::{self, Context};
@@ -89,7 +89,7 @@ impl Cluster {
         let mut config = Config::new(store.clone(), registry.clone());
         config.ids = ids.clone();
         config.streams = streams.clone();
-        let said = config.verdicts.clone();
+        let (said, usage) = (config.verdicts.clone(), config.usage.clone());
         config.planner = Forks::new(store.clone(), registry.clone(), Clock::System, config.settled.clone());
         let pki = match &listener {
             Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
@@ -136,7 +136,7 @@ impl Cluster {
             settings.repositories.count_in(&metrics);
             settings.webhooks = webhooks;
             settings.metrics.count_in(&metrics);
-            cluster.start_parts(&options, &streams, &ids, said, settings).await?;
+            cluster.start_parts(&options, &ids, (streams, usage, said), settings).await?;
         }
         Ok(cluster)
     }
@@ -144,15 +144,14 @@ impl Cluster {
     async fn start_parts(
         &mut self,
         options: &Options,
-        streams: &Arc<HostStreams>,
         ids: &Ids,
-        said: Arc<Verdicts>,
+        (streams, usage, said): (Arc<HostStreams>, Arc<Usage>, Arc<Verdicts>),
         settings: Settings,
     ) -> Result<(), StartError> {
         let id = credentials::cluster_id(&self.paths, ids)?;
         let connected = hosts::connect(options, &self.paths, &id).await?;
         let names: Vec<String> = connected.iter().map(|host| host.node.name.clone()).collect();
-        let kubelets = Kubelets::new(self.context.clone(), streams.clone(), options.observer.clone());
+        let kubelets = Kubelets::new(self.context.clone(), streams, usage, options.observer.clone());
         for host in connected {
             let (kubelets, node, runtime) = (kubelets.clone(), host.node, host.runtime);
             let label = node.name.clone();

@@ -1,6 +1,7 @@
 //! One host: what its pods' workers share, and the loop that starts workers and tells them what
 //! happened on the host.
 
+use crate::apiserver::Usage;
 use crate::base::backoff::Backoff;
 use crate::client::{Context, EventRecorder, Informer, ObjectKey};
 use crate::kubelet::NodeConfig;
@@ -40,6 +41,7 @@ pub struct Host {
     pub events: EventRecorder,
     pub pods: Informer<Pod>,
     pub interests: Arc<Interests>,
+    pub usage: Arc<Usage>,
     info: RwLock<HostInfo>,
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
@@ -54,8 +56,7 @@ impl Host {
         ctx: Context,
         node: NodeConfig,
         runtime: Arc<dyn ContainerRuntime>,
-        interests: Arc<Interests>,
-        observer: Arc<dyn DriftObserver>,
+        (interests, usage, observer): (Arc<Interests>, Arc<Usage>, Arc<dyn DriftObserver>),
     ) -> Arc<Self> {
         let events = ctx.events.component("kubelet", Some(&node.name));
         let pods = ctx.informers.of::<Pod>();
@@ -69,6 +70,7 @@ impl Host {
             events,
             pods,
             interests,
+            usage,
             info,
             addresses,
             workers,

@@ -65,9 +65,7 @@ impl<'a> View<'a> {
 
     /// What the API says about a container so far.
     pub fn reported(&self, name: &str) -> Option<&'a ApiStatus> {
-        let status = self.pod.status.as_ref()?;
-        let all = status.container_statuses.iter().chain(status.init_container_statuses.iter()).flatten();
-        all.into_iter().find(|s| s.name == name)
+        all_statuses(self.pod).find(|s| s.name == name)
     }
 
     pub fn deleting(&self) -> bool {
@@ -79,6 +77,12 @@ impl<'a> View<'a> {
 pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)> {
     let init = spec.init_containers.iter().flatten().map(|c| (Role::of_init(c), c));
     init.chain(spec.containers.iter().map(|c| (Role::Main, c)))
+}
+
+/// What the API says about the pod's containers, init containers last.
+pub fn all_statuses(pod: &Pod) -> impl Iterator<Item = &ApiStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|s| s.container_statuses.iter().chain(s.init_container_statuses.iter()).flatten())
 }
 
 /// The spec; an empty one for an object that lacks it, which the API server never stores.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use selkie::api::registry::Registry;
-use selkie::apiserver::{ApiServer, Config, PodStreams, User};
+use selkie::apiserver::{ApiServer, Config, PodStreams, Usage, User};
 use selkie::base::{clock::Clock, ids::Ids};
 use selkie::client::{Context, in_process};
 use selkie::kubelet::runtime::ContainerRuntime;
@@ -22,6 +22,7 @@ pub const NODE: &str = "h1";
 pub struct Cluster {
     pub client: Client,
     pub streams: Arc<HostStreams>,
+    usage: Arc<Usage>,
     pub directory: PathBuf,
     clock: Clock,
     kubelet: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
@@ -35,13 +36,14 @@ impl Cluster {
         // Clusters of several tests share a Podman, where uids are parts of names.
         config.ids = if matches!(clock, Clock::System) { Ids::random() } else { Ids::seeded(7) };
         config.streams = streams.clone();
+        let usage = config.usage.clone();
         let client = in_process(&ApiServer::new(config), User::master("test"));
         let namespaces: Api<Namespace> = Api::all(client.clone());
         for name in ["default", "kube-node-lease"] {
             let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
             namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");
         }
-        Self { client, streams, directory, clock, kubelet: None }
+        Self { client, streams, usage, directory, clock, kubelet: None }
     }
 
     /// A cluster whose kubelet runs on `runtime`.
@@ -55,7 +57,8 @@ impl Cluster {
         let stop = CancellationToken::new();
         let ctx = Context::new(self.client.clone(), self.clock.clone(), Ids::seeded(8), stop.clone());
         let node = NodeConfig { simulated, ..NodeConfig::named(NODE, self.directory.clone()) };
-        let kubelets = Kubelets::new(ctx, self.streams.clone(), selkie::kubelet::drift::unobserved());
+        let unobserved = selkie::kubelet::drift::unobserved();
+        let kubelets = Kubelets::new(ctx, self.streams.clone(), self.usage.clone(), unobserved);
         let task = tokio::spawn(async move { kubelets.run(node, runtime).await });
         self.kubelet = Some((stop, task));
     }

@@ -23,6 +23,8 @@ pub(super) enum Verbs {
     Single,
     /// Answered, never stored.
     Create,
+    /// Measured, never stored.
+    Read,
 }
 
 impl Verbs {
@@ -31,6 +33,7 @@ impl Verbs {
             Self::All => vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
             Self::Single => vec!["create", "delete", "get", "list", "patch", "update", "watch"],
             Self::Create => vec!["create"],
+            Self::Read => vec!["get", "list"],
         }
     }
 }
@@ -118,6 +121,9 @@ const AUTHORIZATION: &str = "authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
+/// What `kubectl top` and autoscalers read.
+pub const METRICS: &str = "metrics.k8s.io";
+
 /// In discovery order: groups, then plurals.
 pub(super) const ROWS: &[Row] = &[
     row("", "bindings", "Binding", &[]).verbs(Verbs::Create),
@@ -171,6 +177,8 @@ pub(super) const ROWS: &[Row] = &[
     row("scheduling.k8s.io", "priorityclasses", "PriorityClass", &["pc"]).cluster(),
     row("coordination.k8s.io", "leases", "Lease", &[]),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),
+    Row { version: "v1beta1", ..row(METRICS, "nodes", "NodeMetrics", &[]).cluster().verbs(Verbs::Read) },
+    Row { version: "v1beta1", ..row(METRICS, "pods", "PodMetrics", &[]).verbs(Verbs::Read) },
     Row { version: "v1alpha1", ..row("selkie.dev", "applications", "Application", &["app", "apps"]).with(STATUS) },
     Row {
         version: "v1alpha1",

@@ -154,6 +154,7 @@ impl Table {
         let group = group.split('.').next().unwrap_or_default();
         let package = match group {
             "" => format!("io.k8s.api.core.{version}"),
+            "metrics" => format!("io.k8s.metrics.pkg.apis.metrics.{version}"),
             "apiextensions" => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}"),
             group => format!("io.k8s.api.{group}.{version}"),
         };

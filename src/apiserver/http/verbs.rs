@@ -7,7 +7,7 @@ use super::query::Query;
 use super::respond::{self, Style};
 use super::{BODY_LIMIT, CHANGESET_LIMIT, style, watch};
 use crate::api::error::ApiError;
-use crate::api::registry::Resource;
+use crate::api::registry::{METRICS, Resource};
 use crate::apiserver::resources::list::{self, ListOptions};
 use crate::apiserver::resources::object::parse;
 use crate::apiserver::resources::{At, Done};
@@ -95,6 +95,9 @@ impl ApiServer {
             style: style(&parts),
         };
         if parts.method == Method::GET || parts.method == Method::HEAD {
+            if ask.resource.group == METRICS {
+                return ask.usage().await;
+            }
             return ask.read().await.map(|response| ask.warned(response));
         }
         let body = body::read(body, BODY_LIMIT).await?;
@@ -194,7 +197,11 @@ impl Ask<'_> {
         if let Some(remaining) = page.remaining {
             metadata["remainingItemCount"] = remaining.into();
         }
-        let values = page.records.iter().map(|record| record.value.clone()).collect();
+        self.collection(metadata, page.records.iter().map(|record| record.value.clone()).collect())
+    }
+
+    /// A list of objects in the form the client asked for.
+    pub(super) fn collection(&self, metadata: Value, values: Vec<Bytes>) -> Result<Response<Body>, ApiError> {
         let parts = self.form()?.list(&self.resource, metadata, values);
         if self.style.is_raw() {
             return Ok(respond::build(StatusCode::OK, "application/json", Body::parts(parts)));

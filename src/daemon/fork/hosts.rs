@@ -41,7 +41,7 @@ impl Hosts {
     /// may be past the change set.
     pub async fn start(ctx: &Context, base: &Base) -> Self {
         let (nodes, pods) = (ctx.informers.of::<Node>(), ctx.informers.of::<Pod>());
-        let kubelets = Kubelets::new(ctx.clone(), Arc::default(), unobserved());
+        let kubelets = Kubelets::new(ctx.clone(), Arc::default(), Arc::default(), unobserved());
         nodes.synced().await;
         pods.synced().await;
         let mut residents = residents(base);

@@ -195,12 +195,10 @@ pub enum EventKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerStats {
     pub id: String,
-    pub name: String,
+    /// By the host's clock.
     pub time: Timestamp,
-    /// Since the container's start.
+    /// CPU time since the container's start.
     pub cpu_nanos: u64,
-    /// Bytes.
+    /// Bytes: the working set, or on a host that is another machine, what Podman takes for it.
     pub memory: u64,
-    pub memory_limit: u64,
-    pub pids: u64,
 }

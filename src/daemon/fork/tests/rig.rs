@@ -59,7 +59,7 @@ impl Rig {
         let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         rig.change(["default", "kube-node-lease"].map(namespace).into(), vec![]).await;
         let ctx = Context::new(client, clock.clone(), Ids::seeded(6), shutdown);
-        let kubelets = Kubelets::new(ctx.clone(), Arc::default(), unobserved());
+        let kubelets = Kubelets::new(ctx.clone(), Arc::default(), Arc::default(), unobserved());
         for name in hosts {
             let node = NodeConfig { simulated: true, ..NodeConfig::named(name, "/nonexistent") };
             let mut options = HollowOptions::named(name, clock.clone());

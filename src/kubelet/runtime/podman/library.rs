@@ -142,15 +142,17 @@ impl Library {
         let stats = self.answer(("GET", "usage of containers"), SLOW, podman.containers().stats(&options)).await?;
         let usage =
             Usages::deserialize(stats).map_err(|error| self.error("GET", "usage of containers", error.into()))?;
-        let time = Timestamp::now();
+        if usage.error.is_some() {
+            // Podman's errors have no fields that JSON shows.
+            let why = "Podman could not read the usage of one of them: it may have just ended";
+            return Err(self.error("GET", "usage of containers", Error::InvalidResponse(why.into())));
+        }
+        let now = Timestamp::now();
         let of = |usage: models::ContainerStats| ContainerStats {
             id: usage.container_id.unwrap_or_default(),
-            name: usage.name.unwrap_or_default(),
-            time,
+            time: usage.system_nano.and_then(|at| Timestamp::from_nanosecond(at.into()).ok()).unwrap_or(now),
             cpu_nanos: usage.cpu_nano.unwrap_or_default(),
             memory: usage.mem_usage.unwrap_or_default(),
-            memory_limit: usage.mem_limit.unwrap_or_default(),
-            pids: usage.pi_ds.unwrap_or_default(),
         };
         Ok(usage.stats.unwrap_or_default().into_iter().map(of).collect())
     }
@@ -159,6 +161,8 @@ impl Library {
 /// What the crate leaves as plain JSON.
 #[derive(Deserialize)]
 struct Usages {
+    #[serde(default, rename = "Error")]
+    error: Option<serde_json::Value>,
     #[serde(default, rename = "Stats")]
     stats: Option<Vec<models::ContainerStats>>,
 }

@@ -4,6 +4,7 @@
 //! machine we listen while it runs: on cgroup v1 to the kernel's out-of-memory notification of the
 //! container's cgroup, on v2 by the pod's cgroup, which counts for its children and outlives them.
 
+use super::cgroup::{self, CGROUPS};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 use std::{
@@ -16,7 +17,6 @@ use std::{
 };
 use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, time::timeout};
 
-const CGROUPS: &str = "/sys/fs/cgroup";
 /// How long a verdict may lag behind the exit: until the container's cgroup is removed.
 const VERDICT: Duration = Duration::from_secs(1);
 /// How long the kernel takes from the removal of a cgroup's files to its signal.
@@ -65,11 +65,12 @@ impl OomWatch {
         let Ok(cgroups) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return };
         let watched = if cgroup_version == 2 {
             let Some(pod) = pod_cgroup(&cgroups) else { return };
-            let count = kills(&pod.join("memory.events"));
+            let count = kills(&pod);
             self.counts.lock().entry(pod.clone()).or_insert(count);
             Watched::Counted(pod)
         } else {
-            match memory_cgroup(&cgroups).map(|path| notified(&path)) {
+            let path = cgroup::path(&cgroups, "memory").map(|path| Path::new(CGROUPS).join("memory").join(path));
+            match path.map(|path| notified(&path)) {
                 Some(Ok(verdict)) => Watched::Notified(verdict),
                 _ => return,
             }
@@ -86,7 +87,7 @@ impl OomWatch {
         let mut verdict = match self.containers.lock().get(id) {
             Some(Watched::Notified(verdict)) => verdict.clone(),
             Some(Watched::Counted(pod)) => {
-                let now = kills(&pod.join("memory.events"));
+                let now = kills(pod);
                 let before = self.counts.lock().insert(pod.clone(), now).unwrap_or(0);
                 if now <= before {
                     return false;
@@ -106,29 +107,17 @@ impl OomWatch {
     }
 }
 
-/// The memory controller's directory, from the text of /proc/PID/cgroup on v1.
-fn memory_cgroup(text: &str) -> Option<PathBuf> {
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let memory = fields.next()?.split(',').any(|controller| controller == "memory");
-        let path = fields.next()?;
-        memory.then(|| Path::new(CGROUPS).join("memory").join(path.trim_start_matches('/')))
-    })
-}
-
 /// The directory of the pod around the container, from the text of /proc/PID/cgroup on v2.
 fn pod_cgroup(text: &str) -> Option<PathBuf> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let container = Path::new(path)
+    let container = Path::new(cgroup::unified(text)?)
         .ancestors()
         .find(|part| part.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("libpod-")))?;
     Some(Path::new(CGROUPS).join(container.parent()?))
 }
 
-/// The kills counted in `memory.events`; 0 when unreadable.
-fn kills(file: &Path) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+/// The kills counted for a cgroup of v2; 0 when unreadable.
+fn kills(cgroup: &Path) -> u64 {
+    cgroup::counter(&cgroup.join("memory.events"), "oom_kill").unwrap_or(0)
 }
 
 /// Asks the kernel to signal when the cgroup runs out of memory. It signals before it chooses what
@@ -168,9 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cgroups_of_both_versions() {
-        let v1 = "12:cpu,cpuacct:/libpod_parent/p/libpod-c\n5:memory:/libpod_parent/p/libpod-c\n0::/\n";
-        assert_eq!(memory_cgroup(v1).unwrap(), Path::new("/sys/fs/cgroup/memory/libpod_parent/p/libpod-c"));
+    fn the_pods_cgroup_is_around_the_containers() {
         let v2 = "0::/machine.slice/machine-libpod_pod_p.slice/libpod-c.scope/container\n";
         assert_eq!(pod_cgroup(v2).unwrap(), Path::new("/sys/fs/cgroup/machine.slice/machine-libpod_pod_p.slice"));
         assert_eq!(pod_cgroup("0::/user.slice\n"), None);
@@ -182,7 +169,7 @@ mod tests {
         let events = pod.path().join("memory.events");
         fs::write(&events, "low 0\noom 0\noom_kill 3\n").unwrap();
         let watch = OomWatch::default();
-        watch.counts.lock().insert(pod.path().to_owned(), kills(&events));
+        watch.counts.lock().insert(pod.path().to_owned(), kills(pod.path()));
         for id in ["a", "b"] {
             watch.containers.lock().insert(id.into(), Watched::Counted(pod.path().to_owned()));
         }
