@@ -36,6 +36,7 @@ pub mod volume_binder;
 pub mod write;
 
 use crate::client::{Context, WorkQueue, queue};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use std::future::Future;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -57,8 +58,8 @@ impl Default for Timing {
     }
 }
 
-/// Runs all controllers that need nothing but the API, without CronJobs: those go by the clock, and time passes
-/// in a plan too. Returns when `ctx.shutdown` is cancelled and work under way is finished.
+/// Runs all controllers that need nothing but the API, without CronJobs and autoscalers: those go by the clock,
+/// and time passes in a plan too. Returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context, timing: Timing) {
     tokio::join!(endpointslice::run(ctx.clone(), WORKERS), run_but_endpoints(ctx, timing));
 }
@@ -73,7 +74,8 @@ pub async fn run_but_endpoints(ctx: Context, timing: Timing) {
     running.spawn(pod_gc::run(ctx.clone()));
     running.spawn(service_account::run(ctx.clone(), 1));
     running.spawn(deployment::run(ctx.clone(), WORKERS));
-    running.spawn(replicaset::run(ctx.clone(), WORKERS));
+    running.spawn(replicaset::run::<ReplicaSet>(ctx.clone(), WORKERS));
+    running.spawn(replicaset::run_replication_controllers(ctx.clone(), WORKERS));
     running.spawn(daemonset::run(ctx.clone(), WORKERS));
     running.spawn(statefulset::run(ctx.clone(), WORKERS));
     running.spawn(job::run(ctx.clone(), WORKERS));

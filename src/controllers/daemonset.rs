@@ -24,6 +24,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use parking_lot::Mutex;
 use plan::{Observed, Plan};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -294,5 +295,5 @@ impl Controller {
 
 /// The sets that must look when this pod changes: its owner, or every set that might adopt it.
 fn owners<'a>(sets: &'a Informer<DaemonSet>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
-    shell::owners_of(sets, &pod.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
+    shell::owners_of(sets, &pod.metadata, |owner| Some(Cow::Borrowed(&owner.spec.as_ref()?.selector)))
 }

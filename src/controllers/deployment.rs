@@ -283,5 +283,5 @@ impl Controller {
 
 /// The Deployments that must look when this set changes: its owner, or all that might adopt it.
 fn owners<'a>(deployments: &'a Informer<Deployment>, set: &'a ReplicaSet) -> impl Iterator<Item = ObjectKey> + 'a {
-    shell::owners_of(deployments, &set.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
+    shell::owners_of(deployments, &set.metadata, |owner| Some(Cow::Borrowed(&owner.spec.as_ref()?.selector)))
 }

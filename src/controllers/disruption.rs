@@ -8,7 +8,7 @@ use crate::api::selector::LabelSelector;
 use crate::base::clock::Clock;
 use crate::client::{Context, Informer, Kind, ObjectKey, WorkQueue, raw};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ struct Controller {
     deployments: Informer<Deployment>,
     replica_sets: Informer<ReplicaSet>,
     stateful_sets: Informer<StatefulSet>,
+    replication_controllers: Informer<ReplicationController>,
     clock: Clock,
 }
 
@@ -47,6 +48,7 @@ pub async fn run(ctx: Context, workers: usize) {
         deployments: ctx.informers.of(),
         replica_sets: ctx.informers.of(),
         stateful_sets: ctx.informers.of(),
+        replication_controllers: ctx.informers.of(),
         clock: ctx.clock.clone(),
     };
     shell::run(&ctx, workers, controller).await;
@@ -67,6 +69,7 @@ impl Reconcile for Controller {
         self.deployments.synced().await;
         self.replica_sets.synced().await;
         self.stateful_sets.synced().await;
+        self.replication_controllers.synced().await;
     }
 
     async fn sync(&self, key: &ObjectKey) -> Result<Option<Duration>, SyncError> {
@@ -125,6 +128,10 @@ impl Controller {
             }
             "StatefulSet" => {
                 let set = self.stateful_sets.get(&namespace, &owner.name)?;
+                found(set.uid(), set.spec.as_ref()?.replicas)
+            }
+            "ReplicationController" => {
+                let set = self.replication_controllers.get(&namespace, &owner.name)?;
                 found(set.uid(), set.spec.as_ref()?.replicas)
             }
             _ => None,

@@ -1,9 +1,13 @@
-//! Keeps as many pods of each ReplicaSet running as it asks for.
+//! Keeps as many pods of each ReplicaSet or ReplicationController running as it asks for.
 //!
-//! Owns the pods whose controller is a ReplicaSet. Decisions are in [`plan`]; this is the shell.
+//! Owns the pods whose controller is one. Decisions are in [`plan`]; this is the shell, the same for
+//! both kinds.
 
 pub mod plan;
 pub mod rank;
+mod set;
+
+pub use set::{Replicated, Set};
 
 use super::claim::{controller_of, controller_reference};
 use super::freshness::Freshness;
@@ -11,11 +15,12 @@ use super::shell::{self, Reconcile};
 use super::{pods, write};
 use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw};
 use bytes::Bytes;
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::ReplicaSetStatus;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use plan::{Observed, Plan};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -25,11 +30,10 @@ use tracing::debug;
 
 /// Pod changes come in bursts; a look after this long sees many at once.
 const GATHER: Duration = Duration::from_millis(2);
-/// Index of pods that nobody controls, by namespace.
 
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
-    #[error("the ReplicaSet's status could not be written")]
+    #[error("the status could not be written")]
     Status(#[source] kube::Error),
     #[error("pod {pod} could not be {done}")]
     Pod { pod: String, done: &'static str, source: kube::Error },
@@ -43,29 +47,36 @@ impl SyncError {
     }
 }
 
-struct Controller {
+struct Controller<K> {
     client: kube::Client,
-    sets: Informer<ReplicaSet>,
+    sets: Informer<K>,
     pods: Informer<Pod>,
     events: EventRecorder,
     clock: crate::base::clock::Clock,
     freshness: Freshness,
 }
 
-/// Runs until shutdown.
-pub async fn run(ctx: Context, workers: usize) {
-    let controller = Controller {
+/// Runs until shutdown, for ReplicationControllers from the first one on: most clusters have none.
+pub async fn run_replication_controllers(ctx: Context, workers: usize) {
+    if shell::any(&ctx.informers.of::<ReplicationController>(), &ctx.shutdown).await {
+        run::<ReplicationController>(ctx, workers).await;
+    }
+}
+
+/// Runs until shutdown, for one kind.
+pub async fn run<K: Replicated>(ctx: Context, workers: usize) {
+    let controller = Controller::<K> {
         client: ctx.client.clone(),
         sets: ctx.informers.of(),
         pods: ctx.informers.of(),
-        events: ctx.events.component("replicaset-controller", None),
+        events: ctx.events.component(K::COMPONENT, None),
         clock: ctx.clock.clone(),
         freshness: Freshness::default(),
     };
     shell::run(&ctx, workers, controller).await;
 }
 
-impl Reconcile for Controller {
+impl<K: Replicated> Reconcile for Controller<K> {
     type Error = SyncError;
 
     fn subscribe(&self, queue: &WorkQueue<ObjectKey>) {
@@ -95,18 +106,21 @@ impl Reconcile for Controller {
             self.freshness.forget(key);
             return Ok(None);
         };
+        let known = set.set().status.map(Cow::into_owned);
         let plan = self.observe(key, &set);
         let mut created = 0;
         let failure = self.act(key, &set, &plan, &mut created).await;
         let mut status = match &failure {
             // Which pods are left is not known: the counts stay as they were.
-            Some(("FailedDelete", _)) => set.status.clone().unwrap_or_default(),
+            Some(("FailedDelete", _)) => known.clone().unwrap_or_default(),
             _ => plan.status,
         };
         plan::note_created(&mut status, created);
         let refusal = failure.as_ref().map(|(reason, error)| (*reason, error.cause()));
         plan::note_failure(&mut status, refusal, self.clock.now_seconds());
-        write::put_status(&self.client, &*set, set.status.as_ref(), &status).await.map_err(SyncError::Status)?;
+        write::put_status::<K, ReplicaSetStatus>(&self.client, &set, known.as_ref(), &status)
+            .await
+            .map_err(SyncError::Status)?;
         match failure {
             Some((_, error)) => Err(error),
             None => Ok(plan.again.map(|wait| wait.unsigned_abs())),
@@ -114,9 +128,9 @@ impl Reconcile for Controller {
     }
 }
 
-impl Controller {
-    fn observe(&self, key: &ObjectKey, set: &ReplicaSet) -> Plan {
-        let mut pods = self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or_default());
+impl<K: Replicated> Controller<K> {
+    fn observe(&self, key: &ObjectKey, set: &K) -> Plan {
+        let mut pods = self.pods.owned_by(set.meta().uid.as_deref().unwrap_or_default());
         let unaware: HashSet<&str> =
             pods.iter().filter(|pod| !pods::is_terminating(pod)).map(|pod| pods::uid(pod)).collect();
         self.freshness.settle(key, &unaware);
@@ -124,23 +138,17 @@ impl Controller {
             unaware.iter().filter(|uid| self.freshness.is_deleted(key, uid)).map(|uid| (*uid).to_owned()).collect();
         pods.extend(shell::orphans(&self.pods, &key.namespace));
         let crowd = || self.crowd(set);
-        plan::plan(&Observed { set, pods: &pods, doomed: &doomed, crowd: &crowd, now: self.clock.now() })
+        plan::plan(&Observed { set: &set.set(), pods: &pods, doomed: &doomed, crowd: &crowd, now: self.clock.now() })
     }
 
     /// Pods per node of all ReplicaSets of the same Deployment.
-    fn crowd(&self, set: &ReplicaSet) -> rank::Crowd {
-        let siblings = match controller_of(&set.metadata) {
+    fn crowd(&self, set: &K) -> rank::Crowd {
+        let ObjectKey { namespace, name } = ObjectKey::of(set);
+        let siblings = match controller_of(set.meta()) {
             Some(owner) => self.sets.owned_by(&owner.uid),
-            None => self
-                .sets
-                .get(
-                    set.metadata.namespace.as_deref().unwrap_or_default(),
-                    set.metadata.name.as_deref().unwrap_or_default(),
-                )
-                .into_iter()
-                .collect(),
+            None => self.sets.get(&namespace, &name).into_iter().collect(),
         };
-        let uids = siblings.iter().filter_map(|sibling| sibling.metadata.uid.as_deref());
+        let uids = siblings.iter().filter_map(|sibling| sibling.meta().uid.as_deref());
         let pods: Vec<_> = uids.flat_map(|uid| self.pods.owned_by(uid)).collect();
         rank::crowd(&pods)
     }
@@ -150,7 +158,7 @@ impl Controller {
     async fn act(
         &self,
         key: &ObjectKey,
-        set: &Arc<ReplicaSet>,
+        set: &Arc<K>,
         plan: &Plan,
         created: &mut usize,
     ) -> Option<(&'static str, SyncError)> {
@@ -171,9 +179,8 @@ impl Controller {
             }
         }
         if plan.create > 0 {
-            let pod = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(|template| {
-                pods::from_template(template, set.metadata.namespace.clone(), &owner.name, owner.clone())
-            })?;
+            let template = set.set().template?;
+            let pod = pods::from_template(template, set.meta().namespace.clone(), &owner.name, owner.clone());
             return self.create(key, set, pod, plan.create, created).await.err().map(|failed| ("FailedCreate", failed));
         }
         self.delete(key, set, &plan.delete).await.err().map(|failed| ("FailedDelete", failed))
@@ -197,7 +204,7 @@ impl Controller {
     async fn create(
         &self,
         key: &ObjectKey,
-        set: &Arc<ReplicaSet>,
+        set: &Arc<K>,
         pod: Pod,
         count: usize,
         created: &mut usize,
@@ -220,7 +227,7 @@ impl Controller {
         })
     }
 
-    async fn delete(&self, key: &ObjectKey, set: &ReplicaSet, doomed: &[Arc<Pod>]) -> Result<(), SyncError> {
+    async fn delete(&self, key: &ObjectKey, set: &K, doomed: &[Arc<Pod>]) -> Result<(), SyncError> {
         let mut deletions = JoinSet::new();
         for pod in doomed.iter().cloned() {
             let client = self.client.clone();
@@ -279,11 +286,11 @@ pub(super) fn refusal(error: &kube::Error) -> String {
 }
 
 /// The sets that must look when this pod changes: its owner, or every set that might adopt it.
-fn owners<'a>(sets: &'a Informer<ReplicaSet>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
-    shell::owners_of(sets, &pod.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
+fn owners<'a, K: Replicated>(sets: &'a Informer<K>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
+    shell::owners_of(sets, &pod.metadata, |owner| Some(owner.selector()))
 }
 
-/// Whether a ReplicaSet cares: binding to a node or a new container id is none of its business.
+/// Whether a set cares: binding to a node or a new container id is none of its business.
 fn matters(old: &Pod, new: &Pod) -> bool {
     let (was, is) = (&old.metadata, &new.metadata);
     pods::phase(old) != pods::phase(new)
@@ -294,3 +301,6 @@ fn matters(old: &Pod, new: &Pod) -> bool {
         || was.owner_references != is.owner_references
         || was.uid != is.uid
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,12 @@
 use super::claim::{controller_of, matches};
 use crate::client::{Context, Informer, Kind, ObjectKey, WorkQueue, run_workers};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// The index of [`orphans`].
 const ORPHANS: &str = "orphans";
@@ -37,6 +40,14 @@ pub(super) async fn run<C: Reconcile>(ctx: &Context, workers: usize, controller:
     super::until_shutdown(&ctx.shutdown, &queue, work).await;
 }
 
+/// Returns once there is an object of this kind; false at shutdown.
+pub(super) async fn any<K: Kind>(informer: &Informer<K>, shutdown: &CancellationToken) -> bool {
+    let found = Arc::new(Notify::new());
+    let tell = found.clone();
+    informer.subscribe(Box::new(move |_| tell.notify_one()));
+    shutdown.run_until_cancelled(found.notified()).await.is_some()
+}
+
 /// Looks at each object of the controller's own kind that changes.
 pub(super) fn own<K: Kind>(informer: &Informer<K>, queue: &WorkQueue<ObjectKey>) {
     let to = queue.clone();
@@ -56,7 +67,7 @@ pub(super) fn orphans<K: Kind>(objects: &Informer<K>, namespace: &str) -> Vec<Ar
 pub(super) fn owners_of<'a, K: Kind>(
     owners: &'a Informer<K>,
     dependant: &'a ObjectMeta,
-    selector: impl Fn(&K) -> Option<&LabelSelector> + 'a,
+    selector: impl Fn(&K) -> Option<Cow<'_, LabelSelector>> + 'a,
 ) -> impl Iterator<Item = ObjectKey> + 'a {
     let namespace = dependant.namespace.as_deref().unwrap_or_default();
     let owner = controller_of(dependant);
@@ -64,6 +75,6 @@ pub(super) fn owners_of<'a, K: Kind>(
     let might_adopt = if owner.is_some() { Vec::new() } else { owners.list_namespace(namespace) };
     let adopting = might_adopt
         .into_iter()
-        .filter(move |one| selector(one).is_some_and(|selector| matches(selector, dependant.labels.as_ref())));
+        .filter(move |one| selector(one).is_some_and(|selector| matches(&selector, dependant.labels.as_ref())));
     owning.into_iter().chain(adopting.map(|one| ObjectKey::of(&*one)))
 }

@@ -22,6 +22,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use plan::{Action, Observed, Plan};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -302,5 +303,5 @@ fn failed(pod: &Pod, done: &'static str) -> impl Fn(kube::Error) -> SyncError {
 
 /// The sets that must look when this pod changes: its owner, or every set that might adopt it.
 fn owners<'a>(sets: &'a Informer<StatefulSet>, pod: &'a Pod) -> impl Iterator<Item = ObjectKey> + 'a {
-    shell::owners_of(sets, &pod.metadata, |owner| Some(&owner.spec.as_ref()?.selector))
+    shell::owners_of(sets, &pod.metadata, |owner| Some(Cow::Borrowed(&owner.spec.as_ref()?.selector)))
 }

@@ -200,6 +200,7 @@ fn core(kind: &str) -> Simple {
             columns: "Name:string:name, Desired:integer, Current:integer, Ready:integer, Age:string, Containers:string:1, Images:string:1, Selector:string:1",
             row: Some(cells::replication_controller),
             default: Some(defaults::replication_controller),
+            validate: Some(checks::workloads::replication_controller),
             status: true,
             generation: true,
             ..PLAIN

@@ -1,10 +1,11 @@
-//! Decides what a ReplicaSet needs. Pure: the same view gives the same plan.
+//! Decides what a set of pods needs. Pure: the same view gives the same plan.
 
+use super::Set;
 use super::rank::{self, Crowd};
 use crate::controllers::claim::{Claim, claim, matches};
 use crate::controllers::pods::{self, Availability};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use std::collections::HashSet;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 /// What the controller sees.
 pub struct Observed<'a> {
-    pub set: &'a ReplicaSet,
+    pub set: &'a Set<'a>,
     /// Pods that the set controls, and pods of its namespace that nobody does.
     pub pods: &'a [Arc<Pod>],
     /// Pods whose deletion was asked for, though `pods` may not show it yet.
@@ -37,12 +38,10 @@ pub struct Plan {
 
 pub fn plan(observed: &Observed) -> Plan {
     let set = observed.set;
-    let everything = LabelSelector::default();
-    let selector = set.spec.as_ref().map_or(&everything, |spec| &spec.selector);
     let mut plan = Plan::default();
     let mut replicas = Vec::new();
     for pod in observed.pods.iter().filter(|pod| pods::is_active(pod) && !observed.doomed.contains(pods::uid(pod))) {
-        match claim(&set.metadata, selector, &pod.metadata) {
+        match claim(set.metadata, &set.selector, &pod.metadata) {
             Claim::Keep => replicas.push(pod.clone()),
             Claim::Adopt => {
                 plan.adopt.push(pod.clone());
@@ -53,7 +52,7 @@ pub fn plan(observed: &Observed) -> Plan {
         }
     }
     if set.metadata.deletion_timestamp.is_none() {
-        let wanted = wanted(set);
+        let wanted = usize::try_from(set.replicas).unwrap_or(0);
         plan.create = wanted.saturating_sub(replicas.len());
         let excess = replicas.len().saturating_sub(wanted);
         if excess > 0 {
@@ -74,29 +73,22 @@ pub fn note_created(status: &mut ReplicaSetStatus, created: usize) {
         Some(status.fully_labeled_replicas.unwrap_or(0) + created).filter(|count| *count > 0);
 }
 
-/// `spec.replicas`, 1 where the API server's default is missing.
-pub fn wanted(set: &ReplicaSet) -> usize {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0) as usize
-}
-
-fn status(set: &ReplicaSet, replicas: &[Arc<Pod>], now: Timestamp) -> (ReplicaSetStatus, Option<SignedDuration>) {
-    let spec = set.spec.as_ref();
+fn status(set: &Set, replicas: &[Arc<Pod>], now: Timestamp) -> (ReplicaSetStatus, Option<SignedDuration>) {
     let template = LabelSelector {
-        match_labels: spec.and_then(|spec| spec.template.as_ref()?.metadata.as_ref()?.labels.clone()),
+        match_labels: set.template.and_then(|template| template.metadata.as_ref()?.labels.clone()),
         match_expressions: None,
     };
-    let min_ready = spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     let (mut labeled, mut ready, mut available, mut again) = (0, 0, 0, None::<SignedDuration>);
     for pod in replicas {
         labeled += i32::from(matches(&template, pod.metadata.labels.as_ref()));
-        match pods::availability(pod, min_ready, now) {
+        match pods::availability(pod, set.min_ready_seconds, now) {
             Availability::No => continue,
             Availability::Yes => available += 1,
             Availability::In(wait) => again = Some(again.map_or(wait, |known| known.min(wait))),
         }
         ready += 1;
     }
-    let known = set.status.as_ref();
+    let known = set.status.as_deref();
     let status = ReplicaSetStatus {
         replicas: replicas.len() as i32,
         fully_labeled_replicas: Some(labeled).filter(|count| *count > 0),

@@ -4,7 +4,7 @@
 
 use super::{Action, Observed, plan};
 use crate::controllers::deployment::sets;
-use crate::controllers::replicaset::{plan as replicas, rank::Crowd};
+use crate::controllers::replicaset::{Replicated, plan as replicas, rank::Crowd};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -110,7 +110,13 @@ impl World {
         let Some(set) = self.sets.get(index).cloned() else { return false };
         let pods = owned(&self.pods, &set);
         let none = HashSet::new();
-        let observed = replicas::Observed { set: &set, pods: &pods, doomed: &none, crowd: &Crowd::new, now: self.now };
+        let observed = replicas::Observed {
+            set: &Replicated::set(&*set),
+            pods: &pods,
+            doomed: &none,
+            crowd: &Crowd::new,
+            now: self.now,
+        };
         let mut plan = replicas::plan(&observed);
         replicas::note_created(&mut plan.status, plan.create);
         let busy = plan.create > 0 || !plan.delete.is_empty() || set.status.as_ref() != Some(&plan.status);

@@ -1,6 +1,8 @@
 //! Views of a ReplicaSet and what they lead to.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::controllers::replicaset::Replicated;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use proptest::prelude::*;
 use serde_json::{from_value, json};
 
@@ -53,7 +55,7 @@ fn pod(index: usize, sketch: &Sketch) -> Arc<Pod> {
 
 fn decide(set: &ReplicaSet, sketches: &[Sketch], doomed: &HashSet<String>) -> Plan {
     let pods: Vec<_> = sketches.iter().enumerate().map(|(index, sketch)| pod(index, sketch)).collect();
-    plan(&Observed { set, pods: &pods, doomed, crowd: &Crowd::new, now: now() })
+    plan(&Observed { set: &Replicated::set(set), pods: &pods, doomed, crowd: &Crowd::new, now: now() })
 }
 
 #[test]

@@ -36,6 +36,27 @@ pub fn stateful_set(object: &Value) -> Vec<FieldError> {
     cx.errors
 }
 
+pub fn replication_controller(object: &Value) -> Vec<FieldError> {
+    let (mut cx, spec) = (Context::new(), &object["spec"]);
+    workloads::validate_counts(spec, &["replicas", "minReadySeconds"], &mut cx);
+    let selector = spec["selector"].as_object().filter(|labels| !labels.is_empty());
+    let labels = &spec["template"]["metadata"]["labels"];
+    match selector {
+        None => cx.required("spec.selector".into(), ""),
+        Some(selector) if selector.iter().any(|(name, value)| labels[name] != *value) => {
+            cx.invalid("spec.template.metadata.labels".into(), labels, "`selector` does not match template `labels`");
+        }
+        Some(_) => {}
+    }
+    if spec["template"].is_null() {
+        cx.required("spec.template".into(), "");
+    } else {
+        pod_spec::validate_template_body(&spec["template"], &mut cx);
+        workloads::validate_endless(spec, "ReplicationController", &mut cx);
+    }
+    cx.errors
+}
+
 pub fn stateful_set_update(new: &Value, old: &Value) -> Vec<FieldError> {
     const CHANGEABLE: &[&str] = &[
         "replicas",
