@@ -5,6 +5,7 @@
 //! outdated view does no harm, and [`freshness`] keeps a controller from acting before it sees its
 //! own last writes.
 
+pub mod autoscaler;
 pub mod claim;
 pub mod cronjob;
 pub mod daemonset;

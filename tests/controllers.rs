@@ -2,6 +2,8 @@
 //! the kubelet: they mark pods as ready or ended.
 #![allow(clippy::unwrap_used)]
 
+#[path = "controllers/autoscaling.rs"]
+mod autoscaling;
 #[path = "support/wait.rs"]
 mod wait;
 

@@ -58,6 +58,8 @@ mod judging;
 mod kubelet;
 #[path = "system/kubelet_hollow.rs"]
 mod kubelet_hollow;
+#[path = "system/cluster/measuring.rs"]
+mod measuring;
 #[path = "system/cluster/moving.rs"]
 mod moving;
 #[path = "system/cluster/pages.rs"]

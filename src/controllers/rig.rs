@@ -1,7 +1,7 @@
 //! Controllers against a real API server over a store in memory, under virtual time.
 #![allow(clippy::unwrap_used)]
 
-use crate::apiserver::{ApiServer, Config, User};
+use crate::apiserver::{ApiServer, Config, Usage, User};
 use crate::base::wait::{self, Pace};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{self, Context, raw};
@@ -18,6 +18,8 @@ const PACE: Pace = Pace { every: Duration::from_millis(20), at_most: Duration::f
 /// A cluster without kubelets. Ends what it spawned when it is dropped.
 pub struct Rig {
     pub ctx: Context,
+    /// What pods use, as kubelets would tell.
+    pub usage: Arc<Usage>,
 }
 
 impl Drop for Rig {
@@ -30,8 +32,9 @@ impl Rig {
     /// With the namespace `default`. The runtime's clock must be paused.
     pub async fn new() -> Self {
         let clock = Clock::virtual_from("2024-01-01T00:00:00Z".parse().unwrap());
-        let server = ApiServer::new(Config::in_memory(clock.clone(), Ids::seeded(1)));
-        let rig = Self { ctx: context(&server, clock) };
+        let config = Config::in_memory(clock.clone(), Ids::seeded(1));
+        let usage = config.usage.clone();
+        let rig = Self { ctx: context(&ApiServer::new(config), clock), usage };
         rig.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await;
         rig
     }

@@ -178,6 +178,8 @@ impl Cluster {
             apps::declare(&self.client, &options.apps).await?;
             let context = self.context.clone();
             self.supervisor.keep("cronjobs", String::new(), move || controllers::cronjob::run(context.clone(), 1));
+            let context = self.context.clone();
+            self.supervisor.keep("autoscaler", String::new(), move || controllers::autoscaler::run(context.clone(), 4));
             let (context, used) = (self.context.clone(), settings.clone());
             self.supervisor
                 .keep("application-sets", String::new(), move || sets::engine::run(context.clone(), used.clone()));

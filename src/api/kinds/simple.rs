@@ -277,7 +277,7 @@ fn other(group: &str, kind: &str) -> Simple {
             columns: "Name:string:name, Reference:string, Targets:string, MinPods:string, MaxPods:string, Replicas:string, Age:string",
             row: Some(cells::more::autoscaler),
             default: Some(defaults::autoscaler),
-            validate: Some(checks::networking::autoscaler),
+            validate: Some(checks::autoscaling::autoscaler),
             status: true,
             ..PLAIN
         },

@@ -1,6 +1,7 @@
 //! Validation of kinds without a file of their own.
 
 pub mod access;
+pub mod autoscaling;
 pub mod networking;
 pub mod quotas;
 pub mod volumes;

@@ -134,12 +134,24 @@ pub fn storage_class(object: &mut Value) {
     }
 }
 
-/// Without metrics, an autoscaler aims at 80 % of the requested CPU.
+/// Without metrics, an autoscaler aims at 80 % of the requested CPU. Its rules, where it has any, are
+/// completed for both directions.
 pub fn autoscaler(object: &mut Value) {
     let Some(spec) = spec(object) else { return };
     put(spec, "minReplicas", 1);
     let target = json!({"type": "Utilization", "averageUtilization": 80});
     put(spec, "metrics", json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+    let Some(behavior) = spec.get_mut("behavior").and_then(Value::as_object_mut) else { return };
+    let policy = |kind: &str, value: i64| json!({"type": kind, "value": value, "periodSeconds": 15});
+    if let Some(up) = ensure(behavior, "scaleUp") {
+        put(up, "stabilizationWindowSeconds", 0);
+        put_text(up, "selectPolicy", "Max");
+        put(up, "policies", json!([policy("Pods", 4), policy("Percent", 100)]));
+    }
+    if let Some(down) = ensure(behavior, "scaleDown") {
+        put_text(down, "selectPolicy", "Max");
+        put(down, "policies", json!([policy("Percent", 100)]));
+    }
 }
 
 /// Defaults of containers: the limit is the maximum, the request the limit, else the minimum.

@@ -87,8 +87,9 @@ pub fn autoscaler(object: &Value, now: Timestamp) -> Vec<Value> {
 
 /// `cpu: 10%/80%`
 fn metric(wanted: &Value, current: Option<&Value>) -> String {
-    let source = &wanted["resource"];
-    let found = current.map(|current| &current["resource"]["current"]).unwrap_or(&Value::Null);
+    let kind = if wanted["type"] == "ContainerResource" { "containerResource" } else { "resource" };
+    let source = &wanted[kind];
+    let found = current.map(|current| &current[kind]["current"]).unwrap_or(&Value::Null);
     let (target, now) = match source["target"]["averageUtilization"].as_i64() {
         Some(percent) => (format!("{percent}%"), found["averageUtilization"].as_i64().map(|now| format!("{now}%"))),
         None => {

@@ -1,4 +1,4 @@
-//! Ingresses and autoscalers.
+//! Ingresses.
 
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{integer, list, text};
@@ -72,21 +72,4 @@ fn backend(backend: &Value, field: &str, cx: &mut Context) {
         (_, number) if number != 0 => cx.invalid(field.into(), &"".into(), "cannot set both port name & port number"),
         (name, _) => cx.names(&format!("{field}.service.port.name"), &port["name"], names::port_name(name)),
     }
-}
-
-pub fn autoscaler(object: &Value) -> Vec<FieldError> {
-    let (mut cx, spec) = (Context::new(), &object["spec"]);
-    for name in ["kind", "name"] {
-        if text(spec, &["scaleTargetRef", name]).is_empty() {
-            cx.required(format!("spec.scaleTargetRef.{name}"), "");
-        }
-    }
-    let (least, most) = (integer(spec, &["minReplicas"]).unwrap_or(1), integer(spec, &["maxReplicas"]).unwrap_or(0));
-    cx.at_least("spec.minReplicas".into(), &spec["minReplicas"], 1);
-    cx.at_least("spec.maxReplicas".into(), &most.into(), 1);
-    if most < least {
-        let why = "must be greater than or equal to `minReplicas`";
-        cx.invalid("spec.maxReplicas".into(), &most.into(), why);
-    }
-    cx.errors
 }

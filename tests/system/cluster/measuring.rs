@@ -1,0 +1,88 @@
+//! Usage and what follows from it: `kubectl top`, and an autoscaler, on real containers and on
+//! simulated ones.
+
+use crate::daemon::Daemon;
+use crate::setting::{Folder, Setting};
+
+fn apply(daemon: &Daemon, manifest: &str) {
+    let path = daemon.data.join("manifest.yaml");
+    std::fs::write(&path, manifest).expect("a manifest");
+    daemon.kubectl(&["apply", "-f", path.to_str().expect("a path")]);
+}
+
+/// The figures that `kubectl top` shows in the line with these words, without their units.
+fn figures(said: &str, words: &[&str]) -> Option<Vec<u64>> {
+    let line = said.lines().find(|line| words.iter().all(|word| line.split_whitespace().any(|one| one == *word)))?;
+    let number = |field: &str| field.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok();
+    Some(line.split_whitespace().skip(words.len()).filter_map(number).collect())
+}
+
+fn top(daemon: &Daemon, args: &[&str], words: &[&str]) -> Option<Vec<u64>> {
+    let said = daemon.try_kubectl(&[&["top"][..], args].concat());
+    figures(&String::from_utf8_lossy(&said.stdout), words)
+}
+
+#[test]
+fn top_shows_what_containers_use() {
+    let setting = Setting::start(Folder::new(), &[]);
+    let daemon = &setting.daemon;
+    apply(
+        daemon,
+        "apiVersion: v1
+kind: Pod
+metadata: {name: pair}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: busy
+    image: localhost/selkie-demo:1
+    command: [sh, -c, 'while :; do :; done']
+  - name: idle
+    image: localhost/selkie-demo:1
+    command: [sleep, '1000']
+",
+    );
+    daemon.kubectl(&["wait", "--for=condition=Ready", "pod/pair", "--timeout=60s"]);
+    // How much a busy loop gets depends on who else is busy; a sleeping one gets nothing.
+    daemon.wait_for("both containers are measured", || {
+        let of = |container| top(daemon, &["pods", "--containers"], &["pair", container]);
+        let (Some(busy), Some(idle)) = (of("busy"), of("idle")) else { return false };
+        busy[0] > 10 && idle[0] < busy[0] && idle[1] < 64
+    });
+    let node = daemon.value(&["nodes"], "{.items[0].metadata.name}");
+    let machine = top(daemon, &["nodes"], &[&node]).expect("the machine is measured");
+    assert!(machine[0] > 0 && machine[2] > 0, "{machine:?}");
+    let window = daemon.kubectl(&["get", "--raw", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/pair"]);
+    assert!(window.contains("\"window\":\"") && window.contains("\"kind\":\"PodMetrics\""), "{window}");
+}
+
+#[test]
+fn an_autoscaler_follows_the_load() {
+    let daemon = Daemon::start(&["--hollow-hosts", "2"]);
+    apply(
+        &daemon,
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata:
+      labels: {app: web}
+      annotations: {hollow.selkie.dev/cpu: 200m, hollow.selkie.dev/memory: 64Mi}
+    spec: {containers: [{name: web, image: 'web:1', resources: {requests: {cpu: 100m}}}]}
+",
+    );
+    daemon.kubectl(&["rollout", "status", "deploy/web", "--timeout=60s"]);
+    daemon.wait_for("the pod is measured", || {
+        top(&daemon, &["pods", "-l", "app=web", "--no-headers"], &[]).is_some_and(|found| found.ends_with(&[200, 64]))
+    });
+    daemon.kubectl(&["autoscale", "deploy", "web", "--min=1", "--max=3", "--cpu-percent=50"]);
+    daemon.wait_for("there are as many pods as it may have", || {
+        daemon.value(&["deploy", "web"], "{.status.readyReplicas}") == "3"
+    });
+    let said = daemon.kubectl(&["describe", "hpa", "web"]);
+    assert!(said.contains("SuccessfulRescale") && said.contains("(percentage of request) above target"), "{said}");
+    assert!(said.contains("200% (200m) / 50%"), "{said}");
+    assert!(daemon.kubectl(&["top", "nodes"]).contains("hollow-1"));
+}
