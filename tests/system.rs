@@ -88,5 +88,7 @@ mod stopping;
 mod telling;
 #[path = "system/cluster/watching.rs"]
 mod watching;
+#[path = "system/cluster/workload_examples.rs"]
+mod workload_examples;
 #[path = "system/cluster/workloads.rs"]
 mod workloads;
