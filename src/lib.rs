@@ -72,6 +72,8 @@
 //! - **CEL.** Of the cel crate only the parser is used. Rules are evaluated here, on objects in place,
 //!   with Kubernetes' types and within a budget: a rule can be wrong but cannot hang the server
 //!   ([`api::cel`]).
+//! - **age.** SOPS needs of it that one X25519 key opens one key. That is a page over ring and x25519-dalek; the
+//!   age crate would bring passphrases, plugins, ssh keys and their translations along ([`gitops::sops`]).
 //! - **The allocator** is mimalloc: the daemon makes and drops small JSON trees on every thread, and
 //!   malloc took two fifths of its time.
 

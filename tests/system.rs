@@ -42,6 +42,8 @@ mod ci;
 mod claims;
 #[path = "system/cluster/crashes.rs"]
 mod crashes;
+#[path = "system/cluster/decrypting.rs"]
+mod decrypting;
 #[path = "system/cluster/drifting.rs"]
 mod drifting;
 #[path = "system/cluster/explaining.rs"]
