@@ -5,6 +5,7 @@
 
 use super::changeset::{ChangeSetSpec, ChangeSetStatus, ObjectId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -13,7 +14,20 @@ pub struct Plan {
     pub kind: String,
     /// The change set to look ahead for; `dryRun` makes no difference.
     pub spec: ChangeSetSpec,
+    /// Set when it is applied in stages; else it comes at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     pub status: PlanStatus,
+}
+
+/// How the objects of a change set are applied where waves or hooks order them, by their annotations.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Order {
+    /// What is run, and not kept.
+    pub hooks: Vec<Value>,
+    /// Nothing was applied before.
+    pub first: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

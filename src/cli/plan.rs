@@ -20,8 +20,9 @@ use std::process::ExitCode;
 /// Show what applying the manifests would change, and what the cluster would then do
 ///
 /// Runs the real controllers, scheduler and kubelets on a copy of the cluster, until nothing moves any
-/// more. Changes nothing. Exits with 0, or with --detailed-exitcode with 2 when there are changes; with 3
-/// when it shows what it saw but had to end before nothing moved.
+/// more; waves and hooks come one after the other there, too. Changes nothing. Exits with 0, or with
+/// --detailed-exitcode with 2 when there are changes; with 3 when it shows what it saw but had to end before
+/// nothing moved.
 #[derive(Args)]
 pub struct Plan {
     #[command(flatten)]

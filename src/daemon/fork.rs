@@ -26,6 +26,7 @@ mod owners;
 mod pods;
 mod problems;
 mod rest;
+mod stages;
 mod verdicts;
 mod waited;
 
@@ -34,7 +35,7 @@ mod tests;
 
 use crate::api::changeset::ChangeSetSpec;
 use crate::api::error::ApiError;
-use crate::api::plan::PlanStatus;
+use crate::api::plan::{Order, PlanStatus};
 use crate::api::registry::Registry;
 use crate::apiserver::{Planner, Settled};
 use crate::base::clock::Clock;
@@ -82,6 +83,13 @@ impl Base {
     }
 }
 
+/// What to look ahead for.
+pub struct Request {
+    pub spec: ChangeSetSpec,
+    /// `None`: everything comes at once.
+    pub order: Option<Order>,
+}
+
 /// Plans for a store.
 pub struct Forks {
     store: Arc<dyn Store>,
@@ -100,7 +108,7 @@ impl Forks {
 
 #[async_trait]
 impl Planner for Forks {
-    async fn plan(&self, spec: ChangeSetSpec) -> Result<PlanStatus, ApiError> {
+    async fn plan(&self, spec: ChangeSetSpec, order: Option<Order>) -> Result<PlanStatus, ApiError> {
         let _turn = self.turns.acquire().await.map_err(ApiError::internal)?;
         let mut base = Base::of(self.store.as_ref(), &self.clock);
         base.settled = self.settled.copied_at(base.revision);
@@ -109,7 +117,7 @@ impl Planner for Forks {
         let stop = CancellationToken::new();
         let _asked = stop.clone().drop_guard();
         let (send, answer) = oneshot::channel();
-        let work = move || drop(send.send(run(&base, registry, spec, &stop)));
+        let work = move || drop(send.send(run(&base, registry, Request { spec, order }, &stop)));
         std::thread::Builder::new().name("selkie-plan".into()).spawn(work).map_err(ApiError::internal)?;
         answer.await.map_err(|_| ApiError::internal("the plan broke down"))?
     }
@@ -119,7 +127,7 @@ impl Planner for Forks {
 pub fn run(
     base: &Base,
     registry: Arc<Registry>,
-    spec: ChangeSetSpec,
+    request: Request,
     stop: &CancellationToken,
 ) -> Result<PlanStatus, ApiError> {
     // What goes wrong in a copy is told in the plan, and must not look like trouble of the cluster.
@@ -134,7 +142,7 @@ pub fn run(
             token.cancel();
         }
     });
-    let plan = runtime.block_on(chain::plan(base, registry, spec, stop));
+    let plan = runtime.block_on(chain::plan(base, registry, request, stop));
     drop(done);
     drop(watchdog);
     plan

@@ -29,16 +29,17 @@ pub(super) use changeset::post as post_change_set;
 pub use claims::Claim;
 pub use pods::last_lines;
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
-pub use stages::{InOrder, apply_in_order};
+pub use stages::{InOrder, apply_in_order, rehearse};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
+use crate::api::plan::Order;
 use crate::client::raw;
 use crate::gitops::application::{Application, IgnoreDifferences};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Report, inventory};
 use crate::gitops::readiness::Health;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
-use course::{Course, Stage};
+use course::Course;
 use http::Method;
 use leaving::Leaving;
 use owners::Owners;
@@ -77,6 +78,8 @@ pub struct Options {
     pub health: Health,
     /// What the history keeps of this, written and deleted along with it.
     pub record: history::Writes,
+    /// For a look ahead: goes through stages.
+    pub order: Option<Order>,
 }
 
 impl Options {
@@ -196,10 +199,20 @@ pub async fn once(
     options: &Options,
     how: How,
 ) -> Result<Outcome, SyncError> {
-    let course = course(rendered, options)?;
+    let course = in_order(client, kinds, rendered, options).await?;
     let runs = course.runs(rendered);
+    let staged;
+    let options = if how == How::LookAhead && !course.is_plain() {
+        staged = Options { order: Some(course.order(rendered)), ..options.clone() };
+        &staged
+    } else {
+        options
+    };
     let kept;
     let rendered = if course.has_hooks() {
+        if how != How::Apply {
+            stages::validate(client, rendered, options).await?;
+        }
         kept = course.kept(rendered);
         &kept
     } else {
@@ -217,22 +230,29 @@ pub async fn once(
         owned.foretell_refusals(&mut outcome.report);
     }
     outcome.report.runs = runs;
-    if let (Some(found), false) = (&mut outcome.report.consequences, course.is_plain()) {
-        let stages = course.stages().iter().map(Stage::name).collect::<Vec<_>>().join(", ");
-        found.assumptions.push(format!(
-            "everything comes at once and hooks are not run: in stages ({stages}) pods may come in another order, and \
-             on other hosts"
-        ));
-    }
     Ok(outcome)
 }
 
 /// The order of manifests; of those with errors, none.
-fn course(rendered: &Rendered, options: &Options) -> Result<Course, SyncError> {
+async fn in_order(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+) -> Result<Course, SyncError> {
     if !rendered.errors.is_empty() {
         return Ok(Course::default());
     }
-    Course::of(rendered, options.inventory.is_empty()).map_err(SyncError::Manifests)
+    let course = Course::of(rendered, options.inventory.is_empty()).map_err(SyncError::Manifests)?;
+    if !course.has_hooks() || !options.application.is_empty() {
+        return Ok(course);
+    }
+    // Of one-shots nobody remembers whether there was one before: what is there tells.
+    let kept = course.kept(rendered);
+    let owned = Owners::read(client).await?;
+    let planned = commit(client, kinds, &kept, options, &owned, How::DryRun).await?;
+    let totals = planned.report.totals();
+    Course::of(rendered, totals.change == 0 && totals.unchanged == 0).map_err(SyncError::Manifests)
 }
 
 async fn commit(
@@ -262,7 +282,7 @@ async fn commit(
     let (status, consequences) = loop {
         let request = changeset::request(rendered, options, owned, &deletions, how != How::Apply);
         let (status, consequences) = match how {
-            How::LookAhead => changeset::plan(client, &request).await?,
+            How::LookAhead => changeset::plan(client, &request, options.order.as_ref()).await?,
             _ => (changeset::post(client, &request).await?, None),
         };
         if status.applied {

@@ -257,8 +257,9 @@ impl ApiServer {
     pub(super) async fn plan(self: &Arc<Self>, parts: &Parts, body: &[u8]) -> Result<Response<Body>, ApiError> {
         let mut plan: Plan = readable(parts, body)?;
         check(&plan.spec)?;
-        let spec = std::mem::take(&mut plan.spec);
-        plan.status = self.planner.plan(spec).await?;
+        // The client knows what it sent.
+        let (spec, order) = (std::mem::take(&mut plan.spec), plan.order.take());
+        plan.status = self.planner.plan(spec, order).await?;
         plan.api_version = "selkie.dev/v1alpha1".into();
         plan.kind = "Plan".into();
         let value = serde_json::to_vec(&plan).map_err(ApiError::internal)?;

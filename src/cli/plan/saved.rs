@@ -128,18 +128,10 @@ impl Saved {
     }
 
     fn rendered(&self) -> Rendered {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let manifests = self.objects.iter().map(|object| {
-            let value = object.manifest.clone();
-            let id = ObjectId {
-                api_version: text(&value["apiVersion"]),
-                kind: text(&value["kind"]),
-                namespace: text(&value["metadata"]["namespace"]),
-                name: text(&value["metadata"]["name"]),
-                uid: String::new(),
-            };
             let origin = render::Origin { file: object.file.as_str().into(), line: object.line, column: object.column };
-            Manifest { id, value, origin, spans: Default::default(), confidential: object.confidential }
+            let manifest = Manifest::of(object.manifest.clone(), origin);
+            Manifest { confidential: object.confidential, ..manifest }
         });
         Rendered { objects: manifests.collect(), errors: Vec::new() }
     }

@@ -7,16 +7,17 @@ use super::owners::Owners;
 use super::rest::rest;
 use super::verdicts::{Verdicts, Warnings};
 use super::waited::Waited;
-use super::{Base, pods};
-use crate::api::changeset::{ChangeSetSpec, ChangeSetStatus};
+use super::{Base, Request, pods, stages};
+use crate::api::changeset::ChangeSetSpec;
 use crate::api::error::ApiError;
-use crate::api::plan::PlanStatus;
+use crate::api::plan::{Order, PlanStatus};
 use crate::api::registry::Registry;
 use crate::apiserver::{ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{Context, EventRecorder, Informers, in_process};
+use crate::gitops::sync::Progress;
 use crate::store::memory::Memory;
-use crate::store::{Store, StoreError, bucket};
+use crate::store::{Revision, Store, bucket};
 use crate::{controllers, scheduler};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,36 +52,62 @@ struct Running {
 pub async fn plan(
     base: &Base,
     registry: Arc<Registry>,
-    spec: ChangeSetSpec,
+    request: Request,
     stop: &CancellationToken,
 ) -> Result<PlanStatus, ApiError> {
     let copy = Copy::of(base, registry);
-    let spec = ChangeSetSpec { dry_run: false, ..spec };
+    let Request { spec, order } = request;
+    // What comes in stages is only tried here: the sync applies it.
+    let mut spec = ChangeSetSpec { dry_run: order.is_some(), ..spec };
     let busy = base.bucket(&bucket("", "pods")).any(|record| pods::is_under_way(&record.envelope));
+    let mut running = None;
     if busy {
         // What is under way has nothing to do with the change set: it ends first.
-        let running = copy.start(base).await;
-        let journal = follow(&copy, copy.store.revision())?;
-        rest(copy.store.as_ref(), || journal.retries(), stop, || true).await;
-        running.warnings.forget();
-        running.hosts.forget_pulls();
-        let from = copy.store.revision();
-        let journal = follow(&copy, from)?;
-        let change = copy.api.change(&ChangeSetSpec { expected_revision: 0, ..spec }).await?;
-        return copy.finish(base, running, journal, from, change, stop).await;
+        running = Some(copy.start_and_rest(base, stop).await?);
+        spec.expected_revision = 0;
     }
-    let from = base.revision;
+    let from = copy.store.revision();
     let journal = follow(&copy, from)?;
     let change = copy.api.change(&spec).await?;
-    if !change.applied || copy.store.revision() == from {
+    let nothing = match &order {
+        Some(order) => stages::is_nothing(&spec, order, &change),
+        None => copy.store.revision() == from,
+    };
+    if !change.applied || nothing {
         return Ok(PlanStatus { change, ..PlanStatus::default() });
     }
-    let running = copy.start(base).await;
-    copy.finish(base, running, journal, from, change, stop).await
+    let running = match running {
+        Some(running) => running,
+        None => copy.start(base).await,
+    };
+    let begun = Instant::now();
+    let failed = match &order {
+        Some(order) => copy.go_through(&spec, order, stop).await?,
+        None => Vec::new(),
+    };
+    let owners = Owners { registry: &copy.registry, store: copy.store.as_ref(), base };
+    let mut waited = Waited::new(&change, &owners, from);
+    let is_over = || waited.is_over(copy.store.as_ref(), &running.hosts);
+    let ended = rest(copy.store.as_ref(), || journal.retries(), stop, is_over).await;
+    let consequences = consequences::of(&Run {
+        owners: &owners,
+        journal: &journal.entries(),
+        change: &change,
+        hosts: &running.hosts,
+        verdicts: &running.verdicts,
+        warnings: &running.warnings.all(),
+        unready: waited.unready,
+        failed,
+        busy,
+        staged: order.is_some(),
+        rest: ended,
+        took: begun.elapsed(),
+    });
+    Ok(PlanStatus { change, consequences })
 }
 
-fn follow(copy: &Copy, from: u64) -> Result<Journal, ApiError> {
-    Journal::follow(copy.store.as_ref(), from).map_err(|error: StoreError| ApiError::internal(error))
+fn follow(copy: &Copy, from: Revision) -> Result<Journal, ApiError> {
+    Journal::follow(copy.store.as_ref(), from).map_err(ApiError::internal)
 }
 
 impl Copy {
@@ -108,35 +135,26 @@ impl Copy {
         Running { hosts, verdicts, warnings, _shutdown: shutdown.drop_guard() }
     }
 
-    /// Waits for rest, and tells what happened.
-    async fn finish(
+    /// Starts, and lets everything that is under way end.
+    async fn start_and_rest(&self, base: &Base, stop: &CancellationToken) -> Result<Running, ApiError> {
+        let running = self.start(base).await;
+        let journal = follow(self, self.store.revision())?;
+        rest(self.store.as_ref(), || journal.retries(), stop, || true).await;
+        running.warnings.forget();
+        running.hosts.forget_pulls();
+        Ok(running)
+    }
+
+    /// Applies the change set stage by stage; what ended that before the last one.
+    async fn go_through(
         &self,
-        base: &Base,
-        running: Running,
-        journal: Journal,
-        from: u64,
-        change: ChangeSetStatus,
+        spec: &ChangeSetSpec,
+        order: &Order,
         stop: &CancellationToken,
-    ) -> Result<PlanStatus, ApiError> {
-        let begun = Instant::now();
-        let owners = Owners { registry: &self.registry, store: self.store.as_ref(), base };
-        if !change.applied || self.store.revision() == from {
-            return Ok(PlanStatus { change, ..PlanStatus::default() });
-        }
-        let mut waited = Waited::new(&change, &owners, from);
-        let is_over = || waited.is_over(self.store.as_ref(), &running.hosts);
-        let ended = rest(self.store.as_ref(), || journal.retries(), stop, is_over).await;
-        let consequences = consequences::of(&Run {
-            owners: &owners,
-            journal: &journal.entries(),
-            change: &change,
-            hosts: &running.hosts,
-            verdicts: &running.verdicts,
-            warnings: &running.warnings.all(),
-            unready: waited.unready,
-            rest: ended,
-            took: begun.elapsed(),
-        });
-        Ok(PlanStatus { change, consequences })
+    ) -> Result<Vec<Progress>, ApiError> {
+        let client = in_process(&self.api, User::master("system:selkie"));
+        let sync = stages::go_through(&client, &self.registry, spec, order);
+        // Told to stop, it ends as the rest does then.
+        Ok(stop.run_until_cancelled(sync).await.transpose()?.unwrap_or_default())
     }
 }

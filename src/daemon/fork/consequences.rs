@@ -11,6 +11,7 @@ use super::verdicts::Verdicts;
 use crate::api::changeset::{ChangeAction, ChangeSetStatus, ObjectId};
 use crate::api::plan::{Consequences, HostState, Loss, PodAction, PodStep, Pull, Workload};
 use crate::gitops::readiness::Readiness;
+use crate::gitops::sync::Progress;
 use crate::store::{Record, bucket};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,12 @@ pub struct Run<'a> {
     pub verdicts: &'a Verdicts,
     pub warnings: &'a Warnings,
     pub unready: Vec<(Value, Readiness)>,
+    /// What ended the sync before its last stage.
+    pub failed: Vec<Progress>,
+    /// Pods were under way before the change set.
+    pub busy: bool,
+    /// It came in stages.
+    pub staged: bool,
     pub rest: Rest,
     pub took: Duration,
 }
@@ -54,6 +61,7 @@ pub fn of(run: &Run<'_>) -> Consequences {
         draft.add(run, &story);
     }
     let nodes: Vec<&Arc<Record>> = run.owners.base.bucket(&bucket("", "nodes")).collect();
+    draft.problems.stops(&run.failed);
     draft.problems.objects(run.owners, run.warnings);
     draft.problems.unready(&run.unready);
     if nodes.is_empty() {
@@ -65,7 +73,7 @@ pub fn of(run: &Run<'_>) -> Consequences {
     let losses = draft.losses.into_iter();
     let workloads = draft.workloads.into_values().map(finish);
     Consequences {
-        settled: run.rest == Rest::Settled,
+        settled: run.rest == Rest::Settled && run.failed.is_empty(),
         cut_short,
         seconds: seconds(run.took),
         workloads: workloads.collect(),
@@ -84,7 +92,8 @@ impl Draft {
         let envelope = &story.last.envelope;
         let root = run.owners.root("v1", "Pod", envelope);
         let (pod, is_new) = (story.object(), story.before.is_none());
-        if is_new && story.gone {
+        let passed = is_new && story.ended;
+        if is_new && story.gone && !passed {
             return;
         }
         let place = (root.namespace.clone(), root.kind.clone(), root.name.clone(), root.api_version.clone());
@@ -98,7 +107,7 @@ impl Draft {
         if let (Some(at), true) = (story.leaving, story.was_active()) {
             (step.action, step.at, step.ready) = (PodAction::Delete, seconds(at), story.gone);
             self.lose(run, &root, story, &pod);
-        } else if story.leaving.is_some() {
+        } else if story.leaving.is_some() && !passed {
             return;
         } else if is_new {
             (step.action, step.at) = (PodAction::Create, seconds(story.begun));
@@ -159,6 +168,20 @@ impl Draft {
         }
         if self.jobs {
             all.push("the containers of Jobs that are not running yet end at once, and well".to_owned());
+        }
+        if run.busy {
+            all.push("pods that are coming or going already get there first".to_owned());
+        }
+        if run.staged {
+            all.push("each stage begins when the one before is ready".to_owned());
+        }
+        let crons = run.change.results.iter().any(|result| {
+            let goes =
+                matches!(result.action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Replaced);
+            goes && result.id.kind == "CronJob"
+        });
+        if crons {
+            all.push("CronJobs start nothing: what they will run, when their time comes, is not shown".to_owned());
         }
         if !run.hosts.silent.is_empty() {
             let names = run.hosts.silent.join(", ");

@@ -39,6 +39,8 @@ pub struct Story {
     /// When it was told to go, and when it was gone.
     pub leaving: Option<Duration>,
     pub gone: bool,
+    /// It ran to its end, and was not told to go before.
+    pub ended: bool,
 }
 
 /// The stories of all pods that changed, in the order they began.
@@ -50,7 +52,7 @@ pub fn stories(journal: &[Entry]) -> Vec<Story> {
         let index = *by_uid.entry(&envelope.uid).or_insert_with(|| {
             let before = event.previous.clone().filter(|before| before.envelope.uid == envelope.uid);
             let last = event.record.clone();
-            stories.push(Story { before, last, begun: *at, bound: None, leaving: None, gone: false });
+            stories.push(Story { before, last, begun: *at, bound: None, leaving: None, gone: false, ended: false });
             stories.len() - 1
         });
         let story = &mut stories[index];
@@ -63,6 +65,7 @@ pub fn stories(journal: &[Entry]) -> Vec<Story> {
             story.leaving = Some(*at);
         }
         story.gone |= event.deleted;
+        story.ended |= is_over(envelope) && envelope.deletion_timestamp.is_none();
     }
     stories
 }

@@ -7,6 +7,7 @@ use crate::api::changeset::ObjectId;
 use crate::api::meta::Envelope;
 use crate::api::plan::Problem;
 use crate::gitops::readiness::Readiness;
+use crate::gitops::sync::Progress;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -53,6 +54,15 @@ impl Problems {
             for (reason, message) in reasons {
                 self.all.entry((root.clone(), reason.clone(), message.clone())).or_default();
             }
+        }
+    }
+
+    /// Notes what keeps the stages after it from being applied.
+    pub fn stops(&mut self, failed: &[Progress]) {
+        for one in failed {
+            let id = ObjectId { uid: String::new(), ..one.id.clone() };
+            let message = format!("{}: the stages after it are not applied", one.message);
+            self.all.entry((id, "SyncStops".to_owned(), message)).or_default();
         }
     }
 

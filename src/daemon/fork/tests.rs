@@ -6,7 +6,9 @@ mod prediction;
 mod replace;
 mod restarts;
 mod rig;
+mod staged;
 
+use super::Request;
 use crate::api::changeset::ObjectId;
 use crate::api::plan::{PodAction, PodStep};
 use rig::{Rig, config_map, deployment};
@@ -41,12 +43,23 @@ async fn a_rollout_is_what_the_chain_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pods_that_come_and_go_on_the_way_are_not_told() {
+    let rig = Rig::new(&["h1"]).await;
+    rig.apply(vec![deployment("web", 1, "web:1")]).await;
+    // The old ReplicaSet grows before it shrinks.
+    let found = rig.plan(vec![deployment("web", 2, "web:2")], vec![]).consequences;
+    let [web] = found.workloads.as_slice() else { panic!("{:#?}", found.workloads) };
+    assert_eq!((web.replaced, web.created, web.deleted), (1, 1, 0), "{web:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_gives_up_says_that_it_does_not_know() {
     let rig = Rig::new(&["h1", "h2"]).await;
     rig.apply(vec![deployment("web", 3, "web:1")]).await;
     let stop = CancellationToken::new();
     stop.cancel();
-    let found = rig.plan_until(rig.spec(vec![deployment("web", 3, "web:2")], vec![]), stop).consequences;
+    let request = Request { spec: rig.spec(vec![deployment("web", 3, "web:2")], vec![]), order: None };
+    let found = rig.plan_until(request, stop).consequences;
     assert_eq!(found.cut_short, "looking ahead took longer than 30 s");
     assert!(!found.settled && found.problems.is_empty(), "not ready yet is no problem: {found:#?}");
     let whole = rig.plan(vec![deployment("web", 3, "web:2")], vec![]).consequences;

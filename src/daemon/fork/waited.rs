@@ -53,7 +53,9 @@ impl Waited {
         self.unready.clear();
         let unready = &mut self.unready;
         self.going.retain(|(key, uid)| {
-            let there = object(store, key).filter(|object| self::uid(Some(object)).as_ref() == Some(uid));
+            let is_it = |object: &Value| self::uid(Some(object)).as_ref() == Some(uid);
+            // What a sync that stopped has not deleted is not awaited.
+            let there = object(store, key).filter(|object| is_it(object) && is_going(object));
             let stays = there.is_some();
             unready.extend(there.map(|object| (object.clone(), Readiness::Progressing(held(&object)))));
             stays
@@ -137,6 +139,10 @@ fn running(pod: &Value, container: &str) -> Option<u64> {
     let status = statuses.find(|status| status["name"] == container)?;
     status["state"].get("running")?;
     Some(status["restartCount"].as_u64().unwrap_or(0))
+}
+
+fn is_going(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
 /// Why an object that is deleted is still there.

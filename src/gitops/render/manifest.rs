@@ -23,6 +23,19 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Of an object that was rendered before.
+    pub fn of(value: Value, origin: Origin) -> Self {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = ObjectId {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+            uid: String::new(),
+        };
+        Self { id, value, origin, spans: Spans::default(), confidential: false }
+    }
+
     /// The place of a field: `spec.containers[0].image`; the nearest parent the file has.
     pub fn origin_of(&self, path: &str) -> Origin {
         let at = self.spans.find(path);

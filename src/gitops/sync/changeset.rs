@@ -3,7 +3,7 @@
 use super::owners::Owners;
 use super::{FIELD_MANAGER, Options, SyncError};
 use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, DeletionLabel, ObjectId};
-use crate::api::plan::{Consequences, Plan, PlanStatus};
+use crate::api::plan::{Consequences, Order, Plan, PlanStatus};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
 use crate::gitops::render::{Rendered, same_object};
@@ -81,11 +81,13 @@ pub(in crate::gitops) async fn post(client: &kube::Client, request: &ChangeSet) 
 pub(super) async fn plan(
     client: &kube::Client,
     request: &ChangeSet,
+    order: Option<&Order>,
 ) -> Result<(ChangeSetStatus, Option<Consequences>), SyncError> {
     let plan = Plan {
         api_version: request.api_version.clone(),
         kind: "Plan".to_owned(),
         spec: request.spec.clone(),
+        order: order.cloned(),
         status: PlanStatus::default(),
     };
     let body = serde_json::to_vec(&plan).map_err(|e| SyncError::Answer(e.to_string()))?;

@@ -1,6 +1,7 @@
 //! The order in which the objects of a revision are applied. Pure.
 
 use crate::api::changeset::ObjectId;
+use crate::api::plan::Order;
 use crate::gitops::hooks::{self, Phase, Place};
 use crate::gitops::render::{Manifest, RenderError, Rendered, describe};
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub struct Stage {
 pub struct Course {
     stages: Vec<Stage>,
     places: Vec<Place>,
+    first: bool,
 }
 
 impl Course {
@@ -40,7 +42,7 @@ impl Course {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { stages: stages(&rendered.objects, &places), places })
+        Ok(Self { stages: stages(&rendered.objects, &places), places, first })
     }
 
     /// Everything is applied at once, and nothing is run.
@@ -80,6 +82,12 @@ impl Course {
     /// The manifests that are kept.
     pub fn kept(&self, rendered: &Rendered) -> Rendered {
         self.pick(rendered, |place| !place.hook)
+    }
+
+    /// What a look ahead has to know to go the same way.
+    pub fn order(&self, rendered: &Rendered) -> Order {
+        let hooks = self.pick(rendered, |place| place.hook).objects;
+        Order { hooks: hooks.into_iter().map(|manifest| manifest.value).collect(), first: self.first }
     }
 
     /// What would be run, for people: `PreSync: Job default/migrate`.

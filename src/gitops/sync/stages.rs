@@ -35,16 +35,8 @@ pub(super) struct Steps<'a> {
 impl Steps<'_> {
     /// Has the API server validate everything; what all stages together will change.
     pub async fn check(&self) -> Result<Report, SyncError> {
-        let options = Options { replace: true, record: super::history::Writes::default(), ..self.options.clone() };
-        let status = {
-            // Hooks are made anew, so that nothing of them is immutable.
-            let request = changeset::request(self.rendered, &options, &Owners::default(), &[], true);
-            changeset::post(self.client, &request).await?
-        };
-        if !status.applied {
-            return Err(SyncError::Manifests(refusal::errors(&status.results, self.rendered)));
-        }
-        let options = Options { replace: self.options.replace, ..options };
+        let options = Options { record: super::history::Writes::default(), ..self.options.clone() };
+        validate(self.client, self.rendered, &options).await?;
         let outcome = once(self.client, self.kinds, &self.course.kept(self.rendered), &options, How::DryRun).await?;
         Ok(outcome.report)
     }
@@ -142,6 +134,38 @@ impl Steps<'_> {
         }
     }
 
+    /// One stage after the other, each when the one before is ready. Ends where one fails.
+    async fn all(&self, how: &InOrder<'_>) -> Result<wait::Waited, SyncError> {
+        let mut ready = 0;
+        let last = self.course.stages().len() - 1;
+        for (at, stage) in self.course.stages().iter().enumerate() {
+            how.reporter.event("", Event::Stage { name: stage.name(), what: stage.describe(self.rendered) });
+            self.apply(at).await?;
+            if at == last && !how.to_the_end {
+                break;
+            }
+            let wait = wait::Wait {
+                client: self.client,
+                kinds: self.kinds,
+                health: &self.options.health,
+                limit: how.limit,
+                application: "",
+                reporter: how.reporter,
+                patience: Duration::ZERO,
+                give_up: None,
+            };
+            let mut waited = wait.until_ready(&self.to_wait_for(stage), &mut wait::Memory::default()).await;
+            self.tidy(stage, &waited.failed).await;
+            ready += waited.ready;
+            waited.ready = ready;
+            if !waited.failed.is_empty() {
+                self.make(&self.course.on_failure()).await?;
+                return Ok(waited);
+            }
+        }
+        Ok(wait::Waited { ready, ..wait::Waited::default() })
+    }
+
     pub fn ids_of_hooks(&self) -> Vec<ObjectId> {
         let stages = self.course.stages().iter().flat_map(|stage| stage.hooks.iter().copied());
         let mut ids: Vec<_> =
@@ -150,6 +174,15 @@ impl Steps<'_> {
         ids.dedup();
         ids
     }
+}
+
+/// Has the API server look at all objects and hooks.
+pub(super) async fn validate(client: &kube::Client, rendered: &Rendered, options: &Options) -> Result<(), SyncError> {
+    // Hooks are made anew, so that nothing of them is immutable.
+    let options = Options { replace: true, ..options.clone() };
+    let request = changeset::request(rendered, &options, &Owners::default(), &[], true);
+    let status = changeset::post(client, &request).await?;
+    if status.applied { Ok(()) } else { Err(SyncError::Manifests(refusal::errors(&status.results, rendered))) }
 }
 
 /// Asks for an object's deletion with all it owns; what cannot be deleted now is made anew, or
@@ -185,42 +218,26 @@ pub async fn apply_in_order(
     how: &InOrder<'_>,
     show: impl FnOnce(&Report),
 ) -> Result<Option<wait::Waited>, SyncError> {
-    if !rendered.errors.is_empty() || super::course(rendered, options)?.is_plain() {
+    let course = super::in_order(client, kinds, rendered, options).await?;
+    if course.is_plain() {
         return Ok(None);
     }
-    let looked = super::once(client, kinds, rendered, options, How::DryRun).await?;
-    let new = looked.report.totals();
-    let first = new.change == 0 && new.unchanged == 0;
-    let course = Course::of(rendered, first).map_err(SyncError::Manifests)?;
     let run = format!("{}", jiff::Timestamp::now());
     let steps = Steps { client, kinds, rendered, course: &course, options, run: &run };
     show(&steps.check().await?);
-    let mut ready = 0;
-    let last = course.stages().len() - 1;
-    for (at, stage) in course.stages().iter().enumerate() {
-        how.reporter.event("", Event::Stage { name: stage.name(), what: stage.describe(rendered) });
-        steps.apply(at).await?;
-        if at == last && !how.to_the_end {
-            break;
-        }
-        let wait = wait::Wait {
-            client,
-            kinds,
-            health: &options.health,
-            limit: how.limit,
-            application: "",
-            reporter: how.reporter,
-            patience: Duration::ZERO,
-            give_up: None,
-        };
-        let mut waited = wait.until_ready(&steps.to_wait_for(stage), &mut wait::Memory::default()).await;
-        steps.tidy(stage, &waited.failed).await;
-        ready += waited.ready;
-        waited.ready = ready;
-        if !waited.failed.is_empty() {
-            steps.make(&course.on_failure()).await?;
-            return Ok(Some(waited));
-        }
-    }
-    Ok(Some(wait::Waited { ready, ..wait::Waited::default() }))
+    steps.all(how).await.map(Some)
+}
+
+/// Goes through the stages of what was found to be right, for the look ahead that `options` has the order
+/// for: on a copy of the cluster.
+pub async fn rehearse(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+    how: &InOrder<'_>,
+) -> Result<wait::Waited, SyncError> {
+    let first = options.order.as_ref().is_some_and(|order| order.first);
+    let course = Course::of(rendered, first).map_err(SyncError::Manifests)?;
+    Steps { client, kinds, rendered, course: &course, options, run: "look-ahead" }.all(how).await
 }

@@ -9,7 +9,7 @@ use crate::client::{Context, in_process};
 use crate::daemon::fork::hosts::{PULLING, STARTING, STOPPING};
 use crate::daemon::fork::pods::is_under_way;
 use crate::daemon::fork::rest::{Rest, rest};
-use crate::daemon::fork::{Base, run};
+use crate::daemon::fork::{Base, Request, run};
 use crate::kubelet::drift::unobserved;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
 use crate::kubelet::{Kubelets, NodeConfig};
@@ -122,14 +122,14 @@ impl Rig {
     }
 
     pub fn plan_spec(&self, spec: ChangeSetSpec) -> PlanStatus {
-        self.plan_until(spec, CancellationToken::new())
+        self.plan_until(Request { spec, order: None }, CancellationToken::new())
     }
 
     /// A plan that `stop` ends.
-    pub fn plan_until(&self, spec: ChangeSetSpec, stop: CancellationToken) -> PlanStatus {
+    pub fn plan_until(&self, request: Request, stop: CancellationToken) -> PlanStatus {
         let base = Base::of(self.store.as_ref(), &self.clock);
         let registry = Arc::new(self.registry.fork());
-        let made = std::thread::spawn(move || run(&base, registry, spec, &stop));
+        let made = std::thread::spawn(move || run(&base, registry, request, &stop));
         made.join().unwrap().unwrap()
     }
 
