@@ -6,7 +6,7 @@ use super::journal::Entry;
 use super::owners::Owners;
 use super::pods::{self, Story, stories};
 use super::problems::{Problems, Warnings, is_lost_with, short_lived_volumes};
-use super::rest::Rest;
+use super::rest::{END, Rest};
 use super::verdicts::Verdicts;
 use crate::api::changeset::{ChangeAction, ChangeSetStatus, ObjectId};
 use crate::api::plan::{Consequences, HostState, Loss, PodAction, PodStep, Pull, Workload};
@@ -195,12 +195,8 @@ impl Draft {
                 full.join(", ")
             ));
         }
-        match run.rest {
-            Rest::Settled | Rest::Stopped => {}
-            Rest::Stuck => all.push("what was not ready when nothing moved any more stays so".to_owned()),
-            Rest::Moving => {
-                all.push("the cluster still moved when the plan ended: there may be more to come".to_owned());
-            }
+        if run.rest == Rest::Stuck {
+            all.push("what was not ready when nothing moved any more stays so".to_owned());
         }
         all
     }
@@ -209,8 +205,8 @@ impl Draft {
 /// Why more would have been seen, had the run gone on; empty: it had come to its end.
 fn cut_short(rest: Rest) -> String {
     match rest {
-        // A host that tries in vain moves for ever, and that is no want of time.
-        Rest::Settled | Rest::Stuck | Rest::Moving => String::new(),
+        Rest::Settled | Rest::Stuck => String::new(),
+        Rest::Moving => format!("after {} hours of its time the cluster still moved", END.as_secs() / 3600),
         Rest::Stopped => format!("looking ahead took longer than {} s", PATIENCE.as_secs()),
     }
 }

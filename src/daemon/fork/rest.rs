@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Nothing written for this long: what is waited for will not come. Longer than every back-off.
 const STUCK: Duration = Duration::from_secs(330);
 /// A cluster that still moves after this long may do so forever.
-const END: Duration = Duration::from_secs(2 * 3600);
+pub const END: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {

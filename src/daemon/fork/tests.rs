@@ -130,6 +130,7 @@ async fn missing_references_are_named() {
     let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
     assert_eq!((problem.reason.as_str(), problem.pods), ("CreateContainerConfigError", 2));
     assert!(problem.message.contains("configmap \"settings\" not found"), "{problem:?}");
+    assert_eq!((found.settled, found.cut_short.as_str()), (false, ""), "it comes to rest");
     let found = rig.plan(vec![reads, config_map("settings", "1")], vec![]).consequences;
     assert!(found.settled && found.problems.is_empty(), "{found:#?}");
     let mut mounts = deployment("mounts", 1, "web:1");
