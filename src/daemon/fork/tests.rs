@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod clashes;
+mod everything;
 mod prediction;
 mod replace;
 mod restarts;
 mod rig;
 mod staged;
+mod things;
 
 use super::Request;
 use crate::api::changeset::ObjectId;

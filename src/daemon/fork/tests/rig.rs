@@ -7,6 +7,7 @@ use crate::apiserver::{ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{Context, in_process};
 use crate::daemon::fork::hosts::{PULLING, STARTING, STOPPING};
+use crate::daemon::fork::journal::Journal;
 use crate::daemon::fork::pods::is_under_way;
 use crate::daemon::fork::rest::{Rest, rest};
 use crate::daemon::fork::{Base, Request, run};
@@ -14,7 +15,7 @@ use crate::kubelet::drift::unobserved;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
 use crate::kubelet::{Kubelets, NodeConfig};
 use crate::store::memory::Memory;
-use crate::store::{Store, bucket};
+use crate::store::{Store, bucket, key};
 use crate::{controllers, scheduler};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ static BUILTIN: LazyLock<Registry> = LazyLock::new(Registry::builtin);
 pub struct Rig {
     pub store: Arc<Memory>,
     pub api: Arc<ApiServer>,
-    registry: Arc<Registry>,
+    pub registry: Arc<Registry>,
     clock: Clock,
     shutdown: CancellationToken,
 }
@@ -81,7 +82,11 @@ impl Rig {
         rig
     }
 
-    async fn change(&self, objects: Vec<Value>, deletions: Vec<ObjectId>) {
+    pub fn client(&self) -> kube::Client {
+        in_process(&self.api, User::master("system:selkie"))
+    }
+
+    pub async fn change(&self, objects: Vec<Value>, deletions: Vec<ObjectId>) {
         let status = self.api.change(&self.spec(objects, deletions)).await.unwrap();
         assert!(status.applied, "{status:#?}");
     }
@@ -100,6 +105,25 @@ impl Rig {
             !all.iter().any(|pod| is_under_way(&pod.envelope))
         };
         assert_ne!(rest(&pods, || 0, &stop, settled).await, Rest::Moving);
+    }
+
+    /// Lets time pass until no pod changed for longer than any back-off takes, but for trying in vain.
+    pub async fn quiet(&self) {
+        let journal = Journal::follow(self.store.as_ref(), self.store.revision()).unwrap();
+        let changes = || journal.entries().len() as u64 - journal.retries();
+        let (mut known, mut still) = (changes(), 0);
+        while still < 400 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            still = if changes() == known { still + 5 } else { 0 };
+            known = changes();
+        }
+    }
+
+    /// Where an object is stored.
+    pub fn key(&self, id: &ObjectId) -> String {
+        let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
+        let resource = self.registry.by_kind(group, version, &id.kind).unwrap();
+        key(&resource.group, &resource.plural, &id.namespace, &id.name)
     }
 
     /// Lets time pass until it is so.
