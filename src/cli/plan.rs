@@ -59,12 +59,11 @@ impl Plan {
         connection.close().await;
         let (input, outcome) = planned?;
         anstream::print!("{}", output::report(&outcome.report, self.output));
-        complete(&outcome.report)?;
+        let code = exit_code(&outcome.report, self.detailed_exitcode)?;
         if let Some(file) = &self.out {
             saved::write(file, &input, &outcome)?;
         }
-        let changes = self.detailed_exitcode && !outcome.report.is_empty();
-        Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
+        Ok(code)
     }
 
     async fn plan(
@@ -89,6 +88,12 @@ impl Plan {
     }
 }
 
+/// Whether there are changes, where that is asked for; an error of a plan that is not known to the end.
+fn exit_code(report: &Report, detailed: bool) -> Result<ExitCode, CliError> {
+    complete(report)?;
+    Ok(if detailed && !report.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
 /// What a plan that was cut short exits with, once it has told what it saw.
 const CUT_SHORT: u8 = 3;
 
@@ -97,4 +102,31 @@ pub fn complete(report: &Report) -> Result<(), CliError> {
     let Some(why) = report.cut_short() else { return Ok(()) };
     let hint = "nothing was saved or changed; plan less at once, or again when the machine has less to do";
     Err(CliError::new(format!("what the cluster would do is not known to the end: {why}")).hint(hint).code(CUT_SHORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::changeset::{ChangeAction, ChangeResult};
+    use crate::api::plan::Consequences;
+    use crate::api::registry::Registry;
+
+    fn report(changes: bool, cut_short: &str) -> Report {
+        let action = if changes { ChangeAction::Created } else { ChangeAction::Unchanged };
+        let result = ChangeResult { action, ..ChangeResult::default() };
+        let mut report = Report::new(&[result], &[], &Registry::builtin());
+        report.foresee(Consequences { cut_short: cut_short.to_owned(), ..Consequences::default() });
+        report
+    }
+
+    #[test]
+    fn exit_codes_tell_changes_and_what_is_not_known() {
+        let code = |changes: bool, cut_short: &str, detailed: bool| {
+            exit_code(&report(changes, cut_short), detailed).unwrap_or_else(CliError::report)
+        };
+        assert_eq!([code(false, "", true), code(false, "", false), code(true, "", false)], [ExitCode::SUCCESS; 3]);
+        assert_eq!(code(true, "", true), ExitCode::from(2));
+        let late = "looking ahead took longer than 30 s";
+        assert_eq!([code(true, late, true), code(true, late, false), code(false, late, true)], [ExitCode::from(3); 3]);
+    }
 }

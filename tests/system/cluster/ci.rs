@@ -19,11 +19,14 @@ fn yaml(name: &str) -> Value {
 }
 
 /// A checkout with the manifests, the script, the snapshot where `curl` takes it from, and the fakes.
-struct Checkout(tempfile::TempDir);
+struct Checkout {
+    folder: tempfile::TempDir,
+    selkie: String,
+}
 
 impl Checkout {
     fn new() -> Self {
-        let checkout = Self(tempfile::tempdir().expect("a folder"));
+        let checkout = Self { folder: tempfile::tempdir().expect("a folder"), selkie: SELKIE.to_owned() };
         for folder in ["deploy", "ci", "bin"] {
             std::fs::create_dir(checkout.path().join(folder)).expect("a folder");
         }
@@ -37,7 +40,7 @@ impl Checkout {
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     fn write(&self, name: &str, content: &str) {
@@ -61,7 +64,7 @@ impl Checkout {
             .args(["-e", "-c", script])
             .current_dir(self.path())
             .env("PATH", format!("{}:{path}", self.path().join("bin").display()))
-            .env("SELKIE", SELKIE)
+            .env("SELKIE", &self.selkie)
             .env("SELKIE_DATA_DIR", data)
             .env("SELKIE_CONFIG", "/dev/null")
             .env_remove("KUBECONFIG")
@@ -134,5 +137,22 @@ fn the_examples_for_ci_comment_on_changes() {
         assert!(!run(&checkout, &data), "errors fail the job");
         let comment = checkout.read("plan.md");
         assert!(comment.contains("web.yaml:5") && comment.contains("replicas"), "{comment}");
+    }
+}
+
+#[test]
+fn a_plan_that_is_not_known_to_the_end_is_shown_and_fails_the_job() {
+    let mut checkout = Checkout::new();
+    let plan = "#!/bin/sh\necho 'at least 3 pods to restart'\necho 'error: not known to the end' >&2\nexit 3\n";
+    checkout.program("bin/cut-short", plan);
+    checkout.selkie = checkout.path().join("bin/cut-short").display().to_string();
+    checkout.write("served.json", "{}");
+    for run in [Checkout::github, Checkout::gitlab] {
+        checkout.write("outputs", "");
+        checkout.write("calls", "");
+        assert!(!run(&checkout, &checkout.path().join("none")), "nobody can rely on it");
+        let calls = checkout.read("calls");
+        assert!(calls.contains("gh pr comment 7") || calls.contains("merge_requests/9/notes"), "{calls}");
+        assert_eq!(checkout.read("plan.md"), "at least 3 pods to restart\n");
     }
 }
