@@ -6,5 +6,7 @@ pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 /// A claim's class, as it was given before there was a field for it.
 pub const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// On a claim that waited for its first consumer: the host that the scheduler chose for both.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// On the class of claims that name none.
 pub const IS_DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";

@@ -12,6 +12,7 @@ mod pod;
 mod replicas;
 mod service;
 
+pub use claim::{class_of_idle_claim, waits_for_consumer};
 pub use health::{Health, HealthCheck};
 pub use pod::{Trouble, troubles};
 

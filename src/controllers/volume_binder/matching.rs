@@ -2,6 +2,8 @@
 
 use crate::api::placement;
 use crate::api::quantity::Quantity;
+pub use crate::api::storage::SELECTED_NODE;
+
 use crate::api::storage::BETA_CLASS;
 use crate::controllers::claim::matches;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
@@ -9,8 +11,6 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The host the scheduler chose for a claim that waited for its first consumer.
-pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// On a claim: its binding is whole.
 pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 /// On either side: the binding was not the user's choice, and may be undone.

@@ -5,7 +5,7 @@ use super::owners::Owners;
 use super::pods;
 use crate::api::changeset::{ChangeAction, ChangeResult, ChangeSetStatus};
 use crate::gitops::readiness::{self, Readiness};
-use crate::store::{Record, Revision, Store, bucket};
+use crate::store::{Record, Revision, Store, bucket, key};
 use serde_json::Value;
 
 /// What is not known to be as wanted.
@@ -70,7 +70,7 @@ impl Waited {
         self.coming.retain(|key| {
             let Some(object) = object(store, key) else { return false };
             let readiness = readiness::of(&object);
-            let waits = readiness != Readiness::Ready;
+            let waits = readiness != Readiness::Ready && !is_idle_claim(store, &object);
             if waits {
                 unready.push((object, readiness));
             }
@@ -139,6 +139,13 @@ fn running(pod: &Value, container: &str) -> Option<u64> {
     let status = statuses.find(|status| status["name"] == container)?;
     status["state"].get("running")?;
     Some(status["restartCount"].as_u64().unwrap_or(0))
+}
+
+/// Whether it is a claim that stays unbound until a pod uses it; those that do are waited for themselves.
+fn is_idle_claim(store: &dyn Store, object: &Value) -> bool {
+    let class = readiness::class_of_idle_claim(object);
+    let class = class.and_then(|class| self::object(store, &key("storage.k8s.io", "storageclasses", "", class)));
+    class.is_some_and(|class| readiness::waits_for_consumer(&class))
 }
 
 fn is_going(object: &Value) -> bool {

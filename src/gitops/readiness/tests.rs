@@ -1,6 +1,7 @@
 //! Readiness of each kind, from objects as the API server holds them.
 
 use super::*;
+use crate::api::storage::{BETA_CLASS, SELECTED_NODE};
 use serde_json::json;
 
 fn check(object: Value, expected: &str) {
@@ -45,6 +46,27 @@ fn other_kinds() {
                                         "message": "Job has reached the specified backoff limit"}]});
     check(job(failed), "FAILED BackoffLimitExceeded: Job has reached the specified backoff limit");
     check(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"deletionTimestamp": "x"}}), "being deleted");
+}
+
+#[test]
+fn claims_that_nothing_binds_yet_name_their_class() {
+    let claim = |annotations: Value, spec: Value, phase: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"annotations": annotations},
+               "spec": spec, "status": {"phase": phase}})
+    };
+    let of_class = json!({"storageClassName": "local"});
+    let idle = claim(Value::Null, of_class.clone(), "Pending");
+    check(idle.clone(), "pending");
+    assert_eq!(class_of_idle_claim(&idle), Some("local"));
+    assert_eq!(class_of_idle_claim(&claim(json!({BETA_CLASS: "old"}), json!({}), "Pending")), Some("old"));
+    let chosen = claim(json!({SELECTED_NODE: "h1"}), of_class.clone(), "Pending");
+    assert_eq!(class_of_idle_claim(&chosen), None, "its volume is being made");
+    let named = json!({"storageClassName": "local", "volumeName": "v"});
+    assert_eq!(class_of_idle_claim(&claim(Value::Null, named, "Pending")), None);
+    assert_eq!(class_of_idle_claim(&claim(Value::Null, of_class, "Bound")), None);
+    assert_eq!(class_of_idle_claim(&json!({"apiVersion": "v1", "kind": "ConfigMap"})), None);
+    assert!(waits_for_consumer(&json!({"volumeBindingMode": "WaitForFirstConsumer"})));
+    assert!(!waits_for_consumer(&json!({"volumeBindingMode": "Immediate"})) && !waits_for_consumer(&json!({})));
 }
 
 #[test]

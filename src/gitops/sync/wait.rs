@@ -4,9 +4,11 @@ use super::pods::{self, Told};
 use super::reporter::{Event, FailingPod, Progress, Reporter};
 use super::try_live;
 use crate::api::changeset::ObjectId;
+use crate::client::raw;
 use crate::gitops::kinds::Kinds;
-use crate::gitops::readiness::{Health, NOT_STARTED, Readiness};
+use crate::gitops::readiness::{self, Health, NOT_STARTED, Readiness};
 use crate::gitops::render::{group, version};
+use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
@@ -179,6 +181,7 @@ async fn look(client: &kube::Client, kinds: &dyn Kinds, health: &Health, objects
         }
         let found = try_live(client, kinds, id).await;
         let readiness = match &found {
+            Ok(Some(object)) if is_idle_claim(client, health, object).await => Readiness::Ready,
             Ok(Some(object)) => health.of(object),
             Ok(None) => Readiness::Progressing("not there".to_owned()),
             Err(error) => Readiness::Progressing(format!("it cannot be read: {error}")),
@@ -197,6 +200,18 @@ async fn look(client: &kube::Client, kinds: &dyn Kinds, health: &Health, objects
         }
     }
     look
+}
+
+/// Whether it is a claim that stays unbound until a pod uses it, which may be one of a later stage.
+async fn is_idle_claim(client: &kube::Client, health: &Health, object: &Value) -> bool {
+    let Some(class) = readiness::class_of_idle_claim(object) else { return false };
+    if health.judges("v1", "PersistentVolumeClaim") {
+        return false;
+    }
+    // A class that cannot be read says nothing: the claim is waited for.
+    let path = path("storage.k8s.io/v1", "storageclasses", "", class);
+    let Ok(bytes) = raw::request(client, Method::GET, &path, None).await else { return false };
+    serde_json::from_slice(&bytes).is_ok_and(|class| readiness::waits_for_consumer(&class))
 }
 
 /// The URL path of an object; of a collection with an empty `name`; of all namespaces with an empty

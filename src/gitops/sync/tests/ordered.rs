@@ -99,6 +99,33 @@ async fn waves_follow_each_other_and_hooks_are_run_once() {
     stop.cancel();
 }
 
+fn claim(name: &str, class: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "annotations": {"selkie.dev/sync-wave": "-1"}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+            "resources": {"requests": {"storage": "1Gi"}}}})
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_claim_that_waits_for_its_first_pod_holds_no_wave_up() {
+    let rig = Rig::new().await;
+    for (name, mode) in [("later", "WaitForFirstConsumer"), ("now", "Immediate")] {
+        let class = json!({"metadata": {"name": name}, "provisioner": "example.org/p", "volumeBindingMode": mode});
+        rig.create("/apis/storage.k8s.io/v1/storageclasses", &class).await;
+    }
+    let (folder, mut events) = rig.follow(&[("a.json", &claim("idle", "later")), ("b.json", &waved("b", "1"))]).await;
+    assert_eq!(next(&mut events, done).await.failed, []);
+    assert!(rig.map("b").await.is_some());
+
+    folder.write("c.json", &claim("asked", "now"));
+    folder.write("d.json", &waved("d", "1"));
+    let waits = |event: &Event| if let Event::Progress(objects) = event { Some(objects.clone()) } else { None };
+    let told = next(&mut events, waits).await;
+    assert_eq!((told[0].id.name.as_str(), told[0].message.as_str()), ("asked", "pending"));
+    assert!(rig.map("d").await.is_none());
+}
+
 #[tokio::test]
 async fn a_hook_that_fails_ends_the_sync_before_anything_changes() {
     let rig = Rig::new().await;
