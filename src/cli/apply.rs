@@ -145,6 +145,7 @@ impl Apply {
             reporter: printer,
             patience: Duration::ZERO,
             give_up: None,
+            moved: None,
         };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;
         Ok(ended(printer, waited, outcome.report.totals(), begun))

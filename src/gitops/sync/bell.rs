@@ -17,6 +17,8 @@ pub(super) struct Bell {
     pub look: Wake,
     /// Objects that were applied are not ready.
     pub unready: Wake,
+    /// An object or a hook is not as ready as it was, or readier.
+    pub moved: Wake,
     objects: Arc<Mutex<Vec<ObjectId>>>,
     /// What the Application's objects are judged by, and what it was made from.
     health: Arc<Mutex<(Vec<HealthCheck>, Health)>>,

@@ -5,6 +5,7 @@
 //! that a broken watch missed.
 
 use super::bell::Bells;
+use super::stages::RUN;
 use super::stream::keep_watching;
 use super::wait::path;
 use crate::api::changeset::ObjectId;
@@ -60,11 +61,13 @@ struct Notice {
     changed: bool,
     /// The object, if it is not ready and was not known to be so.
     unready: Option<ObjectId>,
+    /// It is ready, progresses or failed otherwise than before.
+    moved: bool,
 }
 
-/// What each object looked like last, by uid: a digest, and whether it was ready.
+/// What each object looked like last, by uid: a digest, and how far it was.
 #[derive(Default)]
-struct Seen(HashMap<String, (u64, bool)>);
+struct Seen(HashMap<String, (u64, Readiness)>);
 
 impl Seen {
     /// Rings where something is new.
@@ -79,6 +82,9 @@ impl Seen {
         if let Some(object) = notice.unready {
             bell.ring_unready(object);
         }
+        if notice.moved {
+            bell.moved.ring();
+        }
     }
 
     /// What is new, if anything is. `health`: what an Application's objects are judged by.
@@ -86,20 +92,24 @@ impl Seen {
         let object = event.get("object")?;
         let uid = object.pointer("/metadata/uid")?.as_str()?;
         let application = object.pointer("/metadata/labels")?.get(LABEL)?.as_str()?.to_owned();
+        // A hook is run, and not kept as it is: what matters is how far it is, and whether it is there.
+        let is_kept = object.pointer("/metadata/annotations").is_none_or(|all| all.get(RUN).is_none());
         match event.get("type")?.as_str()? {
             "DELETED" => {
                 self.0.remove(uid);
-                Some(Notice { application, changed: true, unready: None })
+                Some(Notice { application, changed: true, unready: None, moved: true })
             }
             "ADDED" | "MODIFIED" => {
                 let mut hasher = DefaultHasher::new();
                 without_noise(object).to_string().hash(&mut hasher);
-                let (digest, ready) = (hasher.finish(), health(&application).of(object) == Readiness::Ready);
-                let before = self.0.insert(uid.to_owned(), (digest, ready));
-                let changed = before.is_none_or(|(before, _)| before != digest);
-                let fell = !ready && before.is_none_or(|(_, before)| before);
-                let unready = fell.then(|| id_of(object));
-                (changed || fell).then_some(Notice { application, changed, unready })
+                let (digest, now) = (hasher.finish(), health(&application).of(object));
+                let before = self.0.insert(uid.to_owned(), (digest, now.clone()));
+                let before = before.as_ref();
+                let moved = before.is_none_or(|(_, before)| *before != now);
+                let changed = is_kept && before.is_none_or(|(before, _)| *before != digest);
+                let fell = now != Readiness::Ready && before.is_none_or(|(_, before)| *before == Readiness::Ready);
+                let unready = (is_kept && fell).then(|| id_of(object));
+                (changed || moved).then_some(Notice { application, changed, unready, moved })
             }
             _ => None,
         }
@@ -134,15 +144,31 @@ mod tests {
                 "status": {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": available}}});
             let notice = seen.event(&event, |_| Health::default())?;
             assert_eq!(notice.application, "shop");
-            Some((notice.changed, notice.unready.map(|id| id.name)))
+            Some((notice.changed, notice.unready.map(|id| id.name), notice.moved))
         };
-        assert_eq!(event("ADDED", 1, 1), Some((true, None)));
+        assert_eq!(event("ADDED", 1, 1), Some((true, None, true)));
         assert_eq!(event("MODIFIED", 1, 2), None);
-        assert_eq!(event("MODIFIED", 1, 0), Some((false, Some("web".to_owned()))));
+        assert_eq!(event("MODIFIED", 1, 0), Some((false, Some("web".to_owned()), true)));
         assert_eq!(event("MODIFIED", 1, 0), None, "that is known");
-        assert_eq!(event("MODIFIED", 1, 1), None, "better news can wait");
-        assert_eq!(event("MODIFIED", 2, 1), Some((true, Some("web".to_owned()))));
-        assert_eq!(event("DELETED", 2, 2), Some((true, None)));
+        assert_eq!(event("MODIFIED", 1, 1), Some((false, None, true)), "whoever waits for it looks");
+        assert_eq!(event("MODIFIED", 2, 1), Some((true, Some("web".to_owned()), true)));
+        assert_eq!(event("DELETED", 2, 2), Some((true, None, true)));
         assert_eq!(event("BOOKMARK", 2, 2), None);
+    }
+
+    #[test]
+    fn of_a_hook_only_its_readiness_counts() {
+        let mut seen = Seen::default();
+        let mut event = |kind: &str, status: Value| {
+            let event = json!({"type": kind, "object": {
+                "apiVersion": "batch/v1", "kind": "Job", "spec": {"completions": 1}, "status": status,
+                "metadata": {"name": "migrate", "uid": "u", "labels": {LABEL: "shop"}, "annotations": {RUN: "1"}}}});
+            seen.event(&event, |_| Health::default()).map(|notice| (notice.changed, notice.unready, notice.moved))
+        };
+        assert_eq!(event("ADDED", json!({})), Some((false, None, true)));
+        assert_eq!(event("MODIFIED", json!({"active": 1})), None);
+        let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        assert_eq!(event("MODIFIED", done), Some((false, None, true)));
+        assert_eq!(event("DELETED", json!({})), Some((true, None, true)), "somebody may want it run again");
     }
 }

@@ -4,6 +4,7 @@ use super::pods::{self, Told};
 use super::reporter::{Event, FailingPod, Progress, Reporter};
 use super::try_live;
 use crate::api::changeset::ObjectId;
+use crate::base::wake::Wake;
 use crate::client::raw;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::readiness::{self, Health, NOT_STARTED, Readiness};
@@ -14,8 +15,12 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often objects are looked at.
+/// How often objects are looked at where nobody tells that they changed: less and less often, the longer
+/// it takes.
 const LOOK: Duration = Duration::from_millis(100);
+const LATER: Duration = Duration::from_secs(1);
+/// Where somebody does: how long several changes are gathered.
+const GATHER: Duration = Duration::from_millis(20);
 /// A controller that has not noticed a change after this long is worth a word.
 const STARTING: Duration = Duration::from_secs(2);
 /// How often the pods of unready workloads are looked at.
@@ -45,6 +50,8 @@ pub struct Wait<'a> {
     pub patience: Duration,
     /// End as soon as a pod that was made since then is beyond hope.
     pub give_up: Option<Timestamp>,
+    /// Rings when an object changed; `None`: nobody watches.
+    pub moved: Option<&'a Wake>,
 }
 
 /// What was told already, for a wait that is taken up again.
@@ -120,8 +127,19 @@ impl Wait<'_> {
                 let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
                 return Waited { ready: look.ready, failed, cause: memory.last.take() };
             }
-            tokio::time::sleep(LOOK).await;
+            self.pause(start.elapsed()).await;
         }
+    }
+
+    /// Until an object may have changed, its pods are to be looked at again, or the time is over.
+    async fn pause(&self, waited: Duration) {
+        let left = self.limit.saturating_sub(waited);
+        let Some(moved) = self.moved else {
+            return tokio::time::sleep((waited / 20).clamp(LOOK, LATER).min(left)).await;
+        };
+        tokio::time::sleep(GATHER).await;
+        // However that ends, it is time to look.
+        let _ = tokio::time::timeout(LOOK_AT_PODS.min(left), moved.wait()).await;
     }
 
     /// Tells of pods in trouble; one that is beyond hope, and its workload.

@@ -134,6 +134,7 @@ impl Task {
                 self.status.hooks.push(id);
             }
         }
+        self.shared.drift.cover(&self.status.hooks);
         self.syncing(application, &plan.revision.revision, &what).await;
         let outcome = self.steps(&plan, &options).apply(at).await?;
         if let Some(record) = record {

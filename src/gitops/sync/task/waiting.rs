@@ -125,8 +125,11 @@ impl Task {
         }
         let settings = self.shared.settings.clone();
         if self.waiting.failures > 0 {
-            // What has failed is known at once to have failed still.
-            tokio::time::sleep(settings.retry.after(self.waiting.failures)).await;
+            // What has failed is known at once to have failed still, unless it is told that it moved.
+            tokio::select! {
+                () = tokio::time::sleep(settings.retry.after(self.waiting.failures)) => {}
+                () = self.bell.moved.wait() => {}
+            }
         }
         let retreats = self.may_retreat(application).await && self.is_on_trial();
         let wait = wait::Wait {
@@ -138,6 +141,7 @@ impl Task {
             reporter: if self.waiting.told { &Silent } else { &*settings.reporter },
             patience: if self.waiting.relapse { RELAPSE_PATIENCE } else { Duration::ZERO },
             give_up: if retreats { self.applied_at() } else { None },
+            moved: Some(&self.bell.moved),
         };
         wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await
     }

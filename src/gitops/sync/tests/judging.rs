@@ -85,6 +85,13 @@ async fn a_custom_resource_is_ready_when_the_applications_rule_says_so() {
         (status, reason) == ("False", "Failed") && message.contains("health check failed: status.phase == 'Failed'")
     })
     .await;
+    // What comes right by itself needs no sync.
+    let synced = rig.status().await["lastSyncTime"].clone();
+    say(&rig, "Running").await;
+    until_ready(&rig, |status, _, _| status == "True").await;
+    assert_eq!(rig.status().await["lastSyncTime"], synced);
+    say(&rig, "Failed").await;
+    until_ready(&rig, |_, reason, _| reason == "Failed").await;
     // Other rules judge anew what is there.
     rig.patch(SHOP, json!({"spec": {"healthChecks": []}})).await;
     until_ready(&rig, |status, _, _| status == "True").await;
