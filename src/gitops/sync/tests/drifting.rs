@@ -21,15 +21,6 @@ async fn synced(rig: &Rig, field: &str) -> String {
     found.and_then(|one| Some(one[field].as_str()?.to_owned())).unwrap_or_default()
 }
 
-/// The Application's task has seen its newest spec.
-async fn seen(rig: &Rig) {
-    rig.until(async || {
-        let app = rig.get(SHOP).await?;
-        (app["status"]["observedGeneration"] == app["metadata"]["generation"]).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn drift_names_who_made_it() {
     let rig = Rig::new().await;
@@ -55,7 +46,7 @@ async fn drift_is_left_where_the_application_says_so() {
     let mut events = rig.start(temp.path().to_str().unwrap()).await;
     next(&mut events, done).await;
     rig.patch(SHOP, json!({"spec": {"drift": "warn"}})).await;
-    seen(&rig).await;
+    rig.seen().await;
     set(&rig, "k", "2").await;
     let left = |event: &Event| if let Event::DriftLeft(report) = event { Some(report.totals().change) } else { None };
     assert_eq!(next(&mut events, left).await, 1);
@@ -81,7 +72,7 @@ async fn ignored_fields_belong_to_others() {
     let mut events = rig.start(temp.path().to_str().unwrap()).await;
     next(&mut events, done).await;
     rig.patch(SHOP, json!({"spec": {"ignoreDifferences": [{"kind": "ConfigMap", "jsonPointers": ["/data/m"]}]}})).await;
-    seen(&rig).await;
+    rig.seen().await;
     set(&rig, "m", "7").await;
     set(&rig, "k", "7").await;
     next(&mut events, drift).await;

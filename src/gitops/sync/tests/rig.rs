@@ -119,6 +119,15 @@ impl Rig {
         self.get(SHOP).await.unwrap()["status"].clone()
     }
 
+    /// Returns when the Application's task has seen its newest spec.
+    pub async fn seen(&self) {
+        self.until(async || {
+            let app = self.get(SHOP).await?;
+            (app["status"]["observedGeneration"] == app["metadata"]["generation"]).then_some(())
+        })
+        .await;
+    }
+
     /// What `look` finds once there is something.
     #[track_caller]
     pub fn until<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {

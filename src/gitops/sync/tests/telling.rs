@@ -37,6 +37,7 @@ async fn what_happens_to_an_application_is_an_event() {
     assert!(corrected.contains("by test"), "{corrected}");
 
     rig.patch(SHOP, json!({"spec": {"drift": "warn"}})).await;
+    rig.seen().await;
     rig.patch("/api/v1/namespaces/default/configmaps/a", json!({"data": {"k": "third"}})).await;
     told(&rig, "DriftDetected", "ConfigMap default/a").await;
     rig.patch(SHOP, json!({"spec": {"suspend": true}})).await;
