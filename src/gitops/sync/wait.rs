@@ -23,8 +23,11 @@ const LATER: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(20);
 /// A controller that has not noticed a change after this long is worth a word.
 const STARTING: Duration = Duration::from_secs(2);
-/// How often the pods of unready workloads are looked at.
+/// How often the pods of unready workloads are looked at, and of how many of these.
 const LOOK_AT_PODS: Duration = Duration::from_millis(500);
+const WORKLOADS: usize = 100;
+/// Thousands of objects take long to look at: there is at least this many times as long before the next look.
+const REST: u32 = 2;
 
 /// What came of waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub struct Memory {
     last: Option<FailingPod>,
     /// When this wait began, which may have been taken up again since.
     begun: Option<Instant>,
+    /// Workloads whose pods were looked at: the next look goes on from there.
+    looked_at: usize,
     said: bool,
 }
 
@@ -90,6 +95,7 @@ impl Wait<'_> {
         let begun = *memory.begun.get_or_insert(start);
         let mut standing = Standing::new(self);
         loop {
+            let looking = Instant::now();
             let look = look(self.client, self.kinds, self.health, objects).await;
             // Each change of an object makes its controller look anew; that alone is no news.
             let news = look.unready.iter().filter(|one| one.message != NOT_STARTED || start.elapsed() > STARTING);
@@ -112,7 +118,7 @@ impl Wait<'_> {
             let since = *looked_at_pods.get_or_insert_with(Instant::now);
             if done || since.elapsed() >= LOOK_AT_PODS {
                 looked_at_pods = Some(Instant::now());
-                if let Some((id, pod)) = self.look_at_pods(&look, memory, late).await {
+                if let Some((id, pod)) = self.look_at_pods(&look, memory, late, done).await {
                     let message = format!("Pod {}: {}: {}", pod.pod, pod.reason, pod.message);
                     let failed = vec![Progress { id, message }];
                     return Waited { ready: look.ready, failed, cause: Some(pod) };
@@ -127,25 +133,36 @@ impl Wait<'_> {
                 let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
                 return Waited { ready: look.ready, failed, cause: memory.last.take() };
             }
-            self.pause(start.elapsed()).await;
+            self.pause(start.elapsed(), looking.elapsed() * REST).await;
         }
     }
 
-    /// Until an object may have changed, its pods are to be looked at again, or the time is over.
-    async fn pause(&self, waited: Duration) {
+    /// At least for `rest`; then until an object may have changed, its pods are to be looked at again, or the
+    /// time is over.
+    async fn pause(&self, waited: Duration, rest: Duration) {
         let left = self.limit.saturating_sub(waited);
         let Some(moved) = self.moved else {
-            return tokio::time::sleep((waited / 20).clamp(LOOK, LATER).min(left)).await;
+            return tokio::time::sleep((waited / 20).clamp(LOOK, LATER).max(rest).min(left)).await;
         };
-        tokio::time::sleep(GATHER).await;
+        tokio::time::sleep(GATHER.max(rest).min(left)).await;
         // However that ends, it is time to look.
         let _ = tokio::time::timeout(LOOK_AT_PODS.min(left), moved.wait()).await;
     }
 
-    /// Tells of pods in trouble; one that is beyond hope, and its workload.
-    async fn look_at_pods(&self, look: &Look, memory: &mut Memory, late: bool) -> Option<(ObjectId, FailingPod)> {
+    /// Tells of pods in trouble; one that is beyond hope, and its workload. `all`: looks at every workload, not
+    /// only at some.
+    async fn look_at_pods(
+        &self,
+        look: &Look,
+        memory: &mut Memory,
+        late: bool,
+        all: bool,
+    ) -> Option<(ObjectId, FailingPod)> {
         let mut hopeless = None;
-        for (id, workload) in &look.workloads {
+        let count = look.workloads.len();
+        let (from, some) = if all { (0, count) } else { (memory.looked_at, count.min(WORKLOADS)) };
+        memory.looked_at = (from + some) % count.max(1);
+        for (id, workload) in look.workloads.iter().cycle().skip(from % count.max(1)).take(some) {
             let found = pods::failing(self.client, workload, &mut memory.troubles, self.give_up, late).await;
             for pod in found.fresh {
                 (memory.last, memory.said) = (Some(pod.clone()), true);
