@@ -175,13 +175,17 @@ impl Draft {
         if run.staged {
             all.push("each stage begins when the one before is ready".to_owned());
         }
-        let crons = run.change.results.iter().any(|result| {
-            let goes =
-                matches!(result.action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Replaced);
-            goes && result.id.kind == "CronJob"
+        let written = run.change.results.iter().filter(|result| {
+            matches!(result.action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Replaced)
         });
-        if crons {
+        let written: BTreeSet<&str> = written.map(|result| result.id.kind.as_str()).collect();
+        if written.contains("CronJob") {
             all.push("CronJobs start nothing: what they will run, when their time comes, is not shown".to_owned());
+        }
+        if written.contains("HorizontalPodAutoscaler") {
+            all.push(
+                "autoscalers change nothing: how many replicas they will ask for depends on what pods use".to_owned(),
+            );
         }
         if !run.hosts.silent.is_empty() {
             let names = run.hosts.silent.join(", ");

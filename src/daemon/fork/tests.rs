@@ -105,6 +105,26 @@ async fn what_is_there_to_end_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_time_and_load_decide_is_left_out_and_said() {
+    let rig = Rig::new(&["h1"]).await;
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "tool:1"}]}});
+    let nightly = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly", "namespace": "default"},
+        "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": template}}},
+    });
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 4},
+    });
+    let found = rig.plan(vec![deployment("web", 1, "web:1"), nightly, autoscaler], vec![]).consequences;
+    let says = |start: &str| found.assumptions.iter().any(|one| one.starts_with(start));
+    assert!(says("CronJobs start nothing") && says("autoscalers change nothing"), "{:?}", found.assumptions);
+    assert_eq!(found.workloads.iter().map(|one| one.steps.len()).sum::<usize>(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_host_fits_in_the_schedulers_words() {
     let rig = Rig::new(&["h1", "h2"]).await;
     let mut large = deployment("large", 1, "web:1");
