@@ -87,10 +87,21 @@ pub fn source(application: &Value) -> String {
 pub fn host(object: &Value) -> Standing {
     let ready = condition(object, "Ready");
     match ready.map_or("", |one| text(one, "/status")) {
-        "True" => Standing::new("Ready", ""),
+        "True" => Standing::new("Ready", pressure(object)),
         "False" => Standing::new("NotReady", ready.map_or("", |one| text(one, "/message"))),
         _ => Standing::new("Unknown", ready.map_or("", |one| text(one, "/message"))),
     }
+}
+
+/// Why a host that is ready takes no new pods all the same; empty where it does.
+fn pressure(node: &Value) -> &'static str {
+    let known = [
+        ("DiskPressure", "takes no new pods: less than 15 % of the disk is free for images, or 10 % for volumes"),
+        ("MemoryPressure", "takes no new pods: it is short of memory"),
+        ("PIDPressure", "takes no new pods: it is short of process ids"),
+    ];
+    let is_under = |name| condition(node, name).is_some_and(|one| text(one, "/status") == "True");
+    known.into_iter().find(|(name, _)| is_under(name)).map_or("", |(_, why)| why)
 }
 
 /// Of how many it wants how many are ready; `None` for kinds that want none.
@@ -106,4 +117,22 @@ pub fn replicas(object: &Value) -> Option<(i64, i64)> {
         _ => return None,
     };
     Some((ready.unwrap_or(0), wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_host_whose_disk_is_nearly_full_says_why_it_takes_no_pods() {
+        let node = |pressure: &str| {
+            let conditions =
+                [json!({"type": "DiskPressure", "status": pressure}), json!({"type": "Ready", "status": "True"})];
+            host(&json!({"kind": "Node", "status": {"conditions": conditions}}))
+        };
+        assert_eq!(node("False"), Standing::new("Ready", ""));
+        let full = node("True");
+        assert!(full.is_ready() && full.message.starts_with("takes no new pods"), "{full:?}");
+    }
 }
