@@ -99,7 +99,8 @@ fn columns(line: &str) -> usize {
 fn a_wait_tells_each_step_in_a_line_or_in_place() {
     let daemon = Daemon::start(&["--hollow-hosts", "1"]);
     let file = daemon.data.join("web.yaml");
-    std::fs::write(&file, WEB).unwrap();
+    // Hollow hosts are ready before anybody looks; pods that have to stay ready for a second are waited for.
+    std::fs::write(&file, WEB.replace("spec:\n  replicas", "spec:\n  minReadySeconds: 1\n  replicas")).unwrap();
     let applied = daemon.try_selkie(&["apply", "-f", file.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&applied.stderr).into_owned();
     assert!(applied.status.success() && said.contains("Deployment default/web: "), "{said}");
