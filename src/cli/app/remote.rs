@@ -12,7 +12,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// Set up a working copy so that `git push selkie` deploys an application
 ///
-/// Adds a remote, has git trust the cluster's CA for its address, and makes it ask selkie for the token there.
+/// Adds a remote, has git trust the cluster's CA and speak HTTP/1.1 for its address, and makes it ask selkie for the
+/// token there.
 #[derive(Args)]
 pub struct Remote {
     /// An application that was added with --push
@@ -49,6 +50,9 @@ impl Remote {
             write_private(&file, authority)?;
             git.run(&["config", &format!("http.{scope}.sslCAInfo"), &file.display().to_string()])?;
         }
+        // By HTTP/2, git may wait for ever at the end of a large push: it has read all that there is when curl asks
+        // for more (git's remote-curl, up to 2.47 at least).
+        git.run(&["config", &format!("http.{scope}.version"), "HTTP/1.1"])?;
         let helper = format!("credential.{scope}.helper");
         // The empty one makes git forget the others: none of them is to keep the token.
         git.run(&["config", "--replace-all", &helper, ""])?;

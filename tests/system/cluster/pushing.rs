@@ -255,7 +255,10 @@ fn a_working_copy_is_set_up_without_a_trace_of_the_token() {
     let daemon = Daemon::start(&["--no-hosts"]);
     let pusher = Pusher::start(&daemon, "shop");
     let settings = pusher.git(&["config", "--list", "--local"]);
-    lines_with(&settings, &["remote.selkie.url=https://127.0.0.1", "/git/shop", "sslcainfo=", "git-credential"]);
+    lines_with(
+        &settings,
+        &["remote.selkie.url=https://127.0.0.1", "/git/shop", "sslcainfo=", "version=HTTP/1.1", "git-credential"],
+    );
     let everything = settings + &run("grep", &["-r", "-a", "", &pusher.work().join(".git").display().to_string()]);
     assert!(!everything.contains(&token(&daemon)));
     // Once more is no mistake; a remote that is somebody else's is.
