@@ -24,8 +24,6 @@ use tokio::time::Instant;
 use tracing::info;
 
 const LEASES: &str = "kube-node-lease";
-/// Between two nodes of a zone that are given up: outages of many are noticed in time.
-const PACE: Duration = Duration::from_secs(10);
 /// Nodes that fail together are judged together.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -205,12 +203,12 @@ impl Controller {
         match plan::eviction(&self.disruptions(), &zone) {
             Eviction::Stopped => (false, None),
             Eviction::Paused => (under_way, None),
-            Eviction::Allowed if under_way => (true, None),
-            Eviction::Allowed => {
+            Eviction::Paced(_) if under_way => (true, None),
+            Eviction::Paced(pace) => {
                 let mut given_up = self.given_up.lock();
                 let since = given_up.get(&zone).map(Instant::elapsed);
-                match since.filter(|since| *since < PACE) {
-                    Some(since) => (false, Some(PACE - since)),
+                match since.filter(|since| *since < pace) {
+                    Some(since) => (false, Some(pace - since)),
                     None => {
                         given_up.insert(zone, Instant::now());
                         (true, None)

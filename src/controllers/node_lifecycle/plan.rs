@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -114,12 +115,22 @@ pub fn is_eviction(taint: &Taint) -> bool {
     taint.effect == "NoExecute" && (taint.key == NOT_READY || taint.key == UNREACHABLE)
 }
 
+/// Nodes of a zone from which on some are given up even when most of it is lost. These three are the defaults of
+/// kube-controller-manager: large-cluster-size-threshold, node-eviction-rate (0.1 per second) and
+/// secondary-node-eviction-rate (0.01).
+const LARGE: usize = 50;
+const PACE: Duration = Duration::from_secs(10);
+const SLOW_PACE: Duration = Duration::from_secs(100);
+
 /// How much of a zone is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disruption {
     None,
-    /// Rather a fault of the network or of this control plane than of so many hosts.
-    Partial,
+    /// Rather a fault of the network or of this control plane than of so many hosts. `large`: the zone has more
+    /// than 50 nodes.
+    Partial {
+        large: bool,
+    },
     Full,
 }
 
@@ -139,7 +150,7 @@ pub fn disruptions(nodes: impl Iterator<Item = (String, Health)>) -> BTreeMap<St
     }
     let judge = |(ready, lost): (usize, usize)| match () {
         () if ready == 0 && lost > 0 => Disruption::Full,
-        () if lost > 2 && lost * 100 >= (ready + lost) * 55 => Disruption::Partial,
+        () if lost > 2 && lost * 100 >= (ready + lost) * 55 => Disruption::Partial { large: ready + lost > LARGE },
         () => Disruption::None,
     };
     counts.into_iter().map(|(zone, counts)| (zone, judge(counts))).collect()
@@ -148,7 +159,8 @@ pub fn disruptions(nodes: impl Iterator<Item = (String, Health)>) -> BTreeMap<St
 /// What to do about the pods of unhealthy nodes of one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
-    Allowed,
+    /// Between two nodes of the zone that are given up so much time passes: outages of many are noticed in time.
+    Paced(Duration),
     /// Those under way go on, new ones do not start.
     Paused,
     /// All zones are lost: nowhere is there a host to move to, and it is most likely us who are cut off.
@@ -160,8 +172,9 @@ pub fn eviction(zones: &BTreeMap<String, Disruption>, zone: &str) -> Eviction {
         return Eviction::Stopped;
     }
     match zones.get(zone) {
-        Some(Disruption::Partial) => Eviction::Paused,
-        _ => Eviction::Allowed,
+        Some(Disruption::Partial { large: false }) => Eviction::Paused,
+        Some(Disruption::Partial { large: true }) => Eviction::Paced(SLOW_PACE),
+        Some(Disruption::None | Disruption::Full) | None => Eviction::Paced(PACE),
     }
 }
 

@@ -128,3 +128,49 @@ async fn losing_all_hosts_at_once_drives_nobody_off() {
     let lost = rig.get(&node("a")).await;
     assert!(has(&lost, plan::UNREACHABLE, "NoSchedule") && !has(&lost, plan::UNREACHABLE, "NoExecute"), "{lost}");
 }
+
+/// How many of the hosts have had their pods driven off.
+async fn given_up(rig: &Rig, hosts: &[String]) -> usize {
+    let mut count = 0;
+    for host in hosts {
+        count += usize::from(has(&rig.get(&node(host)).await, plan::UNREACHABLE, "NoExecute"));
+    }
+    count
+}
+
+/// Starts so many hosts and drops the first `lost` of them; how many of those are given up after so many minutes.
+async fn outage(all: usize, lost: usize, minutes: u64) -> usize {
+    let rig = rig().await;
+    let names: Vec<String> = (0..all).map(|at| format!("h{at:02}")).collect();
+    let mut hosts = Vec::new();
+    for name in &names {
+        hosts.push(start(&rig, name).await);
+    }
+    for name in &names {
+        rig.until(&node(name), untainted).await;
+    }
+    hosts.drain(..lost);
+    for name in &names[..lost] {
+        rig.until(&node(name), |node| has(node, plan::UNREACHABLE, "NoSchedule")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(minutes * 60)).await;
+    given_up(&rig, &names).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_lost_together_are_given_up_one_by_one() {
+    let six_a_minute = outage(30, 10, 1).await;
+    assert!((6..=8).contains(&six_a_minute), "{six_a_minute}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn losing_most_hosts_of_a_small_zone_drives_hardly_anybody_off() {
+    let before_it_was_noticed = outage(10, 7, 30).await;
+    assert!(before_it_was_noticed <= 1, "{before_it_was_noticed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn losing_most_hosts_of_a_large_zone_slows_evictions_down() {
+    let slowly = outage(54, 34, 10).await;
+    assert!((5..=8).contains(&slowly), "{slowly}");
+}

@@ -53,13 +53,17 @@ fn mass_outages_stop_evictions() {
         let healths = std::iter::repeat_n(Health::Unreachable, lost).chain(std::iter::repeat_n(Health::Ready, ready));
         disruptions(healths.map(|health| ("z".to_owned(), health)))
     };
-    assert_eq!(eviction(&zones(1, 1), "z"), Eviction::Allowed);
-    assert_eq!(eviction(&zones(2, 1), "z"), Eviction::Allowed);
+    let (usual, slow) = (Eviction::Paced(Duration::from_secs(10)), Eviction::Paced(Duration::from_secs(100)));
+    assert_eq!(eviction(&zones(1, 1), "z"), usual);
+    assert_eq!(eviction(&zones(2, 1), "z"), usual);
     assert_eq!(eviction(&zones(3, 2), "z"), Eviction::Paused);
-    assert_eq!(eviction(&zones(3, 3), "z"), Eviction::Allowed);
+    assert_eq!(eviction(&zones(3, 3), "z"), usual);
+    assert_eq!(eviction(&zones(28, 22), "z"), Eviction::Paused, "fifty nodes are few");
+    assert_eq!(eviction(&zones(29, 22), "z"), slow, "in a large zone some are given up all the same");
+    assert_eq!(eviction(&zones(28, 23), "z"), usual, "less than 55 %");
     assert_eq!(eviction(&zones(3, 0), "z"), Eviction::Stopped);
     let two = disruptions([("a".into(), Health::Unreachable), ("b".into(), Health::Ready)].into_iter());
-    assert_eq!(eviction(&two, "a"), Eviction::Allowed);
+    assert_eq!(eviction(&two, "a"), usual);
 }
 
 #[test]
