@@ -33,7 +33,7 @@
 //! | [`gitops`] | sources, rendering, plan (pure), sync, and who is told of it: Events, metrics, notifications |
 //! | [`network`] | addresses and service endpoints |
 //! | [`kubelet`] | pod workers (pure decide, thin shell), probes, volumes, images, streams, runtimes |
-//! | [`scheduler`] | snapshot, counts per topology domain, queue and what wakes it, filters, scores, preemption |
+//! | [`scheduler`] | snapshot, counts per topology domain, queue and what wakes it, filters, scores, preemption, what equal pods need not find out again |
 //! | [`controllers`] | one file per controller: shell; `<name>/plan.rs`: pure |
 //! | [`client`] | `kube::Client` in-process or over HTTPS, shared informers, work queue, events |
 //! | [`apiserver`] | HTTP, authentication, verbs, patch, watch, tables, streams |

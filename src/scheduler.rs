@@ -5,6 +5,7 @@
 //! the next pod sees it, and binds in the background. It knows no host but through its Node object.
 
 pub mod cycle;
+pub mod equivalence;
 pub mod filters;
 pub mod hints;
 pub mod host;
@@ -12,6 +13,7 @@ pub mod preemption;
 pub mod profiles;
 pub mod promises;
 mod queue;
+pub mod rejections;
 pub mod requests;
 #[cfg(test)]
 mod rig;

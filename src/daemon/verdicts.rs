@@ -6,8 +6,9 @@ use crate::api::verdict::{PodName, PodVerdict};
 use crate::apiserver::Verdicts;
 use crate::base::clock::Clock;
 use crate::scheduler::Observer;
-use crate::scheduler::cycle::{self, Judged, Rejections, Verdict as Decision};
+use crate::scheduler::cycle::{self, Judged, Verdict as Decision};
 use crate::scheduler::filters::Rejection;
+use crate::scheduler::rejections::{Rejections, Why};
 use crate::scheduler::snapshot::Snapshot;
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
@@ -39,15 +40,15 @@ pub fn reasoned(pod: &Pod, snapshot: &Snapshot, decision: &Decision, in_full: bo
 
 /// All hosts of a small cluster; of a large one the first of each reason.
 fn refusals(rejections: &Rejections, named: usize) -> Vec<HostVerdict> {
-    let verdict = |(host, why): (&Arc<str>, &Vec<Rejection>)| host_verdict(host.to_string(), None, why);
+    let verdict = |(host, why): &(Arc<str>, Why)| host_verdict(host.to_string(), None, why);
     if rejections.len() <= named {
-        return rejections.iter().map(verdict).collect();
+        return rejections.as_slice().iter().map(verdict).collect();
     }
-    let mut first: BTreeMap<&Vec<Rejection>, &Arc<str>> = BTreeMap::new();
-    for (host, why) in rejections {
-        first.entry(why).or_insert(host);
+    let mut first: BTreeMap<&Why, &(Arc<str>, Why)> = BTreeMap::new();
+    for one in rejections.runs().filter_map(|run| run.first()) {
+        first.entry(&one.1).or_insert(one);
     }
-    first.into_iter().take(named / 2).map(|(why, host)| verdict((host, why))).collect()
+    first.into_values().take(named / 2).map(verdict).collect()
 }
 
 fn host_verdict(host: String, score: Option<i64>, rejections: &[Rejection]) -> HostVerdict {

@@ -1,16 +1,16 @@
 //! One decision: a pod and a snapshot give a host, or a reason per host. Pure.
 
+use super::equivalence::Known;
 use super::filters::{self, Rejection, Wanted};
 use super::host::priority;
 use super::preemption::{self, Preemption};
 use super::promises::Promised;
+use super::rejections::{Rejections, Sharing, Why};
 use super::scores;
 use super::snapshot::{HostState, Placed, Snapshot};
 use super::storage::Request;
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 /// What the scheduler says of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,6 @@ pub enum Verdict {
     Unschedulable { rejections: Rejections, preemption: Preemption },
 }
 
-/// Why hosts can not take a pod, by their names.
-pub type Rejections = BTreeMap<Arc<str>, Vec<Rejection>>;
-
 impl Verdict {
     /// The message of the FailedScheduling event and of the PodScheduled condition; empty for a pod that got
     /// its host.
@@ -31,28 +28,11 @@ impl Verdict {
         match self {
             Self::Bind { .. } => String::new(),
             Self::Unschedulable { rejections, preemption } => match preemption {
-                Preemption::Refused { why, .. } => format!("{} {why}", summary(rejections)),
-                Preemption::Nominated { .. } | Preemption::NotTried => summary(rejections),
+                Preemption::Refused { why, .. } => format!("{} {why}", rejections.summary()),
+                Preemption::Nominated { .. } | Preemption::NotTried => rejections.summary(),
             },
         }
     }
-}
-
-/// As Kubernetes words it: `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-pub fn summary(rejections: &Rejections) -> String {
-    if rejections.is_empty() {
-        return "no nodes available to schedule pods".into();
-    }
-    if let Some(rejection) = rejections.values().flatten().find(|rejection| rejection.of_pod) {
-        return format!("0/{} nodes are available: {}.", rejections.len(), rejection.reason);
-    }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for rejection in rejections.values().flatten() {
-        *counts.entry(&rejection.reason).or_default() += 1;
-    }
-    let mut reasons: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    reasons.sort();
-    format!("0/{} nodes are available: {}.", rejections.len(), reasons.join(", "))
 }
 
 /// In a large cluster it is enough to find some feasible hosts. Source: kube-scheduler's
@@ -77,30 +57,45 @@ pub fn decide(pod: &Pod, snapshot: &mut Snapshot) -> Verdict {
         return Verdict::Bind { host, feasible: 1 };
     }
     let taken = taken(pod, snapshot);
-    match search(pod, snapshot, &taken) {
+    let mut memory = std::mem::take(&mut snapshot.memory);
+    let mut known = Wanted::of(pod, snapshot)
+        .filter(|wanted| wanted.looks_at_hosts_alone() && !snapshot.promises.forbid())
+        .map(|wanted| memory.recall(&wanted));
+    let verdict = match search(pod, snapshot, &taken, known.as_mut()) {
         Ok((host, feasible)) => Verdict::Bind { host, feasible },
         Err(rejections) => {
-            let preemption = preemption::preempt(pod, snapshot, &rejections);
+            let preemption = preemption::preempt(pod, snapshot, &rejections, known.as_mut());
             Verdict::Unschedulable { rejections, preemption }
         }
-    }
+    };
+    known.into_iter().for_each(|known| memory.keep(known));
+    snapshot.memory = memory;
+    verdict
 }
 
-/// The best host and how many would do, or why none does. `taken`: see there.
-fn search(pod: &Pod, snapshot: &Snapshot, taken: &Rejections) -> Result<(String, usize), Rejections> {
-    let Some(wanted) = Wanted::of(pod, snapshot) else { return Err(Rejections::new()) };
+/// The best host and how many would do, or why none does. `taken`: see there. `known`: of such pods.
+fn search(
+    pod: &Pod,
+    snapshot: &Snapshot,
+    taken: &Rejections,
+    known: Option<&mut Known>,
+) -> Result<(String, usize), Rejections> {
+    let Some(wanted) = Wanted::of(pod, snapshot) else { return Err(Rejections::default()) };
     let alone = wanted.looks_at_hosts_alone();
+    let own = snapshot.promises.host_of(uid(pod));
     let hosts: Vec<&HostState> = snapshot.hosts().collect();
     let enough = enough(hosts.len());
     // Each placement moves on where the search begins.
     let start = snapshot.placed().wrapping_mul(enough);
-    let (mut feasible, mut refused) = (Vec::new(), Vec::new());
-    for at in 0..hosts.len() {
-        let host = hosts[start.wrapping_add(at) % hosts.len()];
-        let mut reasons = match taken.get(&host.name) {
-            Some(reasons) => reasons.clone(),
-            None => filters::check(&wanted, host),
-        };
+    let (mut feasible, mut refused, mut sharing) = (Vec::new(), Vec::new(), Sharing::default());
+    for at in (0..hosts.len()).map(|at| start.wrapping_add(at) % hosts.len()) {
+        let host = hosts[at];
+        let others = known.as_deref().filter(|_| own != Some(&*host.name));
+        if let Some(why) = taken.get(&host.name).or(others.and_then(|known| known.refusal(at, host))) {
+            refused.push((host, why.clone()));
+            continue;
+        }
+        let mut reasons = filters::check(&wanted, host);
         if reasons.is_empty() && alone && snapshot.promises.on(&host.name) {
             let promised = snapshot.promises.before(&host.name, priority(pod), uid(pod));
             reasons = filters::check(&wanted, &crowded(host, &promised));
@@ -111,11 +106,16 @@ fn search(pod: &Pod, snapshot: &Snapshot, taken: &Rejections) -> Result<(String,
                 break;
             }
         } else {
-            refused.push((host, reasons));
+            refused.push((host, sharing.share(reasons)));
         }
     }
     if feasible.is_empty() {
-        return Err(refused.into_iter().map(|(host, reasons)| (host.name.clone(), reasons)).collect());
+        // In the order of the hosts again.
+        refused.rotate_right(start % hosts.len().max(1));
+        if let Some(known) = known {
+            known.learn(refused.iter().map(|(host, why)| (*host, why)), own);
+        }
+        return Err(Rejections::new(refused.into_iter().map(|(host, why)| (host.name.clone(), why)).collect()));
     }
     let totals = scores::totals(&wanted, &feasible);
     let best = totals.iter().copied().max().unwrap_or(0);
@@ -134,8 +134,14 @@ fn taken(pod: &Pod, snapshot: &mut Snapshot) -> Rejections {
     let alone = Wanted::of(pod, snapshot).is_none_or(|wanted| wanted.looks_at_hosts_alone());
     let forbids = |host: &str| snapshot.promises.on_host(host).any(|placed| placed.forbids());
     let hosts: Vec<String> = snapshot.promises.hosts().filter(|host| !alone || forbids(host)).cloned().collect();
+    refusing(pod, snapshot, hosts)
+}
+
+/// Those of the hosts, which come in the order of their names, that can not take the pod.
+fn refusing(pod: &Pod, snapshot: &mut Snapshot, hosts: Vec<String>) -> Rejections {
     let judged = hosts.into_iter().map(|host| (judge(pod, snapshot, &host), host));
-    judged.filter(|(reasons, _)| !reasons.is_empty()).map(|(reasons, host)| (host.into(), reasons)).collect()
+    let refused = judged.filter(|(reasons, _)| !reasons.is_empty());
+    Rejections::new(refused.map(|(reasons, host)| (host.into(), Why::from(reasons))).collect())
 }
 
 /// Why a host can not take the pod: with those that it was promised, and without, as they may not come.
@@ -168,7 +174,7 @@ fn judge_crowded(pod: &Pod, snapshot: &Snapshot, host: &str, promised: &[Promise
 }
 
 /// The host's room with others on it.
-fn crowded(host: &HostState, others: &[Promised]) -> HostState {
+pub(super) fn crowded(host: &HostState, others: &[Promised]) -> HostState {
     let mut crowded = host.emptied();
     others.iter().for_each(|(_, placed)| crowded.take(placed));
     crowded
@@ -231,6 +237,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::sync::Arc;
 
     fn cluster(nodes: &[Value]) -> Snapshot {
         let mut snapshot = Snapshot::default();

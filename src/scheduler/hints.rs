@@ -2,7 +2,10 @@
 //! changed that kept it from a host. Pure. Source: the queueing hints of Kubernetes' default plugins.
 
 use super::filters::{host::cordon, taints};
-use super::requests;
+use super::host::{HostState, priority};
+use super::promises::Promises;
+use super::requests::{self, Amounts};
+use super::snapshot::Snapshot;
 use super::topology::selection::terms;
 use super::topology::{Claim, Group};
 use crate::api::placement::{selects, tolerates};
@@ -37,8 +40,8 @@ pub enum Event<'a> {
     Placed(&'a Pod),
     /// A pod was told to go; it is still there, and counts for spreading no more.
     Leaving(&'a Pod),
-    /// A pod left its host.
-    Left(&'a Pod),
+    /// A pod left its host, where there is this room now.
+    Left(&'a Pod, Room<'a>),
     /// A namespace has other labels.
     Namespace,
     /// Claims, volumes or classes.
@@ -47,7 +50,48 @@ pub enum Event<'a> {
     PromiseOver,
 }
 
-impl Event<'_> {
+/// What there is on a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Room<'a> {
+    /// `None`: it is not known which host it is.
+    host: Option<&'a HostState>,
+    promises: &'a Promises,
+}
+
+/// A pod that waits, and what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter<'a> {
+    pub pod: &'a Pod,
+    pub requests: &'a Amounts,
+}
+
+impl Room<'_> {
+    /// Whether the pod has room there now, or could if lesser ones left. With those that the host was promised:
+    /// when they let go of it, that is another event.
+    fn is_enough(&self, Waiter { pod, requests }: Waiter<'_>) -> bool {
+        let Some(host) = self.host else { return true };
+        let (own, uid) = (priority(pod), pod.metadata.uid.as_deref().unwrap_or_default());
+        let promised = self.promises.before(&host.name, own, uid);
+        // For one that was promised a host others have left already.
+        let lesser = host.pods().filter(|placed| placed.priority < own);
+        let lesser: Vec<_> = if self.promises.host_of(uid).is_some() { Vec::new() } else { lesser.collect() };
+        if lesser.is_empty() && (promised.is_empty() || !host.has_room(requests)) {
+            return host.has_room(requests);
+        }
+        let mut host = host.emptied();
+        lesser.into_iter().for_each(|placed| host.give_back(placed));
+        promised.iter().for_each(|(_, placed)| host.take(placed));
+        host.has_room(requests)
+    }
+}
+
+impl<'a> Event<'a> {
+    /// The pod left its host, as the snapshot shows already.
+    pub fn left(pod: &'a Pod, snapshot: &'a Snapshot) -> Self {
+        let host = pod.spec.as_ref().and_then(|spec| snapshot.host(spec.node_name.as_deref()?));
+        Self::Left(pod, Room { host, promises: &snapshot.promises })
+    }
+
     /// The causes that it can do away with for some pod.
     pub fn helps(&self) -> &'static [Cause] {
         use Cause::{Affinity, Name, Neighbours, Other, Ports, Room, Spread, Taints, Unschedulable, Volumes};
@@ -57,7 +101,7 @@ impl Event<'_> {
             }
             Self::HostGone | Self::Leaving(_) => &[Spread, Other],
             Self::Placed(_) => &[Spread, Neighbours, Other],
-            Self::Left(_) => &[Ports, Room, Volumes, Spread, Neighbours, Other],
+            Self::Left(..) => &[Ports, Room, Volumes, Spread, Neighbours, Other],
             Self::Namespace => &[Neighbours, Other],
             Self::Storage => &[Volumes, Other],
             Self::PromiseOver => &[Ports, Room, Spread, Neighbours, Other],
@@ -67,7 +111,8 @@ impl Event<'_> {
 
 /// Whether the event may have done away with what kept the pod from a host. Rather one look too many than a
 /// pod that waits for nothing.
-pub fn may_help(cause: Cause, event: &Event<'_>, pod: &Pod) -> bool {
+pub fn may_help(cause: Cause, event: &Event<'_>, waiter: Waiter<'_>) -> bool {
+    let pod = waiter.pod;
     let Some(spec) = pod.spec.as_ref() else { return true };
     match event {
         Event::Host { old, new } => {
@@ -81,7 +126,8 @@ pub fn may_help(cause: Cause, event: &Event<'_>, pod: &Pod) -> bool {
             Cause::Spread => pod.metadata.namespace == other.metadata.namespace,
             _ => true,
         },
-        Event::Left(other) => match cause {
+        Event::Left(other, room) => match cause {
+            Cause::Room => room.is_enough(waiter),
             Cause::Neighbours => is_meant(pod, other, Claim::Forbids) || is_meant(other, pod, Claim::Forbids),
             Cause::Spread => pod.metadata.namespace == other.metadata.namespace,
             Cause::Ports => other.spec.as_ref().is_some_and(|other| clash(spec, other)),
@@ -137,26 +183,32 @@ fn clash(one: &PodSpec, other: &PodSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::rig::{REQUIRED, node, pod};
+    use crate::scheduler::rig::{REQUIRED, cluster, node, pod};
+    use crate::scheduler::snapshot::Placed;
     use serde_json::{Value, json};
+
+    fn helps(cause: Cause, event: &Event<'_>, pod: &Pod) -> bool {
+        let requests = pod.spec.as_ref().map(requests::of).unwrap_or_default();
+        may_help(cause, event, Waiter { pod, requests: &requests })
+    }
 
     #[test]
     fn a_host_helps_those_who_may_and_can_run_there() {
         let host = node("a", "east");
         let event = Event::Host { old: None, new: &host };
         let picky = pod("p", "web", &json!({"nodeSelector": {"zone": "west"}}));
-        assert!(!may_help(Cause::Affinity, &event, &picky));
+        assert!(!helps(Cause::Affinity, &event, &picky));
         let big = json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "9"}}}]});
-        assert!(!may_help(Cause::Room, &event, &pod("p", "web", &big)));
-        assert!(may_help(Cause::Room, &event, &pod("p", "web", &Value::Null)));
+        assert!(!helps(Cause::Room, &event, &pod("p", "web", &big)));
+        assert!(helps(Cause::Room, &event, &pod("p", "web", &Value::Null)));
         let beat = Event::Host { old: Some(&host), new: &host };
-        assert!(!may_help(Cause::Other, &beat, &pod("p", "web", &Value::Null)), "nothing changed");
+        assert!(!helps(Cause::Other, &beat, &pod("p", "web", &Value::Null)), "nothing changed");
         let mut tainted = (*host).clone();
         tainted.spec = Some(serde_json::from_value(json!({"taints": [{"key": "k", "effect": "NoSchedule"}]})).unwrap());
         let untainted = Event::Host { old: Some(&tainted), new: &host };
-        assert!(may_help(Cause::Taints, &untainted, &pod("p", "web", &Value::Null)));
-        assert!(may_help(Cause::Room, &untainted, &pod("p", "web", &Value::Null)), "it had no say before");
-        assert!(!may_help(Cause::Room, &untainted, &pod("p", "web", &big)));
+        assert!(helps(Cause::Taints, &untainted, &pod("p", "web", &Value::Null)));
+        assert!(helps(Cause::Room, &untainted, &pod("p", "web", &Value::Null)), "it had no say before");
+        assert!(!helps(Cause::Room, &untainted, &pod("p", "web", &big)));
     }
 
     #[test]
@@ -165,11 +217,38 @@ mod tests {
         let follower = pod("f", "front", &json!({"affinity": {"podAffinity": { REQUIRED: [term] }}}));
         let shy = pod("s", "shy", &json!({"affinity": {"podAntiAffinity": { REQUIRED: [term] }}}));
         let (web, db) = (pod("w", "web", &Value::Null), pod("d", "db", &Value::Null));
-        assert!(may_help(Cause::Neighbours, &Event::Placed(&web), &follower));
-        assert!(!may_help(Cause::Neighbours, &Event::Placed(&db), &follower));
-        assert!(may_help(Cause::Neighbours, &Event::Left(&web), &shy));
-        assert!(may_help(Cause::Neighbours, &Event::Left(&shy), &web));
-        assert!(!may_help(Cause::Neighbours, &Event::Left(&db), &shy));
+        let snapshot = Snapshot::default();
+        let left = |pod| Event::left(pod, &snapshot);
+        assert!(helps(Cause::Neighbours, &Event::Placed(&web), &follower));
+        assert!(!helps(Cause::Neighbours, &Event::Placed(&db), &follower));
+        assert!(helps(Cause::Neighbours, &left(&web), &shy));
+        assert!(helps(Cause::Neighbours, &left(&shy), &web));
+        assert!(!helps(Cause::Neighbours, &left(&db), &shy));
         assert!(!Event::Placed(&web).helps().contains(&Cause::Room));
+    }
+
+    #[test]
+    fn room_helps_those_who_have_enough_of_it() {
+        let asks = |name: &str, priority: i32, cores: &str| {
+            let requests = json!({"requests": {"cpu": cores}});
+            let on =
+                json!({"nodeName": "a", "priority": priority, "containers": [{"name": "c", "resources": requests}]});
+            pod(name, name, &on)
+        };
+        let mut snapshot = cluster(&[("a", "east")]);
+        for (name, priority, cores) in [("stays", 5, "4"), ("lesser", 1, "2")] {
+            snapshot.place(name, "a", Placed::of(&asks(name, priority, cores)));
+        }
+        let gone = asks("gone", 1, "2");
+        let helps = |snapshot: &Snapshot, pod: &Pod| helps(Cause::Room, &Event::left(&gone, snapshot), pod);
+        assert!(helps(&snapshot, &asks("small", 1, "2")));
+        assert!(!helps(&snapshot, &asks("large", 1, "3")));
+        assert!(helps(&snapshot, &asks("large", 2, "3")), "the lesser one can make way");
+        assert!(!helps(&snapshot, &asks("huge", 2, "5")));
+        snapshot.promise("other", "a", Placed::of(&asks("other", 1, "1")));
+        assert!(!helps(&snapshot, &asks("small", 1, "2")), "some of it is promised");
+        assert!(helps(&snapshot, &asks("small", 2, "2")), "promises yield to a higher priority");
+        assert!(helps(&snapshot, &asks("other", 1, "2")), "its own does not stand in its way");
+        assert!(!helps(&snapshot, &asks("other", 2, "3")), "who was promised a host does not take another's");
     }
 }

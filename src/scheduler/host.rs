@@ -6,7 +6,7 @@ use super::topology::{Claim, Count, Group};
 use crate::controllers::volume_binder;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// One host as the filters and scores see it. Cheap to copy.
@@ -24,6 +24,9 @@ pub struct HostState {
     pub ports: Vec<HostPort>,
     /// Bytes of each image, by every name it has.
     pub images: Arc<HashMap<String, i64>>,
+    /// Another with every change of the host, its pods or whom it is promised; no two hosts have the same, and
+    /// none has 0.
+    pub generation: u64,
     pod_count: usize,
     pods: HashMap<Arc<str>, Arc<Placed>>,
 }
@@ -101,6 +104,7 @@ impl HostState {
             used_for_scoring: (0, 0),
             ports: Vec::new(),
             images: Arc::default(),
+            generation: 0,
             pod_count: 0,
             pods: HashMap::new(),
         }
@@ -146,6 +150,17 @@ impl HostState {
             .flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))));
         self.images = Arc::new(named.collect());
         self.node = Some(node);
+    }
+
+    /// Whether there is room for what one more pod asks for.
+    pub fn has_room(&self, requests: &Amounts) -> bool {
+        let enough = |asked: i64, used: i64, all: i64| asked <= 0 || asked <= all - used;
+        let of = |list: &BTreeMap<String, i64>, name: &str| list.get(name).copied().unwrap_or(0);
+        let (used, all) = (&self.used, &self.allocatable);
+        self.pod_count < self.max_pods
+            && enough(requests.cpu, used.cpu, all.cpu)
+            && enough(requests.memory, used.memory, all.memory)
+            && requests.other.iter().all(|(name, asked)| enough(*asked, of(&used.other, name), of(&all.other, name)))
     }
 
     /// Counts a pod that is not counted here.

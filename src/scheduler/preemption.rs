@@ -6,9 +6,11 @@ mod trial;
 
 pub use budgets::Budgets;
 
-use super::cycle::{self, Rejections};
+use super::cycle;
+use super::equivalence::{Known, Tried};
 use super::filters::{Rejection, Wanted};
-use super::host::{Placed, priority};
+use super::host::{HostState, Placed, priority};
+use super::rejections::{Rejections, Why};
 use super::snapshot::Snapshot;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -40,11 +42,23 @@ pub struct Victim {
 type Mortal = (Arc<str>, Arc<Placed>);
 
 /// A host that would do, and whom it costs: the most important first.
-struct Candidate {
+#[derive(Debug)]
+pub struct Candidate {
     host: Arc<str>,
     victims: Vec<Mortal>,
-    /// Budgets that would be overdrawn.
+    cost: Cost,
+}
+
+/// The less, the better: budgets overdrawn, the highest priority, the sum of them, the number of pods, and how
+/// long the most important ones have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
     violations: usize,
+    highest: i32,
+    /// Shifted, so that few pods of negative priority do not cost more than many.
+    sum: i64,
+    pods: usize,
+    oldest: Reverse<Timestamp>,
 }
 
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
@@ -62,36 +76,27 @@ fn importance((uid, placed): &Mortal) -> (Reverse<i32>, Timestamp, &str, &str) {
 }
 
 /// Looks for a host that could take the pod if less important ones left. `rejections`: why none can now.
-/// The snapshot says the same before and after.
-pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &Rejections) -> Preemption {
+/// `known`: of pods that ask for the same. The snapshot says the same before and after.
+pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &Rejections, known: Option<&mut Known>) -> Preemption {
     if rejections.is_empty() {
         return Preemption::NotTried;
     }
     if let Some(why) = ineligible(pod, snapshot, rejections) {
         return Preemption::Refused { why: format!("preemption: {why}"), keeps_promise: true };
     }
-    let helpful = |why: &[Rejection]| !why.iter().any(|rejection| rejection.unresolvable);
-    let mut said: Vec<(&Arc<str>, Vec<Rejection>)> = Vec::new();
-    let mut candidates: Vec<Candidate> = Vec::new();
-    let enough = enough(rejections.len());
-    // Where the search begins moves on, so that one host is not asked again and again.
-    let start = (snapshot.placed() + snapshot.promises.count()).wrapping_mul(enough) % rejections.len();
-    for (host, why) in rejections.iter().cycle().skip(start).take(rejections.len()) {
-        if !helpful(why) {
-            said.push((host, vec![Rejection::never(NOT_HELPFUL)]));
-            continue;
+    let found = match known {
+        Some(known) => try_room(pod, snapshot, rejections, known),
+        None => {
+            let start = start(snapshot, rejections.len());
+            look_through(rejections, start, |_, host| Ok(Arc::new(try_whole(pod, snapshot, host)?)))
         }
-        if candidates.len() >= enough && candidates.iter().any(|one| one.violations == 0) {
-            break;
+    };
+    let best = match found {
+        Ok(best) => best,
+        Err(said) => {
+            let why = format!("preemption: {}", said.summary());
+            return Preemption::Refused { why, keeps_promise: false };
         }
-        match candidate(pod, snapshot, host) {
-            Ok(found) => candidates.push(found),
-            Err(why) => said.push((host, why)),
-        }
-    }
-    let Some(best) = best(candidates) else {
-        let said = said.into_iter().map(|(host, why)| (host.clone(), why)).collect();
-        return Preemption::Refused { why: format!("preemption: {}", cycle::summary(&said)), keeps_promise: false };
     };
     let victim = |(uid, placed): &Mortal| Victim {
         namespace: placed.group.namespace.clone(),
@@ -99,6 +104,44 @@ pub fn preempt(pod: &Pod, snapshot: &mut Snapshot, rejections: &Rejections) -> P
         uid: uid.to_string(),
     };
     Preemption::Nominated { victims: best.victims.iter().map(victim).collect(), host: best.host.to_string() }
+}
+
+/// Where the search begins moves on, so that one host is not asked again and again.
+fn start(snapshot: &Snapshot, hosts: usize) -> usize {
+    (snapshot.placed() + snapshot.promises.count()).wrapping_mul(enough(hosts)) % hosts
+}
+
+/// The best of the first candidates from `start` on that are enough; what each host says where there is none.
+fn look_through(
+    rejections: &Rejections,
+    start: usize,
+    mut attempt: impl FnMut(usize, &Arc<str>) -> Tried,
+) -> Result<Arc<Candidate>, Rejections> {
+    let (hosts, enough) = (rejections.as_slice(), enough(rejections.len()));
+    let not_helpful: Why = [Rejection::never(NOT_HELPFUL)].into();
+    let (mut said, mut candidates, mut harmless) = (Vec::new(), Vec::new(), false);
+    for at in (0..hosts.len()).map(|at| (start + at) % hosts.len()) {
+        let (host, why) = &hosts[at];
+        if why.iter().any(|rejection| rejection.unresolvable) {
+            said.push((host.clone(), not_helpful.clone()));
+            continue;
+        }
+        if harmless && candidates.len() >= enough {
+            break;
+        }
+        match attempt(at, host) {
+            Ok(found) => {
+                harmless |= found.cost.violations == 0;
+                candidates.push(found);
+            }
+            Err(why) => said.push((host.clone(), why)),
+        }
+    }
+    let best = candidates.into_iter().min_by(|a, b| a.cost.cmp(&b.cost).then_with(|| a.host.cmp(&b.host)));
+    best.ok_or_else(|| {
+        said.rotate_right(start);
+        Rejections::new(said)
+    })
 }
 
 /// Why nobody may go for this pod.
@@ -114,43 +157,68 @@ fn ineligible(pod: &Pod, snapshot: &Snapshot, rejections: &Rejections) -> Option
     (!lost && on_their_way).then_some("not eligible due to a terminating pod on the nominated node.")
 }
 
-fn candidate(pod: &Pod, snapshot: &mut Snapshot, name: &Arc<str>) -> Result<Candidate, Vec<Rejection>> {
+/// Those on the host that may have to leave it: first those whose budgets do not allow for it, then the others,
+/// each the most important first.
+fn mortals(pod: &Pod, snapshot: &Snapshot, host: &HostState) -> Result<[Vec<Mortal>; 2], Vec<Rejection>> {
     let own = priority(pod);
-    let Some(host) = snapshot.host(name) else { return Err(vec![Rejection::never(NOT_HELPFUL)]) };
     let lesser = host.pods_by_uid().filter(|(_, placed)| placed.priority < own);
     let mut mortals: Vec<Mortal> = lesser.map(|(uid, placed)| (uid.clone(), placed.clone())).collect();
     if mortals.is_empty() {
         return Err(vec![Rejection::never(NO_VICTIMS)]);
     }
     mortals.sort_by(|a, b| importance(a).cmp(&importance(b)));
-    let host = host.emptied();
-    let parts = snapshot.budgets.part(mortals);
-    let candidate = |(victims, violations)| Candidate { host: name.clone(), victims, violations };
-    if !snapshot.promises.on(name)
-        && let Some(wanted) = Wanted::of(pod, snapshot).filter(|wanted| wanted.looks_at_hosts_alone())
-    {
-        return trial::choose(parts, &mut Local { wanted: &wanted, host }).map(candidate);
-    }
+    Ok(snapshot.budgets.part(mortals))
+}
+
+/// Of a pod that looks at nothing but the hosts' own room: what fits beside those that the host was promised
+/// fits without them too.
+fn try_room(
+    pod: &Pod,
+    snapshot: &Snapshot,
+    rejections: &Rejections,
+    known: &mut Known,
+) -> Result<Arc<Candidate>, Rejections> {
+    let Some(wanted) = Wanted::of(pod, snapshot) else { return Err(Rejections::default()) };
+    let hosts: Vec<&HostState> = snapshot.hosts().collect();
+    let start = start(snapshot, rejections.len());
+    // What it was promised counts against others of its kind, and not against itself.
+    let own = snapshot.promises.host_of(cycle::uid(pod));
+    look_through(rejections, start, |at, _| {
+        let host = hosts[at];
+        let trial = || {
+            let parts = mortals(pod, snapshot, host)?;
+            let promised = snapshot.promises.before(&host.name, priority(pod), cycle::uid(pod));
+            let chosen = trial::choose(parts, &mut Local { wanted: &wanted, host: cycle::crowded(host, &promised) });
+            chosen.map(|(victims, violations)| Candidate::new(&host.name, victims, violations))
+        };
+        if own == Some(&*host.name) {
+            return trial().map(Arc::new).map_err(Why::from);
+        }
+        known.tried(at, host, snapshot.budgets.generation(), trial)
+    })
+}
+
+/// Of a pod that looks at others, wherever they are.
+fn try_whole(pod: &Pod, snapshot: &mut Snapshot, name: &Arc<str>) -> Result<Candidate, Vec<Rejection>> {
+    let Some(host) = snapshot.host(name) else { return Err(vec![Rejection::never(NOT_HELPFUL)]) };
+    let parts = mortals(pod, snapshot, host)?;
     let everyone: Vec<Mortal> = parts.iter().flatten().cloned().collect();
     let chosen = trial::choose(parts, &mut Whole { pod, snapshot, host: name });
     for (uid, placed) in everyone {
         snapshot.place(&uid, name, Placed::clone(&placed));
     }
-    chosen.map(candidate)
+    chosen.map(|(victims, violations)| Candidate::new(name, victims, violations))
 }
 
-/// The one that costs least: fewest budgets overdrawn, then the lowest of the highest priorities, the lowest sum
-/// of them, the fewest pods, and the youngest of the most important ones; then the first by name.
-fn best(candidates: Vec<Candidate>) -> Option<Candidate> {
-    let cost = |one: &Candidate| {
-        let highest = one.victims.first().map_or(i32::MIN, |(_, placed)| placed.priority);
-        // Shifted, so that few pods of negative priority do not cost more than many.
-        let sum: i64 = one.victims.iter().map(|(_, placed)| i64::from(placed.priority) + (1 << 31)).sum();
-        let oldest = one.victims.iter().filter(|(_, placed)| placed.priority == highest);
+impl Candidate {
+    fn new(host: &Arc<str>, victims: Vec<Mortal>, violations: usize) -> Self {
+        let highest = victims.first().map_or(i32::MIN, |(_, placed)| placed.priority);
+        let sum = victims.iter().map(|(_, placed)| i64::from(placed.priority) + (1 << 31)).sum();
+        let oldest = victims.iter().filter(|(_, placed)| placed.priority == highest);
         let oldest = oldest.filter_map(|(_, placed)| placed.started).min().unwrap_or(Timestamp::MAX);
-        (one.violations, highest, sum, one.victims.len(), Reverse(oldest))
-    };
-    candidates.into_iter().min_by(|a, b| cost(a).cmp(&cost(b)).then_with(|| a.host.cmp(&b.host)))
+        let cost = Cost { violations, highest, sum, pods: victims.len(), oldest: Reverse(oldest) };
+        Self { host: host.clone(), victims, cost }
+    }
 }
 
 #[cfg(test)]

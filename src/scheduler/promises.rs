@@ -12,19 +12,23 @@ pub type Promised = (Arc<str>, Arc<Placed>);
 pub struct Promises {
     by_pod: HashMap<Arc<str>, (String, Arc<Placed>)>,
     by_host: BTreeMap<String, BTreeSet<Arc<str>>>,
+    /// How many of the pods keep others away by more than the room they take.
+    forbidding: usize,
 }
 
 impl Promises {
-    pub fn make(&mut self, uid: &str, host: &str, placed: Placed) {
-        self.withdraw(uid);
+    /// To a pod that no host is promised to. By way of [`Snapshot`](super::snapshot::Snapshot), which takes note.
+    pub(super) fn make(&mut self, uid: &str, host: &str, placed: Placed) {
         let uid: Arc<str> = uid.into();
+        self.forbidding += usize::from(placed.forbids());
         self.by_host.entry(host.to_owned()).or_default().insert(uid.clone());
         self.by_pod.insert(uid, (host.to_owned(), Arc::new(placed)));
     }
 
     /// Returns the host that it was.
-    pub fn withdraw(&mut self, uid: &str) -> Option<String> {
-        let (host, _) = self.by_pod.remove(uid)?;
+    pub(super) fn withdraw(&mut self, uid: &str) -> Option<String> {
+        let (host, placed) = self.by_pod.remove(uid)?;
+        self.forbidding -= usize::from(placed.forbids());
         if let Some(pods) = self.by_host.get_mut(&host) {
             pods.remove(uid);
             if pods.is_empty() {
@@ -64,6 +68,11 @@ impl Promises {
 
     pub fn hosts(&self) -> impl Iterator<Item = &String> {
         self.by_host.keys()
+    }
+
+    /// Whether any of the pods keeps others away by more than the room it takes.
+    pub fn forbid(&self) -> bool {
+        self.forbidding > 0
     }
 
     pub fn count(&self) -> usize {

@@ -1,7 +1,8 @@
 //! The pods that wait for a host: ready ones by priority, age and controller, refused ones until something
 //! changes or their back-off ends.
 
-use super::hints::{Cause, Event, may_help};
+use super::hints::{Cause, Event, Waiter, may_help};
+use super::requests::{self, Amounts};
 use crate::base::backoff::Backoff;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,8 +20,10 @@ const FLUSH: Duration = Duration::from_secs(300);
 enum Place {
     /// In `ready`.
     Ready(Order),
-    /// Failed; becomes ready at this moment.
+    /// The attempt failed; becomes ready at this moment.
     BackingOff(Instant),
+    /// Something changed that may help; becomes ready at this moment, or when nothing else is.
+    Hopeful(Instant, Order),
     /// No host fits; waits for a change until this moment.
     Refused(Instant),
 }
@@ -33,6 +36,8 @@ struct Waiting {
     place: Place,
     /// What kept it from hosts.
     causes: BTreeSet<Cause>,
+    /// What it asks of a host.
+    requests: Amounts,
 }
 
 /// Who goes first. Not hash order, nor who was told of first, nor uids: those are others in a copy of
@@ -52,6 +57,8 @@ struct Order {
 pub struct Queue {
     waiting: HashMap<String, Waiting>,
     ready: BTreeSet<Order>,
+    /// Those that are looked at before their time when nothing is ready.
+    hopeful: BTreeSet<Order>,
     /// When those that are not ready are looked at again.
     due: BTreeSet<(Instant, String)>,
     /// The refused ones.
@@ -110,7 +117,8 @@ impl Queue {
         causes: BTreeSet<Cause>,
     ) {
         self.remove(uid);
-        let waiting = Waiting { pod, attempts, not_before, place, causes };
+        let requests = pod.spec.as_ref().map(requests::of).unwrap_or_default();
+        let waiting = Waiting { pod, attempts, not_before, place, causes, requests };
         self.list(uid, &waiting);
         self.waiting.insert(uid.into(), waiting);
     }
@@ -120,6 +128,10 @@ impl Queue {
         match &waiting.place {
             Place::Ready(order) => drop(self.ready.insert(order.clone())),
             Place::BackingOff(at) => drop(self.due.insert((*at, uid.to_owned()))),
+            Place::Hopeful(at, order) => {
+                self.due.insert((*at, uid.to_owned()));
+                self.hopeful.insert(order.clone());
+            }
             Place::Refused(at) => {
                 self.due.insert((*at, uid.to_owned()));
                 for cause in &waiting.causes {
@@ -133,6 +145,10 @@ impl Queue {
         match &waiting.place {
             Place::Ready(order) => drop(self.ready.remove(order)),
             Place::BackingOff(at) => drop(self.due.remove(&(*at, uid.to_owned()))),
+            Place::Hopeful(at, order) => {
+                self.due.remove(&(*at, uid.to_owned()));
+                self.hopeful.remove(order);
+            }
             Place::Refused(at) => {
                 self.due.remove(&(*at, uid.to_owned()));
                 for cause in &waiting.causes {
@@ -150,10 +166,12 @@ impl Queue {
         }
     }
 
-    /// The most urgent pod. It leaves the queue; give it back with one of the two below.
+    /// The most urgent pod, or when none is ready, of those that something may have helped. It leaves the queue;
+    /// give it back with one of the two below. Source: Kubernetes' SchedulerPopFromBackoffQ.
     pub fn pop(&mut self) -> Option<(String, Arc<Pod>, u32)> {
-        let next = self.ready.pop_first()?;
+        let next = self.ready.first().or(self.hopeful.first())?.clone();
         let waiting = self.waiting.remove(&next.uid)?;
+        self.unlist(&next.uid, &waiting);
         Some((next.uid, waiting.pod, waiting.attempts + 1))
     }
 
@@ -171,12 +189,15 @@ impl Queue {
         self.put(uid, pod, attempts, at, Place::BackingOff(at), BTreeSet::new());
     }
 
-    /// Something changed: the refused pods that it may help become ready when their back-off is over.
+    /// Something changed: the refused pods that it may help become ready when their back-off is over, or nothing
+    /// else is.
     pub fn wake(&mut self, event: &Event<'_>, now: Instant) {
         let mut helped = BTreeSet::new();
         for cause in event.helps() {
             for uid in self.refused.get(cause).into_iter().flatten() {
-                if self.waiting.get(uid).is_some_and(|waiting| may_help(*cause, event, &waiting.pod)) {
+                let may_help =
+                    |Waiting { pod, requests, .. }: &Waiting| may_help(*cause, event, Waiter { pod, requests });
+                if self.waiting.get(uid).is_some_and(may_help) {
                     helped.insert(uid.clone());
                 }
             }
@@ -190,7 +211,7 @@ impl Queue {
                 waiting.attempts = 0;
                 waiting.place = Place::Ready(Order::of(&uid, &waiting.pod));
             } else {
-                waiting.place = Place::BackingOff(waiting.not_before);
+                waiting.place = Place::Hopeful(waiting.not_before, Order::of(&uid, &waiting.pod));
             }
             self.list(&uid, &waiting);
             self.waiting.insert(uid, waiting);
@@ -210,7 +231,7 @@ impl Queue {
     }
 
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.hopeful.is_empty()
     }
 
     fn make_ready(&mut self, uid: &str) {
@@ -257,15 +278,33 @@ mod tests {
         queue.refuse(&uid, pod, attempts, start, BTreeSet::new());
         assert_eq!(queue.tick(start + Duration::from_secs(20)), Some(start + FLUSH));
         assert!(!queue.has_ready());
-        queue.wake(&Event::Storage, start + Duration::from_millis(500));
-        assert!(!queue.has_ready(), "its back-off is not over");
-        assert_eq!(queue.tick(start + Duration::from_millis(500)), Some(start + Duration::from_secs(1)));
+        let soon = start + Duration::from_millis(500);
+        queue.wake(&Event::Storage, soon);
+        queue.update("b", self::pod("b", -1), soon);
+        assert_eq!(queue.pop().unwrap().0, "b", "its back-off is not over, and another is ready");
+        assert_eq!(queue.tick(soon), Some(start + Duration::from_secs(1)));
+        queue.update("c", self::pod("c", -1), soon);
         queue.tick(start + Duration::from_secs(1));
         let (uid, pod, attempts) = queue.pop().unwrap();
-        assert_eq!((uid.as_str(), attempts), ("a", 2));
+        assert_eq!((uid.as_str(), attempts), ("a", 2), "it is over");
+        assert_eq!(queue.pop().unwrap().0, "c");
         queue.refuse(&uid, pod, attempts, start + Duration::from_secs(1), BTreeSet::new());
         queue.wake(&Event::Storage, start + Duration::from_secs(60));
         assert_eq!(queue.pop().map(|(_, _, attempts)| attempts), Some(1), "it was quiet since");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_nothing_else_to_do_back_offs_after_refusals_are_cut_short() {
+        let mut queue = Queue::default();
+        let start = Instant::now();
+        for name in ["a", "b"] {
+            queue.refuse(name, pod(name, 0), 1, start, BTreeSet::new());
+        }
+        queue.retry("c", pod("c", 0), 1, start);
+        assert!(!queue.has_ready());
+        queue.wake(&Event::Storage, start);
+        assert_eq!(std::iter::from_fn(|| queue.pop().map(|(uid, ..)| uid)).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(queue.tick(start), Some(start + Duration::from_secs(1)), "what failed is not tried sooner for it");
     }
 
     #[tokio::test(start_paused = true)]
@@ -292,6 +331,9 @@ mod tests {
             match &waiting.place {
                 Place::Ready(order) => assert!(queue.ready.contains(order)),
                 Place::BackingOff(at) => assert!(queue.due.contains(&(*at, uid.clone()))),
+                Place::Hopeful(at, order) => {
+                    assert!(queue.due.contains(&(*at, uid.clone())) && queue.hopeful.contains(order));
+                }
                 Place::Refused(at) => {
                     assert!(queue.due.contains(&(*at, uid.clone())));
                     assert!(waiting.causes.iter().all(|cause| queue.refused[cause].contains(uid)));
@@ -299,6 +341,8 @@ mod tests {
             }
             listed -= if matches!(waiting.place, Place::Refused(_)) { 0 } else { waiting.causes.len() };
         }
+        let hopeful = queue.waiting.values().filter(|one| matches!(one.place, Place::Hopeful(..))).count();
+        assert_eq!(hopeful, queue.hopeful.len());
         assert_eq!(queue.ready.len() + queue.due.len(), queue.waiting.len(), "nobody waits twice, or nowhere");
         assert_eq!(queue.refused.values().map(BTreeSet::len).sum::<usize>(), listed);
     }

@@ -216,8 +216,8 @@ impl Scheduler {
                 self.queue.remove(&uid);
                 self.binding.remove(&uid);
                 self.snapshot.forget(&uid);
-                self.queue.wake(&Event::Left(&pod), now);
-                if self.snapshot.promises.withdraw(&uid).is_some() {
+                self.queue.wake(&Event::left(&pod, &self.snapshot), now);
+                if self.snapshot.withdraw(&uid).is_some() {
                     self.queue.wake(&Event::PromiseOver, now);
                 }
             }
@@ -231,7 +231,7 @@ impl Scheduler {
         match self.snapshot.observe(&pod) {
             Seen::Placed => self.queue.wake(&Event::Placed(&pod), now),
             Seen::Leaving => self.queue.wake(&Event::Leaving(&pod), now),
-            Seen::Left => self.queue.wake(&Event::Left(&pod), now),
+            Seen::Left => self.queue.wake(&Event::left(&pod, &self.snapshot), now),
             Seen::Nothing => {}
         }
         if self.snapshot.observe_promise(&pod) && !is_bound(&pod) {
@@ -293,7 +293,7 @@ impl Scheduler {
             return;
         }
         self.snapshot.forget(&uid);
-        self.queue.wake(&Event::Left(&pod), now);
+        self.queue.wake(&Event::left(&pod, &self.snapshot), now);
         let gone_or_taken = matches!(raw::code(&error), Some(404 | 409));
         if !gone_or_taken {
             tracing::warn!(pod = name_of(&pod), "binding failed, trying again: {error}");
@@ -308,9 +308,12 @@ impl Scheduler {
         match decided {
             Verdict::Bind { host, .. } => {
                 let requests = cycle::requests(&pod, &host, &self.snapshot);
-                self.snapshot.promises.withdraw(&uid);
+                let promised = self.snapshot.withdraw(&uid);
                 self.snapshot.place(&uid, &host, Placed::of(&pod));
                 self.queue.wake(&Event::Placed(&pod), Instant::now());
+                if promised.is_some_and(|promised| promised != host) {
+                    self.queue.wake(&Event::PromiseOver, Instant::now());
+                }
                 self.binding.insert(uid.clone(), host.clone());
                 if requests.is_empty() {
                     self.bind(uid, pod, attempts, host).await;
@@ -321,7 +324,7 @@ impl Scheduler {
             Verdict::Unschedulable { ref rejections, ref preemption } => {
                 let nomination = self.carry_out(&uid, &pod, preemption);
                 self.report_refusal(&pod, decided.message(), nomination);
-                let causes = rejections.values().flatten().map(|rejection| rejection.cause).collect();
+                let causes = rejections.distinct().map(|rejection| rejection.cause).collect();
                 self.queue.refuse(&uid, pod, attempts, Instant::now(), causes);
             }
         }

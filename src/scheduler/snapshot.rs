@@ -1,5 +1,6 @@
 //! The hosts and what their pods take, kept up to date by changes, never recomputed.
 
+use super::equivalence::Memory;
 use super::filters::spread;
 pub use super::host::{HostState, Placed};
 use super::preemption::Budgets;
@@ -46,6 +47,9 @@ pub struct Snapshot {
     pub budgets: Budgets,
     pub promises: Promises,
     pub profiles: Profiles,
+    pub memory: Memory,
+    /// Changes of hosts so far.
+    changes: u64,
 }
 
 impl Snapshot {
@@ -68,7 +72,34 @@ impl Snapshot {
                 at
             }
         };
+        self.touch(at);
         &mut self.hosts[at]
+    }
+
+    /// The host is another than before: what was known of it is void.
+    fn touch(&mut self, at: usize) {
+        self.changes += 1;
+        self.hosts[at].generation = self.changes;
+    }
+
+    /// Promises a host to a pod, and no other any more.
+    pub fn promise(&mut self, uid: &str, host: &str, placed: Placed) {
+        self.withdraw(uid);
+        self.promises.make(uid, host, placed);
+        self.touch_named(host);
+    }
+
+    /// No host is promised to the pod any more. Returns the host that was.
+    pub fn withdraw(&mut self, uid: &str) -> Option<String> {
+        let host = self.promises.withdraw(uid)?;
+        self.touch_named(&host);
+        Some(host)
+    }
+
+    fn touch_named(&mut self, host: &str) {
+        if let Some(at) = self.by_name.get(host) {
+            self.touch(*at);
+        }
     }
 
     /// Keeps the counts that a pod like this one asks for, from now on.
@@ -102,6 +133,7 @@ impl Snapshot {
         let Some(at) = self.by_name.get(name).copied() else { return };
         self.topology.remove_node(name);
         self.hosts[at].node = None;
+        self.touch(at);
         if self.hosts[at].pod_count() == 0 {
             self.drop_slot(at);
         }
@@ -143,6 +175,7 @@ impl Snapshot {
         let Some(host) = self.placed.remove(uid) else { return };
         let Some(at) = self.by_name.get(&host).copied() else { return };
         if let Some(placed) = self.hosts[at].remove(uid) {
+            self.touch(at);
             self.topology.count(&self.hosts[at].name, &placed.group, &placed.terms, -placed.count());
             self.storage.use_claims(&placed.group.namespace, &placed.claims, false);
         }
@@ -180,11 +213,11 @@ impl Snapshot {
         let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
         match nominated.filter(|name| !name.is_empty()) {
             _ if is_bound || requests::is_over(pod) || pod.metadata.deletion_timestamp.is_some() => {
-                self.promises.withdraw(uid).is_some()
+                self.withdraw(uid).is_some()
             }
             // One that has its host already, only not yet for the API, needs none.
             Some(host) if !self.placed.contains_key(uid) => {
-                self.promises.make(uid, host, Placed::of(pod));
+                self.promise(uid, host, Placed::of(pod));
                 false
             }
             // A promise that was just made is not shown yet.

@@ -16,7 +16,10 @@ struct Budget {
 
 /// Kept up to date by changes.
 #[derive(Clone, Debug, Default)]
-pub struct Budgets(BTreeMap<ObjectKey, Budget>);
+pub struct Budgets {
+    budgets: BTreeMap<ObjectKey, Budget>,
+    generation: u64,
+}
 
 impl Budgets {
     pub fn set(&mut self, budget: &PodDisruptionBudget) {
@@ -30,22 +33,30 @@ impl Budgets {
                 .into_keys()
                 .collect(),
         };
-        self.0.insert(ObjectKey::of(budget), kept);
+        self.generation += 1;
+        self.budgets.insert(ObjectKey::of(budget), kept);
     }
 
     pub fn remove(&mut self, budget: &PodDisruptionBudget) {
-        self.0.remove(&ObjectKey::of(budget));
+        self.generation += 1;
+        self.budgets.remove(&ObjectKey::of(budget));
+    }
+
+    /// Another with every change.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Those whose going would overdraw a budget, and the others; in their order.
     pub fn part(&self, mortals: Vec<Mortal>) -> [Vec<Mortal>; 2] {
-        if self.0.is_empty() {
+        if self.budgets.is_empty() {
             return [Vec::new(), mortals];
         }
-        let mut left: BTreeMap<&ObjectKey, i32> = self.0.iter().map(|(key, budget)| (key, budget.allowed)).collect();
+        let mut left: BTreeMap<&ObjectKey, i32> =
+            self.budgets.iter().map(|(key, budget)| (key, budget.allowed)).collect();
         let (overdrawing, others) = mortals.into_iter().partition(|(_, placed)| {
             let (group, mut overdraws) = (&placed.group, false);
-            for (key, budget) in &self.0 {
+            for (key, budget) in &self.budgets {
                 let counts = *key.namespace == *group.namespace
                     && !group.labels.is_empty()
                     && !budget.selector.is_everything()

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::scheduler::cycle::{Verdict, decide, judge};
-use crate::scheduler::rig::{HOSTNAME, REQUIRED, cluster, pod};
+use crate::scheduler::rig::{HOSTNAME, REQUIRED, cluster, node, pod};
 use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
@@ -108,7 +108,7 @@ fn those_whose_rules_keep_a_pod_away_make_way_too() {
 fn promised_room_is_not_for_others_of_the_same_or_lower_priority() {
     let mut snapshot = cluster(&[("a", "")]);
     let promised = asks("promised", 10, 6, &Value::Null);
-    snapshot.promises.make("promised", "a", Placed::of(&promised));
+    snapshot.promise("promised", "a", Placed::of(&promised));
     assert!(matches!(decide(&asks("small", 10, 2, &Value::Null), &mut snapshot), Verdict::Bind { .. }));
     let refused = decide(&asks("late", 10, 3, &Value::Null), &mut snapshot);
     assert!(refused.message().starts_with("0/1 nodes are available: 1 Insufficient cpu."), "{refused:?}");
@@ -127,7 +127,7 @@ fn a_pod_waits_for_those_who_are_leaving_for_it() {
     place(&mut snapshot, "a", &leaving);
     place(&mut snapshot, "b", &asks("other", 1, 8, &Value::Null));
     let new = asks("new", 10, 8, &Value::Null);
-    snapshot.promises.make("new", "a", Placed::of(&new));
+    snapshot.promise("new", "a", Placed::of(&new));
     let why = decide(&new, &mut snapshot).message();
     assert!(why.ends_with("preemption: not eligible due to a terminating pod on the nominated node."), "{why}");
     snapshot.forget("leaving");
@@ -176,6 +176,43 @@ proptest! {
                 }
             }
             Verdict::Bind { .. } => {}
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_changes_no_decision(
+        steps in prop::collection::vec((0..7u8, 0..4usize, 0..4usize, 0..4i32, 1..5u32), 1..60),
+    ) {
+        let hosts = ["a", "b", "c", "d"];
+        let mut snapshot = cluster(&hosts.map(|host| (host, "")));
+        for (at, (step, host, other, priority, cores)) in steps.into_iter().enumerate() {
+            let uid = other.to_string();
+            match step {
+                0 => place(&mut snapshot, hosts[host], &asks(&format!("p{at}"), priority, cores, &Value::Null)),
+                1 => {
+                    let leaving = snapshot.host(hosts[host]).and_then(|host| host.pods_by_uid().map(|(uid, _)| uid.clone()).min());
+                    leaving.into_iter().for_each(|uid| snapshot.forget(&uid));
+                }
+                2 => snapshot.promise(&uid, hosts[host], Placed::of(&asks(&uid, priority, cores, &Value::Null))),
+                3 => drop(snapshot.withdraw(&uid)),
+                4 => {
+                    snapshot.remove_node(hosts[host]);
+                    snapshot.set_node(node(hosts[other], ""));
+                }
+                5 => {
+                    let budget = json!({"metadata": {"name": "b", "namespace": "default"},
+                        "spec": {"selector": {"matchLabels": {"app": format!("p{host}")}}}, "status": {"disruptionsAllowed": 0}});
+                    snapshot.budgets.set(&from_value(budget).unwrap());
+                }
+                _ => {}
+            }
+            // Those of the same kind, and one that may have been promised a host itself.
+            for name in ["new", "same", &uid] {
+                let new = asks(name, priority, 2 * cores, &Value::Null);
+                let mut forgetful = snapshot.clone();
+                forgetful.memory = Default::default();
+                prop_assert_eq!(decide(&new, &mut snapshot), decide(&new, &mut forgetful));
+            }
         }
     }
 }

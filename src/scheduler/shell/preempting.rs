@@ -21,17 +21,19 @@ impl Scheduler {
         match preemption {
             Preemption::Nominated { host, victims } => {
                 for (lesser, placed) in self.snapshot.promises.below(host, priority(pod)) {
-                    self.snapshot.promises.withdraw(&lesser);
+                    self.snapshot.withdraw(&lesser);
                     self.break_promise(&placed);
                     self.queue.wake(&Event::PromiseOver, Instant::now());
                 }
-                self.snapshot.promises.make(uid, host, Placed::of(pod));
+                self.snapshot.promise(uid, host, Placed::of(pod));
                 victims.iter().for_each(|victim| self.evict(victim, pod, host));
                 Some(host.clone())
             }
             Preemption::Refused { keeps_promise: true, .. } => None,
             Preemption::Refused { .. } | Preemption::NotTried => {
-                self.snapshot.promises.withdraw(uid);
+                if self.snapshot.withdraw(uid).is_some() {
+                    self.queue.wake(&Event::PromiseOver, Instant::now());
+                }
                 Some(String::new())
             }
         }

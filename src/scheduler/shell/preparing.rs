@@ -107,7 +107,7 @@ impl Scheduler {
         }
         self.binding.remove(uid);
         self.snapshot.forget(uid);
-        self.queue.wake(&Event::Left(&preparing.pod), now);
+        self.queue.wake(&Event::left(&preparing.pod, &self.snapshot), now);
         self.queue.retry(uid, preparing.pod, preparing.attempts, now);
     }
 
