@@ -217,10 +217,11 @@ pub struct Judged {
 /// Every host as the cycle sees it, by name: for those who ask why.
 pub fn explain(pod: &Pod, snapshot: &Snapshot) -> Vec<Judged> {
     let Some(wanted) = Wanted::of(pod, snapshot) else { return Vec::new() };
+    let taken = beside_promised(pod, snapshot);
     let judge = |host: &HostState| Judged {
         host: host.name.to_string(),
         score: None,
-        rejections: filters::check(&wanted, host),
+        rejections: taken.get(&host.name).map_or_else(|| filters::check(&wanted, host), |why| why.to_vec()),
     };
     let mut judged: Vec<Judged> = snapshot.hosts().map(judge).collect();
     let feasible: Vec<&HostState> =
@@ -230,6 +231,17 @@ pub fn explain(pod: &Pod, snapshot: &Snapshot) -> Vec<Judged> {
     fitting.zip(totals).for_each(|(one, total)| one.score = Some(total));
     judged.sort_by(|a, b| a.host.cmp(&b.host));
     judged
+}
+
+/// The hosts where the pod has no place beside those that they were promised.
+fn beside_promised(pod: &Pod, snapshot: &Snapshot) -> Rejections {
+    if snapshot.promises.count() == 0 {
+        return Rejections::default();
+    }
+    // Trials are made on a copy: whoever asks why must not change what is.
+    let mut copy = snapshot.clone();
+    let hosts: Vec<String> = snapshot.promises.hosts().filter(|host| snapshot.host(host).is_some()).cloned().collect();
+    refusing(pod, &mut copy, hosts)
 }
 
 #[cfg(test)]
@@ -275,6 +287,21 @@ mod tests {
         );
         let nowhere = decide(&pod("p", "2", json!({})), &mut cluster(&[]));
         assert_eq!(nowhere.message(), "no nodes available to schedule pods");
+    }
+
+    #[test]
+    fn who_asks_why_is_told_of_promised_room() {
+        let mut snapshot = cluster(&[node("h1", "4", json!({})), node("h2", "4", json!({}))]);
+        snapshot.promise("p", "h1", Placed::of(&pod("p", "3", json!({"priority": 1}))));
+        let rejections = |pod: &Pod, snapshot: &Snapshot| {
+            let judged = explain(pod, snapshot).into_iter();
+            judged
+                .map(|one| one.rejections.into_iter().map(|no| no.reason.into_owned()).collect())
+                .collect::<Vec<Vec<_>>>()
+        };
+        assert_eq!(rejections(&pod("q", "2", json!({})), &snapshot), [vec!["Insufficient cpu".to_owned()], vec![]]);
+        assert_eq!(rejections(&pod("q", "2", json!({"priority": 2})), &snapshot), [vec![""; 0], vec![]]);
+        assert_eq!(rejections(&pod("p", "2", json!({"priority": 1})), &snapshot), [vec![""; 0], vec![]], "its own");
     }
 
     #[test]
