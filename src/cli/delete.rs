@@ -23,6 +23,9 @@ pub struct Delete {
     /// Delete the objects of these kustomizations
     #[arg(short, long, value_name = "DIR", conflicts_with = "what")]
     kustomize: Vec<String>,
+    /// Fetch git repositories that kustomizations name as bases
+    #[arg(long)]
+    remote_bases: bool,
     /// Namespace of the objects
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -55,6 +58,7 @@ impl Delete {
         if self.by_manifests() {
             let (files, directories) = (self.filename.clone(), self.kustomize.clone());
             let manifests = Manifests::new(files, directories, true, self.namespace.clone());
+            let manifests = manifests.with_remote_bases(self.remote_bases);
             let (_, rendered) = manifests.resolve(&global).await?;
             let mut objects: Vec<_> = manifests::ids(&rendered)?.into_iter().rev().collect();
             // What holds others goes last, so that each is deleted by its own name.

@@ -11,7 +11,7 @@ use crate::gitops::helm;
 use crate::gitops::render::kustomize::Record;
 use crate::gitops::render::{RenderError, Rendered, Variables, render, unscoped};
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
-use crate::gitops::sources::{Access, Chart, File, Location, Snapshot, SourceError, open};
+use crate::gitops::sources::{Access, Chart, File, Location, RemoteBases, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
 use clap::Args;
 use std::io::Read;
@@ -28,6 +28,9 @@ pub struct Manifests {
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// Fetch git repositories that kustomizations name as bases
+    #[arg(long)]
+    remote_bases: bool,
     /// Namespace of objects that name none
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -40,7 +43,12 @@ pub struct Manifests {
 
 impl Manifests {
     pub fn new(filename: Vec<String>, kustomize: Vec<String>, recursive: bool, namespace: String) -> Self {
-        Self { filename, kustomize, recursive, namespace, helm: None, encrypted: false }
+        Self { filename, kustomize, recursive, remote_bases: false, namespace, helm: None, encrypted: false }
+    }
+
+    /// Whether kustomizations may name other repositories.
+    pub fn with_remote_bases(self, remote_bases: bool) -> Self {
+        Self { remote_bases, ..self }
     }
 
     /// How charts are rendered.
@@ -125,8 +133,15 @@ impl Manifests {
         let failed = |error: SourceError| CliError::new(CliError::chain(&error));
         let location = Location::parse(name).map_err(failed)?;
         let repositories = crate::daemon::paths::Paths::new(global.data_dir()?).repositories();
-        open(&location, &repositories, self.recursive, Access::default()).fetch().await.map_err(failed)
+        let access = access(self.remote_bases);
+        open(&location, &repositories, self.recursive, access).fetch().await.map_err(failed)
     }
+}
+
+/// What a verb reads sources with.
+pub fn access(remote_bases: bool) -> Access {
+    let remote_bases = if remote_bases { RemoteBases::ByUser } else { RemoteBases::Refused };
+    Access { remote_bases, ..Access::default() }
 }
 
 /// Snapshots of several sources on their way to one.

@@ -23,6 +23,9 @@ pub struct Render {
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// Fetch git repositories that kustomizations name as bases
+    #[arg(long)]
+    remote_bases: bool,
     /// Put the value in for ${NAME}, as an application's postBuild.substitute does; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     substitute: Vec<String>,
@@ -54,7 +57,10 @@ impl Render {
         // Objects that name no namespace are printed so.
         let (files, kustomizations) = (self.filename.clone(), self.kustomize.clone());
         let manifests = Manifests::new(files, kustomizations, self.recursive, String::new());
-        let manifests = manifests.with_helm(self.helm.options()?).left_encrypted(!self.decrypt);
+        let manifests = manifests
+            .with_remote_bases(self.remote_bases)
+            .with_helm(self.helm.options()?)
+            .left_encrypted(!self.decrypt);
         let variables = self.variables()?;
         let rendered = manifests.unscoped(&global, variables.as_ref()).await?;
         if !rendered.errors.is_empty() {

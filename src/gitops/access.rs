@@ -1,7 +1,7 @@
 //! What an Application's Secrets say: how its repository is reached, and whose commits count.
 
 use super::application::{Application, ApplicationSource, NAMESPACE, SecretRef};
-use super::sources::{Access, Credentials, RegistryAccess, Signers, SourceError};
+use super::sources::{Access, Credentials, RegistryAccess, RemoteBases, Signers, SourceError};
 use super::sync::wait::path;
 use crate::client::raw;
 use http::Method;
@@ -11,7 +11,14 @@ use std::time::Duration;
 
 /// Reads the Secrets that the source names. The errors hold no value of theirs.
 pub async fn of(client: &kube::Client, application: &Application) -> Result<Access, SourceError> {
-    of_source(client, &application.spec.source, (application.interval(), application.timeout())).await
+    let source = &application.spec.source;
+    let access = of_source(client, source, (application.interval(), application.timeout())).await?;
+    let remote_bases = match application.allows_remote_bases() {
+        false => RemoteBases::Refused,
+        true if source.push => RemoteBases::OfOthers,
+        true => RemoteBases::Allowed,
+    };
+    Ok(Access { remote_bases, ..access })
 }
 
 /// The same for any source that is looked at every so often and may take so long to read.
@@ -35,7 +42,7 @@ pub(super) async fn of_source(
         }
         None => None,
     };
-    Ok(Access { credentials, registry, signers, timeout, max_age })
+    Ok(Access { credentials, registry, signers, timeout, max_age, remote_bases: RemoteBases::Refused })
 }
 
 /// What a Secret in the Applications' namespace says. `field` names it; the error holds no value of it.

@@ -2,6 +2,7 @@
 
 mod decryption;
 mod helm;
+mod kustomize;
 mod post_build;
 mod previews;
 mod request;
@@ -10,6 +11,7 @@ mod status;
 
 pub use decryption::Decryption;
 pub use helm::Helm;
+pub use kustomize::Kustomize;
 pub use post_build::{PostBuild, SubstituteFrom};
 pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use request::Request;
@@ -122,6 +124,9 @@ pub struct ApplicationSpec {
     /// How the Helm chart that is the source is rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helm: Option<Helm>,
+    /// How kustomizations of the source are rendered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<Kustomize>,
     /// Variables in the manifests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_build: Option<PostBuild>,
@@ -257,6 +262,11 @@ impl Application {
     /// How many revisions its history keeps, at least the one in force.
     pub fn history_limit(&self) -> usize {
         usize::try_from(self.spec.history_limit.unwrap_or(HISTORY_LIMIT)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Whether kustomizations may name other repositories.
+    pub fn allows_remote_bases(&self) -> bool {
+        self.spec.kustomize.as_ref().is_some_and(|kustomize| kustomize.remote_bases)
     }
 
     pub fn prunes(&self) -> bool {

@@ -67,8 +67,11 @@ pub async fn read(client: &kube::Client, application: &Application) -> Result<In
         Some(decryption) => Some(keys(client, decryption, &mut version).await?),
         None => None,
     };
-    let version = version.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(Inputs { variables, keys, version })
+    Ok(Inputs { variables, keys, version: digits(version) })
+}
+
+fn digits(version: Sha256) -> String {
+    version.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Inputs {
@@ -81,6 +84,15 @@ impl Inputs {
         };
         let (options, timeout) = (application.spec.helm.as_ref(), application.timeout());
         helm::render(snapshot, Release { name, namespace, options, timeout }).await
+    }
+
+    /// With the commits of other repositories that the source was read with: they may move while it does not.
+    pub fn with_bases(mut self, snapshot: &Snapshot) -> Self {
+        let bases = snapshot.bases();
+        if !bases.is_empty() {
+            self.version = digits(Sha256::new().chain_update(format!("{} {bases:?}", self.version)));
+        }
+        self
     }
 
     /// What the Application's source comes to with them.

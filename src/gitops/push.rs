@@ -22,7 +22,7 @@ use super::application::{Application, NAMESPACE};
 use super::kinds::Kinds;
 use super::plan::Report;
 use super::sources::location::GitLocation;
-use super::sources::{Snapshot, SourceError};
+use super::sources::{Repositories, Snapshot, SourceError};
 use super::sync::engine::READY_LIMIT;
 use super::sync::{Claim, Event, Progress, Reporter, wait};
 use crate::apiserver::{Body, GitRequest, GitServer, GitService};
@@ -85,6 +85,8 @@ pub struct Target {
     pub kinds: Arc<dyn Kinds>,
     pub applications: Informer<Application>,
     pub claims: Claims,
+    /// Those that kustomizations name.
+    pub repositories: Arc<Repositories>,
     /// What sync windows are looked at by.
     pub clock: Clock,
     /// Makes the Application of that name look at its source.

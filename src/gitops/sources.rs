@@ -9,24 +9,25 @@ pub mod git;
 pub mod location;
 mod name;
 pub mod oci;
+mod remotes;
 pub mod repositories;
 pub(in crate::gitops) mod versions;
 pub mod watch;
 
-pub use git::credentials::{Access, Credentials};
+pub use git::credentials::{Access, Credentials, RemoteBases};
 pub use git::signers::Signers;
 pub use location::Location;
 pub use oci::login::RegistryAccess;
 pub use repositories::Repositories;
 
 use crate::base::wake::Wake;
-use crate::gitops::render::RenderError;
-use crate::gitops::render::kustomize::{Record, Tree};
+use crate::gitops::render::kustomize::{Record, Roots, Tree};
+use crate::gitops::render::{Origin, RenderError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,9 +104,9 @@ impl Snapshot {
         Self::all(origin, files, Vec::new(), rejected)
     }
 
-    /// The kustomization in a directory of a tree.
-    pub fn kustomized(origin: impl Into<String>, tree: &dyn Tree, directory: &str) -> Self {
-        let (record, warnings) = Record::of(tree, directory);
+    /// The kustomization in a directory of a tree. What it names elsewhere is one of the `roots`.
+    pub fn kustomized(origin: impl Into<String>, tree: &dyn Tree, directory: &str, roots: &dyn Roots) -> Self {
+        let (record, warnings) = Record::of(tree, directory, roots);
         let warnings = warnings.iter().map(ToString::to_string).collect();
         Self { warnings, ..Self::all(origin, Vec::new(), vec![Arc::new(record)], Vec::new()) }
     }
@@ -132,6 +133,12 @@ impl Snapshot {
     pub fn of(files: &[(&str, &str)]) -> Self {
         let file = |(path, text): &(&str, &str)| File { path: (*path).into(), bytes: text.to_string().into() };
         Self::new("test", files.iter().map(file).collect(), Vec::new())
+    }
+
+    /// The commits of repositories that kustomizations name, by where these are for people.
+    pub fn bases(&self) -> BTreeMap<String, String> {
+        let commits = self.kustomizations.iter().flat_map(|record| record.commits());
+        commits.map(|(location, commit)| (location.clone(), commit.clone())).collect()
     }
 
     /// The revision for people: 7 digits of a commit, 12 of a content hash.
@@ -190,6 +197,9 @@ pub enum SourceError {
         short(commit)
     )]
     Signature { url: String, commit: String, why: String },
+    /// Of a repository that a kustomization names, and where.
+    #[error("{at}: {cause}")]
+    Base { at: Origin, cause: Box<SourceError> },
     #[error("{url}: {what}{}", hint_text(.hint))]
     Registry { url: String, what: String, hint: String },
     #[error("{url}: no whole answer within {seconds} s; the last good revision stays in force")]

@@ -118,6 +118,9 @@ pub(super) fn spec() -> SchemaRef {
     spec.push(("previews", object("ApplicationPreviews", about, previews)));
     spec.push(("decryption", decryption()));
     spec.push(("helm", helm()));
+    let bases = "Whether they may name directories of git repositories elsewhere, which are fetched. Default: false.";
+    let bases = vec![leaf(("remoteBases", Shape::Boolean, bases))];
+    spec.push(("kustomize", object("ApplicationKustomize", "How kustomizations of the source are rendered.", bases)));
     spec.push(("postBuild", post_build()));
     let others = "Applications that must be ready before this one is synced.";
     spec.push(leaf(("dependsOn", list_of(other), others)));

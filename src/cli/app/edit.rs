@@ -8,8 +8,8 @@ use crate::cli::values::{HelmFlags, substitutions};
 use crate::cli::{CliError, Global};
 use crate::daemon::options;
 use crate::gitops::application::{
-    Application, ApplicationSource, ApplicationSpec, Decryption, NAMESPACE, PostBuild, SecretRef, SubstituteFrom,
-    Webhook,
+    Application, ApplicationSource, ApplicationSpec, Decryption, Kustomize, NAMESPACE, PostBuild, SecretRef,
+    SubstituteFrom, Webhook,
 };
 use crate::gitops::sources::SourceError;
 use clap::Args;
@@ -41,6 +41,9 @@ pub struct Add {
     /// Secret in selkie-system whose `token` signs the webhooks that may come in at /hooks/NAME
     #[arg(long, value_name = "SECRET")]
     webhook_secret: Option<String>,
+    /// Kustomizations may name bases in git repositories elsewhere, which are fetched
+    #[arg(long)]
+    remote_bases: bool,
     /// Put the value in for ${NAME} in the manifests; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     substitute: Vec<String>,
@@ -107,6 +110,7 @@ impl Add {
                 post_build,
                 decryption: self.decryption_secret.map(Decryption::sops),
                 helm: self.helm.options()?,
+                kustomize: self.remote_bases.then_some(Kustomize { remote_bases: true }),
                 ..ApplicationSpec::default()
             },
             ..Application::default()

@@ -2,7 +2,7 @@
 
 use crate::api::registry::Registry;
 use crate::cli::age_keys::decrypted;
-use crate::cli::manifests::{Parts, charts_rendered, kustomized, nothing_in, stdin};
+use crate::cli::manifests::{Parts, access as access_of, charts_rendered, kustomized, nothing_in, stdin};
 use crate::cli::{CliError, Global, resources};
 use crate::daemon::paths::Paths;
 use crate::gitops::access;
@@ -31,6 +31,9 @@ pub struct Wanted {
     /// Look into subdirectories too
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// Fetch git repositories that kustomizations name as bases
+    #[arg(long, conflicts_with = "app")]
+    remote_bases: bool,
     /// Namespace of objects that name none
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -49,6 +52,15 @@ pub struct Origin {
     pub source: String,
     /// The commit's hash, or a hash of the contents.
     pub revision: String,
+}
+
+impl Origin {
+    /// Of the source, and then of the repositories that its kustomizations name.
+    fn of(snapshot: &Snapshot) -> Vec<Self> {
+        let own = Self { source: snapshot.origin.clone(), revision: snapshot.revision.clone() };
+        let bases = snapshot.bases().into_iter().map(|(source, revision)| Self { source, revision });
+        std::iter::once(own).chain(bases).collect()
+    }
 }
 
 pub struct Input {
@@ -76,10 +88,10 @@ impl Wanted {
                 stdin()?
             } else {
                 let location = Location::parse(name).map_err(failed)?;
-                let snapshot = self.fetch(global, location, self.recursive, Access::default()).await?;
+                let snapshot = self.fetch(global, location, self.recursive, access_of(self.remote_bases)).await?;
                 if kustomize { kustomized(name, snapshot)? } else { snapshot }
             };
-            origins.push(Origin { source: snapshot.origin.clone(), revision: snapshot.revision.clone() });
+            origins.extend(Origin::of(&snapshot));
             parts.add(snapshot);
         }
         let files = charts_rendered(decrypted(parts.together())?, &self.namespace, None).await;
@@ -99,7 +111,7 @@ impl Wanted {
         let inputs = inputs::read(client, &app).await.map_err(failed)?;
         let snapshot = inputs.expand(&app, snapshot).await;
         let (kinds, rendered) = resolve(client, |kinds| inputs.render(&app, &snapshot, kinds)).await?;
-        let origins = vec![Origin { source: snapshot.origin, revision: snapshot.revision }];
+        let origins = Origin::of(&snapshot);
         Ok(Input { kinds, rendered, options, origins })
     }
 

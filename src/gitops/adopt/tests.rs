@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::gitops::kinds::FixedKinds;
+use crate::gitops::render::kustomize::NoRoots;
 use crate::gitops::render::render;
 use crate::gitops::sources::Snapshot;
 use crate::gitops::sources::disk::Disk;
@@ -136,7 +137,7 @@ fn values_of_a_base_are_written_there_and_those_of_a_patch_nowhere() {
     let patch = "  - patch: |\n      apiVersion: v1\n      kind: ConfigMap\n      metadata: {name: a}\n      data: {color: blue}\n";
     write("prod/kustomization.yaml", &format!("resources: [../base]\nnamePrefix: prod-\npatches:\n{patch}"));
     let (disk, prod) = Disk::around(&folder.path().join("prod")).unwrap();
-    let snapshot = Snapshot::kustomized("prod", &disk, &prod);
+    let snapshot = Snapshot::kustomized("prod", &disk, &prod, &NoRoots);
     let record = &snapshot.kustomizations[0];
     let kinds = FixedKinds::new(&[("v1", "ConfigMap", true)]);
     let rendered = render(&snapshot, &kinds, "default");

@@ -15,6 +15,9 @@ pub struct ApplicationStatus {
     /// What `revision` was rendered with besides the source; see [`crate::gitops::inputs::Inputs`].
     #[serde(skip_serializing_if = "String::is_empty")]
     pub inputs: String,
+    /// The commits of other repositories that are in force with it, by where these are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub remote_bases: BTreeMap<String, String>,
     /// The revision tried last.
     pub attempted_revision: String,
     /// RFC 3339; when `revision` was applied.

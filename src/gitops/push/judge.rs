@@ -11,7 +11,7 @@ use crate::gitops::access;
 use crate::gitops::application::{Application, CONFIRM_PRUNE, NAMESPACE};
 use crate::gitops::inputs;
 use crate::gitops::plan::Held;
-use crate::gitops::sources::{Snapshot, git, short};
+use crate::gitops::sources::{Snapshot, short};
 use crate::gitops::sync::engine::READY_LIMIT;
 use crate::gitops::sync::{Event, How, Options, Outcome, SyncError, once, wait::path};
 use crate::gitops::windows::{Who, closed};
@@ -126,10 +126,7 @@ impl Pushes {
         let location = application.spec.source.in_repository(&repository.path().display().to_string());
         let location = location.map_err(|error| error.to_string())?;
         let quarantine = call.quarantine.clone().filter(|path| path.starts_with(repository.path()));
-        let commit = commit.to_owned();
-        let read =
-            tokio::task::spawn_blocking(move || git::received(&location, &access, quarantine.as_deref(), &commit));
-        let snapshot = read.await.map_err(|join| join.to_string())?;
+        let snapshot = target.repositories.received(location, access, quarantine, commit).await;
         self.told(application, snapshot).map_err(|error| error.to_string())
     }
 

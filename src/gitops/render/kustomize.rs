@@ -1,8 +1,9 @@
 //! Kustomize, natively: a directory with a kustomization becomes objects, as `kubectl kustomize` (release
 //! 5.5) makes them, byte for byte.
 //!
-//! Pure: files come through [`Tree`]. Nothing is run: no plugins, no Helm, no git. Nothing outside of a
-//! kustomization's own directory is read but bases, and nothing outside of the tree. `vars` and `helmCharts`
+//! Pure: files come through [`Tree`], those of repositories elsewhere through [`Roots`]. Nothing is run: no plugins,
+//! no Helm, no git. Nothing outside of a kustomization's own directory is read but bases, and nothing outside of
+//! these trees. `vars` and `helmCharts`
 //! are refused with what to do instead.
 
 mod accumulate;
@@ -21,6 +22,7 @@ mod patch;
 mod plugins;
 mod reach;
 mod record;
+mod remote;
 mod replace;
 mod resource;
 mod select;
@@ -34,6 +36,7 @@ pub use kustomization::FILE_NAMES;
 pub use load::{Found, Tree};
 pub use merge::{Place, Schemas};
 pub use record::Record;
+pub use remote::{Elsewhere, Mount, NoRoots, Remote, Roots};
 
 use super::error::{Origin, RenderError};
 use super::spans::Spans;

@@ -6,6 +6,7 @@ mod hostile;
 
 use super::*;
 use crate::gitops::kinds::FixedKinds;
+use crate::gitops::render::kustomize::NoRoots;
 use crate::gitops::render::{render, yaml};
 use crate::gitops::sources::disk::Disk;
 use serde_json::json;
@@ -153,7 +154,7 @@ fn kustomized(extra: &str) -> (tempfile::TempDir, Snapshot) {
     let kustomization = format!("resources: [secret.yaml]\ngeneratorOptions: {{disableNameSuffixHash: true}}\n{extra}");
     fs::write(folder.path().join("kustomization.yaml"), kustomization).unwrap();
     let (disk, inside) = Disk::around(folder.path()).unwrap();
-    let snapshot = Snapshot::kustomized("test", &disk, &inside);
+    let snapshot = Snapshot::kustomized("test", &disk, &inside, &NoRoots);
     (folder, snapshot)
 }
 
@@ -206,7 +207,7 @@ fn files_are_known_that_only_decrypted_ones_lead_to() {
          configMapGenerator: [{name: made, files: [a=file.txt], options: {disableNameSuffixHash: true}}]\n",
     );
     let (disk, inside) = Disk::around(folder.path()).unwrap();
-    let snapshot = decrypt(Snapshot::kustomized("test", &disk, &inside), &keys(&["one"]));
+    let snapshot = decrypt(Snapshot::kustomized("test", &disk, &inside, &NoRoots), &keys(&["one"]));
     let rendered = render(&snapshot, &FixedKinds::new(&KINDS), "default");
     assert_eq!(rendered.errors, []);
     let mut names: Vec<_> = rendered.objects.iter().map(|manifest| &*manifest.id.name).collect();

@@ -1,13 +1,15 @@
 //! Manifests in a directory, or one file.
 
 use super::disk::Disk;
+use super::remotes::{Fetched, Remotes};
+use super::repositories::Repositories;
 use super::watch::{self, Guard};
 use super::{
-    CHART_FILE, File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden,
+    Access, CHART_FILE, File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden,
     is_manifest, name,
 };
 use crate::base::wake::Wake;
-use crate::gitops::render::kustomize::FILE_NAMES;
+use crate::gitops::render::kustomize::{FILE_NAMES, NoRoots, Roots};
 use crate::gitops::render::{Origin, RenderError};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -31,27 +33,38 @@ pub struct DirSource {
     /// The revision handed out last. Another one must be read twice: times alone do not tell, since
     /// a file's new size may show before its new time does.
     last: Mutex<Option<String>>,
+    /// Repositories that kustomizations name.
+    remotes: Remotes,
 }
 
 impl DirSource {
-    pub fn new(root: PathBuf, recursive: bool) -> Self {
-        Self { root, recursive, last: Mutex::default() }
+    pub fn new(root: PathBuf, recursive: bool, repositories: &Arc<Repositories>, access: &Access) -> Self {
+        Self { root, recursive, last: Mutex::default(), remotes: Remotes::new(repositories, None, true, access) }
     }
 }
 
 impl DirSource {
     async fn read(&self) -> Result<(Snapshot, SystemTime), SourceError> {
-        let (root, recursive) = (self.root.clone(), self.recursive);
-        let read = tokio::task::spawn_blocking(move || read_with_time(&root, recursive)).await;
-        read.unwrap_or_else(|join| {
-            let cause = Arc::new(io::Error::other(join.to_string()));
-            Err(SourceError::Read { path: self.root.clone(), cause })
-        })
+        let read = |fetched: Arc<Fetched>| {
+            let (root, recursive) = (self.root.clone(), self.recursive);
+            let read = tokio::task::spawn_blocking(move || read_with_time(&root, recursive, &*fetched));
+            async {
+                read.await.unwrap_or_else(|join| {
+                    let cause = Arc::new(io::Error::other(join.to_string()));
+                    Err(SourceError::Read { path: self.root.clone(), cause })
+                })
+            }
+        };
+        self.remotes.gather(read).await
     }
 }
 
 #[async_trait]
 impl Source for DirSource {
+    fn expire(&self) {
+        self.remotes.expire();
+    }
+
     async fn fetch(&self) -> Result<Snapshot, SourceError> {
         let mut previous = self.last.lock().clone();
         for _ in 0..SETTLE_TRIES {
@@ -70,6 +83,7 @@ impl Source for DirSource {
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
+        self.remotes.rings(wake.clone());
         let kustomized = read(&self.root, self.recursive).map(|snapshot| snapshot.kustomizations).unwrap_or_default();
         if kustomized.is_empty() {
             return watch::directory(&self.root, self.recursive, wake).map(Some);
@@ -88,11 +102,11 @@ impl Source for DirSource {
 /// Reads the manifests under `root`; a file is read whatever its name. A directory with a kustomization is
 /// what that renders to.
 pub fn read(root: &Path, recursive: bool) -> Result<Snapshot, SourceError> {
-    Ok(read_with_time(root, recursive)?.0)
+    Ok(read_with_time(root, recursive, &NoRoots)?.0)
 }
 
 /// Also: when the newest of the files and directories changed.
-fn read_with_time(root: &Path, recursive: bool) -> Result<(Snapshot, SystemTime), SourceError> {
+fn read_with_time(root: &Path, recursive: bool, roots: &dyn Roots) -> Result<(Snapshot, SystemTime), SourceError> {
     let fail = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => SourceError::Missing(root.to_path_buf()),
         _ => SourceError::Read { path: root.to_path_buf(), cause: Arc::new(cause) },
@@ -100,7 +114,7 @@ fn read_with_time(root: &Path, recursive: bool) -> Result<(Snapshot, SystemTime)
     let canonical = fs::canonicalize(root).map_err(fail)?;
     if FILE_NAMES.iter().any(|name| root.join(name).is_file()) {
         let (disk, inside) = Disk::around(root).map_err(fail)?;
-        let snapshot = Snapshot::kustomized(root.display().to_string(), &disk, &inside);
+        let snapshot = Snapshot::kustomized(root.display().to_string(), &disk, &inside, roots);
         let paths = snapshot.kustomizations.iter().flat_map(|record| record.files());
         let newest = paths.filter_map(|(path, _)| fs::metadata(disk.path(path)).and_then(|file| file.modified()).ok());
         let newest = newest.max().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -291,6 +305,11 @@ mod tests {
         snapshot.files.iter().map(|file| file.path.replace(&prefix, "")).collect()
     }
 
+    fn source(root: &Path) -> DirSource {
+        let repositories = Repositories::new(PathBuf::from("/nowhere"));
+        DirSource::new(root.to_path_buf(), true, &repositories, &Access::default())
+    }
+
     fn rejected(snapshot: &Snapshot, root: &Path) -> Vec<String> {
         let prefix = format!("{}/", root.display());
         snapshot.rejected.iter().map(|error| error.to_string().replace(&prefix, "")).collect()
@@ -327,7 +346,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("a.yaml");
         fs::write(&path, "").unwrap();
-        let source = DirSource::new(temp.path().to_path_buf(), true);
+        let source = source(temp.path());
         let (snapshot, ()) = tokio::join!(source.fetch(), async {
             tokio::time::sleep(SETTLE / 5).await;
             fs::write(&path, "a: 1").unwrap();
@@ -345,7 +364,7 @@ mod tests {
             fs::write(temp.path().join(directory).join("kustomization.yaml"), text).unwrap();
         }
         fs::write(temp.path().join("base/c.yaml"), map("one")).unwrap();
-        let source = DirSource::new(temp.path().join("prod"), true);
+        let source = source(&temp.path().join("prod"));
         let names = |snapshot: &Snapshot| {
             let rendered = crate::gitops::render::unscoped(snapshot, &crate::api::registry::Registry::builtin(), None);
             assert_eq!(rendered.errors, []);

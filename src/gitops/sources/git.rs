@@ -9,6 +9,7 @@ pub mod credentials;
 
 pub(super) mod directories;
 mod github;
+pub(super) mod held;
 mod memory;
 mod mirror;
 mod objects;
@@ -19,18 +20,20 @@ mod timeouts;
 mod tree;
 mod trust;
 
-pub use received::received;
+pub(super) use received::received;
 pub(super) use tree::{MAX_DEPTH, MAX_ENTRIES};
 
 use super::location::GitLocation;
+use super::remotes::{Fetched, Remotes};
 use super::repositories::Repositories;
-use super::versions;
 use super::watch::{self, Guard, Target};
 use super::{Access, Branch, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
+use crate::gitops::render::kustomize::{NoRoots, Roots};
 use async_trait::async_trait;
-use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository, RepositoryOpenFlags};
-use shared::{Mirrored, Shared, User};
+use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository};
+use held::{Held, is_hash, open_local};
+use shared::{Shared, User};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,6 +42,8 @@ pub struct GitSource {
     access: Access,
     /// `None`: the repository is on this machine, and read in place.
     remote: Option<Remote>,
+    /// Repositories that kustomizations name.
+    remotes: Remotes,
 }
 
 /// Our part in a mirror.
@@ -56,48 +61,87 @@ impl GitSource {
             let user = mirror.join(location.reference.clone(), access.timeout, access.max_age);
             Remote { mirror, user }
         });
-        Self { location, access, remote }
+        let remotes = Remotes::new(repositories, Some(location.clone()), remote.is_none(), &access);
+        Self { location, access, remote, remotes }
     }
 
-    /// Looks at the commit, for as long as that may take.
-    async fn read<T: Send + 'static>(&self, what: Look<T>) -> Result<T, SourceError> {
-        let read = tokio::time::timeout(self.access.timeout, self.read_commit(what)).await;
+    /// Wakes who follows this when others hear of a change first.
+    pub(super) fn rings(&self, wake: Wake) {
+        self.remote.iter().for_each(|remote| remote.user.rings(wake.clone()));
+    }
+
+    /// The next look must not make do with what was heard of this repository before.
+    pub(super) fn expire_own(&self) {
+        self.remote.iter().for_each(|remote| remote.mirror.expire());
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
         let (url, seconds) = (self.location.describe(), self.access.timeout.as_secs());
-        read.unwrap_or(Err(SourceError::Timeout { url, seconds }))
+        let done = tokio::time::timeout(self.access.timeout, work).await;
+        done.unwrap_or(Err(SourceError::Timeout { url, seconds }))
     }
 
-    async fn read_commit<T: Send + 'static>(&self, what: Look<T>) -> Result<T, SourceError> {
-        let (location, access) = (self.location.clone(), self.access.clone());
-        let mirrored = match &self.remote {
-            None => None,
-            Some(Remote { mirror, user }) => {
-                Some(mirror.commit(user).await.map_err(|error| explain(&location, &access, &error))?)
-            }
-        };
-        let _reading = match &self.remote {
-            // Never closed.
-            Some(remote) => remote.mirror.reading.acquire().await.ok(),
-            None => None,
-        };
-        let url = location.describe();
-        let read = tokio::task::spawn_blocking(move || match mirrored {
-            None => read_local(&location, &access, what),
-            Some(mirrored) => read_mirror(&mirrored, &location, &access, what),
-        });
-        let broken =
-            |join: tokio::task::JoinError| SourceError::Git { url, what: join.to_string(), hint: String::new() };
-        read.await.map_err(broken)?
+    /// The commit that counts now, for as long as finding it may take.
+    pub(super) async fn hold(&self) -> Result<Held, SourceError> {
+        self.in_time(async {
+            let Some(Remote { mirror, user }) = &self.remote else {
+                let location = self.location.clone();
+                return self.blocking(move |_, _| held::local(&location)).await;
+            };
+            let fail = |error: git2::Error| explain(&self.location, &self.access, &error);
+            mirror.commit(user).await.map(Held::mirrored).map_err(fail)
+        })
+        .await
+    }
+
+    /// Looks at a commit, for as long as that may take.
+    async fn look<T: Send + 'static>(
+        &self,
+        held: Arc<Held>,
+        look: impl FnOnce(&Repository, &Commit<'_>, &GitLocation, &Access) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        self.in_time(async {
+            let _reading = match &self.remote {
+                // Never closed.
+                Some(remote) => remote.mirror.reading.acquire().await.ok(),
+                None => None,
+            };
+            self.blocking(move |location, access| {
+                let fail = |error: git2::Error| explain(location, access, &error);
+                let repository = held.open().map_err(fail)?;
+                let commit = objects::commit(&repository, held.commit).map_err(fail)?;
+                Ok(look(&repository, &commit, location, access))
+            })
+            .await?
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&GitLocation, &Access) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let (location, access, url) = (self.location.clone(), self.access.clone(), self.location.describe());
+        let done = tokio::task::spawn_blocking(move || work(&location, &access)).await;
+        done.unwrap_or_else(|join| Err(SourceError::Git { url, what: join.to_string(), hint: String::new() }))
     }
 }
 
 #[async_trait]
 impl Source for GitSource {
     async fn fetch(&self) -> Result<Snapshot, SourceError> {
-        self.read(read_commit).await
+        let held = Arc::new(self.hold().await?);
+        let read = |fetched: Arc<Fetched>| {
+            self.look(held.clone(), move |repository, commit, location, access| {
+                read_commit(repository, commit, location, access, &*fetched)
+            })
+        };
+        self.remotes.gather(read).await
     }
 
     async fn directories(&self) -> Result<Vec<String>, SourceError> {
-        self.read(read_directories).await
+        let held = Arc::new(self.hold().await?);
+        self.look(held, read_directories).await
     }
 
     async fn branches(&self) -> Result<Vec<Branch>, SourceError> {
@@ -115,13 +159,14 @@ impl Source for GitSource {
     }
 
     fn expire(&self) {
-        self.remote.iter().for_each(|remote| remote.mirror.expire());
+        self.expire_own();
+        self.remotes.expire();
     }
 
     fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
-        if let Some(remote) = &self.remote {
-            // Others may hear of a change first.
-            remote.user.rings(wake);
+        self.remotes.rings(wake.clone());
+        if self.remote.is_some() {
+            self.rings(wake);
             return Ok(None);
         }
         let Some(path) = self.location.local() else { return Ok(None) };
@@ -164,38 +209,18 @@ fn local_heads(repository: &Repository) -> Result<Vec<(String, Oid)>, git2::Erro
     Ok(references.flatten().filter_map(head).collect())
 }
 
-/// What is made of a commit.
-type Look<T> = fn(&Repository, &Commit<'_>, &GitLocation, &Access) -> Result<T, SourceError>;
-
-fn read_local<T>(location: &GitLocation, access: &Access, what: Look<T>) -> Result<T, SourceError> {
-    let fail = |error: git2::Error| explain(location, access, &error);
-    let repository = open_local(&location.local().unwrap_or_default()).map_err(fail)?;
-    let commit = resolve_local(&repository, location.reference.as_deref()).map_err(fail)?;
-    what(&repository, &commit, location, access)
-}
-
-fn read_mirror<T>(
-    mirrored: &Mirrored,
-    location: &GitLocation,
-    access: &Access,
-    what: Look<T>,
-) -> Result<T, SourceError> {
-    let fail = |error: git2::Error| explain(location, access, &error);
-    let repository = mirrored.directory.open().map_err(fail)?;
-    let commit = objects::commit(&repository, mirrored.oid).map_err(fail)?;
-    what(&repository, &commit, location, access)
-}
-
 fn read_commit(
     repository: &Repository,
     commit: &Commit<'_>,
     location: &GitLocation,
     access: &Access,
+    roots: &dyn Roots,
 ) -> Result<Snapshot, SourceError> {
     check_signature(repository, commit, location, access)?;
     let mut snapshot = Snapshot { origin: location.describe(), ..Snapshot::default() };
+    let teller = Teller { roots, ..Teller::of_commit(commit, location, access) };
     for path in location.paths() {
-        let one = read_path(repository, commit, location, access, path)?;
+        let one = read_tree(repository, commit.tree_id(), path, &teller)?;
         snapshot.files.extend(one.files);
         snapshot.kustomizations.extend(one.kustomizations);
         snapshot.charts.extend(one.charts);
@@ -212,17 +237,6 @@ fn read_commit(
     snapshot.revision = commit.id().to_string();
     snapshot.commit = Some(told(commit));
     Ok(snapshot)
-}
-
-/// What is in one directory.
-fn read_path(
-    repository: &Repository,
-    commit: &Commit<'_>,
-    location: &GitLocation,
-    access: &Access,
-    path: &str,
-) -> Result<Snapshot, SourceError> {
-    read_tree(repository, commit.tree_id(), path, &Teller::of_commit(commit, location, access))
 }
 
 fn read_directories(
@@ -252,8 +266,10 @@ fn check_signature(
 
 type Refuse<'a> = dyn Fn(String, &str) -> SourceError + 'a;
 
-/// Says what is wrong with a tree.
+/// Says what is wrong with a tree, and what other trees there are.
 pub(super) struct Teller<'a> {
+    /// Those of repositories that its kustomizations name.
+    pub roots: &'a dyn Roots,
     /// `commit 0123456`.
     pub called: String,
     /// All of it, for people.
@@ -268,6 +284,7 @@ impl<'a> Teller<'a> {
     fn of_commit(commit: &Commit<'_>, location: &'a GitLocation, access: &'a Access) -> Self {
         let refuse = |what, hint: &str| SourceError::Git { url: location.describe(), what, hint: hint.to_owned() };
         Self {
+            roots: &NoRoots,
             called: format!("commit {}", super::short(&commit.id().to_string())),
             origin: location.describe(),
             broken: Box::new(move |error| explain(location, access, &error)),
@@ -300,7 +317,7 @@ pub(super) fn read_tree(
     let origin = teller.origin.clone();
     if read.kustomized {
         let tree = tree::Committed::new(repository, tree).map_err(&teller.broken)?;
-        return Ok(Snapshot::kustomized(origin, &tree, path));
+        return Ok(Snapshot::kustomized(origin, &tree, path, teller.roots));
     }
     let (rejected, warnings) = (read.rejected, read.warnings);
     if read.chart {
@@ -324,45 +341,6 @@ fn told(commit: &git2::Commit<'_>) -> super::Commit {
         time: time.to_string(),
         subject,
     }
-}
-
-/// Opens exactly this directory: a directory inside another repository is not that repository.
-fn open_local(path: &Path) -> Result<Repository, git2::Error> {
-    let none: [&Path; 0] = [];
-    Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH, none)
-}
-
-fn resolve_local<'a>(repository: &'a Repository, reference: Option<&str>) -> Result<Commit<'a>, git2::Error> {
-    let target = |found: git2::Reference<'_>| {
-        let oid = found.resolve()?.target();
-        oid.ok_or_else(|| git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, "it leads nowhere"))
-    };
-    let Some(name) = reference else { return objects::commit(repository, target(repository.head()?)?) };
-    if let Some(range) = name.strip_prefix(versions::PREFIX) {
-        let tags = repository.tag_names(None)?;
-        let tag = mirror::highest(range, tags.iter().flatten().flatten())?;
-        return objects::commit(repository, target(repository.find_reference(&format!("refs/tags/{tag}"))?)?);
-    }
-    for full in [
-        format!("refs/heads/{name}"),
-        format!("refs/tags/{name}"),
-        format!("refs/remotes/origin/{name}"),
-        name.to_owned(),
-    ] {
-        match repository.find_reference(&full) {
-            Ok(found) => return objects::commit(repository, target(found)?),
-            Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if is_hash(name) {
-        return objects::commit(repository, repository.odb()?.exists_prefix(Oid::from_str(name)?, name.len())?);
-    }
-    Err(git2::Error::new(ErrorCode::NotFound, ErrorClass::Reference, format!("no branch, tag or commit {name:?}")))
-}
-
-fn is_hash(text: &str) -> bool {
-    (7..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Says what went wrong with what to do about it. libgit2's texts may hold the URL, and a server's
@@ -403,4 +381,4 @@ fn credentials_hint(location: &GitLocation) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

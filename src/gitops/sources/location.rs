@@ -187,6 +187,21 @@ impl GitLocation {
         format!("{scheme}://{user}{host}/{path}")
     }
 
+    /// The server of a repository elsewhere: how it is talked to, its host and its port.
+    pub fn server(&self) -> Option<String> {
+        if self.local().is_some() {
+            return None;
+        }
+        match self.repository().split_once("://") {
+            Some((scheme, rest)) => {
+                let authority = rest.split('/').next().unwrap_or(rest);
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                Some(format!("{scheme}://{host}"))
+            }
+            None => self.host().map(|(host, _)| format!("ssh://{}", host.to_lowercase())),
+        }
+    }
+
     /// The host and, where the URL names one, the port of a repository elsewhere.
     pub fn host(&self) -> Option<(&str, Option<u16>)> {
         let Some((_, rest)) = self.url.split_once("://") else {
@@ -311,6 +326,16 @@ mod tests {
         assert_eq!(host("ssh://git@[::1]:22/r"), Some(("::1".into(), Some(22))));
         assert_eq!(host("git@h:team/r"), Some(("h".into(), None)));
         assert_eq!(host("/srv/r.git"), None);
+    }
+
+    #[test]
+    fn a_server_is_its_protocol_host_and_port() {
+        let server = |url: &str| GitLocation::new(url, "", "").unwrap().server();
+        assert_eq!(server("https://u:p@H.example:443/a/b").unwrap(), "https://h.example");
+        assert_eq!(server("git@H:a/b"), server("ssh://git@h:22/c"));
+        assert_ne!(server("https://h/a"), server("http://h/a"));
+        assert_ne!(server("https://h/a"), server("https://h:8443/a"));
+        assert_eq!([server("/srv/r.git"), server("file:///srv/r")], [None, None]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod transfer;
 mod tests;
 
 use super::git::{Teller, read_tree};
+use super::remotes::{Fetched, Remotes};
 use super::repositories::Repositories;
 use super::watch::Guard;
 use super::{Access, Snapshot, Source, SourceError, short};
@@ -40,6 +41,8 @@ pub struct OciSource {
     location: OciLocation,
     access: Access,
     repositories: Arc<Repositories>,
+    /// Repositories that kustomizations name.
+    remotes: Remotes,
     heard: Mutex<Heard>,
 }
 
@@ -48,13 +51,14 @@ struct Heard {
     /// When the registry was asked last, and what came of it.
     last: Option<(Instant, Result<Snapshot, SourceError>)>,
     failures: u32,
-    /// What the artifact with this digest holds: it never changes, however bad it is.
+    /// What the artifact with this digest holds: it never changes, however bad it is, unless it names repositories.
     read: Option<(String, Result<Snapshot, SourceError>)>,
 }
 
 impl OciSource {
     pub fn new(location: OciLocation, repositories: &Arc<Repositories>, access: Access) -> Self {
-        Self { location, access, repositories: repositories.clone(), heard: Mutex::default() }
+        let remotes = Remotes::new(repositories, None, false, &access);
+        Self { location, access, repositories: repositories.clone(), remotes, heard: Mutex::default() }
     }
 
     async fn ask(&self) -> Result<Snapshot, SourceError> {
@@ -73,11 +77,20 @@ impl OciSource {
         let layer = manifest.content().map_err(|why| fail(Failure::new(format!("what is there {why}"), "")))?;
         // Never closed. Each takes memory.
         let _unpacking = self.repositories.unpacking.acquire().await.ok();
-        let layer = registry.blob(layer).await.map_err(fail)?;
-        let (location, own) = (self.location.clone(), digest.clone());
-        let read = tokio::task::spawn_blocking(move || read(&layer, &own, &manifest, &location)).await;
-        let read = read.unwrap_or_else(|join| Err(self.failed(Failure::new(join.to_string(), ""))));
-        self.heard.lock().read = Some((digest, read.clone()));
+        let layer = Arc::new(registry.blob(layer).await.map_err(fail)?);
+        let manifest = Arc::new(manifest);
+        let read = self.remotes.gather(|fetched| {
+            let (location, own, layer, manifest) =
+                (self.location.clone(), digest.clone(), layer.clone(), manifest.clone());
+            let read = tokio::task::spawn_blocking(move || read(&layer, &own, &manifest, &location, &fetched));
+            async { read.await.unwrap_or_else(|join| Err(self.failed(Failure::new(join.to_string(), "")))) }
+        });
+        let read = read.await;
+        let is_fixed = match &read {
+            Ok(snapshot) => snapshot.bases().is_empty(),
+            Err(error) => !matches!(error, SourceError::Base { .. }),
+        };
+        self.heard.lock().read = is_fixed.then(|| (digest, read.clone()));
         read
     }
 
@@ -101,7 +114,13 @@ fn failed(location: &OciLocation, Failure { what, hint }: Failure) -> SourceErro
     SourceError::Registry { url: location.describe(), what, hint }
 }
 
-fn read(layer: &[u8], digest: &str, manifest: &Manifest, location: &OciLocation) -> Result<Snapshot, SourceError> {
+fn read(
+    layer: &[u8],
+    digest: &str,
+    manifest: &Manifest,
+    location: &OciLocation,
+    fetched: &Fetched,
+) -> Result<Snapshot, SourceError> {
     let called = format!("artifact {}", short(digest));
     let fail = |failure: Failure| {
         failed(location, Failure { what: format!("{called}: {}", failure.what), hint: failure.hint })
@@ -109,6 +128,7 @@ fn read(layer: &[u8], digest: &str, manifest: &Manifest, location: &OciLocation)
     let unpacked = content::unpack(layer).map_err(fail)?;
     let broken = |error: git2::Error| fail(Failure::new(error.message().to_owned(), ""));
     let teller = Teller {
+        roots: fetched,
         called: called.clone(),
         origin: location.describe(),
         broken: Box::new(broken),
@@ -157,9 +177,11 @@ impl Source for OciSource {
 
     fn expire(&self) {
         self.heard.lock().last = None;
+        self.remotes.expire();
     }
 
-    fn watch(&self, _: Wake) -> Result<Option<Guard>, SourceError> {
+    fn watch(&self, wake: Wake) -> Result<Option<Guard>, SourceError> {
+        self.remotes.rings(wake);
         Ok(None)
     }
 

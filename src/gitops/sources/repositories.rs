@@ -2,10 +2,11 @@
 //! whoever and however many use it.
 
 use super::git::shared::Shared;
-use super::git::{GitSource, directories};
+use super::git::{self, GitSource, directories};
 use super::location::GitLocation;
 use super::oci::OciSource;
-use super::{Access, Credentials, Location, Source, dir};
+use super::remotes::{Fetched, Remotes};
+use super::{Access, Credentials, Location, Snapshot, Source, SourceError, dir};
 use crate::base::wake::Wake;
 use crate::telemetry::Metrics;
 use parking_lot::Mutex;
@@ -61,10 +62,35 @@ impl Repositories {
     /// Opens a location. `recursive` matters to directories only, `access` to repositories.
     pub fn open(self: &Arc<Self>, location: &Location, recursive: bool, access: Access) -> Arc<dyn Source> {
         match location {
-            Location::Directory(path) => Arc::new(dir::DirSource::new(path.clone(), recursive)),
+            Location::Directory(path) => Arc::new(dir::DirSource::new(path.clone(), recursive, self, &access)),
             Location::Git(git) => Arc::new(GitSource::new(git.clone(), self, access)),
             Location::Oci(oci) => Arc::new(OciSource::new(oci.clone(), self, access)),
         }
+    }
+
+    /// Reads a commit that is pushed to a repository on this machine, with the repositories that it names.
+    /// `quarantine`: a directory with more objects.
+    pub async fn received(
+        self: &Arc<Self>,
+        location: GitLocation,
+        access: Access,
+        quarantine: Option<PathBuf>,
+        commit: &str,
+    ) -> Result<Snapshot, SourceError> {
+        let remotes = Remotes::new(self, Some(location.clone()), true, &access);
+        let read = |fetched: Arc<Fetched>| {
+            let (location, access, quarantine, commit) =
+                (location.clone(), access.clone(), quarantine.clone(), commit.to_owned());
+            let url = location.describe();
+            let read = tokio::task::spawn_blocking(move || {
+                git::received(&location, &access, quarantine.as_deref(), &commit, &*fetched)
+            });
+            async move {
+                read.await
+                    .unwrap_or_else(|join| Err(SourceError::Git { url, what: join.to_string(), hint: String::new() }))
+            }
+        };
+        remotes.gather(read).await
     }
 
     /// What was heard of these repositories so far does not count any more; named as

@@ -100,6 +100,7 @@ impl Shared {
             kinds: self.settings.kinds.clone(),
             applications: self.applications.clone(),
             claims: Box::new(move |name| claims.claims(name)),
+            repositories: self.settings.repositories.clone(),
             clock: self.context.clock.clone(),
             wake: Box::new(move |name| wake.ring(&[name.to_owned()])),
         }

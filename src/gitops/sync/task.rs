@@ -302,7 +302,8 @@ impl Task {
 
     /// The revision was applied.
     fn now_in_force(&mut self, application: &Application, revision: &Revision, rendered: Rendered) {
-        let Revision { revision, inputs, via, .. } = revision.clone();
+        let Revision { revision, inputs, bases, via, .. } = revision.clone();
+        self.status.remote_bases = bases;
         let (namespace, followed) = (application.namespace().to_owned(), via.is_empty());
         self.status.inputs.clone_from(&inputs);
         self.good = Some(Good { revision, inputs, namespace, rendered, followed });

@@ -2,6 +2,8 @@
 
 #[path = "git/artifacts.rs"]
 mod artifacts;
+#[path = "git/bases.rs"]
+mod bases;
 #[path = "git/github.rs"]
 mod github;
 #[path = "git/hanging.rs"]

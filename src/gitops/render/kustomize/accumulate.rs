@@ -128,7 +128,8 @@ fn whole(from: &Kustomization) -> Origin {
 /// The text of an origin annotation for what a kustomization makes or does.
 pub fn configured_by(place: &Place, from: &Kustomization, kind: &str) -> String {
     let file = own_path(place, &from.file);
-    format!("configuredIn: {file}\nconfiguredBy:\n  apiVersion: builtin\n  kind: {kind}\n")
+    let repository = place.repository();
+    format!("{repository}configuredIn: {file}\nconfiguredBy:\n  apiVersion: builtin\n  kind: {kind}\n")
 }
 
 /// The path of a kustomization file, from the first one's directory.
@@ -154,7 +155,7 @@ pub fn resource(
     let (file, text) = build.text(place, path, at)?;
     let mut objects = objects::read(&file, &text)?;
     if settings.history {
-        let origin = format!("path: {}\n", tidy(&format!("{}/{path}", place.route)));
+        let origin = place.origin(&tidy(&format!("{}/{path}", place.route)));
         for object in &mut objects {
             object.history = Some(History { origin: origin.clone(), ..History::default() });
         }

@@ -3,6 +3,8 @@
 
 use super::id::Gvk;
 use super::merge::Schemas;
+use super::remote::{Elsewhere, Mount, Remote};
+use crate::base::url::redact;
 use crate::gitops::render::error::{Origin, RenderError};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -26,6 +28,11 @@ pub trait Tree {
     /// Where a path leads once links are followed, or why nothing may be read there.
     fn find(&self, path: &str) -> Result<Found, String>;
     fn read(&self, path: &str) -> Result<Bytes, String>;
+    /// The path of the root of a repository elsewhere, which a file of the tree `from` names: one that was mounted,
+    /// or (empty) this one.
+    fn remote(&self, _from: &str, _remote: &Remote, _at: &Origin) -> Result<String, Elsewhere> {
+        Err(Elsewhere::NotAllowed)
+    }
     /// What an encrypted file was, or why that cannot be told. `None`: it is not encrypted.
     fn opened(&self, _path: &str) -> Option<Result<Bytes, RenderError>> {
         None
@@ -41,6 +48,18 @@ pub enum Found {
     File(String),
     Directory(String),
     Nothing,
+}
+
+impl Found {
+    /// The same in a tree that is mounted there.
+    pub fn below(self, mount: &str) -> Self {
+        let below = |path: String| if path.is_empty() { mount.to_owned() } else { format!("{mount}/{path}") };
+        match self {
+            Self::File(path) => Self::File(below(path)),
+            Self::Directory(path) => Self::Directory(below(path)),
+            Self::Nothing => Self::Nothing,
+        }
+    }
 }
 
 /// One build: its files, its schemas, and what it has used up.
@@ -142,6 +161,9 @@ impl<'a> Build<'a> {
 
     /// Whether a path leads to a directory. What leads nowhere is no directory.
     pub fn is_directory(&self, place: &Place, path: &str, at: &Origin) -> Result<bool, RenderError> {
+        if Remote::parse(path).is_some() {
+            return Ok(true);
+        }
         let found = self.tree.find(&place.join(path, at)?);
         let found = found.map_err(|why| RenderError::new(at.clone(), format!("{path}: {why}")))?;
         Ok(matches!(found, Found::Directory(_)))
@@ -150,7 +172,11 @@ impl<'a> Build<'a> {
     /// The directory of a base or component.
     pub fn enter(&mut self, place: &Place, path: &str, at: &Origin) -> Result<Place, RenderError> {
         let wrong = |what: String| RenderError::new(at.clone(), what);
-        let found = self.tree.find(&place.join(path, at)?).map_err(|why| wrong(format!("{path}: {why}")))?;
+        let (target, elsewhere) = match Remote::parse(path) {
+            None => (place.join(path, at)?, place.elsewhere.clone()),
+            Some(remote) => self.mount(place, path, remote, at)?,
+        };
+        let found = self.tree.find(&target).map_err(|why| wrong(format!("{path}: {why}")))?;
         let directory = match found {
             Found::Directory(directory) => directory,
             Found::File(_) => return Err(wrong(format!("{path} is a file, not a directory"))),
@@ -175,8 +201,28 @@ impl<'a> Build<'a> {
         if visited.len() > MAX_DEPTH {
             return Err(wrong(format!("kustomizations name each other more than {MAX_DEPTH} deep")));
         }
-        let route = if place.route.is_empty() { path.to_owned() } else { format!("{}/{path}", place.route) };
-        Ok(Place { path: directory, visited, route: tidy(&route) })
+        let route = match Remote::parse(path) {
+            Some(Ok(remote)) => remote.path,
+            _ if place.route.is_empty() => path.to_owned(),
+            _ => format!("{}/{path}", place.route),
+        };
+        Ok(Place { path: directory, visited, route: tidy(&route), elsewhere })
+    }
+
+    /// Where a repository elsewhere is in the tree, and the directory that is meant.
+    fn mount(
+        &self,
+        place: &Place,
+        path: &str,
+        remote: Result<Remote, String>,
+        at: &Origin,
+    ) -> Result<(String, Option<Arc<Remote>>), RenderError> {
+        let wrong = |problem: Elsewhere| problem.explain(path, at);
+        let remote = remote.map_err(|why| wrong(Elsewhere::Refused(why)))?;
+        let from = Mount::split(&place.path).map_or("", |(mount, _)| mount);
+        let mount = self.tree.remote(from, &remote, at).map_err(wrong)?;
+        let target = if remote.path.is_empty() { mount } else { format!("{mount}/{}", remote.path) };
+        Ok((target, Some(Arc::new(remote))))
     }
 }
 
@@ -195,8 +241,10 @@ pub struct Place {
     pub path: String,
     /// The directories of the kustomizations that led here.
     visited: Vec<String>,
-    /// From the first kustomization's directory: `../base`.
+    /// From the first kustomization's directory: `../base`; elsewhere from the root of the repository.
     pub route: String,
+    /// The repository that it is in, where that is another one than the first kustomization's.
+    elsewhere: Option<Arc<Remote>>,
 }
 
 impl Place {
@@ -210,14 +258,18 @@ impl Place {
         if path.is_empty() {
             return Err(wrong("the path is empty".to_owned(), "name a file or directory"));
         }
-        if is_remote(path) {
-            let what = format!("{path} is elsewhere, and remote resources are not read");
+        if Remote::parse(path).is_some() {
+            let what = format!("{} is elsewhere, and single files are not fetched", redact(path));
             return Err(wrong(what, "put a copy into the repository"));
+        }
+        if path.contains('\0') {
+            return Err(wrong(format!("{path:?} is no path"), "remove the NUL character"));
         }
         if path.starts_with('/') {
             return Err(wrong(format!("{path} is an absolute path"), "name it from the kustomization's directory"));
         }
-        let mut parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
+        let (mount, inside) = Mount::split(&self.path).map_or((None, &*self.path), |(mount, path)| (Some(mount), path));
+        let mut parts: Vec<&str> = inside.split('/').filter(|part| !part.is_empty()).collect();
         for part in path.split('/') {
             match part {
                 "" | "." => {}
@@ -228,15 +280,20 @@ impl Place {
                 name => parts.push(name),
             }
         }
-        Ok(parts.join("/"))
+        Ok(mount.into_iter().chain(parts).collect::<Vec<_>>().join("/"))
     }
-}
 
-/// What kustomize would fetch: URLs and what git takes for one.
-fn is_remote(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    let host = lower.split(['/', ':']).next().unwrap_or_default();
-    lower.contains("://") || lower.starts_with("git::") || host.contains('@') || host == "github.com"
+    /// Begins the text of an origin annotation: which repository, if that is another one.
+    pub fn repository(&self) -> String {
+        let Some(Remote { url, reference, .. }) = self.elsewhere.as_deref() else { return String::new() };
+        let reference = if reference.is_empty() { String::new() } else { format!("ref: {reference}\n") };
+        format!("repo: {}\n{reference}", redact(url))
+    }
+
+    /// The origin annotation of what a file holds.
+    pub fn origin(&self, path: &str) -> String {
+        format!("path: {path}\n{}", self.repository())
+    }
 }
 
 /// Whether a path is `directory` or below it.

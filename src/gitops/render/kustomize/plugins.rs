@@ -64,7 +64,7 @@ fn configurations(
             Ok(mut inline) if !inline.is_empty() => {
                 for one in &mut inline {
                     one.node.at = Position { line: entry.at.line, column: entry.at.column };
-                    let origin = format!("path: {}\n", accumulate::own_path(place, &entry.at.file));
+                    let origin = place.origin(&accumulate::own_path(place, &entry.at.file));
                     one.history = settings.history.then(|| History { origin, ..History::default() });
                 }
                 resource::append(&mut into.all, inline)?;

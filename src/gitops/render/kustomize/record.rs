@@ -4,12 +4,14 @@
 use super::load::{Build, Found, Tree};
 use super::merge::{Place, Schemas};
 use super::reach::reach;
+use super::remote::{Elsewhere, Mount, Remote, Roots};
 use super::{Gvk, build};
-use crate::gitops::render::error::RenderError;
+use crate::gitops::render::error::{Origin, RenderError};
 use crate::gitops::sops;
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What a tree said when it was asked.
@@ -22,17 +24,22 @@ pub struct Record {
     /// What encrypted files were, or why that cannot be told.
     opened: BTreeMap<String, Result<Bytes, RenderError>>,
     shown: BTreeMap<String, String>,
+    /// What came of repositories elsewhere: from which tree, which URL, and which reference in there.
+    remotes: BTreeMap<[String; 3], Result<String, Elsewhere>>,
+    /// Of those that are mounted the commits, by what was asked for.
+    commits: BTreeMap<String, String>,
 }
 
 impl Record {
     /// Renders the kustomization for what it reads on the way. Errors are those that rendering the record
     /// has, too. Also the warnings.
-    pub fn of(tree: &dyn Tree, root: &str) -> (Self, Vec<RenderError>) {
-        let recorder = Recorder { tree, record: RefCell::new(Self { root: root.to_owned(), ..Self::default() }) };
+    pub fn of(tree: &dyn Tree, root: &str, roots: &dyn Roots) -> (Self, Vec<RenderError>) {
+        let record = RefCell::new(Self { root: root.to_owned(), ..Self::default() });
+        let recorder = Recorder { tree, roots, record, mounts: RefCell::default(), awaits: Cell::new(false) };
         // How lists merge has no say in which files are read.
         let built = build(&recorder, root, &NoSchemas);
         let sealed = recorder.record.borrow().files().any(|(_, bytes)| sops::may_be_encrypted(bytes));
-        if sealed && built.is_err() {
+        if (sealed || recorder.awaits.get()) && built.is_err() {
             reach(&mut Build::new(&recorder, &NoSchemas), &super::load::Place::root(root));
         }
         (recorder.record.into_inner(), built.map(|built| built.warnings).unwrap_or_default())
@@ -71,6 +78,11 @@ impl Record {
         (changed, names)
     }
 
+    /// The commits of repositories elsewhere, by where these are for people.
+    pub fn commits(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.commits.iter()
+    }
+
     /// The files, in path order.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.read.iter().filter_map(|(path, bytes)| Some((path.as_str(), bytes.as_ref().ok()?)))
@@ -91,6 +103,10 @@ impl Tree for Record {
         self.read.get(path).cloned().unwrap_or_else(|| Err("the file was not read before".to_owned()))
     }
 
+    fn remote(&self, from: &str, remote: &Remote, _: &Origin) -> Result<String, Elsewhere> {
+        self.remotes.get(&key(from, remote)).cloned().unwrap_or(Err(Elsewhere::Awaited))
+    }
+
     fn opened(&self, path: &str) -> Option<Result<Bytes, RenderError>> {
         self.opened.get(path).cloned()
     }
@@ -100,14 +116,39 @@ impl Tree for Record {
     }
 }
 
+fn key(from: &str, remote: &Remote) -> [String; 3] {
+    [from.to_owned(), remote.url.clone(), remote.reference.clone()]
+}
+
 struct Recorder<'a> {
     tree: &'a dyn Tree,
+    roots: &'a dyn Roots,
     record: RefCell<Record>,
+    /// By name.
+    mounts: RefCell<BTreeMap<String, Rc<dyn Tree>>>,
+    /// A repository elsewhere is not there yet.
+    awaits: Cell<bool>,
+}
+
+impl Recorder<'_> {
+    /// Asks the tree that holds a path.
+    fn ask<T>(&self, path: &str, ask: impl Fn(&dyn Tree, &str) -> T) -> T {
+        let mounted = Mount::split(path);
+        let mounted = mounted.and_then(|(name, inside)| Some((self.mounts.borrow().get(name)?.clone(), inside)));
+        match mounted {
+            Some((tree, inside)) => ask(&*tree, inside),
+            None => ask(self.tree, path),
+        }
+    }
 }
 
 impl Tree for Recorder<'_> {
     fn find(&self, path: &str) -> Result<Found, String> {
-        let found = self.tree.find(path);
+        let found = self.ask(path, |tree, path| tree.find(path));
+        let found = match Mount::split(path) {
+            Some((mount, _)) => found.map(|found| found.below(mount)),
+            None => found,
+        };
         self.record.borrow_mut().found.insert(path.to_owned(), found.clone());
         found
     }
@@ -117,13 +158,28 @@ impl Tree for Recorder<'_> {
         if let Some(known) = self.record.borrow().read.get(path) {
             return known.clone();
         }
-        let bytes = self.tree.read(path);
+        let bytes = self.ask(path, |tree, path| tree.read(path));
         self.record.borrow_mut().read.insert(path.to_owned(), bytes.clone());
         bytes
     }
 
+    fn remote(&self, from: &str, remote: &Remote, at: &Origin) -> Result<String, Elsewhere> {
+        let key = key(from, remote);
+        if let Some(known) = self.record.borrow().remotes.get(&key) {
+            return known.clone();
+        }
+        let mounted = self.roots.mount(from, remote, at).map(|Mount { name, tree, location, commit }| {
+            self.record.borrow_mut().commits.insert(location, commit);
+            self.mounts.borrow_mut().entry(name.clone()).or_insert_with(|| tree.into());
+            name
+        });
+        self.awaits.set(self.awaits.get() || mounted == Err(Elsewhere::Awaited));
+        self.record.borrow_mut().remotes.insert(key, mounted.clone());
+        mounted
+    }
+
     fn show(&self, path: &str) -> String {
-        let shown = self.tree.show(path);
+        let shown = self.ask(path, |tree, path| tree.show(path));
         self.record.borrow_mut().shown.insert(path.to_owned(), shown.clone());
         shown
     }

@@ -22,6 +22,8 @@ pub struct Access {
     pub registry: RegistryAccess,
     /// Whose commits count; `None`: everybody's.
     pub signers: Option<Signers>,
+    /// Other repositories that kustomizations name.
+    pub remote_bases: RemoteBases,
     /// The longest that a fetch may take.
     pub timeout: Duration,
     /// How old what others heard of the repository may be. Zero: it is asked anew.
@@ -34,10 +36,24 @@ impl Default for Access {
             credentials: Credentials::default(),
             registry: RegistryAccess::default(),
             signers: None,
+            remote_bases: RemoteBases::default(),
             timeout: DEFAULT_TIMEOUT,
             max_age: Duration::ZERO,
         }
     }
+}
+
+/// Whether kustomizations may name other repositories, and who asks these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RemoteBases {
+    #[default]
+    Refused,
+    /// Nobody in particular; those on the server of the source's own repository are asked with its credentials.
+    Allowed,
+    /// The same, but none of this machine: the source is there since others push it.
+    OfOthers,
+    /// As allowed, but the others are asked by who runs the command, with what the machine has.
+    ByUser,
 }
 
 /// Empty: what the machine has (an ssh agent, keys and known hosts in ~/.ssh, the system's CAs).
@@ -50,6 +66,8 @@ pub struct Credentials {
     identity: String,
     known_hosts: String,
     github: Option<App>,
+    /// Nothing of the machine's either.
+    nobody: bool,
 }
 
 impl fmt::Debug for Credentials {
@@ -82,6 +100,7 @@ impl Credentials {
                 let [id, installation, key, api] = github::KEYS;
                 App::read([line(id)?, line(installation)?, text(key)?, line(api)?])?
             },
+            nobody: false,
         };
         if found.github.is_some() && !(found.username.is_empty() && found.bearer_token.is_empty()) {
             return Err("a GitHub App and username or bearerToken cannot both be set".to_owned());
@@ -101,6 +120,11 @@ impl Credentials {
         Ok(found)
     }
 
+    /// For servers that get none, whatever the machine has.
+    pub fn none() -> Self {
+        Self { nobody: true, ..Self::default() }
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -112,7 +136,8 @@ impl Credentials {
         let texts = [repository, &self.username, &self.password, &self.bearer_token, &self.identity, &self.known_hosts];
         let app = self.github.iter().flat_map(App::parts);
         let parts = texts.into_iter().chain(app).map(str::as_bytes);
-        let parts = parts.chain(self.ca.iter().map(|certificate| &**certificate));
+        let parts =
+            parts.chain(self.nobody.then_some(&b"nobody"[..])).chain(self.ca.iter().map(|certificate| &**certificate));
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);

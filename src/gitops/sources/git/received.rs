@@ -1,6 +1,8 @@
 //! Commits that somebody pushes, before they are accepted: git keeps their objects apart until then.
 
-use super::{explain, memory, objects, open_local, read_commit};
+use super::held::open_local;
+use super::{explain, memory, objects, read_commit};
+use crate::gitops::render::kustomize::Roots;
 use crate::gitops::sources::location::GitLocation;
 use crate::gitops::sources::{Access, Snapshot, SourceError};
 use git2::Oid;
@@ -12,6 +14,7 @@ pub fn received(
     access: &Access,
     quarantine: Option<&Path>,
     commit: &str,
+    roots: &dyn Roots,
 ) -> Result<Snapshot, SourceError> {
     memory::limit();
     let fail = |error: git2::Error| explain(location, access, &error);
@@ -20,5 +23,5 @@ pub fn received(
         repository.odb().and_then(|odb| odb.add_disk_alternate(objects)).map_err(fail)?;
     }
     let commit = Oid::from_str(commit).and_then(|oid| objects::commit(&repository, oid)).map_err(fail)?;
-    read_commit(&repository, &commit, location, access)
+    read_commit(&repository, &commit, location, access, roots)
 }

@@ -10,6 +10,7 @@ use crate::gitops::sources::{Commit, Snapshot};
 use crate::gitops::sync::history::{self, HistoryError, Record, Verdict, Writes};
 use crate::gitops::sync::wait::Waited;
 use crate::gitops::sync::{Options, SyncError};
+use std::collections::BTreeMap;
 
 /// The history as the task knows it.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(super) struct Revision {
     pub revision: String,
     /// What it was rendered with; not known of what is returned to.
     pub inputs: String,
+    /// Commits of other repositories, by where these are.
+    pub bases: BTreeMap<String, String>,
     pub commit: Option<Commit>,
     pub source: String,
     /// How it came about, where not from the source.
@@ -65,6 +68,7 @@ impl Revision {
         Self {
             revision: snapshot.revision.clone(),
             inputs: inputs.version.clone(),
+            bases: snapshot.bases(),
             commit: snapshot.commit.clone(),
             source: snapshot.origin.clone(),
             ..Self::default()

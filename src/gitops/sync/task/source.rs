@@ -25,7 +25,8 @@ impl Task {
     /// The source, and what it is rendered with. `None`: the Application was changed meanwhile, look at it anew.
     pub(super) async fn fetch(&mut self, application: &Application) -> Result<Option<(Snapshot, Inputs)>, SourceError> {
         let Some(snapshot) = self.fetch_source(application).await? else { return Ok(None) };
-        Ok(Some((snapshot, self.inputs(application).await?)))
+        let inputs = self.inputs(application).await?.with_bases(&snapshot);
+        Ok(Some((snapshot, inputs)))
     }
 
     /// What the source is rendered with. Whatever changes it wakes the task from now on.

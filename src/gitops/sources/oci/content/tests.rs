@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::gitops::render::kustomize::NoRoots;
 use crate::gitops::sources::git::{Teller, read_tree};
 use crate::gitops::sources::{Snapshot, SourceError};
 use std::fs;
@@ -42,6 +43,7 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 fn read(layer: &[u8]) -> Result<Snapshot, String> {
     let unpacked = unpack(layer).map_err(|failure| failure.what)?;
     let teller = Teller {
+        roots: &NoRoots,
         called: "artifact 1".into(),
         origin: "x".into(),
         broken: Box::new(|error| SourceError::Access(error.message().to_owned())),
