@@ -158,7 +158,8 @@ async fn variables(
         version.update(format!("{:?} {:?};", metadata.uid, metadata.resource_version));
         for (key, value) in data {
             let value = value.ok_or_else(|| fail(format!("the value of {key:?} is not UTF-8 text")))?;
-            variables.set(&key, &value).map_err(&fail)?;
+            let set = if plural == "secrets" { Variables::set_secret } else { Variables::set };
+            set(&mut variables, &key, &value).map_err(&fail)?;
         }
     }
     for (key, value) in &post_build.substitute {

@@ -112,7 +112,7 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Varia
         }
     }
     for manifest in &mut rendered.objects {
-        manifest.confidential = snapshot.decrypted.contains(&manifest.origin.file);
+        manifest.confidential |= snapshot.decrypted.contains(&manifest.origin.file);
     }
     rendered
 }

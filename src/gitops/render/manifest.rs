@@ -18,7 +18,7 @@ pub struct Manifest {
     /// Where the object starts.
     pub origin: Origin,
     pub spans: Spans,
-    /// Its file is encrypted: no value of it is shown.
+    /// Its file is encrypted, or a value of a Secret was put into it: no value of it is shown.
     pub confidential: bool,
 }
 
@@ -102,11 +102,14 @@ fn single(
     substitution: Option<&mut Substitution<'_>>,
     into: &mut Rendered,
 ) {
-    let errors = substitution.map(|substitution| substitution.apply(file, &mut value, &spans)).unwrap_or_default();
-    if !errors.is_empty() {
-        into.errors.extend(errors);
-        return;
-    }
+    let confidential = match substitution.map(|substitution| substitution.apply(file, &mut value, &spans)) {
+        None => false,
+        Some(Ok(confidential)) => confidential,
+        Some(Err(errors)) => {
+            into.errors.extend(errors);
+            return;
+        }
+    };
     let origin_of = |path: &str| {
         let at = spans.find(path);
         Origin { file: file.clone(), line: at.line, column: at.column }
@@ -114,7 +117,15 @@ fn single(
     match identity(&value) {
         Ok(id) => {
             let origin = origin_of("");
-            into.objects.push(Manifest { id, value, origin, spans, confidential: false });
+            into.objects.push(Manifest { id, value, origin, spans, confidential });
+        }
+        Err(Problem { path, .. }) if confidential => {
+            let what = format!(
+                "with its variables set, {} is not what it must be",
+                if path.is_empty() { "the document" } else { path }
+            );
+            into.errors
+                .push(RenderError::new(origin_of(path), what).hint("a value of a Secret was put into the object"));
         }
         Err(Problem { path, what, hint }) => into.errors.push(RenderError::new(origin_of(path), what).hint(hint)),
     }

@@ -11,8 +11,9 @@ use super::error::{Origin, RenderError};
 use super::spans::Spans;
 use super::{print, scalar, yaml};
 use crate::base::template::is_variable_name;
+use expand::Spent;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ const BUDGET: usize = 200_000_000;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Variables {
     values: BTreeMap<String, String>,
+    /// Those whose values are never shown.
+    secret: BTreeSet<String>,
     /// A variable that is not set and has no default is an error; otherwise it is empty.
     pub strict: bool,
 }
@@ -37,7 +40,7 @@ impl fmt::Debug for Variables {
 
 impl Variables {
     pub fn new(strict: bool) -> Self {
-        Self { values: BTreeMap::new(), strict }
+        Self { strict, ..Self::default() }
     }
 
     /// Sets a variable, over what it was. Line breaks are left out of the value, as Flux does.
@@ -46,7 +49,19 @@ impl Variables {
             return Err(format!("{name:?} is no name of a variable: letters, digits and _, not a digit first"));
         }
         self.values.insert(name.to_owned(), value.replace('\n', ""));
+        self.secret.remove(name);
         Ok(())
+    }
+
+    /// The same with a value that is never shown, nor is any other of an object that it is put into.
+    pub fn set_secret(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.set(name, value)?;
+        self.secret.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        self.secret.contains(name)
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -57,21 +72,22 @@ impl Variables {
 /// The substitution of one source.
 pub(super) struct Substitution<'a> {
     variables: &'a Variables,
-    left: usize,
+    spent: Spent,
 }
 
 impl<'a> Substitution<'a> {
     pub fn new(variables: &'a Variables) -> Self {
-        Self { variables, left: BUDGET }
+        Self { variables, spent: Spent { left: BUDGET, secret: false } }
     }
 
-    /// Substitutes in one object. The errors hold no values of variables.
-    pub fn apply(&mut self, file: &Arc<str>, object: &mut Value, spans: &Spans) -> Vec<RenderError> {
+    /// Substitutes in one object; true: something secret was put into it. The errors hold no values of variables.
+    pub fn apply(&mut self, file: &Arc<str>, object: &mut Value, spans: &Spans) -> Result<bool, Vec<RenderError>> {
         let mut errors = Vec::new();
+        self.spent.secret = false;
         if !is_disabled(object) {
             self.value(file, object, spans, &mut errors);
         }
-        errors
+        if errors.is_empty() { Ok(self.spent.secret) } else { Err(errors) }
     }
 
     fn value(&mut self, file: &Arc<str>, value: &mut Value, spans: &Spans, errors: &mut Vec<RenderError>) {
@@ -116,7 +132,7 @@ impl<'a> Substitution<'a> {
     }
 
     fn text(&mut self, file: &Arc<str>, text: &str, spans: &Spans) -> Result<String, RenderError> {
-        expand::expand(text, self.variables, &mut self.left)
+        expand::expand(text, self.variables, &mut self.spent)
             .map_err(|wrong| RenderError::new(origin(file, spans), wrong.what).hint(wrong.hint))
     }
 }

@@ -62,7 +62,7 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
 
 /// What is wrong with an object whose values are not to be shown: the server's words could hold one.
 fn without_values(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
-    const HINT: &str = "its file is encrypted, and the API's own words could hold a value of it";
+    const HINT: &str = "it holds values of an encrypted file or of a Secret, which the API's own words could repeat";
     let at = |path: &str, text: &str| {
         RenderError::new(manifest.origin_of(path), format!("{}: {text}", manifest.describe())).hint(HINT)
     };

@@ -57,9 +57,17 @@ const OPERATORS: [(&str, Operator); 22] = [
     ("%", Operator::TrimSuffix { longest: false }),
 ];
 
-/// Replaces the variables. `left` is what may still be written and compared.
-pub(super) fn expand(text: &str, variables: &Variables, left: &mut usize) -> Result<String, Wrong> {
-    let mut reader = Reader { rest: text, variables, left, depth: 0 };
+/// What substituting took.
+pub(super) struct Spent {
+    /// What may still be written and compared.
+    pub left: usize,
+    /// A secret variable had a say.
+    pub secret: bool,
+}
+
+/// Replaces the variables.
+pub(super) fn expand(text: &str, variables: &Variables, spent: &mut Spent) -> Result<String, Wrong> {
+    let mut reader = Reader { rest: text, variables, spent, depth: 0 };
     let mut expanded = String::new();
     while let Some((before, after)) = reader.rest.split_once('$') {
         expanded.push_str(before);
@@ -79,7 +87,7 @@ pub(super) fn expand(text: &str, variables: &Variables, left: &mut usize) -> Res
 struct Reader<'a> {
     rest: &'a str,
     variables: &'a Variables,
-    left: &'a mut usize,
+    spent: &'a mut Spent,
     depth: usize,
 }
 
@@ -110,7 +118,7 @@ impl<'a> Reader<'a> {
             Operator::Default => {
                 let default = self.argument(name, &['}'], false)?;
                 self.close(name)?;
-                let value = self.variables.get(name).unwrap_or_default();
+                let value = self.get(name).unwrap_or_default();
                 if value.is_empty() { default } else { value.to_owned() }
             }
             Operator::Unsupported if self.rest.is_empty() => return Err(unclosed(name)),
@@ -208,9 +216,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn get(&mut self, name: &str) -> Option<&'a str> {
+        self.spent.secret |= self.variables.is_secret(name);
+        self.variables.get(name)
+    }
+
     /// A variable's value; of one that is not set nothing, or an error.
-    fn value(&self, name: &str) -> Result<&'a str, Wrong> {
-        match self.variables.get(name) {
+    fn value(&mut self, name: &str) -> Result<&'a str, Wrong> {
+        match self.get(name) {
             Some(value) => Ok(value),
             None if self.variables.strict => {
                 let hint = format!("set it, or give it a default: ${{{name}:=VALUE}}");
@@ -221,8 +234,8 @@ impl<'a> Reader<'a> {
     }
 
     fn spend(&mut self, work: usize) -> Result<(), Wrong> {
-        match self.left.checked_sub(work) {
-            Some(left) => *self.left = left,
+        match self.spent.left.checked_sub(work) {
+            Some(left) => self.spent.left = left,
             None => {
                 let what = "the source's variables come to more than can be put together";
                 return Err(wrong(what.to_owned(), "use them less often, or shorter values"));
@@ -298,7 +311,7 @@ mod tests {
     }
 
     fn run(text: &str, strict: bool) -> Result<String, String> {
-        expand(text, &variables(strict), &mut 100_000).map_err(|wrong| wrong.what)
+        expand(text, &variables(strict), &mut Spent { left: 100_000, secret: false }).map_err(|wrong| wrong.what)
     }
 
     /// The cases that Flux tests its own with are among these.

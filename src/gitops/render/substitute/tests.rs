@@ -93,3 +93,30 @@ fn variables_do_not_show_their_values() {
         assert!(variables.set(name, "").is_err(), "{name}");
     }
 }
+
+#[test]
+fn what_holds_a_value_of_a_secret_is_confidential() {
+    let mut variables = Variables::new(false);
+    variables.set_secret("password", "1234").unwrap();
+    variables.set_secret("covered", "x").unwrap();
+    variables.set("covered", "shown").unwrap();
+    let kinds = FixedKinds::new(&[("v1", "ConfigMap", true)]);
+    let render = |name: &str, text: &str| {
+        let file = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: '{text}'}}\n");
+        let settings = Settings { namespace: "default", variables: Some(&variables) };
+        render_with(&Snapshot::of(&[("a.yaml", &file)]), &kinds, settings)
+    };
+    for (text, confidential) in [
+        ("${password}", true),
+        ("a ${password%4}", true),
+        ("${#password}", true),
+        ("${other:-${password}}", true),
+        ("${covered}", false),
+        ("$${password}", false),
+    ] {
+        assert_eq!(render("a", text).objects[0].confidential, confidential, "{text}");
+    }
+    let wrong = render("\"${password}\"", "x");
+    let told = wrong.errors[0].to_string();
+    assert!(told.starts_with("a.yaml:3:") && told.contains("metadata.name") && !told.contains("1234"), "{told}");
+}

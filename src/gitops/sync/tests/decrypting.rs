@@ -94,6 +94,6 @@ async fn objects_of_encrypted_files_are_told_of_without_values() {
     wrong.objects[0].value["data"]["k"] = json!({"a": "hunter3"});
     let error = once(&rig.client, &*rig.registry, &wrong, &options, How::DryRun).await.unwrap_err();
     let told = error.lines().join("\n");
-    assert!(told.starts_with("a.yaml:") && told.contains("its file is encrypted"), "{told}");
+    assert!(told.starts_with("a.yaml:") && told.contains("it holds values of an encrypted file"), "{told}");
     assert!(!told.contains("hunter"), "{told}");
 }

@@ -69,6 +69,29 @@ async fn without_its_variables_an_application_stays_as_it_is() {
     value_is(&rig, "a b").await;
 }
 
+#[tokio::test]
+async fn values_of_secrets_are_told_by_no_error_and_no_report() {
+    let rig = Rig::new().await;
+    rig.create(SECRETS, &json!({"metadata": {"name": "vars"}, "stringData": {"PASSWORD": "hunter2"}})).await;
+    let post_build = json!({"substituteFrom": [{"kind": "Secret", "name": "vars"}]});
+    let (folder, mut events) = start(&rig, "${PASSWORD}", post_build).await;
+    value_is(&rig, "hunter2").await;
+    rig.patch(&format!("{SECRETS}/vars"), json!({"stringData": {"PASSWORD": "hunter3"}})).await;
+    let changed = next(&mut events, |event| match event {
+        Event::Applied(report) if report.objects.iter().any(|object| !object.fields.is_empty()) => Some(report.clone()),
+        _ => None,
+    });
+    let changed = changed.await;
+    assert_eq!(changed.objects[0].fields[0].path(), "data.k");
+    // A label may not have a space.
+    let wrong = map("a", "x").replace("  name: a\n", "  name: a\n  labels: {l: \"${PASSWORD} x\"}\n");
+    folder.write("a.yaml", &wrong);
+    let errors = next(&mut events, failed).await;
+    assert!(errors[0].contains("a.yaml:") && errors[0].contains("metadata.labels"), "{wrong}\n{errors:?}");
+    let told = format!("{changed:?} {errors:?} {}", rig.status().await);
+    assert!(!told.contains("hunter"), "{told}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_tried_again_with_other_variables() {
     let rig = Rig::new().await;
