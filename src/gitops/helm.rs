@@ -141,6 +141,8 @@ fn command(program: &Path, folder: &Path, chart: &Chart, release: Release<'_>) -
 fn plain(said: &str, folder: &Path) -> String {
     let text = said.trim().replace(&format!("{}/", folder.display()), "");
     let text = text.strip_prefix("Error: ").unwrap_or(&text);
+    // Nobody calls helm here.
+    let text = text.strip_suffix("Use --debug flag to render out invalid YAML").unwrap_or(text).trim_end();
     let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
     text.lines().take(MAX_LINES).map(clean).collect::<Vec<_>>().join("\n    ")
 }
