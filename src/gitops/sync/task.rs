@@ -295,8 +295,9 @@ impl Task {
             self.recorded(application, record, outcome.report.totals(), ready);
         }
         self.now_in_force(application, revision, rendered);
-        self.applied(application, &revision.revision, outcome).await;
+        // Before the status: whoever waits for that finds the history complete.
         self.flush().await;
+        self.applied(application, &revision.revision, outcome).await;
         Ok(())
     }
 

@@ -55,9 +55,12 @@ fn an_application_is_added_synced_suspended_rolled_back_and_resumed() {
     daemon.selkie(&["app", "resume", "shop"]);
     daemon.wait_for("the source is followed again", || maps(&daemon) == "b");
 
-    let history: Value = serde_json::from_str(&daemon.selkie(&["app", "history", "shop", "-o", "json"])).expect("JSON");
-    assert_eq!(history.as_array().map(Vec::len), Some(2), "{history:#}");
-    assert_eq!(history[0]["result"], "ready");
+    // What came of a revision is known a moment after it is in force.
+    daemon.wait_for("the history tells both", || {
+        let told = daemon.selkie(&["app", "history", "shop", "-o", "json"]);
+        let history: Value = serde_json::from_str(&told).expect("JSON");
+        history.as_array().map(Vec::len) == Some(2) && history[0]["result"] == "ready"
+    });
     let diff = daemon.try_selkie(&["app", "diff", "shop", "1"]);
     let text = String::from_utf8_lossy(&diff.stdout).into_owned();
     assert_eq!(diff.status.code(), Some(1));
@@ -88,6 +91,7 @@ fn what_the_last_sync_removed_is_made_again() {
     daemon.wait_for("both are there", || maps(&daemon) == "a b");
     std::fs::remove_file(folder.path().join("b.yaml")).expect("a manifest");
     daemon.wait_for("one was removed", || maps(&daemon) == "a");
+    daemon.wait_for("the history tells it", || daemon.selkie(&["app", "history", "shop"]).contains("+0 ~0 -1"));
     // What was removed is known to the cluster, not to the process.
     daemon.stop();
     let offline = selkie(&daemon.data, &["app", "history", "shop"]);

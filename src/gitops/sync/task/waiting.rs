@@ -178,8 +178,9 @@ impl Task {
         if !(good && application.rolls_back()) && on_trial {
             self.conclude(&waited);
         }
-        self.ready_condition(&waited).await;
+        // Before the status: whoever waits for that finds the history complete.
         self.flush().await;
+        self.ready_condition(&waited).await;
         if retreats && !good {
             self.failure = Some(waited);
             return true;
