@@ -15,6 +15,8 @@ mod git_ssh;
 mod hosts;
 #[path = "support/http_server.rs"]
 mod http_server;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/repository.rs"]

@@ -25,6 +25,8 @@ pub struct HttpsServer {
     pub authority: String,
     /// Set: an answer with a pack stops in its middle and never goes on.
     pub stalls: Arc<AtomicBool>,
+    /// Answers that stopped so.
+    pub stalled: Arc<AtomicUsize>,
     /// Requests of somebody with the right credentials: what there is, and for a pack.
     pub asked: Arc<AtomicUsize>,
     pub app: Arc<App>,
@@ -61,10 +63,10 @@ impl HttpsServer {
         let private = rustls::pki_types::PrivateKeyDer::try_from(own.serialize_der()).expect("a key");
         let tls = rustls::ServerConfig::builder().with_no_client_auth();
         let tls = tls.with_single_cert(vec![certificate.der().clone()], private).expect("TLS");
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = SocketAddr::from(([127, 0, 0, 1], crate::ports::free()));
         let (tls, root) = (Arc::new(tls), root.to_path_buf());
-        let (stalls, asked, app) = (Arc::default(), Arc::default(), Arc::default());
-        let mut server = Self { address, authority, stalls, asked, app, tls, root, runtime: None };
+        let (stalls, stalled, asked, app) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        let mut server = Self { address, authority, stalls, stalled, asked, app, tls, root, runtime: None };
         server.serve();
         server
     }
@@ -83,8 +85,8 @@ impl HttpsServer {
         let listener = runtime.block_on(tokio::net::TcpListener::bind(self.address)).expect("an address");
         self.address = listener.local_addr().expect("an address");
         let (tls, root) = (tokio_rustls::TlsAcceptor::from(self.tls.clone()), self.root.clone());
-        let (stalls, asked, app) = (self.stalls.clone(), self.asked.clone(), self.app.clone());
-        let state = State { root, stalls, asked, app };
+        let (stalls, stalled) = (self.stalls.clone(), self.stalled.clone());
+        let state = State { root, stalls, stalled, asked: self.asked.clone(), app: self.app.clone() };
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (tls, state) = (tls.clone(), state.clone());
@@ -115,12 +117,13 @@ impl Drop for HttpsServer {
 struct State {
     root: PathBuf,
     stalls: Arc<AtomicBool>,
+    stalled: Arc<AtomicUsize>,
     asked: Arc<AtomicUsize>,
     app: Arc<App>,
 }
 
 async fn answer(state: State, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    let State { root, stalls, asked, app } = state;
+    let State { root, stalls, stalled, asked, app } = state;
     if request.uri().path().starts_with("/api/") {
         return Ok(app.answer(&request));
     }
@@ -133,6 +136,7 @@ async fn answer(state: State, request: Request<Incoming>) -> Result<Answer, Infa
     let is_pack = request.method() == http::Method::POST;
     let (status, headers, body) = backend(&root, request).await;
     let body = if is_pack && stalls.load(Ordering::SeqCst) {
+        stalled.fetch_add(1, Ordering::SeqCst);
         let half = body.slice(..body.len() / 2);
         let frames = futures::stream::iter([Ok(Frame::data(half))]).chain_pending();
         StreamBody::new(frames).boxed_unsync()

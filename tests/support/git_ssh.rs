@@ -2,7 +2,8 @@
 //! with keys of its own. Ends when it is dropped.
 
 use crate::daemon::{run, wait_until};
-use std::net::{TcpListener, TcpStream};
+use crate::ports;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -25,7 +26,7 @@ impl SshServer {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", &path(key)]);
         }
         std::fs::copy(path("user.pub"), path("authorized_keys")).expect("a copy");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        let port = ports::free();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n",

@@ -2,8 +2,9 @@
 //! Ends when it is dropped.
 
 use crate::daemon::wait_until;
+use crate::ports;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 pub const USER: &str = "deployer";
@@ -30,7 +31,7 @@ impl Registry {
         let own = KeyPair::generate().expect("a key");
         let names = CertificateParams::new(vec!["127.0.0.1".to_string()]).expect("parameters");
         let certificate = names.signed_by(&own, &issuer).expect("a certificate").pem();
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        let port = ports::free();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let config = format!(
             "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\

@@ -66,10 +66,10 @@ impl Rig {
 
     /// Like [`serve_tcp`](Self::serve_tcp), with another line about the infra image in its containers.conf.
     pub async fn serve_configured(&self, infra_image: &str) -> TcpService {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port");
-        let url = format!("tcp://{free}");
+        let port = crate::ports::free();
+        let url = format!("tcp://127.0.0.1:{port}");
         let settings = std::fs::read_to_string(self.storage.settings()).expect("settings");
-        let configured = self.storage.directory.join(format!("containers-{}.conf", free.port()));
+        let configured = self.storage.directory.join(format!("containers-{port}.conf"));
         std::fs::write(&configured, settings.replace("infra_image = \"\"", infra_image)).expect("settings");
         let mut command = Command::new("podman");
         command.args(&self.storage.arguments).args(["system", "service", "--time=0", &url]);

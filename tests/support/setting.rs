@@ -18,12 +18,6 @@ pub struct Folder {
     directory: tempfile::TempDir,
 }
 
-/// A TCP port of this machine that nobody listens on, for a host port.
-pub fn free_port() -> u16 {
-    let any = std::net::TcpListener::bind("0.0.0.0:0").and_then(|listener| listener.local_addr());
-    any.expect("a free port").port()
-}
-
 impl Folder {
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

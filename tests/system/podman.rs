@@ -219,7 +219,7 @@ async fn events_tell_what_happens() {
 async fn pulls_say_why_they_fail() {
     let rig = Rig::shared().await;
     let podman = rig.podman("pull").await;
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::ports::free();
     let reason = async |image: &str| match timeout(PATIENCE, podman.pull(image, None, None)).await.unwrap() {
         Err(RuntimeError::PullFailed { reason, message, .. }) => (reason, message),
         other => panic!("{other:?}"),
@@ -248,7 +248,7 @@ async fn pulls_say_why_they_fail() {
 async fn a_port_has_one_owner() {
     let rig = Rig::shared().await;
     let podman = rig.podman("ports").await;
-    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let taken = TcpListener::bind(("0.0.0.0", crate::ports::free())).unwrap();
     let port = |host_port| PortMapping { host_ip: None, host_port, container_port: 80, protocol: Protocol::Tcp };
     let pod = pod("ports");
     let mut spec = SandboxSpec { ports: vec![port(taken.local_addr().unwrap().port())], ..sandbox(&pod) };

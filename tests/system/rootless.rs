@@ -89,7 +89,7 @@ fn an_ordinary_user_serves_the_example() {
     let built = Command::new(image).env("PODMAN", podman).output().expect("examples/image/build runs");
     text("examples/image/build", &built);
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::ports::free();
     let hello = example(session.folder.path(), port);
     let kubeconfig = session.data().join("kubeconfig");
     let (kubeconfig, hello) = (kubeconfig.display().to_string(), hello.display().to_string());

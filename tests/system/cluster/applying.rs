@@ -1,10 +1,11 @@
 //! One-shots: plan, apply, diff, status, get, logs, exec, wait, delete, with and without a daemon.
 
 use crate::daemon::{selkie, text};
-use crate::setting::{Folder, Setting, edit, free_port};
+use crate::ports;
+use crate::setting::{Folder, Setting, edit};
 
 fn guestbook(folder: &Folder) -> String {
-    let port = free_port();
+    let port = ports::free();
     let reached = format!("HOST\" {port}");
     let listen = format!("\"{port}\"");
     let number = format!(": {port}");
@@ -34,7 +35,7 @@ fn a_two_tier_application_is_planned_applied_changed_and_deleted() {
     setting.wait_rolled_out("guestbook", "web", 2);
     setting.wait_rolled_out("guestbook", "store", 1);
     let pod = daemon.value(&["pods", "-n", "guestbook", "-l", "app=web"], "{.items[0].metadata.name}");
-    let get = "printf 'GET /cgi-bin/guestbook HTTP/1.0\\r\\n\\r\\n' | nc -w 2 127.0.0.1 8080";
+    let get = "printf 'GET /cgi-bin/guestbook HTTP/1.0\\r\\n\\r\\n' | nc -w 30 127.0.0.1 8080";
     let page = daemon.selkie(&["exec", "-n", "guestbook", &pod, "--", "sh", "-c", get]);
     assert!(page.contains("The guestbook") && page.contains("The first entry"), "{page}");
     assert_eq!(

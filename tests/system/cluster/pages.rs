@@ -1,7 +1,8 @@
 //! The pages of the README on one-shots and CI: every command in them, in order, as it is written there.
 
 use crate::daemon::{Daemon, SELKIE, run};
-use crate::setting::{Folder, free_port};
+use crate::ports;
+use crate::setting::Folder;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -61,7 +62,7 @@ impl Shell {
 #[test]
 fn the_page_on_one_shots_is_true() {
     let folder = Folder::new();
-    let port = free_port();
+    let port = ports::free();
     folder.example("hello", &[("hostPort: 8080", &format!("hostPort: {port}"))]);
     let examples = folder.path().join("examples");
     std::fs::create_dir(&examples).expect("a folder");
@@ -109,7 +110,11 @@ fn the_page_on_ci_is_true() {
 
     // The commit above is in force by now, or on its way: somebody suspends, and looks at the next one.
     let image = || daemon.value(&["deploy", "web"], "{.spec.template.spec.containers[0].image}");
-    daemon.wait_for("the change is in force", || image() == "web:2");
+    daemon.wait_for("the change is in force", || {
+        let path = "{.metadata.generation} {.status.observedGeneration} {.status.updatedReplicas} {.status.replicas}";
+        let seen = daemon.value(&["deploy", "web"], path);
+        image() == "web:2" && matches!(seen.split(' ').collect::<Vec<_>>()[..], [a, b, "1", "1"] if a == b)
+    });
     machine.all(&application[..1]);
     web("web:3");
     let said = machine.all(&application[1..]);

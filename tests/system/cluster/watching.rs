@@ -1,18 +1,19 @@
 //! A watched directory: edits roll, deletions prune, drift is repaired, restarts adopt.
 
-use crate::setting::{Folder, Setting, edit, free_port};
+use crate::ports;
+use crate::setting::{Folder, Setting, edit};
 
 #[test]
 fn a_directory_becomes_containers_and_stays_what_it_says() {
     let folder = Folder::new();
-    let port = free_port();
+    let port = ports::free();
     let example = folder.example("hello", &[("hostPort: 8080", &format!("hostPort: {port}"))]);
     let app = format!("hello={}", example.display());
     let mut setting = Setting::start(folder, &["--app", &app]);
     setting.wait_rolled_out("default", "hello-web", 1);
     setting.wait_rolled_out("default", "hello-worker", 2);
     let address = format!("http://127.0.0.1:{port}/");
-    let page = || crate::daemon::run("curl", &["-fsS", "--max-time", "5", &address]);
+    let page = || crate::daemon::run("curl", &["-fsS", "--max-time", "30", &address]);
     assert!(page().contains("Hello from selkie"));
     let nodes = setting.daemon.kubectl(&["get", "deploy,rs,pods,nodes", "-o", "wide"]);
     assert!(nodes.contains("podman://") && nodes.contains("deployment.apps/hello-worker   2/2"), "{nodes}");
@@ -61,15 +62,20 @@ fn a_directory_becomes_containers_and_stays_what_it_says() {
     assert!(!setting.daemon.try_kubectl(&["get", "deploy", "hello-worker"]).status.success());
 
     // An empty directory does not.
+    // Both go at once, as far as the daemon can see: one of two may be pruned.
+    let pid = setting.daemon.pid().to_string();
+    crate::daemon::run("kill", &["-STOP", &pid]);
     for file in ["web.yaml", "page.yaml"] {
         std::fs::remove_file(example.join(file)).unwrap();
     }
+    crate::daemon::run("kill", &["-CONT", &pid]);
     setting
         .daemon
         .wait_for("the guard speaks", || setting.daemon.log().contains("the source is empty, it had 2 objects"));
     assert_eq!(setting.folder.containers("{{.ID}}").len(), 1, "nothing is pruned");
-    let shown = setting.daemon.kubectl(&["get", "applications", "-n", "selkie-system"]);
-    assert!(shown.contains("PruneHeld"), "{shown}");
+    setting.daemon.wait_for("the status says so", || {
+        setting.daemon.kubectl(&["get", "applications", "-n", "selkie-system"]).contains("PruneHeld")
+    });
 
     let took = setting.daemon.stop();
     assert!(took.as_secs() < 5, "it stopped after {took:?}");

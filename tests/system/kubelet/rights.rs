@@ -21,8 +21,8 @@ fn get(port: u16) -> std::io::Result<String> {
 async fn host_ports_and_networks() {
     let rig = Rig::shared().await;
     let (cluster, _directory) = cluster(rig.podman("kubelet-ports").await).await;
-    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let port = crate::ports::free();
+    let taken = TcpListener::bind(("0.0.0.0", port)).unwrap();
     let serve = format!("hostname >/tmp/hostname; httpd -p 8080 -h /tmp; {FOREVER}");
     let ports = json!({"ports": [{"containerPort": 8080, "hostPort": port}]});
     cluster.run("web", script(&serve, ports)).await;
