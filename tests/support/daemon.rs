@@ -51,6 +51,18 @@ impl Daemon {
             }
             self.kubeconfig().exists() && self.try_kubectl(&["get", "--raw", "/readyz"]).status.success()
         });
+        let hollow = self.args.iter().skip_while(|arg| *arg != "--hollow-hosts").nth(1);
+        if let Some(count) = hollow.and_then(|count| count.parse::<usize>().ok()) {
+            self.wait_for("the simulated hosts take pods", || self.hosts_that_take_pods() == count);
+        }
+    }
+
+    /// Hosts that are ready, and that the node controller no longer holds for new.
+    fn hosts_that_take_pods(&self) -> usize {
+        let path =
+            "{range .items[*]}{.status.conditions[?(@.type==\"Ready\")].status} {.spec.taints[*].key}{\"\\n\"}{end}";
+        let hosts = self.value(&["nodes"], path);
+        hosts.lines().filter(|host| host.starts_with("True") && !host.contains("not-ready")).count()
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -171,6 +183,14 @@ pub fn wait_until(what: &str, context: impl Fn() -> String, condition: &mut dyn 
         assert!(Instant::now() < deadline, "never came true: {what}\n{}", context());
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+/// Makes a program of a script. Not by this process: what other tests start meanwhile would inherit the open
+/// file for a moment, and it could not be run.
+pub fn write_program(path: &Path, script: &str) {
+    let text = path.with_extension("text");
+    std::fs::write(&text, script).expect("a script");
+    run("install", &[Path::new("-m755"), &text, path]);
 }
 
 /// A command's standard output; fails the test when it fails.

@@ -5,11 +5,13 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// A command in a terminal of its own.
 pub struct Terminal {
     child: Child,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -30,13 +32,13 @@ impl Terminal {
             .expect("script of util-linux");
         let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
         let (into, mut out) = (seen.clone(), child.stdout.take().expect("its output"));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = out.read(&mut buffer) {
                 into.lock().expect("the buffer").extend_from_slice(&buffer[..count]);
             }
         });
-        Self { child, seen }
+        Self { child, seen, reader: Some(reader) }
     }
 
     /// Everything that was written to the terminal so far, escapes included.
@@ -62,9 +64,13 @@ impl Terminal {
         self.wait()
     }
 
-    /// Whether the command ended well.
+    /// Whether the command ended well. Everything that it wrote is [seen](Self::seen) then.
     pub fn wait(&mut self) -> bool {
-        self.child.wait().expect("its end").success()
+        let ended = self.child.wait().expect("its end").success();
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("its output");
+        }
+        ended
     }
 }
 

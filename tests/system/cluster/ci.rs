@@ -1,7 +1,7 @@
 //! The examples for CI, as far as a runner can be imitated: their scripts run in order, in one checkout,
 //! with `curl` and `gh` replaced by programs that write down what they were asked.
 
-use crate::daemon::{Daemon, SELKIE};
+use crate::daemon::{Daemon, SELKIE, write_program};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -52,9 +52,7 @@ impl Checkout {
     }
 
     fn program(&self, name: &str, content: &str) {
-        use std::os::unix::fs::PermissionsExt;
-        self.write(name, content);
-        std::fs::set_permissions(self.path().join(name), std::fs::Permissions::from_mode(0o755)).expect("a program");
+        write_program(&self.path().join(name), content);
     }
 
     /// Runs a script as runners do: `sh -e`, in the checkout.

@@ -43,8 +43,8 @@ fn data_outlives_the_pod_and_goes_with_the_claim() {
     apply(daemon, DB);
     daemon.kubectl(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
     assert_eq!(daemon.value(&["pvc", "data-db-0"], "{.status.phase} {.spec.storageClassName}"), "Bound podman");
-    let starts = || daemon.kubectl(&["exec", "db-0", "-c", "db", "--", "cat", "/data/starts"]);
-    daemon.wait_for("it has written", || starts() == "db-0\n");
+    let read = |file: &str| daemon.try_kubectl(&["exec", "db-0", "-c", "db", "--", "cat", file]).stdout;
+    daemon.wait_for("it has written", || read("/data/starts") == b"db-0\n");
     let first = daemon.value(&["pod", "db-0"], "{.metadata.uid}");
     daemon.kubectl(&["delete", "pod", "db-0"]);
     daemon.wait_for("its successor runs", || {
@@ -52,9 +52,8 @@ fn data_outlives_the_pod_and_goes_with_the_claim() {
         let seen = daemon.value(&["pod", "db-0"], path);
         seen.ends_with(" True") && !seen.starts_with(&first)
     });
-    daemon.wait_for("it finds what the first one wrote", || starts() == "db-0\ndb-0\n");
-    let part = daemon.kubectl(&["exec", "db-0", "-c", "db", "--", "cat", "/data/below/part/file"]);
-    assert_eq!(part, "here\n");
+    daemon.wait_for("it finds what the first one wrote", || read("/data/starts") == b"db-0\ndb-0\n");
+    daemon.wait_for("the other container writes below it", || read("/data/below/part/file") == b"here\n");
 
     let volumes = || setting.folder.volumes();
     assert_eq!(volumes().len(), 1, "{:?}", volumes());

@@ -30,6 +30,9 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// What is promised of an optimized build within three seconds. Others are several times slower.
+const PROMPT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 3 });
+
 /// A daemon with the Application `app`, asked every second, whose ConfigMap `greeting` tells which
 /// commit is in force.
 struct Follower {
@@ -172,7 +175,7 @@ fn a_commit_is_applied_within_a_second() {
     let pushed = Instant::now();
     setting.daemon.wait_for("the push is applied", || text() == "second");
     // One second is the promise; kubectl itself takes a part of what is measured here.
-    assert!(pushed.elapsed() < Duration::from_secs(3), "it took {:?}", pushed.elapsed());
+    assert!(pushed.elapsed() < PROMPT, "it took {:?}", pushed.elapsed());
     let commit = git(&work, &["rev-parse", "HEAD"]);
     setting.daemon.wait_for("the status names the commit", || {
         setting

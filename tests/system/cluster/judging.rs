@@ -49,13 +49,13 @@ fn commands_wait_by_the_rules_of_the_application() {
     assert!(application("status.phase == 'Running'").status.success());
     daemon.wait_for("the database is there", || daemon.try_kubectl(&["get", "database", "store"]).status.success());
 
-    let late = daemon.try_selkie(&["wait", "database/store", "--timeout=1s"]);
+    let late = daemon.try_selkie(&["wait", "database/store", "--timeout=3s"]);
     let said = String::from_utf8_lossy(&late.stderr).into_owned();
     assert!(
-        !late.status.success() && said.contains("is not ready after 1 s: health check failed: no such key: status"),
+        !late.status.success() && said.contains("is not ready after 3 s: health check failed: no such key: status"),
         "{said}"
     );
-    let late = daemon.try_selkie(&["app", "sync", "shop", "--timeout=1s"]);
+    let late = daemon.try_selkie(&["app", "sync", "shop", "--timeout=3s"]);
     let said = String::from_utf8_lossy(&late.stderr).into_owned();
     assert!(!late.status.success() && said.contains("Database default/store"), "{said}");
     let say = |phase: &str| {

@@ -1,7 +1,7 @@
 //! Kustomizations, charts and variables as people meet them: `render`, `diff -k`, `delete -k`, `adopt -k`, and an
 //! application whose directory in a real repository is a kustomization.
 
-use crate::daemon::{Daemon, SELKIE, run, selkie};
+use crate::daemon::{Daemon, SELKIE, selkie, write_program};
 use crate::repository::GitRepository;
 use serde_json::Value;
 use std::path::Path;
@@ -142,16 +142,8 @@ fn a_chart_is_rendered_by_the_helm_that_there_is() {
     assert!(said(&none).contains("there is no program `helm`"), "{none:?}");
     // It stands for helm: it shows that what helm needs reaches it. What helm does with that is helm's own.
     let stand_in = "#!/bin/sh\nfor last; do :; done\ngrep -q Release.Name \"$last/templates/map.yaml\" || exit 1\nprintf -- '---\\n# Source: shop/templates/map.yaml\\napiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: shop}\\ndata:\\n  values: |\\n    '\ncat values.json\n";
-    write(folder.path(), "bin/text", stand_in);
-    // Not by this process: what other tests start would inherit the open file, and it could not be run.
-    run(
-        "sh",
-        &[
-            "-c",
-            "cat \"$0/text\" > \"$0/helm\" && chmod 755 \"$0/helm\"",
-            &folder.path().join("bin").display().to_string(),
-        ],
-    );
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    write_program(&folder.path().join("bin/helm"), stand_in);
     let rendered = render(&folder.path().join("bin").display().to_string());
     let text = out(&rendered);
     assert!(

@@ -66,7 +66,7 @@ fn commits_whose_containers_fail_are_taken_back_with_the_cause() {
         fails(daemon, &manifest, "exec sleep 3600", "tail /dev/zero", &["OOMKilled"]);
     }
     fails(daemon, &manifest, "selkie-demo:1", "selkie-demo:none", &["ImagePullBackOff", "localhost/selkie-demo:none"]);
-    let patch = "{\"spec\":{\"readyTimeout\":\"6s\"}}";
+    let patch = "{\"spec\":{\"readyTimeout\":\"12s\"}}";
     daemon.kubectl(&[&["patch"][..], &APPLICATION, &["--type=merge", "-p", patch]].concat());
     let probe = "readinessProbe: {exec: {command: ['false']}, periodSeconds: 1}";
     let probed = format!("{probe}\n          resources:");

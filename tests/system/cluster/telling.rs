@@ -40,6 +40,7 @@ fn kubectl_shows_what_happened_to_an_application() {
     repository.push();
     daemon.wait_for("the mended commit is in force", || greeting(&daemon) == "third");
     daemon.kubectl(&["patch", "configmap", "greeting", "--type=merge", "-p", r#"{"data":{"text":"mine"}}"#]);
+    daemon.wait_for("that is set right", || greeting(&daemon) == "third");
     daemon.selkie(&["app", "suspend", "app"]);
     daemon.wait_for("kubectl events lists everything in order", || {
         let events = daemon.kubectl(&["events", "-n", "selkie-system", "--for", "applications.selkie.dev/app"]);
@@ -152,6 +153,10 @@ fn a_held_commit_says_when_it_goes_ahead() {
         "manualSync": true}]}});
     let patch = window.to_string();
     daemon.kubectl(&[&["patch"], APPLICATION.as_slice(), &["--type=merge", "-p", &patch]].concat());
+    daemon.wait_for("the window is known", || {
+        let seen = daemon.value(&APPLICATION, "{.metadata.generation} {.status.observedGeneration}");
+        seen.split_once(' ').is_some_and(|(generation, observed)| generation == observed)
+    });
     repository.commit("second");
     repository.push();
     daemon.wait_for("selkie status says that it is held, and by what", || {

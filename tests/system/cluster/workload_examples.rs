@@ -14,8 +14,10 @@ fn the_examples_of_workloads_do_what_they_say() {
         let able = "{.status.currentReplicas} {.status.conditions[?(@.type=='AbleToScale')].status}";
         daemon.value(&["hpa", "worker"], able) == "1 True"
     });
-    let journal = || daemon.kubectl(&["exec", "journal-0", "--", "cat", "/data/journal"]);
-    daemon.wait_for("the journal is begun", || journal().starts_with("journal-0 starts after 0 lines\n"));
+    daemon.wait_for("the journal is begun", || {
+        let journal = daemon.try_kubectl(&["exec", "journal-0", "--", "cat", "/data/journal"]);
+        journal.stdout.starts_with(b"journal-0 starts after 0 lines\n")
+    });
     daemon.wait_for("the host's load is told", || daemon.kubectl(&["logs", "ds/watcher"]).starts_with("one "));
     daemon.kubectl(&["create", "job", "--from=cronjob/report", "now"]);
     daemon.kubectl(&["wait", "--for=condition=Complete", "job/now", "--timeout=60s"]);

@@ -106,7 +106,7 @@ fn a_cron_job_starts_jobs_when_they_are_due() {
     let cron = |name: &str, suspend: bool| {
         format!(
             "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: {name}}}\nspec: {{schedule: '@every 1s', \
-             suspend: {suspend}, jobTemplate: {job}}}\n---\n"
+             suspend: {suspend}, successfulJobsHistoryLimit: 1000, jobTemplate: {job}}}\n---\n"
         )
     };
     apply(&daemon, &(cron("tick", false) + &cron("rest", true)));

@@ -24,7 +24,7 @@ async fn what_others_stop_or_remove_comes_back() {
     rig.storage.cli(&["rm", "--force", "--time", "0", &id(&web)]);
     let begun = Instant::now();
     let again = cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&web)).await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(first(&again)["restartCount"], 1);
     rig.storage.cli(&["stop", "--time", "5", &id(&again)]);
     let third = cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&again)).await;
@@ -72,7 +72,7 @@ async fn a_dead_service_is_started_again_and_containers_live_on() {
     let begun = Instant::now();
     cluster.run("late", script(FOREVER, json!({}))).await;
     cluster.until("late", is_ready).await;
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let _second = pid(&url).await;
     let after = cluster.get("web").await.unwrap();
     assert_eq!((id(&after), first(&after)["restartCount"].as_i64()), (id(&before), Some(0)));

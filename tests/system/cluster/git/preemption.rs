@@ -1,6 +1,6 @@
 //! What is newer is not held up by what is older: commits by rollouts, edits by fetches.
 
-use super::{Follower, wait_for_revision};
+use super::{Follower, PROMPT, wait_for_revision};
 use crate::git_https::{HttpsServer, PASSWORD, USER};
 use crate::repository::GitRepository;
 use serde_json::json;
@@ -26,7 +26,7 @@ fn a_newer_commit_does_not_wait_for_the_rollout_of_an_older_one() {
         let begun = Instant::now();
         repository.push();
         follower.wait_greeting(greeting);
-        assert!(begun.elapsed() < Duration::from_secs(3), "applied after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PROMPT, "applied after {:?}", begun.elapsed());
         wait_for_revision(&follower, &commit);
         assert_eq!(reason(), "Progressing");
     }
@@ -51,7 +51,7 @@ fn a_newer_commit_does_not_wait_for_a_wave_of_an_older_one() {
     let begun = Instant::now();
     repository.push();
     follower.wait_greeting("second");
-    assert!(begun.elapsed() < Duration::from_secs(3), "applied after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < PROMPT, "applied after {:?}", begun.elapsed());
     wait_for_revision(&follower, &commit);
     follower.daemon.wait_for("what it no longer has is gone", || !there());
 }
@@ -67,10 +67,7 @@ fn a_fetch_that_hangs_holds_up_neither_suspension_nor_deletion() {
     repository.add_ballast(1 << 20);
     repository.commit("second");
     repository.push();
-    // What is new, that there is something, and the pack that never ends.
-    let asked = server.asked.load(Ordering::SeqCst);
-    let hangs = || server.asked.load(Ordering::SeqCst) >= asked + 3;
-    follower.daemon.wait_for("the fetch hangs", hangs);
+    follower.daemon.wait_for("the fetch hangs", || server.stalled.load(Ordering::SeqCst) > 0);
     let begun = Instant::now();
     follower.patch(json!({"spec": {"suspend": true}}));
     let suspended = || follower.status("app", "{.status.conditions[?(@.type==\"Synced\")].reason}") == "Suspended";
@@ -78,5 +75,5 @@ fn a_fetch_that_hangs_holds_up_neither_suspension_nor_deletion() {
     follower.patch(json!({"spec": {"suspend": false}}));
     follower.daemon.kubectl(&["delete", "applications.selkie.dev", "app", "-n", "selkie-system"]);
     assert_eq!(follower.greeting(), "");
-    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "it took {:?}", begun.elapsed());
 }

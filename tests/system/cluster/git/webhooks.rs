@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// What is promised of an optimized build. Others are several times slower.
+const AT_ONCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 100 });
 const SECRET: &str = "hush-webhook-secret";
 
 struct Sender {
@@ -74,6 +76,19 @@ impl Sender {
         let answer = run("curl", &args);
         let (text, code) = answer.rsplit_once('\n').unwrap();
         (code.to_string(), text.to_string())
+    }
+
+    /// The codes of the answers to many requests with one header and then one with another, in no time.
+    fn hammer(&self, name: &str, header: &str, last: &str, body: &str) -> Vec<String> {
+        let file = self.follower.daemon.data.with_extension("body");
+        std::fs::write(&file, body).unwrap();
+        let (url, data) = (format!("{}/hooks/{name}", self.address), format!("@{}", file.display()));
+        let one = |url: &str, header: &str| {
+            let all = ["-sk", "-o", "/dev/null", "-w", "%{http_code}\n", "--data-binary", &data, url, "-H", header];
+            all.map(str::to_owned)
+        };
+        let args = [&one(&format!("{url}#[1-40]"), header)[..], &["--next".to_owned()], &one(&url, last)].concat();
+        run("curl", &args).lines().map(str::to_owned).collect()
     }
 
     /// What GitHub sends after a push.
@@ -154,7 +169,7 @@ fn a_push_wakes_those_who_follow_what_was_pushed() {
         answered.elapsed()
     };
     let fastest = (0..5).map(fetched).min().unwrap();
-    assert!(fastest < Duration::from_millis(100), "it took {fastest:?}");
+    assert!(fastest < AT_ONCE, "it took {fastest:?}");
     assert_eq!(sender.greeting("main"), "fifth");
     let other = |url: &str| json!({"ref": "refs/heads/main", "repository": url}).to_string();
     for (event, body) in [("push", other("https://elsewhere.example/r.git")), ("ping", sender.push_event("main"))] {
@@ -196,9 +211,11 @@ fn strangers_learn_nothing_and_wake_nobody() {
     assert_eq!(sender.greeting("main"), "first");
 
     // Who goes on is not listened to for a while.
-    let answers: Vec<Answer> = (0..40).map(|_| sender.post("main", &[&wrong], "{}")).collect();
-    assert!(answers.iter().any(|(code, _)| code == "429"), "{answers:?}");
-    assert_eq!(sender.post("main", &[&good], &body).0, "429");
+    sender.follower.daemon.wait_for("not even to what is right", || {
+        let codes = sender.hammer("main", &wrong, &good, &body);
+        // A second makes room for one more.
+        codes.iter().rev().take(2).all(|code| code == "429")
+    });
     sender.follower.daemon.wait_for("it is forgiven", || sender.post("main", &[&good], &body).0 == "202");
     sender.wait_greeting("main", "second");
     let metrics = sender.follower.daemon.kubectl(&["get", "--raw", "/metrics"]);

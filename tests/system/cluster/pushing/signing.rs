@@ -1,7 +1,8 @@
 //! Only signed commits count, where an application says so: pushed, or followed.
 
 use super::{Pusher, config_map, greeting, lines_with, status};
-use crate::daemon::{Daemon, run};
+use crate::daemon::{Daemon, run, write_program};
+use std::path::Path;
 
 /// A key pair in the folder; the path of the private one.
 fn key(pusher: &Pusher, name: &str) -> String {
@@ -85,8 +86,7 @@ impl Gpg {
     fn git(&self, pusher: &Pusher, name: &str, args: &[&str]) {
         let program = format!("{}/gpg", self.home);
         let script = format!("#!/bin/sh\nexec gpg --homedir {} --batch --pinentry-mode loopback \"$@\"\n", self.home);
-        std::fs::write(&program, script).unwrap();
-        run("chmod", &["700", &program]);
+        write_program(Path::new(&program), &script);
         let (program, key) = (format!("gpg.program={program}"), format!("user.signingkey={name}"));
         pusher.git(&[&["-c", &program, "-c", &key, "-c", "gpg.format=openpgp"][..], args].concat());
     }
