@@ -306,10 +306,13 @@ fn style(text: &str, key: bool) -> Style {
     }
 }
 
+/// As a key it takes over the entries of its value.
+const MERGE: &str = "<<";
+
 /// Whether a string that is not quoted is read as a string again.
 fn is_plain_string(text: &str) -> bool {
     let string = matches!(scalar::plain(text), Ok(Value::String(_))) && time(text).is_none();
-    string && !is_base_60(text)
+    string && !is_base_60(text) && text != MERGE
 }
 
 /// `[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?`: numbers of YAML 1.1 that go-yaml does not read,

@@ -30,6 +30,13 @@ fn keys_are_in_natural_order() {
     assert_eq!(keys, ["", "_", "1", "2", "10", "A", "a-b", "a.b", "a9", "a10", "aB", "b"]);
 }
 
+#[test]
+fn a_key_that_looks_like_a_merge_stays_a_key() {
+    let value = json!({"<<": "<<"});
+    assert_eq!(document(&value), "\"<<\": \"<<\"\n");
+    assert_eq!(yaml::documents(&"a.yaml".into(), &document(&value)).unwrap()[0].value, value);
+}
+
 fn values() -> impl Strategy<Value = Value> {
     let text = prop_oneof![any::<String>(), "[ a:#\\-\n\t'\"]{0,120}", "[0-9:.eE+_-]{0,9}", "[a-zA-Z]{0,5}"];
     let leaf = prop_oneof![
