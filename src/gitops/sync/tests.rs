@@ -58,7 +58,7 @@ async fn next<T>(events: &mut mpsc::UnboundedReceiver<Event>, pick: impl Fn(&Eve
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap()
 }
 
 fn totals(report: &Report) -> (u64, u64, u64) {
