@@ -30,8 +30,8 @@ pub struct Settled {
 pub struct Fingerprint(u64, u64);
 
 impl Settled {
-    /// For a copy of the cluster as it is at `revision`: what is known holds there too, what happens
-    /// there says nothing about the cluster.
+    /// For a copy of the cluster as it is at `revision`: what is known of the objects that nothing has happened
+    /// to in the copy holds in both; what happens there says nothing about the cluster.
     pub fn copied_at(&self, revision: Revision) -> Self {
         Self { until: Some(revision), ..self.clone() }
     }
@@ -43,13 +43,12 @@ impl Settled {
 
     /// Whether this apply is known to leave the object at `key` as it is since `modified`.
     pub fn holds(&self, key: &str, modified: Revision, apply: Fingerprint) -> bool {
-        self.until.is_none_or(|until| modified <= until)
-            && self.known.lock().get(key).is_some_and(|known| *known == (modified, apply))
+        self.is_shared(modified) && self.known.lock().get(key).is_some_and(|known| *known == (modified, apply))
     }
 
     /// Remembers that it does.
     pub fn note(&self, key: &Arc<str>, modified: Revision, apply: Fingerprint) {
-        if self.until.is_some() {
+        if !self.is_shared(modified) {
             return;
         }
         let mut known = self.known.lock();
@@ -57,6 +56,11 @@ impl Settled {
             known.clear();
         }
         known.insert(key.clone(), (modified, apply));
+    }
+
+    /// Whether the cluster has this state of an object too.
+    fn is_shared(&self, modified: Revision) -> bool {
+        self.until.is_none_or(|until| modified <= until)
     }
 }
 
@@ -85,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_knows_what_was_and_tells_nothing() {
+    fn a_copy_shares_what_is_known_of_what_was() {
         let (settled, key) = (Settled::default(), Arc::<str>::from("/configmaps/default/a"));
         let apply = settled.fingerprint(&json!({}), "selkie", false);
         settled.note(&key, 7, apply);
@@ -94,5 +98,8 @@ mod tests {
         copy.note(&key, 8, apply);
         settled.note(&key, 8, apply);
         assert!(settled.holds(&key, 8, apply) && !copy.holds(&key, 8, apply), "revisions part after the copy");
+        let other = Arc::<str>::from("/configmaps/default/b");
+        copy.note(&other, 7, apply);
+        assert!(settled.holds(&other, 7, apply), "the cluster has that state too");
     }
 }

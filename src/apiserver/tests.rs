@@ -32,6 +32,11 @@ impl Rig {
         rig
     }
 
+    /// Another server over the same store, which knows nothing but what is stored.
+    pub fn another(&self) -> Arc<ApiServer> {
+        ApiServer::new(Config::new(self.server.store.clone(), Arc::new(Registry::builtin())))
+    }
+
     pub async fn send(&self, method: &str, path: &str, media: &str, body: impl Into<Bytes>) -> (u16, Value) {
         let request = ::http::Request::builder().method(method).uri(path).header("content-type", media);
         let request = request.body(Full::new(body.into())).unwrap();

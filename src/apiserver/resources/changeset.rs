@@ -86,6 +86,7 @@ impl ApiServer {
                         self.definitions.settle(self.store.as_ref(), &self.registry);
                     }
                     self.metrics.committed(committed.records.len());
+                    self.settle(spec, &draft, &committed);
                     return Ok(finish(draft, &committed));
                 }
                 Err(StoreError::Precondition { .. }) => continue,
@@ -140,6 +141,21 @@ impl ApiServer {
             }
         }
         draft
+    }
+
+    /// Remembers what was applied just now: applied again, it changes nothing.
+    fn settle(&self, spec: &ChangeSetSpec, draft: &Draft, committed: &Committed) {
+        for ((intent, result), place) in spec.objects.iter().zip(&draft.results).zip(&draft.places) {
+            let record = place.and_then(|place| committed.records.get(place)?.as_ref());
+            let (group, version) = split(&result.id.api_version);
+            let resource = self.registry.by_kind(group, version, &result.id.kind);
+            if let (Some(record), Some(false)) = (record, resource.map(|row| row.is_custom()))
+                && result.warnings.is_empty()
+            {
+                let apply = self.settled.fingerprint(intent, &spec.field_manager, spec.force);
+                self.settled.note(&record.key, record.modified, apply);
+            }
+        }
     }
 
     /// Says who wrote what is changed, and deleted what is made again.
@@ -271,7 +287,7 @@ struct Kinds<'a> {
 
 impl Kinds<'_> {
     fn find(&self, id: &ObjectId) -> Result<Arc<Resource>, ApiError> {
-        let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
+        let (group, version) = split(&id.api_version);
         let is = |row: &&Arc<Resource>| row.group == group && row.version == version && row.kind == id.kind;
         let found = self.defined.iter().rev().find(is).cloned();
         let found = found.or_else(|| self.registry.by_kind(group, version, &id.kind));
@@ -358,6 +374,11 @@ fn immutable_fields(error: &ApiError) -> String {
     let causes = error.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
     let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
     format!("{} cannot change in place", fields.join(", "))
+}
+
+/// Group and version.
+fn split(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
 }
 
 fn identify(object: &Value) -> ObjectId {

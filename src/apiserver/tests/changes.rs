@@ -1,6 +1,7 @@
 //! Patches, subresources, deletions, change sets.
 
 use super::Rig;
+use crate::api::changeset::{ChangeAction, ChangeSetSpec};
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -231,4 +232,47 @@ async fn a_change_set_defines_what_it_uses() {
     let (code, refused) = rig.post(widgets, widget(json!(1))).await;
     let expected = "create not allowed while custom resource definition is terminating";
     assert_eq!((code, &refused["message"]), (405, &json!(expected)));
+}
+
+/// What has to hold for applies to be remembered: said again, by anybody's reckoning, they change nothing.
+#[tokio::test]
+async fn what_was_applied_changes_nothing_when_it_is_applied_again() {
+    let rig = Rig::new().await;
+    let named = |api_version: &str, kind: &str, rest: Value| {
+        let mut object = rest;
+        object["apiVersion"] = json!(api_version);
+        object["kind"] = json!(kind);
+        object["metadata"] = json!({"name": "a", "namespace": "default", "labels": {"app": "a"}});
+        object
+    };
+    let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let selector = json!({"matchLabels": {"app": "a"}});
+    let spec = |value: &str| {
+        json!({"fieldManager": "selkie", "objects": [
+            named("v1", "ConfigMap", json!({"data": {"key": value}})),
+            named("v1", "Secret", json!({"stringData": {"key": value}, "data": {"other": "dmFsdWU="}})),
+            named("v1", "Service", json!({"spec": {"selector": {"app": value}, "ports": [{"port": 80}]}})),
+            named("v1", "ServiceAccount", json!({})),
+            named("apps/v1", "Deployment", json!({"spec": {"minReadySeconds": value.len(), "selector": selector, "template": template}})),
+            named("apps/v1", "DaemonSet", json!({"spec": {"minReadySeconds": value.len(), "selector": selector, "template": template}})),
+            named("apps/v1", "StatefulSet", json!({"spec": {"minReadySeconds": value.len(), "serviceName": "a", "selector": selector, "template": template}})),
+            named("batch/v1", "CronJob", json!({"spec": {"schedule": "* * * * *", "suspend": value == "one",
+                "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}})),
+            named("networking.k8s.io/v1", "NetworkPolicy", json!({"spec": {"podSelector": {"matchLabels": {"app": value}}}})),
+            named("policy/v1", "PodDisruptionBudget", json!({"spec": {"minAvailable": value.len(), "selector": selector}})),
+        ]})
+    };
+    for value in ["one", "another"] {
+        let spec: ChangeSetSpec = serde_json::from_value(spec(value)).unwrap();
+        let first = rig.server.change(&spec).await.unwrap();
+        assert!(first.applied, "{:?}", first.results.iter().map(|result| &result.error).collect::<Vec<_>>());
+        // One that remembers, and one that does not.
+        let forgetful = rig.another();
+        for server in [&rig.server, &forgetful] {
+            let again = server.change(&spec).await.unwrap();
+            for result in &again.results {
+                assert_eq!(result.action, ChangeAction::Unchanged, "{:?}", result.id);
+            }
+        }
+    }
 }
