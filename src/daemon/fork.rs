@@ -52,7 +52,7 @@ use tracing::subscriber::NoSubscriber;
 /// Plans made at once; more wait, so that a daemon keeps running what it runs.
 const AT_ONCE: usize = 2;
 /// How long a plan may take. What was seen until then is told.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The cluster at one moment.
 #[derive(Clone)]
