@@ -28,6 +28,9 @@ pub struct Order {
     pub hooks: Vec<Value>,
     /// Nothing was applied before.
     pub first: bool,
+    /// How long each stage may take to become ready, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_seconds: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -112,7 +112,7 @@ impl Apply {
             }
             None => {
                 let (force, replace) = (self.force_conflicts, self.replace);
-                sync::Options { force, replace, ..sync::Options::default() }
+                sync::Options { force, replace, stage_limit: Some(self.timeout), ..sync::Options::default() }
             }
         };
         let dry_run = self.is_dry_run();

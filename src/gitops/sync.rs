@@ -44,6 +44,7 @@ use http::Method;
 use leaving::Leaving;
 use owners::Owners;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Owns the fields that a sync sets.
 pub use crate::gitops::plan::report::OURS as FIELD_MANAGER;
@@ -78,6 +79,8 @@ pub struct Options {
     pub health: Health,
     /// What the history keeps of this, written and deleted along with it.
     pub record: history::Writes,
+    /// How long each stage may take to become ready; `None`: as long as a one-shot waits.
+    pub stage_limit: Option<Duration>,
     /// For a look ahead: goes through stages.
     pub order: Option<Order>,
 }
@@ -96,6 +99,7 @@ impl Options {
             claims,
             adopt: application.spec.adopt,
             health: Health::new(&application.spec.health_checks),
+            stage_limit: Some(application.ready_timeout(engine::READY_LIMIT)),
             ..Self::default()
         }
     }
@@ -203,7 +207,8 @@ pub async fn once(
     let runs = course.runs(rendered);
     let staged;
     let options = if how == How::LookAhead && !course.is_plain() {
-        staged = Options { order: Some(course.order(rendered)), ..options.clone() };
+        let stage_seconds = options.stage_limit.map(|limit| limit.as_secs());
+        staged = Options { order: Some(Order { stage_seconds, ..course.order(rendered) }), ..options.clone() };
         &staged
     } else {
         options

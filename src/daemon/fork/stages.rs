@@ -10,7 +10,7 @@ use crate::gitops::sync::{InOrder, Options, Progress, rehearse};
 use serde_json::Value;
 use std::time::Duration;
 
-/// As long as an apply waits for a stage, unless it is told otherwise.
+/// As long as a one-shot waits for a stage, unless it is told otherwise.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Whether there is nothing to go through: an application runs its hooks only where something changes.
@@ -42,7 +42,8 @@ pub async fn go_through(
         order: Some(order.clone()),
         ..Options::default()
     };
-    let how = InOrder { reporter: &Silent, limit: LIMIT, to_the_end: true };
+    let limit = order.stage_seconds.map_or(LIMIT, Duration::from_secs);
+    let how = InOrder { reporter: &Silent, limit, to_the_end: true };
     let waited = rehearse(client, kinds, &rendered, &options, &how).await;
     let waited = waited.map_err(|error| ApiError::new(409, "Conflict", error.lines().join("; ")))?;
     Ok(waited.failed)

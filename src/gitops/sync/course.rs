@@ -87,7 +87,8 @@ impl Course {
     /// What a look ahead has to know to go the same way.
     pub fn order(&self, rendered: &Rendered) -> Order {
         let hooks = self.pick(rendered, |place| place.hook).objects;
-        Order { hooks: hooks.into_iter().map(|manifest| manifest.value).collect(), first: self.first }
+        let hooks = hooks.into_iter().map(|manifest| manifest.value).collect();
+        Order { hooks, first: self.first, stage_seconds: None }
     }
 
     /// What would be run, for people: `PreSync: Job default/migrate`.

@@ -129,7 +129,7 @@ async fn compare(case: &Case) {
     rig.quiet().await;
     let spec = ChangeSetSpec { replace: true, ..rig.spec(case.after(), case.deletions()) };
     let state = rig.store_state();
-    let order = case.staged.then(|| Order { hooks: hooks(), first: false });
+    let order = case.staged.then(|| Order { hooks: hooks(), first: false, stage_seconds: None });
     let request = Request { spec: spec.clone(), order: order.clone() };
     let plan = rig.plan_until(request, CancellationToken::new());
     assert!(rig.store_state() == state, "planning changes nothing");

@@ -25,7 +25,7 @@ fn hook(name: &str, phase: &str) -> Value {
 }
 
 fn plan(rig: &Rig, objects: Vec<Value>, deletions: Vec<ObjectId>, hooks: Vec<Value>) -> PlanStatus {
-    let order = Some(Order { hooks, first: false });
+    let order = Some(Order { hooks, first: false, stage_seconds: None });
     rig.plan_until(Request { spec: rig.spec(objects, deletions), order }, CancellationToken::new())
 }
 
@@ -84,10 +84,24 @@ async fn where_nothing_changes_hooks_of_an_application_are_not_run() {
     rig.apply(vec![config_map("c", "1")]).await;
     let plan = |label: Option<DeletionLabel>| {
         let spec = ChangeSetSpec { deletion_label: label, ..rig.spec(vec![config_map("c", "1")], vec![]) };
-        let order = Some(Order { hooks: vec![hook("migrate", "PreSync")], first: false });
+        let order = Some(Order { hooks: vec![hook("migrate", "PreSync")], first: false, stage_seconds: None });
         rig.plan_until(Request { spec, order }, CancellationToken::new())
     };
     let label = DeletionLabel { name: "selkie.dev/application".into(), value: "shop".into() };
     assert_eq!(plan(Some(label)).consequences.workloads.len(), 0);
     assert_eq!(plan(None).consequences.workloads.len(), 1, "a one-shot always runs them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_has_the_time_that_the_application_gives_it() {
+    let rig = Rig::new(&["h1"]).await;
+    let mut slow = deployment("slow", 1, "web:1");
+    slow["spec"]["minReadySeconds"] = json!(400);
+    let objects = vec![in_wave(deployment("late", 1, "web:1"), "1"), slow];
+    for (stage_seconds, late) in [(None, 0), (Some(600), 1)] {
+        let spec = rig.spec(objects.clone(), vec![]);
+        let order = Some(Order { hooks: vec![], first: false, stage_seconds });
+        let plan = rig.plan_until(Request { spec, order }, CancellationToken::new());
+        assert_eq!(steps(&plan, "late").len(), late, "{stage_seconds:?}: {:#?}", plan.consequences);
+    }
 }
