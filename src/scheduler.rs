@@ -18,6 +18,7 @@ pub mod requests;
 #[cfg(test)]
 mod rig;
 pub mod scores;
+pub mod selectors;
 mod shell;
 pub mod snapshot;
 pub mod storage;

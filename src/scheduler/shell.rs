@@ -14,7 +14,10 @@ use super::snapshot::{Placed, Seen, Snapshot};
 use crate::client::{Change, Context, EventRecorder, Informer, Kind, raw};
 use bytes::Bytes;
 use http::Method;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
@@ -41,6 +44,10 @@ enum News {
     Class(Change<StorageClass>),
     Namespace(Change<Namespace>),
     Budget(Change<PodDisruptionBudget>),
+    Service(Change<Service>),
+    ReplicaSet(Change<ReplicaSet>),
+    StatefulSet(Change<StatefulSet>),
+    ReplicationController(Change<ReplicationController>),
     /// The schedulers' names and weights; none when they are gone.
     Profiles(Option<Arc<ConfigMap>>),
     /// A volume was asked for, for the pod of this uid.
@@ -64,6 +71,10 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
     follow(&ctx, &sender, News::Node).await;
     follow(&ctx, &sender, News::Namespace).await;
     follow(&ctx, &sender, News::Budget).await;
+    follow(&ctx, &sender, News::Service).await;
+    follow(&ctx, &sender, News::ReplicaSet).await;
+    follow(&ctx, &sender, News::StatefulSet).await;
+    follow(&ctx, &sender, News::ReplicationController).await;
     follow(&ctx, &sender, News::Class).await;
     follow(&ctx, &sender, News::Volume).await;
     follow(&ctx, &sender, News::Claim).await;
@@ -208,6 +219,10 @@ impl Scheduler {
             News::Budget(Change::Added(budget) | Change::Updated { new: budget, .. }) => {
                 self.snapshot.budgets.set(&budget);
             }
+            News::Service(change) => self.snapshot.selectors.see_service(&change),
+            News::ReplicaSet(change) => self.snapshot.selectors.see_controller(&change),
+            News::StatefulSet(change) => self.snapshot.selectors.see_controller(&change),
+            News::ReplicationController(change) => self.snapshot.selectors.see_controller(&change),
             News::Profiles(map) => self.set_profiles(map, now),
             News::Asked(uid, asked) => self.asked(&uid, asked, now),
             News::Pod(Change::Deleted(pod)) => {

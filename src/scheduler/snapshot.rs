@@ -7,21 +7,13 @@ use super::preemption::Budgets;
 use super::profiles::Profiles;
 use super::promises::Promises;
 use super::requests;
+use super::selectors::Selectors;
 use super::storage::Storage;
 use super::topology::selection::{self, Term};
 use super::topology::{Claim, Clause, Topology};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-pub fn controller_uid(pod: &Pod) -> Option<&str> {
-    pod.metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.controller == Some(true))
-        .map(|owner| owner.uid.as_str())
-}
 
 /// What a look at a pod showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +37,7 @@ pub struct Snapshot {
     pub storage: Storage,
     pub topology: Topology,
     pub budgets: Budgets,
+    pub selectors: Selectors,
     pub promises: Promises,
     pub profiles: Profiles,
     pub memory: Memory,
@@ -104,7 +97,7 @@ impl Snapshot {
 
     /// Keeps the counts that a pod like this one asks for, from now on.
     pub fn follow(&mut self, pod: &Pod) {
-        spread::follow(pod, &mut self.topology);
+        spread::follow(pod, &self.selectors, &mut self.topology);
         let terms = selection::terms(pod);
         let near: Vec<Clause> =
             terms.iter().filter(|term| term.claim == Claim::Requires).map(|term| term.clause.clone()).collect();

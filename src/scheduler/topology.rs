@@ -30,6 +30,8 @@ pub struct Topology {
     namespaces: HashMap<String, Labels>,
     groups: HashMap<Arc<Group>, Members>,
     followed: HashMap<Arc<Selection>, Tally>,
+    /// How many hosts have each value of a topology key, for the keys that hosts have and pods asked about.
+    values: HashMap<String, HashMap<String, usize>>,
     /// Questions so far.
     asked: u64,
 }
@@ -77,6 +79,20 @@ impl Topology {
         let (before, after) = (labels(before), labels(after));
         if before == after {
             return;
+        }
+        for (key, values) in &mut self.values {
+            let value = |labels: &Option<Labels>| labels.as_ref().and_then(|labels| labels.get(key)).cloned();
+            if let Some(old) = value(&before)
+                && let Some(hosts) = values.get_mut(&old)
+            {
+                *hosts -= 1;
+                if *hosts == 0 {
+                    values.remove(&old);
+                }
+            }
+            if let Some(new) = value(&after) {
+                *values.entry(new).or_default() += 1;
+            }
         }
         for tally in self.followed.values_mut() {
             tally.pods.relabel(host, before.as_ref(), after.as_ref());
@@ -191,6 +207,20 @@ impl Topology {
         if let Some(tally) = self.followed.get_mut(&selection) {
             tally.pods.sum_up(key, |host| labels(&self.nodes, host));
         }
+        if !self.values.contains_key(key) {
+            let mut values = HashMap::new();
+            for value in self.nodes.values().filter_map(|node| node.metadata.labels.as_ref()?.get(key)) {
+                *values.entry(value.clone()).or_default() += 1;
+            }
+            if !values.is_empty() {
+                self.values.insert(key.to_owned(), values);
+            }
+        }
+    }
+
+    /// How many hosts have each value of the key; `None` unless it was asked about and some host has it.
+    pub fn values(&self, key: &str) -> Option<&HashMap<String, usize>> {
+        self.values.get(key)
     }
 
     /// Half of what nobody but old questions named, when that became too much.

@@ -5,8 +5,9 @@ use super::{Rejection, Wanted, taints};
 use crate::api::placement::selects;
 use crate::api::selector::LabelSelector;
 use crate::scheduler::scores::MAX;
-use crate::scheduler::snapshot::{HostState, Snapshot, controller_uid};
-use crate::scheduler::topology::{Clause, Domain, Domains, Group, Labels, Selection, Topology};
+use crate::scheduler::selectors::Selectors;
+use crate::scheduler::snapshot::{HostState, Snapshot};
+use crate::scheduler::topology::{Clause, Count, Domain, Domains, Group, Labels, Selection, Topology};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, TopologySpreadConstraint};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -35,10 +36,10 @@ struct Hard<'a> {
     least: i64,
     /// 1 if the pod counts for its own constraint.
     itself: i64,
-    pods: HashMap<&'a str, i64>,
+    pods: Pods<'a>,
 }
 
-/// Pods per domain, of a constraint that makes hosts better.
+/// Pods per domain.
 enum Pods<'a> {
     /// Those of the host itself.
     OfHost(Cow<'a, Domains>),
@@ -64,7 +65,7 @@ pub struct Spread<'a> {
 
 impl Constraint {
     fn of(constraint: &TopologySpreadConstraint, namespace: &str) -> Self {
-        let clause = Clause::Labelled {
+        let clause = Clause {
             namespaces: BTreeSet::from([namespace.to_owned()]),
             like: None,
             labels: LabelSelector::from_typed(constraint.label_selector.as_ref()),
@@ -80,17 +81,16 @@ impl Constraint {
         }
     }
 
-    /// The constraints of a pod; whether they are its own. Kubernetes finds the pods that the defaults spread by
-    /// the selectors of Services and controllers; here they are those of the pod's controller.
-    fn all(pod: &Pod) -> (Vec<Self>, bool) {
+    /// The constraints of a pod; whether they are its own.
+    fn all(pod: &Pod, selectors: &Selectors) -> (Vec<Self>, bool) {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let own = pod.spec.as_ref().and_then(|spec| spec.topology_spread_constraints.as_deref()).unwrap_or_default();
         if !own.is_empty() {
             return (own.iter().map(|one| Self::of(one, namespace)).collect(), true);
         }
-        let Some(owner) = controller_uid(pod) else { return (Vec::new(), false) };
+        let Some(selection) = selectors.around(pod) else { return (Vec::new(), false) };
         let default = |(key, max_skew): (&str, i64)| Self {
-            selection: vec![Clause::Owned(owner.to_owned())],
+            selection: selection.clone(),
             key: key.to_owned(),
             max_skew,
             min_domains: 1,
@@ -141,23 +141,36 @@ fn has_all(node: &Node, keys: &[String]) -> bool {
 }
 
 /// Keeps the counts that the pod asks for, from now on.
-pub fn follow(pod: &Pod, topology: &mut Topology) {
-    for constraint in Constraint::all(pod).0 {
+pub fn follow(pod: &Pod, selectors: &Selectors, topology: &mut Topology) {
+    for constraint in Constraint::all(pod, selectors).0 {
         topology.sum_up(&constraint.selection, &constraint.key);
     }
 }
 
 impl<'a> Spread<'a> {
     pub fn of(pod: &Pod, spec: &PodSpec, snapshot: &'a Snapshot) -> Self {
-        let (constraints, whole) = Constraint::all(pod);
+        let (constraints, whole) = Constraint::all(pod, &snapshot.selectors);
         let (hard, soft): (Vec<_>, Vec<_>) = constraints.into_iter().partition(|one| one.is_required);
         let keys = |of: &[Constraint]| of.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
         let (hard_keys, soft_keys) = (keys(&hard), if whole { keys(&soft) } else { Vec::new() });
         let group = (!hard.is_empty()).then(|| Group::of(pod));
         let hard = hard.into_iter().map(|one| {
-            let pods = one.count(spec, &hard_keys, snapshot);
-            let least = pods.values().min().copied().unwrap_or(i64::from(i32::MAX));
-            let least = if (pods.len() as i64) < one.min_domains { 0 } else { least };
+            let kept = snapshot.topology.values(&one.key).filter(|_| hard_keys.len() <= 1 && one.counts_all(spec));
+            let (pods, domains, least) = match kept {
+                Some(values) => {
+                    let domain = snapshot.topology.domain(&one.selection, &one.key);
+                    let pods = |value| domain.get(value).map_or(0, |count: &Count| count.staying);
+                    let least = values.keys().map(pods).min();
+                    (Pods::Kept(domain), values.len(), least)
+                }
+                None => {
+                    let counted = one.count(spec, &hard_keys, snapshot);
+                    let (domains, least) = (counted.len(), counted.values().min().copied());
+                    (Pods::Counted(counted), domains, least)
+                }
+            };
+            let is_enough = domains as i64 >= one.min_domains;
+            let least = if is_enough { least.unwrap_or(i64::from(i32::MAX)) } else { 0 };
             let itself = group.as_ref().is_some_and(|group| snapshot.topology.means(&one.selection, group));
             Hard { key: one.key, max_skew: one.max_skew, least, itself: itself.into(), pods }
         });
@@ -204,6 +217,17 @@ impl<'a> Spread<'a> {
     }
 }
 
+impl Pods<'_> {
+    /// Those in the host's domain, which has this value.
+    fn around(&self, host: &HostState, value: &str) -> i64 {
+        match self {
+            Self::OfHost(pods) => pods.on(&host.name).staying,
+            Self::Kept(domain) => domain.get(value).map_or(0, |count| count.staying),
+            Self::Counted(domain) => domain.get(value).copied().unwrap_or(0),
+        }
+    }
+}
+
 impl Soft<'_> {
     /// More domains take more pods to fill: what is rare in many of them counts for more.
     fn weight(&self, counted: &[Option<(&HostState, &Node)>]) -> f64 {
@@ -218,22 +242,17 @@ impl Soft<'_> {
 
     fn worth(&self, host: &HostState, node: &Node, weight: f64) -> f64 {
         let Some(value) = value(node, &self.key) else { return 0.0 };
-        let pods = match &self.pods {
-            Pods::OfHost(pods) => pods.on(&host.name).staying,
-            Pods::Kept(domain) => domain.get(value).map_or(0, |count| count.staying),
-            Pods::Counted(domain) => domain.get(value).copied().unwrap_or(0),
-        };
-        pods as f64 * weight + (self.max_skew - 1) as f64
+        self.pods.around(host, value) as f64 * weight + (self.max_skew - 1) as f64
     }
 }
 
-pub fn filter(wanted: &Wanted<'_>, _host: &HostState, node: &Node) -> Vec<Rejection> {
+pub fn filter(wanted: &Wanted<'_>, host: &HostState, node: &Node) -> Vec<Rejection> {
     let verdict = |hard: &Hard<'_>| {
         let why = "node(s) didn't match pod topology spread constraints";
         let Some(value) = value(node, &hard.key) else {
             return Some(Rejection::never(format!("{why} (missing required label)")));
         };
-        let pods = hard.pods.get(value).copied().unwrap_or(0);
+        let pods = hard.pods.around(host, value);
         (pods + hard.itself - hard.least > hard.max_skew).then(|| Rejection::room(why))
     };
     wanted.spread.hard.iter().find_map(verdict).into_iter().collect()

@@ -11,17 +11,14 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Group {
     pub namespace: String,
     pub labels: Labels,
-    /// uid of the controlling owner, empty without one.
-    pub owner: String,
 }
 
-/// A set of pods.
+/// A set of pods: those with these labels, in namespaces of these names or with labels like these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Clause {
-    /// Pods with these labels, in namespaces of these names or with labels like these.
-    Labelled { namespaces: BTreeSet<String>, like: Option<LabelSelector>, labels: LabelSelector },
-    /// The pods of one controller, by its uid.
-    Owned(String),
+pub struct Clause {
+    pub namespaces: BTreeSet<String>,
+    pub like: Option<LabelSelector>,
+    pub labels: LabelSelector,
 }
 
 /// Pods that are in each of these sets.
@@ -51,7 +48,6 @@ impl Group {
         Self {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
-            owner: super::super::snapshot::controller_uid(pod).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -65,27 +61,23 @@ impl Clause {
         if namespaces.is_empty() && like.is_none() {
             namespaces.insert(namespace.to_owned());
         }
-        Self::Labelled { namespaces, like, labels: LabelSelector::from_typed(term.label_selector.as_ref()) }
+        Self { namespaces, like, labels: LabelSelector::from_typed(term.label_selector.as_ref()) }
     }
 
     /// `namespaces`: the labels of each.
     pub fn selects(&self, group: &Group, namespaces: &HashMap<String, Labels>) -> bool {
-        match self {
-            Self::Owned(uid) => *uid == group.owner,
-            Self::Labelled { namespaces: named, like, labels } => {
-                let like = || {
-                    like.as_ref().is_some_and(|like| match namespaces.get(&group.namespace) {
-                        Some(labels) => like.matches(labels),
-                        None => like.is_everything(),
-                    })
-                };
-                labels.matches(&group.labels) && (named.contains(&group.namespace) || like())
-            }
-        }
+        let Self { namespaces: named, like, labels } = self;
+        let like = || {
+            like.as_ref().is_some_and(|like| match namespaces.get(&group.namespace) {
+                Some(labels) => like.matches(labels),
+                None => like.is_everything(),
+            })
+        };
+        labels.matches(&group.labels) && (named.contains(&group.namespace) || like())
     }
 
     pub fn looks_at_namespaces(&self) -> bool {
-        matches!(self, Self::Labelled { like: Some(_), .. })
+        self.like.is_some()
     }
 }
 
