@@ -292,7 +292,7 @@ fn style(text: &str, key: bool) -> Style {
     let traits = Traits::of(text);
     let wanted = if text.contains('\n') {
         Style::Literal
-    } else if is_plain_string(text) {
+    } else if is_plain_string(text) && !(key && text == MERGE) {
         Style::Plain
     } else {
         Style::Double
@@ -312,7 +312,7 @@ const MERGE: &str = "<<";
 /// Whether a string that is not quoted is read as a string again.
 fn is_plain_string(text: &str) -> bool {
     let string = matches!(scalar::plain(text), Ok(Value::String(_))) && time(text).is_none();
-    string && !is_base_60(text) && text != MERGE
+    string && !is_base_60(text)
 }
 
 /// `[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?`: numbers of YAML 1.1 that go-yaml does not read,
