@@ -1,13 +1,20 @@
 //! Change notification from the file system, debounced: editors save in several steps.
+//!
+//! Who watches the same directories shares one watcher: thousands of applications follow one repository, and
+//! systems give a user some hundred (`fs.inotify.max_user_instances`).
 
 use super::SourceError;
 use crate::base::wake::Wake;
 use notify::event::{EventKind, ModifyKind};
 use notify::{Config, Event, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,11 +25,54 @@ const LONGEST: Duration = Duration::from_millis(600);
 /// How often the fallback looks.
 const POLL: Duration = Duration::from_secs(2);
 
+/// The watchers that there are, by what they watch.
+static WATCHERS: Mutex<BTreeMap<Vec<Watched>, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+
+/// A target, and what was there: device, inode and birth. A watcher of a directory that was replaced hears nothing
+/// of the one that has its name now.
+type Watched = (Target, Option<(u64, u64, Option<SystemTime>)>);
+
 /// Watches until it is dropped.
 pub struct Guard {
-    /// In a mutex only to be shared between threads.
-    _watcher: parking_lot::Mutex<Box<dyn Watcher + Send>>,
+    shared: Arc<Shared>,
+    number: u64,
     _debounce: AbortOnDropHandle<()>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.shared.listeners.lock().remove(&self.number);
+    }
+}
+
+/// A watcher, and who listens to it.
+struct Shared {
+    listeners: Listeners,
+    /// In a mutex only to be shared between threads.
+    _watcher: Mutex<Box<dyn Watcher + Send>>,
+}
+
+type Listeners = Arc<Mutex<BTreeMap<u64, Listener>>>;
+
+struct Listener {
+    relevant: Box<dyn Fn(&Path) -> bool + Send>,
+    changes: mpsc::UnboundedSender<()>,
+}
+
+impl Listener {
+    fn hear(&self, event: &notify::Result<Event>) {
+        let matters = match event {
+            Ok(event) => {
+                is_change(event.kind) && (event.need_rescan() || event.paths.iter().any(|path| (self.relevant)(path)))
+            }
+            // The watcher lost track: look again.
+            Err(_) => true,
+        };
+        if matters {
+            // The receiver lives as long as the guard.
+            let _ = self.changes.send(());
+        }
+    }
 }
 
 impl std::fmt::Debug for Guard {
@@ -32,6 +82,7 @@ impl std::fmt::Debug for Guard {
 }
 
 /// One path to watch.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
     pub path: PathBuf,
     pub recursive: bool,
@@ -78,37 +129,58 @@ pub(super) fn files(root: &Path, files: impl Iterator<Item = PathBuf>, wake: Wak
 /// Rings `wake` after changes to `targets` for which `relevant` holds. Must be called in a runtime.
 pub(super) fn start(
     targets: &[Target],
-    relevant: impl Fn(&Path) -> bool + Send + Clone + 'static,
+    relevant: impl Fn(&Path) -> bool + Send + 'static,
     wake: Wake,
 ) -> Result<Guard, SourceError> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let handler = move |event: notify::Result<Event>| {
-        let matters = match &event {
-            Ok(event) => {
-                is_change(event.kind) && (event.need_rescan() || event.paths.iter().any(|path| relevant(path)))
-            }
-            // The watcher lost track: look again.
-            Err(_) => true,
-        };
-        if matters {
-            // The receiver lives as long as the guard.
-            let _ = sender.send(());
-        }
-    };
-    let watcher = match arm(RecommendedWatcher::new(handler.clone(), Config::default()), targets) {
-        Ok(watcher) => Box::new(watcher) as Box<dyn Watcher + Send>,
-        Err(first) => {
-            let config = Config::default().with_poll_interval(POLL).with_compare_contents(true);
-            let fail = |cause: notify::Error| {
-                let path = targets.first().map(|target| target.path.clone()).unwrap_or_default();
-                SourceError::Watch { path, cause: format!("{first}; polling: {cause}") }
-            };
-            tracing::warn!(error = %first, "file notification is not available, looking every {} s", POLL.as_secs());
-            Box::new(arm(PollWatcher::new(handler, config), targets).map_err(fail)?)
-        }
-    };
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let shared = share(targets)?;
+    let (changes, receiver) = mpsc::unbounded_channel();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    shared.listeners.lock().insert(number, Listener { relevant: Box::new(relevant), changes });
     let debounce = AbortOnDropHandle::new(tokio::spawn(debounce(receiver, wake)));
-    Ok(Guard { _watcher: parking_lot::Mutex::new(watcher), _debounce: debounce })
+    Ok(Guard { shared, number, _debounce: debounce })
+}
+
+/// The watcher of these targets: the one that there is, or a new one.
+fn share(targets: &[Target]) -> Result<Arc<Shared>, SourceError> {
+    let mut watchers = WATCHERS.lock();
+    let watched: Vec<Watched> = targets.iter().map(|target| (target.clone(), identity(&target.path))).collect();
+    if let Some(shared) = watchers.get(&watched).and_then(Weak::upgrade) {
+        return Ok(shared);
+    }
+    watchers.retain(|_, shared| shared.strong_count() > 0);
+    let shared = Arc::new(Shared::of(targets)?);
+    watchers.insert(watched, Arc::downgrade(&shared));
+    Ok(shared)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64, Option<SystemTime>)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
+}
+
+impl Shared {
+    fn of(targets: &[Target]) -> Result<Self, SourceError> {
+        let listeners = Listeners::default();
+        let tell = listeners.clone();
+        let handler = move |event: notify::Result<Event>| tell.lock().values().for_each(|one| one.hear(&event));
+        let watcher = match arm(RecommendedWatcher::new(handler.clone(), Config::default()), targets) {
+            Ok(watcher) => Box::new(watcher) as Box<dyn Watcher + Send>,
+            Err(first) => {
+                let path = targets.first().map(|target| target.path.clone()).unwrap_or_default();
+                let config = Config::default().with_poll_interval(POLL).with_compare_contents(true);
+                let seconds = POLL.as_secs();
+                tracing::warn!(
+                    path = %path.display(), error = %first,
+                    "file notification is not available, looking every {seconds} s; where a limit is reached, raise \
+                     fs.inotify.max_user_instances or max_user_watches by sysctl"
+                );
+                let fail = |cause| SourceError::Watch { path, cause: format!("{first}; polling: {cause}") };
+                Box::new(arm(PollWatcher::new(handler, config), targets).map_err(fail)?)
+            }
+        };
+        Ok(Self { listeners, _watcher: Mutex::new(watcher) })
+    }
 }
 
 fn arm<W: Watcher>(watcher: notify::Result<W>, targets: &[Target]) -> notify::Result<W> {
@@ -162,6 +234,37 @@ mod tests {
         assert!(rings(&wake).await, "a file in it");
         fs::remove_file(root.join("a.yaml")).unwrap();
         assert!(rings(&wake).await, "a deletion");
+    }
+
+    #[tokio::test]
+    async fn who_watches_the_same_shares_a_watcher() {
+        let temp = tempfile::tempdir().unwrap();
+        let watch = |wake: &Wake| directory(temp.path(), true, wake.clone()).unwrap();
+        let wakes = [Wake::default(), Wake::default(), Wake::default()];
+        let [first, second, third] = wakes.each_ref().map(watch);
+        assert!(Arc::ptr_eq(&first.shared, &second.shared) && Arc::ptr_eq(&first.shared, &third.shared));
+        drop(second);
+        fs::write(temp.path().join("a.yaml"), "a: 1").unwrap();
+        assert!(rings(&wakes[0]).await && rings(&wakes[2]).await, "those who still listen");
+        assert_eq!(first.shared.listeners.lock().len(), 2);
+        let shared = Arc::downgrade(&first.shared);
+        drop((first, third));
+        assert!(shared.upgrade().is_none(), "nobody listens");
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_was_replaced_gets_a_watcher_of_its_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("app");
+        let wakes = [Wake::default(), Wake::default()];
+        fs::create_dir(&root).unwrap();
+        let old = directory(&root, true, wakes[0].clone()).unwrap();
+        fs::rename(&root, temp.path().join("gone")).unwrap();
+        fs::create_dir(&root).unwrap();
+        let new = directory(&root, true, wakes[1].clone()).unwrap();
+        assert!(!Arc::ptr_eq(&old.shared, &new.shared));
+        fs::write(root.join("a.yaml"), "a: 1").unwrap();
+        assert!(rings(&wakes[1]).await);
     }
 
     #[tokio::test(start_paused = true)]
