@@ -1,5 +1,6 @@
 //! A real `selkie up` in a directory of its own, and kubectl pointed at it.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -44,12 +45,19 @@ impl Daemon {
     }
 
     fn wait_ready(&mut self) {
-        let data = self.data.clone();
-        wait_until("the daemon is ready", || log(&data), &mut || {
+        let (data, pid) = (self.data.clone(), self.pid());
+        let answer = RefCell::new(String::from("there is no kubeconfig"));
+        let context = || format!("{}\nkubectl: {}\n{}", log(&data), answer.borrow(), threads(pid));
+        wait_until("the daemon is ready", context, &mut || {
             if let Some(status) = self.child.try_wait().expect("the daemon's state") {
                 panic!("the daemon ended with {status}:\n{}", self.log());
             }
-            self.kubeconfig().exists() && self.try_kubectl(&["get", "--raw", "/readyz"]).status.success()
+            if !self.kubeconfig().exists() {
+                return false;
+            }
+            let ready = self.try_kubectl(&["get", "--raw", "/readyz"]);
+            *answer.borrow_mut() = String::from_utf8_lossy(&ready.stderr).into_owned();
+            ready.status.success()
         });
         let hollow = self.args.iter().skip_while(|arg| *arg != "--hollow-hosts").nth(1);
         if let Some(count) = hollow.and_then(|count| count.parse::<usize>().ok()) {
@@ -174,6 +182,19 @@ fn spawn(data: &Path, args: &[String], prelude: &str) -> Child {
     command.args(["-c", &format!("{prelude}; exec \"$0\" \"$@\""), SELKIE]);
     command.args(["up", "--listen", "127.0.0.1:0", "--log", "info"]).args(args);
     clean(&mut command, data).stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("selkie starts")
+}
+
+/// What each thread of a process does, for one that does not answer.
+fn threads(pid: u32) -> String {
+    let stacks =
+        Command::new("gdb").args(["-batch", "-ex", "thread apply all backtrace", "-p", &pid.to_string()]).output();
+    if let Ok(stacks) = stacks {
+        return String::from_utf8_lossy(&stacks.stdout).into_owned();
+    }
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let read = |path: &Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default().trim().to_owned();
+    let state = |path: PathBuf| format!("{}: {}\n", read(&path, "stat"), read(&path, "wchan"));
+    tasks.map(|task| state(task.path())).collect()
 }
 
 /// Looks again until `condition` holds; `context` is shown when it never does.
