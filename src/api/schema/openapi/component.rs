@@ -25,6 +25,7 @@ impl<'a> Components<'a> {
     /// Adds a kind and everything it refers to.
     pub fn add_kind(&mut self, row: &Resource) {
         self.schema(&row.schema);
+        self.describe(&row.schema);
         if let Some(component) = row.schema.name.as_deref().and_then(|name| self.schemas.get_mut(name)) {
             component["x-kubernetes-group-version-kind"] = json!([gvk(row)]);
         }
@@ -60,6 +61,7 @@ impl<'a> Components<'a> {
             }
             Shape::List { items, kind, .. } => {
                 let mut list = json!({"type": "array", "items": self.schema(items)});
+                self.describe(items);
                 list_type(kind, &mut list);
                 list
             }
@@ -91,12 +93,22 @@ impl<'a> Components<'a> {
             // In place first, so that a type within itself ends.
             self.schemas.insert(name.into(), Value::Null);
             let mut component = self.properties(name, shape);
-            if let Some(text) = self.docs.of_type(name).or(described(schema)) {
+            if let Some(text) = self.docs.of_type(name) {
                 component["description"] = text.into();
             }
             self.schemas.insert(name.into(), component);
         }
         reference(name)
+    }
+
+    /// Gives a component what its own schema says of it. Not where it is a field's type: there the field says
+    /// it, and readers such as `kubectl explain` print both.
+    fn describe(&mut self, schema: &Schema) {
+        let component = schema.name.as_deref().and_then(|name| self.schemas.get_mut(name));
+        let Some(component) = component.and_then(Value::as_object_mut) else { return };
+        if let (Some(text), false) = (described(schema), component.contains_key("description")) {
+            component.insert("description".into(), text.into());
+        }
     }
 
     fn properties(&mut self, name: &str, shape: &ObjectShape) -> Value {
