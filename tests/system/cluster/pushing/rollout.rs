@@ -94,6 +94,9 @@ fn failing_containers_are_told_with_their_last_lines_and_ctrl_c_ends_the_telling
     // What the container writes stands in no manifest, and so in no diff.
     let failing = "echo no $(echo database) at db:5432; exit 3";
     edit(&pusher.work().join("worker.yaml"), script, failing);
+    // A container that ends soon is ready until then, which may be seen, and would make room for itself.
+    let (replicas, patient) = ("  replicas: 2\n", "  replicas: 2\n  minReadySeconds: 600\n");
+    edit(&pusher.work().join("worker.yaml"), replicas, patient);
     let bad = pusher.commit();
     let mut child = pusher.pushing(&["selkie", "main"]);
     let rest = read_until(&mut child, "no database at db:5432");
@@ -105,6 +108,7 @@ fn failing_containers_are_told_with_their_last_lines_and_ctrl_c_ends_the_telling
     let now = setting.folder.containers("{{.ID}}");
     assert!(old.iter().all(|id| now.contains(id)), "{old:?} {now:?}");
     edit(&pusher.work().join("worker.yaml"), failing, script);
+    edit(&pusher.work().join("worker.yaml"), patient, replicas);
     greet(&pusher, "hello", "mended");
     lines_with(&pusher.push(&["selkie", "main"]), &["is ready after"]);
     setting.wait_rolled_out("default", "hello-worker", 2);
