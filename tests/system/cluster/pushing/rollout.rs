@@ -95,7 +95,7 @@ fn failing_containers_are_told_with_their_last_lines_and_ctrl_c_ends_the_telling
     let failing = "echo no $(echo database) at db:5432; exit 3";
     edit(&pusher.work().join("worker.yaml"), script, failing);
     // A container that ends soon is ready until then, which may be seen, and would make room for itself.
-    let (replicas, patient) = ("  replicas: 2\n", "  replicas: 2\n  minReadySeconds: 600\n");
+    let (replicas, patient) = ("  replicas: 2\n", "  replicas: 2\n  minReadySeconds: 300\n");
     edit(&pusher.work().join("worker.yaml"), replicas, patient);
     let bad = pusher.commit();
     let mut child = pusher.pushing(&["selkie", "main"]);
