@@ -87,9 +87,9 @@ impl Shared {
     }
 
     /// Has these Applications look again.
-    pub fn ring(&self, names: &[String]) {
+    pub fn ring<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
         let bells = self.bells.lock();
-        names.iter().filter_map(|name| bells.get(name)).for_each(|bell| bell.look.ring());
+        names.into_iter().filter_map(|name| bells.get(name)).for_each(|bell| bell.look.ring());
     }
 
     /// What whoever pushes has to do with.
@@ -175,7 +175,7 @@ pub async fn run(context: Context, settings: Settings) {
     loop {
         let all = shared.applications.list();
         wake_dependents(&all, &mut progress, &bells);
-        let wanted: Vec<_> = all.iter().map(|app| app.name().to_owned()).collect();
+        let wanted: HashSet<_> = all.iter().map(|app| app.name().to_owned()).collect();
         tasks.retain(|name, _| {
             let stays = wanted.contains(name);
             if !stays {
@@ -185,8 +185,8 @@ pub async fn run(context: Context, settings: Settings) {
         });
         shared.ring(&shared.ledger.retain(&wanted));
         shared.references.retain(&wanted);
-        for name in wanted {
-            tasks.entry(name).or_insert_with_key(|name| {
+        for app in &all {
+            tasks.entry(app.name().to_owned()).or_insert_with_key(|name| {
                 let bell = bells.lock().entry(name.clone()).or_default().clone();
                 AbortOnDropHandle::new(tokio::spawn(task::run(shared.clone(), name.clone(), bell)))
             });

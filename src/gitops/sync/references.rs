@@ -43,7 +43,7 @@ impl References {
     }
 
     /// Forgets all Applications but these.
-    pub fn retain(&self, names: &[String]) {
+    pub fn retain(&self, names: &HashSet<String>) {
         self.followed.lock().retain(|_, one| {
             let mut by = one.by.lock();
             by.retain(|name| names.contains(name));
