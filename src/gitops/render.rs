@@ -114,6 +114,9 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Varia
     for manifest in &mut rendered.objects {
         manifest.confidential |= snapshot.decrypted.contains(&manifest.origin.file);
     }
+    if let Some(keys) = &snapshot.keys {
+        sops::decrypt_data(&mut rendered, keys);
+    }
     rendered
 }
 

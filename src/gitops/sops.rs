@@ -2,18 +2,23 @@
 //!
 //! A file counts as a whole: its MAC is checked, as SOPS does it, over all of its values. What was decrypted stands in
 //! the file's text where it was encrypted, so that lines stay what they are. Nothing is written anywhere, and no error
-//! holds a value or a key. Other key services than age, and keys that are split among several groups, are refused.
-//! Charts are left as they are: Helm would need them on disk.
+//! holds a value or a key. Other key services than age are refused. Charts are left as they are: Helm would need them
+//! on disk. What a Secret holds in its data is decrypted once it is rendered.
 
 mod age;
 mod cipher;
 mod document;
 mod dotenv;
+mod embedded;
+mod groups;
+mod ini;
 mod keys;
 mod metadata;
+mod shamir;
 mod text;
 mod values;
 
+pub use embedded::decrypt_data;
 pub use keys::Keys;
 
 use super::render::spans::Position;
@@ -26,8 +31,9 @@ use std::sync::Arc;
 /// What to do about values that are not those that were encrypted.
 const CHANGED: &str = "edit encrypted files with `sops edit` only";
 
-/// The snapshot's files and kustomizations as they were before they were encrypted. What cannot be decrypted is in
-/// `rejected`, and nowhere else; of a kustomization, it is an error of rendering it.
+/// The snapshot's files and kustomizations as they were before they were encrypted, and the keys for what only
+/// rendering brings to light. What cannot be decrypted is in `rejected`, and nowhere else; of a kustomization, it is
+/// an error of rendering it.
 pub fn decrypt(mut snapshot: Snapshot, keys: &Keys) -> Snapshot {
     let Snapshot { files, kustomizations, rejected, decrypted, .. } = &mut snapshot;
     files.retain_mut(|file| {
@@ -51,6 +57,7 @@ pub fn decrypt(mut snapshot: Snapshot, keys: &Keys) -> Snapshot {
             decrypted.extend(names);
         }
     }
+    snapshot.keys = Some(keys.clone());
     snapshot
 }
 
@@ -61,9 +68,9 @@ pub fn has_encrypted(snapshot: &Snapshot) -> bool {
     all.any(|(path, bytes)| is_encrypted(path, bytes))
 }
 
-/// Whether a file is encrypted.
+/// Whether a file, or a value of a Secret in it, is encrypted.
 pub fn is_encrypted(path: &str, bytes: &[u8]) -> bool {
-    !matches!(format(&path.into(), bytes), Ok(None))
+    format(&path.into(), bytes).is_some() || embedded::may_hold(bytes)
 }
 
 /// Takes objects out that are still encrypted, and says so.
@@ -88,12 +95,14 @@ enum Format {
     /// The one value of a JSON document is the file.
     Whole(Vec<tree::Node>),
     Dotenv(String),
+    Ini(String),
 }
 
 /// What a file was; `None`: it is not encrypted.
 fn plain(path: &Arc<str>, bytes: &[u8], keys: &Keys) -> Result<Option<Bytes>, RenderError> {
-    Ok(match format(path, bytes)? {
+    Ok(match format(path, bytes) {
         None => None,
+        Some(Format::Ini(text)) => Some(ini::decrypt(path, &text, keys)?.into()),
         Some(Format::Values(text, documents)) => Some(document::decrypt(path, &text, &documents, keys)?.into()),
         Some(Format::Whole(documents)) => Some(document::decrypt_whole(path, &documents, keys)?.into()),
         Some(Format::Dotenv(text)) => Some(dotenv::decrypt(path, &text, keys)?.into()),
@@ -105,28 +114,26 @@ pub(super) fn may_be_encrypted(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, cipher::PREFIX.as_bytes()).is_some()
 }
 
-fn format(path: &Arc<str>, bytes: &[u8]) -> Result<Option<Format>, RenderError> {
+fn format(path: &Arc<str>, bytes: &[u8]) -> Option<Format> {
     if !may_be_encrypted(bytes) {
-        return Ok(None);
+        return None;
     }
     // What is not text, or not YAML, is for its reader to refuse.
-    let Ok(text) = std::str::from_utf8(bytes) else { return Ok(None) };
+    let Ok(text) = std::str::from_utf8(bytes) else { return None };
     let text = text.trim_start_matches('\u{feff}');
     if dotenv::is_encrypted(text) {
-        return Ok(Some(Format::Dotenv(text.to_owned())));
+        return Some(Format::Dotenv(text.to_owned()));
     }
-    if text.lines().any(|line| line.trim() == "[sops]") {
-        let what = "the file is encrypted with SOPS as an INI file, which is not supported";
-        let hint = "encrypt it as a whole: sops encrypt --input-type binary";
-        return Err(wrong(path, Position::default(), what).hint(hint));
+    if ini::is_encrypted(text) {
+        return Some(Format::Ini(text.to_owned()));
     }
     let documents = tree::documents(path, text).unwrap_or_default();
-    Ok(match documents.iter().any(document::is_encrypted) {
+    match documents.iter().any(document::is_encrypted) {
         false => None,
         // SOPS goes by the name.
         true if document::is_whole(&documents) && !is_manifest(path) => Some(Format::Whole(documents)),
         true => Some(Format::Values(text.to_owned(), documents)),
-    })
+    }
 }
 
 fn wrong(file: &Arc<str>, at: Position, what: impl Into<String>) -> RenderError {

@@ -23,6 +23,7 @@ pub use repositories::Repositories;
 use crate::base::wake::Wake;
 use crate::gitops::render::kustomize::{Record, Roots, Tree};
 use crate::gitops::render::{Origin, RenderError};
+use crate::gitops::sops::Keys;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,8 @@ pub struct Snapshot {
     pub warnings: Vec<String>,
     /// Files, as they are shown, that were decrypted.
     pub decrypted: BTreeSet<Arc<str>>,
+    /// What they were decrypted with.
+    pub keys: Option<Keys>,
     /// The source for people, without credentials.
     pub origin: String,
     /// `None` for what is no commit; of an artifact, what it says it was made from.

@@ -49,18 +49,26 @@ pub fn decrypt(file: &Arc<str>, text: &str, keys: &Keys) -> Result<String, Rende
     Ok(decrypted)
 }
 
-fn text_of(plain: Plain) -> Result<String, &'static str> {
+/// As it is written where all values are texts.
+pub fn text_of(plain: Plain) -> Result<String, &'static str> {
     String::from_utf8(plain.authenticated()).map_err(|_| "is not text")
 }
 
-/// `sops_age__list_0__map_enc=...` as maps in maps, and the number of the first such line.
+/// The metadata, and the number of their first line.
 fn metadata(text: &str) -> (Node, u32) {
-    let (mut root, mut first) = (Node::map(), 0);
-    for (line, number) in text.lines().zip(1..) {
-        let Some((name, value)) = line.strip_prefix(PREFIX).and_then(|line| line.split_once('=')) else { continue };
-        if first == 0 {
-            first = number;
-        }
+    let mut lines = text.lines().zip(1..).filter(|(line, _)| line.starts_with(PREFIX)).peekable();
+    let first = lines.peek().map_or(0, |(_, number)| *number);
+    let pairs = lines.filter_map(|(line, _)| line.strip_prefix(PREFIX)?.split_once('='));
+    (flat(pairs), first)
+}
+
+/// Lines of metadata that are read: those of as many recipients as there may be, and some more.
+const MAX_PAIRS: usize = 2_000;
+
+/// Metadata whose maps and lists are written into their names: `age__list_0__map_enc`.
+pub fn flat<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Node {
+    let mut root = Node::map();
+    for (name, value) in pairs.take(MAX_PAIRS) {
         let name = name.replace("__list_", "__map_");
         let mut keys: Vec<&str> = name.split("__map_").collect();
         let last = keys.pop().unwrap_or_default();
@@ -69,5 +77,5 @@ fn metadata(text: &str) -> (Node, u32) {
             holder.set(last, Node::string(value.replace("\\n", "\n")));
         }
     }
-    (root, first)
+    root
 }

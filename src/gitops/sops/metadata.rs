@@ -1,27 +1,15 @@
 //! What SOPS writes into a file next to the values: for whom it is encrypted, and which values are. Pure.
 
-use super::age::{self, Identity};
-use super::cipher::{self, Cipher, KEY};
+use super::cipher::{self, Cipher};
+use super::groups::Groups;
 use super::keys::Keys;
-use crate::gitops::render::tree::{Body, Node};
+use crate::gitops::render::tree::Node;
 use regex::{Regex, RegexBuilder};
 
 /// The field that holds it.
 pub const FIELD: &str = "sops";
-/// Age recipients of one file.
-const MAX_RECIPIENTS: usize = 256;
 /// What a pattern may come to, in bytes.
 const MAX_PATTERN: usize = 1 << 20;
-/// Key services by their names in a file, and for people.
-const SERVICES: [(&str, &str); 6] = [
-    ("pgp", "PGP"),
-    ("kms", "AWS KMS"),
-    ("gcp_kms", "GCP KMS"),
-    ("azure_kv", "Azure Key Vault"),
-    ("hc_vault", "HashiCorp Vault"),
-    ("hckms", "Huawei Cloud KMS"),
-];
-
 /// Which values are encrypted. What a pattern or an ending matches is a key, with all below it.
 #[derive(Debug, Clone)]
 pub enum Rule {
@@ -47,12 +35,6 @@ impl Match {
     }
 }
 
-/// Someone whom the file's key is encrypted for.
-struct Recipient {
-    name: String,
-    sealed: String,
-}
-
 pub struct Metadata {
     pub rule: Rule,
     /// The MAC is of the encrypted values only.
@@ -60,9 +42,7 @@ pub struct Metadata {
     mac: String,
     /// What the MAC itself is bound to.
     last_modified: String,
-    recipients: Vec<Recipient>,
-    /// Other key services that have the file's key, for people.
-    services: Vec<&'static str>,
+    groups: Groups,
 }
 
 /// The MAC as the file has it. Only where there is one a file is encrypted.
@@ -74,66 +54,18 @@ impl Metadata {
     /// Reads the `sops` field. Lists may be maps whose keys count up.
     pub fn read(node: &Node) -> Result<Self, String> {
         let text = |key: &str| node.get(key).map(Node::text).unwrap_or_default().to_owned();
-        let groups: Vec<&Node> = node.get("key_groups").map(children).into_iter().flatten().collect();
-        let keys = match groups[..] {
-            [] => node,
-            [group] => group,
-            _ => {
-                let threshold = node.get("shamir_threshold").map(Node::text).unwrap_or("all");
-                return Err(format!(
-                    "its key is split among {} groups of keys ({threshold} are needed), and only one group is supported",
-                    groups.len()
-                ));
-            }
-        };
-        let recipients: Vec<Recipient> = keys.get("age").map(children).into_iter().flatten().map(recipient).collect();
-        if recipients.len() > MAX_RECIPIENTS {
-            return Err(format!("it is for more than {MAX_RECIPIENTS} recipients"));
-        }
-        let has = |name: &str| keys.get(name).is_some_and(|list| children(list).next().is_some());
         Ok(Self {
             rule: rule(node)?,
             mac_only_encrypted: text("mac_only_encrypted") == "true",
             mac: text("mac"),
             last_modified: text("lastmodified"),
-            recipients,
-            services: SERVICES.iter().filter(|(name, _)| has(name)).map(|(_, shown)| *shown).collect(),
+            groups: Groups::read(node)?,
         })
     }
 
-    /// The key of the file's values. The error says for whom it is encrypted, and which keys there are.
+    /// What opens the file's values. The error says for whom it is encrypted, and which keys there are.
     pub fn cipher(&self, keys: &Keys) -> Result<Cipher, String> {
-        if self.recipients.is_empty() {
-            return Err(match self.services[..] {
-                [] => "it names nobody who can decrypt it".to_owned(),
-                _ => format!("it is for {}, and only age keys are supported", self.services.join(", ")),
-            });
-        }
-        let mut damaged = None;
-        for recipient in &self.recipients {
-            let own = keys.identities.iter().find(|one| one.recipient() == recipient.name);
-            let Some(identity) = own else { continue };
-            match age::decrypt(&recipient.sealed, identity).map(<[u8; KEY]>::try_from) {
-                Some(Ok(key)) => return Ok(Cipher::new(&key)),
-                _ => damaged = Some(&recipient.name),
-            }
-        }
-        Err(match damaged {
-            Some(name) => format!("the key that is encrypted for {name} is damaged"),
-            None => self.for_others(keys),
-        })
-    }
-
-    fn for_others(&self, keys: &Keys) -> String {
-        let shown = |recipient: &Recipient| match age::unsupported(&recipient.name) {
-            None => recipient.name.clone(),
-            Some(what) => format!("{} ({what}, which is not supported)", recipient.name),
-        };
-        let mut all: Vec<String> = self.recipients.iter().map(shown).collect();
-        all.extend(self.services.iter().map(|name| format!("{name} (which is not supported)")));
-        let own: Vec<String> = keys.identities.iter().map(Identity::recipient).collect();
-        let own = if own.is_empty() { "there is none".to_owned() } else { format!("there is {}", own.join(", ")) };
-        format!("it is for {}; in {} {own}", all.join(", "), keys.place)
+        self.groups.key(keys).map(|key| Cipher::new(&key))
     }
 
     /// Whether the MAC is that of these values' hash.
@@ -192,14 +124,4 @@ fn rule(node: &Node) -> Result<Rule, String> {
 fn pattern(text: &str) -> Result<Match, String> {
     let pattern = RegexBuilder::new(text).size_limit(MAX_PATTERN).build();
     pattern.map(Match::Pattern).map_err(|_| format!("{text:?} is no pattern, or too large"))
-}
-
-fn recipient(node: &Node) -> Recipient {
-    let text = |key: &str| node.get(key).map(Node::text).unwrap_or_default();
-    Recipient { name: text("recipient").trim().to_owned(), sealed: text("enc").to_owned() }
-}
-
-fn children(node: &Node) -> impl Iterator<Item = &Node> {
-    let entries: &[_] = if let Body::Map(entries) = &node.body { entries } else { &[] };
-    node.items().iter().chain(entries.iter().map(|entry| &entry.value))
 }

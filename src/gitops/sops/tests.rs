@@ -95,6 +95,31 @@ fn other_formats_come_out_as_they_were() {
     assert_eq!(open("token.txt"), "hunter2\n");
     let blob = opened("blob.bin", &fixture("blob.bin"), &keys(&["one"])).unwrap().unwrap();
     assert_eq!(blob, fixture("plain/blob.bin"));
+    // SOPS puts a line between sections.
+    assert_eq!(open("settings.ini"), text("plain/settings.ini").replace("[db]", "\n[db]"));
+}
+
+#[test]
+fn a_key_that_is_split_needs_keys_of_as_many_groups_as_the_file_says() {
+    let found = opened("split.yaml", &fixture("split.yaml"), &keys(&["two", "other", "one"])).unwrap().unwrap();
+    let found = std::str::from_utf8(&found).unwrap();
+    assert_eq!(values("split.yaml", found), values("split.yaml", &text("plain/split.yaml")));
+    let two = keys(&["two"]).identities[0].recipient();
+    let told = refused("split.yaml", &text("split.yaml"), &["one"]);
+    let expected = format!(
+        "split.yaml:9:1: the file is encrypted with SOPS: its key is split among 2 groups of keys, and 2 are needed: of \
+         group 2, it is for {two}; in the test there is"
+    );
+    assert!(told.starts_with(&expected), "{told}");
+    for (old, new, wrong) in [
+        ("shamir_threshold: 2", "shamir_threshold: 3", "shamir_threshold is \"3\": expected a number of its 2 groups"),
+        ("shamir_threshold: 2", "shamir_threshold: 1", "cannot be decrypted: it was changed, moved"),
+        ("shamir_threshold: 2\n", "mac_only_encrypted: true\n", "the MAC is not that of the values"),
+    ] {
+        let names: &[&str] = if new.ends_with('1') { &["one"] } else { &["one", "two"] };
+        let told = refused("split.yaml", &text("split.yaml").replace(old, new), names);
+        assert!(told.contains(wrong), "{told}");
+    }
 }
 
 #[test]
@@ -175,16 +200,79 @@ fn kustomizations_are_built_of_what_files_were() {
     assert_eq!(db.value["stringData"]["password"], "hunter2");
     assert_eq!((&db.value["stringData"]["a"], db.value.get("sops")), (&json!("hunter2"), None));
     assert!(db.confidential && !find("open").confidential);
-    let data = |key: &str| {
-        use base64::Engine;
-        let text: String = find("made").value["data"][key].as_str().unwrap().split_whitespace().collect();
-        base64::engine::general_purpose::STANDARD.decode(text).unwrap()
-    };
+    let data = |key: &str| decoded(find("made").value["data"][key].as_str().unwrap());
     assert_eq!(data("blob.bin"), fixture("plain/blob.bin"));
     assert_eq!((data("token"), data("PASSWORD")), (b"hunter2\n".to_vec(), b"hunter2".to_vec()));
     assert_eq!(serde_json::from_slice::<Value>(&data("secret.json")).unwrap()["stringData"]["a"], "hunter2");
     // Everyone may read it.
     assert_eq!(find("open").value["data"]["token.txt"].as_str().unwrap(), text("token.txt"));
+}
+
+fn decoded(text: &str) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(text.split_whitespace().collect::<String>()).unwrap()
+}
+
+/// A Secret whose data holds these files.
+fn holding(files: &[(&str, &[u8])]) -> String {
+    use base64::Engine;
+    let mut secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: holder}\ndata:\n".to_owned();
+    for (key, bytes) in files {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+        let lines: Vec<_> = encoded.as_bytes().chunks(60).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        secret.push_str(&format!("  {key}: |\n    {}\n", lines.join("\n    ")));
+    }
+    secret
+}
+
+#[test]
+fn files_in_the_data_of_a_secret_are_decrypted_too() {
+    let sealed =
+        ["secret.yaml", "blob.bin", "settings.env", "settings.ini", "secret.json"].map(|name| (name, fixture(name)));
+    let files: Vec<(&str, &[u8])> = sealed.iter().map(|(name, bytes)| (*name, &**bytes)).collect();
+    let clear = fixture("other.txt");
+    let text = holding(&[&files[..], &[("clear", &clear)]].concat());
+    let by_kustomize = "resources: [holder.yaml]\nnamePrefix: my-\n";
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("holder.yaml", &*text), ("kustomization.yaml", by_kustomize)] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let (disk, inside) = Disk::around(folder.path()).unwrap();
+    for snapshot in [Snapshot::kustomized("test", &disk, &inside, &NoRoots), Snapshot::of(&[("a.yaml", &text)])] {
+        assert!(has_encrypted(&snapshot));
+        let rendered = render(&decrypt(snapshot.clone(), &keys(&["one"])), &FixedKinds::new(&KINDS), "default");
+        assert_eq!(rendered.errors, []);
+        let holder = &rendered.objects[0];
+        let data = |key: &str| decoded(holder.value["data"][key].as_str().unwrap());
+        for (name, bytes) in &files {
+            assert_eq!(data(name), *opened(name, bytes, &keys(&["one"])).unwrap().unwrap(), "{name}");
+        }
+        assert!(holder.confidential && data("clear") == clear);
+        // Whoever decrypts nothing may well hand encrypted files on.
+        let left = render(&snapshot, &FixedKinds::new(&KINDS), "default");
+        assert_eq!((left.errors.len(), left.objects.len()), (0, 1));
+    }
+    let config = text.replace("kind: Secret", "kind: ConfigMap");
+    let rendered =
+        render(&decrypt(Snapshot::of(&[("a.yaml", &config)]), &keys(&["one"])), &FixedKinds::new(&KINDS), "");
+    assert!(!rendered.objects[0].confidential && rendered.errors.is_empty());
+}
+
+#[test]
+fn what_is_wrong_in_the_data_of_a_secret_is_told_with_its_key() {
+    let text = holding(&[("clear", b"hunter2"), ("app.env", &fixture("settings.env"))]);
+    let told = |names: &[&str], text: &str| {
+        let rendered =
+            render(&decrypt(Snapshot::of(&[("a.yaml", text)]), &keys(names)), &FixedKinds::new(&KINDS), "space");
+        assert!(rendered.objects.is_empty());
+        rendered.errors[0].to_string()
+    };
+    let expected =
+        "a.yaml:7:3: data[app.env] of Secret holder in line 8: the file is encrypted with SOPS: it is for age1";
+    assert!(told(&["other"], &text).starts_with(expected));
+    let changed = self::text("settings.env").replace("=80", "=81");
+    let told = told(&["one"], &holding(&[("app.env", changed.as_bytes())]));
+    assert!(told.contains("a.yaml:5:3: data[app.env]") && told.contains("the MAC is not that of the values"), "{told}");
 }
 
 #[test]

@@ -59,6 +59,51 @@ async fn with_other_keys_an_application_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn keys_of_one_application_are_used_for_no_other() {
+    const APPLICATIONS: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications";
+    let rig = Rig::new().await;
+    for (name, key) in [("age", "one.txt"), ("stranger", "other.txt")] {
+        let secret = json!({"metadata": {"name": name}, "stringData": {"own.agekey": fixture(key)}});
+        rig.create(SECRETS, &secret).await;
+    }
+    let folder = Folder(tempfile::tempdir().unwrap());
+    folder.write("secret.yaml", &fixture("only.yaml"));
+    folder.write("kustomization.yaml", "resources: [secret.yaml]\n");
+    for namespace in ["ours", "theirs", "nobodys"] {
+        rig.create("/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await;
+    }
+    // All of the same source, and the one with the right key first.
+    let spec = |namespace: &str, decryption: Option<Value>| {
+        let mut spec = json!({"source": {"path": folder.0.path()}, "namespace": namespace, "interval": "1h"});
+        decryption.into_iter().for_each(|decryption| spec["decryption"] = decryption);
+        spec
+    };
+    let with = |secret: &str| Some(json!({"provider": "sops", "secretRef": {"name": secret}}));
+    rig.declare(spec("ours", with("age"))).await;
+    let _events = rig.run(Clock::System);
+    let deployed = async |namespace: &str| rig.get(&format!("/api/v1/namespaces/{namespace}/secrets/only")).await;
+    rig.until(async || deployed("ours").await).await;
+    for (name, decryption, told) in [
+        ("theirs", with("stranger"), "in Secret selkie-system/stranger there is age1pulkrh6"),
+        ("nobodys", None, "Secret only is encrypted with SOPS, and nothing says with which keys"),
+    ] {
+        let metadata = json!({"name": name, "namespace": "selkie-system"});
+        rig.create(APPLICATIONS, &json!({"metadata": metadata, "spec": spec(name, decryption)})).await;
+        let status =
+            async || rig.get(&format!("{APPLICATIONS}/{name}")).await.filter(|found| found.to_string().contains(told));
+        rig.until(status).await;
+        assert!(deployed(name).await.is_none(), "{name}");
+    }
+    // Nor the other way round, whoever looks again.
+    folder.write("kustomization.yaml", "resources: [secret.yaml]\nnamePrefix: new-\n");
+    let renamed = async |namespace: &str| rig.get(&format!("/api/v1/namespaces/{namespace}/secrets/new-only")).await;
+    rig.until(async || renamed("ours").await).await;
+    for other in ["theirs", "nobodys"] {
+        assert!(renamed(other).await.is_none() && deployed(other).await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn without_keys_nothing_is_applied() {
     let rig = Rig::new().await;
     let (_folder, mut events) = start(&rig).await;
