@@ -174,7 +174,8 @@ pub async fn charts_rendered(snapshot: Snapshot, namespace: &str, options: Optio
     if snapshot.charts.is_empty() && options.is_none() {
         return snapshot;
     }
-    helm::render(snapshot, helm::Release { name: "", namespace, options, timeout: DEFAULT_TIMEOUT }).await
+    helm::render(snapshot, helm::Release { name: "", namespace, options, secret: false, timeout: DEFAULT_TIMEOUT })
+        .await
 }
 
 /// What `-k` names must be a kustomization.

@@ -10,7 +10,7 @@ mod source;
 mod status;
 
 pub use decryption::Decryption;
-pub use helm::Helm;
+pub use helm::{Helm, ValuesFrom};
 pub use kustomize::Kustomize;
 pub use post_build::{PostBuild, SubstituteFrom};
 pub use previews::{DEFAULT_TTL, Preview, Previews};

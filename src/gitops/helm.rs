@@ -26,6 +26,8 @@ const MAX_LINES: usize = 20;
 pub struct Release<'a> {
     /// Where the options name none; empty: the chart's directory.
     pub name: &'a str,
+    /// Some of the values are: nothing is shown of what becomes of them, nor of what helm says.
+    pub secret: bool,
     pub namespace: &'a str,
     pub options: Option<&'a Helm>,
     /// How long it may take.
@@ -51,7 +53,13 @@ async fn render_by(program: Option<&Path>, mut snapshot: Snapshot, release: Rele
     }
     for chart in charts {
         match template(program, &chart, release).await {
-            Ok(output) => snapshot.files.extend(manifests(&chart, &output)),
+            Ok(output) => {
+                let files = manifests(&chart, &output);
+                if release.secret {
+                    snapshot.decrypted.extend(files.iter().map(|file| file.path.clone()));
+                }
+                snapshot.files.extend(files);
+            }
             Err(Wrong { what, hint }) => {
                 let origin = Origin { file: below(&chart.root, "Chart.yaml").into(), line: 0, column: 0 };
                 snapshot.rejected.push(RenderError::new(origin, what).hint(hint));
@@ -98,6 +106,13 @@ async fn template(program: Option<&Path>, chart: &Chart, release: Release<'_>) -
         Failed::Start(error) => Wrong::new(format!("{} cannot be run: {error}", program.display()), ""),
         Failed::Time => {
             Wrong::new(format!("helm took more than {} s", release.timeout.as_secs()), "spec.timeout allows it more")
+        Failed::Status(said) if release.secret => {
+            let places = places(chart, &plain(&said, folder.path()));
+            Wrong::new(
+                format!("helm fails{places}"),
+                "it was given values of Secrets, which its own words could repeat",
+            )
+        }
         }
         Failed::Output => Wrong::new(format!("the chart comes to more than {} MiB", MAX_TOTAL_BYTES >> 20), "split it"),
         Failed::Status(said) => Wrong::new(format!("helm: {}", plain(&said, folder.path())), ""),
@@ -145,6 +160,19 @@ fn plain(said: &str, folder: &Path) -> String {
     let text = text.strip_suffix("Use --debug flag to render out invalid YAML").unwrap_or(text).trim_end();
     let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
     text.lines().take(MAX_LINES).map(clean).collect::<Vec<_>>().join("\n    ")
+/// The places in the chart that helm names, and nothing else of what it says: `, at templates/web.yaml:3:5`.
+fn places(chart: &Chart, said: &str) -> String {
+    let words = said.split(|c: char| c.is_whitespace() || "()\"'<>,".contains(c));
+    let known = |word: &&str| {
+        let (path, place) = word.split_once(':').unwrap_or((word, ""));
+        let is_place = place.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+        is_place && chart.files.iter().any(|file| path.ends_with(&format!("/{}", file.path)))
+    };
+    let mut places: Vec<&str> = words.map(|word| word.trim_end_matches(':')).filter(known).collect();
+    places.dedup();
+    if places.is_empty() { String::new() } else { format!(", at {}", places.join(", ")) }
+}
+
 }
 
 /// The documents by the templates that they are from.

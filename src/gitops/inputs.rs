@@ -1,6 +1,8 @@
 //! What an Application's manifests are rendered with besides its source: ConfigMaps and Secrets in its
 //! namespace. No error holds a value of theirs.
 
+mod values;
+
 use super::access;
 use super::application::{Application, Decryption, NAMESPACE, PostBuild};
 use super::helm::{self, Release};
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use values::Values;
 
 /// A ConfigMap or Secret in the Applications' namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +40,8 @@ pub struct Inputs {
     variables: Option<Variables>,
     /// Of encrypted files.
     keys: Option<Keys>,
+    /// Of a chart, besides those of the Application.
+    values: Values,
     /// Another one where the same source may render to something else. It tells nothing of values. Empty: there
     /// are no inputs.
     pub version: String,
@@ -47,7 +52,9 @@ pub fn references(application: &Application) -> Vec<Reference> {
     let from = application.spec.post_build.iter().flat_map(|post_build| &post_build.substitute_from);
     let keys =
         application.spec.decryption.iter().map(|decryption| Reference::new("Secret", &decryption.secret_ref.name));
-    from.map(|from| Reference::new(&from.kind, &from.name)).chain(keys).collect()
+    let values = application.spec.helm.iter().flat_map(|helm| &helm.values_from);
+    let values = values.map(|from| Reference::new(&from.kind, &from.name));
+    from.map(|from| Reference::new(&from.kind, &from.name)).chain(keys).chain(values).collect()
 }
 
 /// Reads what the Application names.
@@ -67,7 +74,11 @@ pub async fn read(client: &kube::Client, application: &Application) -> Result<In
         Some(decryption) => Some(keys(client, decryption, &mut version).await?),
         None => None,
     };
-    Ok(Inputs { variables, keys, version: digits(version) })
+    let values = match helm {
+        Some(helm) => values::read(client, &helm.values_from, &mut version).await?,
+        None => Values::default(),
+    };
+    Ok(Inputs { variables, keys, values, version: digits(version) })
 }
 
 fn digits(version: Sha256) -> String {
@@ -82,8 +93,9 @@ impl Inputs {
             Some(keys) => sops::decrypt(snapshot, keys),
             None => snapshot,
         };
-        let (options, timeout) = (application.spec.helm.as_ref(), application.timeout());
-        helm::render(snapshot, Release { name, namespace, options, timeout }).await
+        let options = application.spec.helm.as_ref().map(|helm| self.values.below(helm));
+        let (options, secret, timeout) = (options.as_ref(), self.values.secret, application.timeout());
+        helm::render(snapshot, Release { name, namespace, options, secret, timeout }).await
     }
 
     /// With the commits of other repositories that the source was read with: they may move while it does not.
@@ -122,6 +134,29 @@ struct Holder<T> {
     data: BTreeMap<String, T>,
 }
 
+/// What one of them holds: texts by their keys; `None` is what is no UTF-8 text.
+async fn held(client: &kube::Client, reference: &Reference) -> Result<Option<Holder<Option<String>>>, String> {
+    let Reference { plural, name } = reference;
+    if *plural == "secrets" {
+        let found = access::get::<Holder<ByteString>>(client, plural, name).await?;
+        return Ok(found.map(|found| found.map(|ByteString(bytes)| String::from_utf8(bytes).ok())));
+    }
+    let found = access::get::<Holder<String>>(client, plural, name).await?;
+    Ok(found.map(|found| found.map(Some)))
+}
+
+impl<T> Holder<T> {
+    fn map<U>(self, change: impl Fn(T) -> U) -> Holder<U> {
+        let data = self.data.into_iter().map(|(key, value)| (key, change(value))).collect();
+        Holder { metadata: self.metadata, data }
+    }
+
+    /// Another one whenever the object is.
+    fn version(&self) -> String {
+        format!("{:?} {:?};", self.metadata.uid, self.metadata.resource_version)
+    }
+}
+
 async fn variables(
     client: &kube::Client,
     post_build: &PostBuild,
@@ -129,36 +164,23 @@ async fn variables(
 ) -> Result<Variables, SourceError> {
     let mut variables = Variables::new(post_build.strict);
     for (index, from) in post_build.substitute_from.iter().enumerate() {
-        let Reference { plural, name } = Reference::new(&from.kind, &from.name);
+        let reference = Reference::new(&from.kind, &from.name);
         let fail = |what: String| {
-            let (kind, namespace) = (&from.kind, NAMESPACE);
+            let (kind, name) = (&from.kind, &from.name);
             let place = format!("spec.postBuild.substituteFrom[{index}]");
-            SourceError::Access(format!("{kind} {namespace}/{name} ({place}): {what}"))
+            SourceError::Access(format!("{kind} {NAMESPACE}/{name} ({place}): {what}"))
         };
-        let read = match plural {
-            "secrets" => access::get::<Holder<ByteString>>(client, plural, &name).await.map(|found| {
-                found.map(|Holder { metadata, data }| {
-                    let text = |ByteString(bytes)| String::from_utf8(bytes).ok();
-                    (metadata, data.into_iter().map(|(key, value)| (key, text(value))).collect::<Vec<_>>())
-                })
-            }),
-            _ => access::get::<Holder<String>>(client, plural, &name).await.map(|found| {
-                found.map(|Holder { metadata, data }| {
-                    (metadata, data.into_iter().map(|(key, value)| (key, Some(value))).collect())
-                })
-            }),
-        };
-        let Some((metadata, data)) = read.map_err(&fail)? else {
+        let Some(holder) = held(client, &reference).await.map_err(&fail)? else {
             version.update("absent;");
             if from.optional {
                 continue;
             }
             return Err(fail(access::missing() + ", or set optional: true"));
         };
-        version.update(format!("{:?} {:?};", metadata.uid, metadata.resource_version));
-        for (key, value) in data {
+        version.update(holder.version());
+        for (key, value) in holder.data {
             let value = value.ok_or_else(|| fail(format!("the value of {key:?} is not UTF-8 text")))?;
-            let set = if plural == "secrets" { Variables::set_secret } else { Variables::set };
+            let set = if reference.plural == "secrets" { Variables::set_secret } else { Variables::set };
             set(&mut variables, &key, &value).map_err(&fail)?;
         }
     }

@@ -91,7 +91,7 @@ pub struct Snapshot {
     /// Files that cannot be taken (too large, a link out of the tree): errors of the source.
     pub rejected: Vec<RenderError>,
     pub warnings: Vec<String>,
-    /// Files, as they are shown, that were decrypted.
+    /// Files, as they are shown, that were decrypted, or that secret values were put into.
     pub decrypted: BTreeSet<Arc<str>>,
     /// What they were decrypted with.
     pub keys: Option<Keys>,

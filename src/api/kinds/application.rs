@@ -1,6 +1,7 @@
 //! Applications: what selkie keeps in step with a source.
 
 mod health;
+mod helm;
 mod notifications;
 mod post_build;
 mod windows;
@@ -84,10 +85,7 @@ impl Kind for Application {
         errors.extend(notifications::validate(&object["spec"]));
         errors.extend(health::validate(&object["spec"]));
         errors.extend(post_build::validate(&object["spec"]));
-        let values = &object["spec"]["helm"]["values"];
-        if !values.is_null() && !values.is_object() {
-            errors.push(FieldError::invalid("spec.helm.values", values, "must be a map"));
-        }
+        errors.extend(helm::validate(&object["spec"]));
         errors
     }
 

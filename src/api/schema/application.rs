@@ -167,10 +167,23 @@ fn decryption() -> SchemaRef {
 
 fn helm() -> SchemaRef {
     let file = leaf(("", Shape::String, "")).1;
+    let from = vec![
+        leaf(("kind", Shape::String, "ConfigMap or Secret.")),
+        leaf(("name", Shape::String, "Its name, in the Application's namespace.")),
+        leaf(("valuesKey", Shape::String, "The key that holds values. Default: values.yaml.")),
+        leaf(("targetPath", Shape::String, "The key holds one value, for this path: auth.password. Default: a map.")),
+        leaf(("optional", Shape::Boolean, "Go on without it where it is not there. Default: false.")),
+    ];
+    let from = object("ApplicationValuesFrom", "A ConfigMap or Secret that holds values of a chart.", from);
     let fields = vec![
         leaf(("releaseName", Shape::String, "Name of the release. Default: the Application's.")),
         leaf(("valueFiles", list_of(file), "Files of the chart with values; a later one covers an earlier one.")),
-        leaf(("values", Shape::Any, "Values; they cover those of all files.")),
+        leaf((
+            "valuesFrom",
+            list_of(from),
+            "Objects with values; a later one covers an earlier one, and all cover files.",
+        )),
+        leaf(("values", Shape::Any, "Values; they cover all others.")),
     ];
     object("ApplicationHelm", "How the Helm chart that is the source is rendered.", fields)
 }

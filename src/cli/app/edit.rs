@@ -9,7 +9,7 @@ use crate::cli::{CliError, Global};
 use crate::daemon::options;
 use crate::gitops::application::{
     Application, ApplicationSource, ApplicationSpec, Decryption, Kustomize, NAMESPACE, PostBuild, SecretRef,
-    SubstituteFrom, Webhook,
+    SubstituteFrom, ValuesFrom, Webhook,
 };
 use crate::gitops::sources::SourceError;
 use clap::Args;
@@ -58,6 +58,9 @@ pub struct Add {
     decryption_secret: Option<String>,
     #[command(flatten)]
     helm: HelmFlags,
+    /// Of a Helm chart: take values from a ConfigMap or Secret in selkie-system: configmap/NAME or secret/NAME, with :KEY where it is not values.yaml; repeatable
+    #[arg(long, value_name = "KIND/NAME[:KEY]")]
+    values_from: Vec<String>,
     /// How often a remote source is asked for changes, e.g. 30s
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
@@ -93,10 +96,15 @@ impl Add {
         }
         let post_build = PostBuild {
             substitute: substitutions(&self.substitute)?.into_iter().collect(),
-            substitute_from: self.substitute_from.iter().map(|text| holder(text)).collect::<Result<_, _>>()?,
+            substitute_from: self.substitute_from.iter().map(|text| variables(text)).collect::<Result<_, _>>()?,
             strict: self.strict,
         };
         let post_build = Some(post_build).filter(|post_build| !post_build.is_empty());
+        let mut helm = self.helm.options()?;
+        if !self.values_from.is_empty() {
+            helm.get_or_insert_default().values_from =
+                self.values_from.iter().map(|text| values(text)).collect::<Result<_, _>>()?;
+        }
         let mut application = Application {
             spec: ApplicationSpec {
                 source,
@@ -109,7 +117,7 @@ impl Add {
                 rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
                 post_build,
                 decryption: self.decryption_secret.map(Decryption::sops),
-                helm: self.helm.options()?,
+                helm,
                 kustomize: self.remote_bases.then_some(Kustomize { remote_bases: true }),
                 ..ApplicationSpec::default()
             },
@@ -159,16 +167,27 @@ impl Add {
     }
 }
 
-/// `configmap/NAME` or `secret/NAME`.
-fn holder(text: &str) -> Result<SubstituteFrom, CliError> {
-    let bad = || CliError::new(format!("--substitute-from: {text:?} is not configmap/NAME or secret/NAME")).code(2);
+fn variables(text: &str) -> Result<SubstituteFrom, CliError> {
+    let (kind, name) = holder("--substitute-from", text)?;
+    Ok(SubstituteFrom { kind, name, optional: false })
+}
+
+fn values(text: &str) -> Result<ValuesFrom, CliError> {
+    let (holding, key) = text.split_once(':').unwrap_or((text, ""));
+    let (kind, name) = holder("--values-from", holding)?;
+    Ok(ValuesFrom { kind, name, values_key: key.to_owned(), ..ValuesFrom::default() })
+}
+
+/// The kind and the name of `configmap/NAME` or `secret/NAME`.
+fn holder(flag: &str, text: &str) -> Result<(String, String), CliError> {
+    let bad = || CliError::new(format!("{flag}: {text:?} is not configmap/NAME or secret/NAME")).code(2);
     let (kind, name) = text.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(bad)?;
     let kind = match kind.to_ascii_lowercase().as_str() {
         "configmap" | "cm" => "ConfigMap",
         "secret" => "Secret",
         _ => return Err(bad()),
     };
-    Ok(SubstituteFrom { kind: kind.to_owned(), name: name.to_owned(), optional: false })
+    Ok((kind.to_owned(), name.to_owned()))
 }
 
 /// Leave an application's objects as they are until `selkie app resume`

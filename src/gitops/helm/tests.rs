@@ -29,7 +29,7 @@ fn chart() -> Snapshot {
 }
 
 fn release(options: Option<&Helm>) -> Release<'_> {
-    Release { name: "", namespace: "space", options, timeout: Duration::from_secs(60) }
+    Release { name: "", namespace: "space", options, secret: false, timeout: Duration::from_secs(60) }
 }
 
 async fn error(text: &str, options: Option<&Helm>) -> String {
@@ -44,8 +44,12 @@ async fn helm_sees_the_chart_and_nothing_else() {
     let (_folder, program) = script(
         "for a in \"$@\"; do echo \"$a\"; done; env | sort; cat chart/templates/web.yaml values.json; echo; pwd",
     );
-    let options =
-        Helm { release_name: "-x".into(), value_files: vec!["./prod.yaml".into()], values: json!({"x": "${y}"}) };
+    let options = Helm {
+        release_name: "-x".into(),
+        value_files: vec!["./prod.yaml".into()],
+        values: json!({"x": "${y}"}),
+        ..Helm::default()
+    };
     let rendered = render_by(Some(&program), chart(), release(Some(&options))).await;
     let text = String::from_utf8(rendered.files[0].bytes.to_vec()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -92,6 +96,26 @@ async fn what_goes_wrong_is_told_with_the_chart() {
 
     let plain = render_by(None, Snapshot::of(&[("a.yaml", "a: 1")]), release(Some(&Helm::default()))).await;
     assert!(plain.rejected[0].to_string().contains("no Chart.yaml"));
+}
+
+#[tokio::test]
+async fn secret_values_are_in_nothing_that_is_told() {
+    let secret = |options| Release { secret: true, ..release(options) };
+    let options = Helm { values: json!({"x": "hunter2"}), ..Helm::default() };
+    let (_folder, program) = script(
+        "echo \"Error: execution error at (shop/templates/web.yaml:1:9): hunter2 is weak, see /hunter2/prod.yamlx\" >&2\n\
+         echo \"$PWD/chart/prod.yaml: $(cat values.json)\" >&2; exit 1",
+    );
+    let failed = render_by(Some(&program), chart(), secret(Some(&options))).await;
+    let expected = "deploy/shop/Chart.yaml: helm fails, at shop/templates/web.yaml:1:9, chart/prod.yaml (it was given values of \
+                    Secrets, which its own words could repeat)";
+    assert_eq!(failed.rejected[0].to_string(), expected);
+    let (_folder, program) = script("printf -- '---\\n# Source: shop/templates/web.yaml\\n'; cat values.json");
+    for (release, hidden) in [(secret(Some(&options)), 1), (release(Some(&options)), 0)] {
+        let rendered = render_by(Some(&program), chart(), release).await;
+        assert_eq!((rendered.files.len(), rendered.decrypted.len()), (1, hidden));
+        assert!(rendered.decrypted.iter().all(|path| *path == rendered.files[0].path));
+    }
 }
 
 #[tokio::test]

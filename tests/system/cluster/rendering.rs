@@ -151,3 +151,50 @@ fn a_chart_is_rendered_by_the_helm_that_there_is() {
         "{rendered:?}"
     );
 }
+
+#[test]
+fn values_of_a_chart_are_taken_from_objects_and_secret_ones_are_told_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    write(folder.path(), "shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.0.0\n");
+    // It stands for helm, and shows the values that it was given; it fails where one of them tells it to.
+    let stand_in = "#!/bin/sh\ngrep -q fail values.json && { cat values.json >&2; exit 1; }\nprintf -- '---\\n# Source: shop/templates/map.yaml\\napiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: shop}\\ndata:\\n  values: |\\n    '\ncat values.json\n";
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    write_program(&folder.path().join("bin/helm"), stand_in);
+    write(folder.path(), "values.yaml", "level: debug\n");
+    let prelude = format!("export PATH='{}':\"$PATH\"", at("bin"));
+    let daemon = Daemon::start_with(&folder.path().join("data"), &["--no-hosts"], &prelude);
+    let system = |args: &[&str]| daemon.kubectl(&[&["-n", "selkie-system"], args].concat());
+    let password = |value: &str| {
+        let patch = serde_json::json!({"stringData": {"shop": format!("db: {{password: {value}}}")}}).to_string();
+        system(&["patch", "secret", "login", "--type=merge", "-p", &patch]);
+    };
+    system(&["create", "secret", "generic", "login", "--from-literal=shop=db: {password: hunter2}"]);
+    let source = format!("shop={}", at("shop"));
+    let values = ["--values-from", "cm/common", "--values-from", "secret/login:shop", "--values"];
+    daemon.selkie(&[&["app", "add", &source], &values[..], &[&at("values.yaml")]].concat());
+    let status = |path: &str| daemon.value(&["application", "shop", "-n", "selkie-system"], path);
+    let missing = "ConfigMap selkie-system/common (spec.helm.valuesFrom[0]): it does not exist";
+    daemon.wait_for("what is missing is told", || status("{.status.errors[0]}").contains(missing));
+
+    system(&["create", "configmap", "common", "--from-literal=values.yaml=level: info\ncolor: red"]);
+    let given = || {
+        let found = daemon.try_kubectl(&["get", "configmap", "shop", "-o", "jsonpath={.data.values}"]);
+        serde_json::from_slice::<Value>(&found.stdout).unwrap_or_default()
+    };
+    let expected = |password: &str| serde_json::json!({"color": "red", "db": {"password": password}, "level": "debug"});
+    daemon.wait_for("the chart has all values", || given() == expected("hunter2"));
+    password("hunter3");
+    daemon.wait_for("it has the new ones", || given() == expected("hunter3"));
+    password("hunter-fail");
+    daemon.wait_for("the failure is told", || status("{.status.errors[0]}").contains("Chart.yaml: helm fails"));
+    assert_eq!(given(), expected("hunter3"), "the last good one stays");
+    let told = [
+        daemon.log(),
+        status("{.status}"),
+        daemon.selkie(&["status"]),
+        daemon.selkie(&["app", "history", "shop"]),
+        daemon.kubectl(&["get", "events", "-A", "-o", "json"]),
+    ];
+    assert!(!told.concat().contains("hunter"), "{told:?}");
+}

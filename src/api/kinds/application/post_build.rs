@@ -12,8 +12,15 @@ pub(super) fn validate(spec: &Value) -> Vec<FieldError> {
         let why = "must be letters, digits and underscores, not a digit first";
         errors.push(FieldError::invalid("spec.postBuild.substitute", &name.as_str().into(), why));
     }
-    for (index, from) in list(spec, &["postBuild", "substituteFrom"]).iter().enumerate() {
-        let at = |field: &str| format!("spec.postBuild.substituteFrom[{index}].{field}");
+    errors.extend(holders(spec, &["postBuild", "substituteFrom"]));
+    errors
+}
+
+/// A list of ConfigMaps and Secrets.
+pub(super) fn holders(spec: &Value, path: &[&str]) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (index, from) in list(spec, path).iter().enumerate() {
+        let at = |field: &str| format!("spec.{}[{index}].{field}", path.join("."));
         let kind = text(from, &["kind"]);
         if !["ConfigMap", "Secret"].contains(&kind) {
             errors.push(FieldError::not_supported(at("kind"), &kind.into(), &["ConfigMap", "Secret"]));
