@@ -16,6 +16,7 @@ pub mod notify;
 pub mod observe;
 pub mod plan;
 pub mod previews;
+mod process;
 pub mod push;
 pub mod readiness;
 pub mod render;

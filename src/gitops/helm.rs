@@ -4,13 +4,11 @@
 //! no repositories, no cluster. It installs nothing and runs no hooks, which are objects with annotations like
 //! others. What it costs has an end.
 
-mod process;
-
 use super::application::Helm;
+use super::process::{Failed, Limits, run};
 use super::render::{Origin, RenderError};
 use super::sources::{Chart, File, MAX_TOTAL_BYTES, Snapshot};
 use crate::apiserver::KUBERNETES_VERSION;
-use process::{Failed, Limits, run};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,10 +24,10 @@ const MAX_LINES: usize = 20;
 pub struct Release<'a> {
     /// Where the options name none; empty: the chart's directory.
     pub name: &'a str,
-    /// Some of the values are: nothing is shown of what becomes of them, nor of what helm says.
-    pub secret: bool,
     pub namespace: &'a str,
     pub options: Option<&'a Helm>,
+    /// Some of the values are: nothing is shown of what becomes of them, nor of what helm says.
+    pub secret: bool,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -102,10 +100,12 @@ async fn template(program: Option<&Path>, chart: &Chart, release: Release<'_>) -
     }
     let command = command(program, folder.path(), chart, release)?;
     let limits = Limits { time: release.timeout, output: MAX_TOTAL_BYTES };
-    let output = run(command, limits).await.map_err(|failed| match failed {
+    let output = run(command, &[], limits).await.map_err(|failed| match failed {
         Failed::Start(error) => Wrong::new(format!("{} cannot be run: {error}", program.display()), ""),
         Failed::Time => {
             Wrong::new(format!("helm took more than {} s", release.timeout.as_secs()), "spec.timeout allows it more")
+        }
+        Failed::Output => Wrong::new(format!("the chart comes to more than {} MiB", MAX_TOTAL_BYTES >> 20), "split it"),
         Failed::Status(said) if release.secret => {
             let places = places(chart, &plain(&said, folder.path()));
             Wrong::new(
@@ -113,8 +113,6 @@ async fn template(program: Option<&Path>, chart: &Chart, release: Release<'_>) -
                 "it was given values of Secrets, which its own words could repeat",
             )
         }
-        }
-        Failed::Output => Wrong::new(format!("the chart comes to more than {} MiB", MAX_TOTAL_BYTES >> 20), "split it"),
         Failed::Status(said) => Wrong::new(format!("helm: {}", plain(&said, folder.path())), ""),
     })?;
     String::from_utf8(output).map_err(|_| Wrong::new("what helm renders is not UTF-8 text", ""))
@@ -160,6 +158,8 @@ fn plain(said: &str, folder: &Path) -> String {
     let text = text.strip_suffix("Use --debug flag to render out invalid YAML").unwrap_or(text).trim_end();
     let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
     text.lines().take(MAX_LINES).map(clean).collect::<Vec<_>>().join("\n    ")
+}
+
 /// The places in the chart that helm names, and nothing else of what it says: `, at templates/web.yaml:3:5`.
 fn places(chart: &Chart, said: &str) -> String {
     let words = said.split(|c: char| c.is_whitespace() || "()\"'<>,".contains(c));
@@ -171,8 +171,6 @@ fn places(chart: &Chart, said: &str) -> String {
     let mut places: Vec<&str> = words.map(|word| word.trim_end_matches(':')).filter(known).collect();
     places.dedup();
     if places.is_empty() { String::new() } else { format!(", at {}", places.join(", ")) }
-}
-
 }
 
 /// The documents by the templates that they are from.

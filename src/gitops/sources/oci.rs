@@ -6,6 +6,7 @@
 pub mod artifact;
 mod challenge;
 pub mod content;
+mod helper;
 pub mod location;
 pub mod login;
 pub mod provenance;
@@ -67,7 +68,7 @@ impl OciSource {
             return Err(self.failed(Failure::new(what, "")));
         }
         let fail = |failure| self.failed(failure);
-        let registry = Registry::new(&self.location, &self.access.registry, Purpose::Pull).map_err(fail)?;
+        let registry = Registry::new(&self.location, &self.access.registry, Purpose::Pull).await.map_err(fail)?;
         let digest = registry.resolve(&self.location.reference()).await.map_err(fail)?;
         let known = self.heard.lock().read.clone();
         if let Some((_, read)) = known.filter(|(known, _)| *known == digest) {
@@ -153,7 +154,7 @@ pub async fn push(
     let (layer, uncompressed) = content::pack(files).map_err(|why| Failure::new(why, ""))?;
     let config = artifact::config(&uncompressed);
     let manifest = Manifest::of(Descriptor::of(CONFIG, &config), Descriptor::of(CONTENT, &layer), annotations);
-    let registry = Registry::new(location, access, Purpose::Push)?;
+    let registry = Registry::new(location, access, Purpose::Push).await?;
     registry.upload(&manifest.layers[0], layer).await?;
     registry.upload(&manifest.config, config).await?;
     registry.tag(&tag, &manifest).await

@@ -1,6 +1,7 @@
 //! How a registry is reached: logins as `podman login` and `docker login` write them, from a Secret or
 //! from the user's own files; the CA; whether plain HTTP will do.
 
+use super::helper::Helpers;
 use crate::gitops::https;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -107,6 +108,28 @@ impl Login {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Logins(Vec<(String, Login)>);
 
+/// The login of whoever runs this process, from files or from a program that they name.
+pub async fn own(registry: &str, name: &str) -> Result<Option<Login>, String> {
+    let (mut all, mut helpers) = (Logins::default(), Helpers::default());
+    for path in files() {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        all.0.extend(Logins::read(&bytes).map_err(|why| format!("{} {why}", path.display()))?.0);
+        helpers.read(&bytes);
+    }
+    if let Some(helper) = helpers.of(registry) {
+        return helper.ask(registry).await;
+    }
+    match (all.find(registry, name), helpers.store()) {
+        (Some(login), _) => Ok(Some(login.clone())),
+        (None, Some(store)) => store.ask(registry).await,
+        (None, None) => Ok(None),
+    }
+}
+
 impl fmt::Debug for Logins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Logins({})", self.0.len())
@@ -121,20 +144,6 @@ impl Logins {
         Ok(Self(entries.filter_map(|(key, entry)| Some((normal(key), Login::parse(entry)?))).collect()))
     }
 
-    /// Those of the user's own files, the first that there are coming first.
-    pub fn of_user() -> Result<Self, String> {
-        let mut all = Self::default();
-        for path in files() {
-            let bytes = match std::fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(format!("{}: {error}", path.display())),
-            };
-            all.0.extend(Self::read(&bytes).map_err(|why| format!("{} {why}", path.display()))?.0);
-        }
-        Ok(all)
-    }
-
     /// The login for a repository: that with the longest key that it begins with.
     pub fn find(&self, registry: &str, name: &str) -> Option<&Login> {
         let whole = format!("{registry}/{name}");
@@ -147,7 +156,7 @@ impl Logins {
 }
 
 /// `https://index.docker.io/v1/` is `docker.io`.
-fn normal(key: &str) -> String {
+pub(super) fn normal(key: &str) -> String {
     let key = key.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let key = key.trim_end_matches("/v1").trim_end_matches("/v2");
     if key == "index.docker.io" { "docker.io".to_owned() } else { key.to_owned() }

@@ -6,7 +6,7 @@
 
 use super::challenge::{Challenge, TokenRequest, token, token_request};
 use super::location::OciLocation;
-use super::login::{Login, Logins, RegistryAccess};
+use super::login::{self, Login, RegistryAccess};
 use crate::gitops::https::{self, HttpsClient};
 use crate::gitops::sources::name;
 use bytes::Bytes;
@@ -64,13 +64,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub fn new(location: &OciLocation, access: &RegistryAccess, purpose: Purpose) -> Result<Self, Failure> {
+    pub async fn new(location: &OciLocation, access: &RegistryAccess, purpose: Purpose) -> Result<Self, Failure> {
         let own = |why: String| Failure::new(format!("the logins cannot be read: {why}"), "");
-        let logins = match &access.logins {
-            Some(logins) => logins.clone(),
-            None => Logins::of_user().map_err(own)?,
+        let login = match &access.logins {
+            Some(logins) => logins.find(&location.registry, &location.name).cloned(),
+            None => login::own(&location.registry, &location.name).await.map_err(own)?,
         };
-        let login = logins.find(&location.registry, &location.name).cloned();
         let trust = https::trust(&access.authorities);
         let trust = trust.map_err(|error| Failure::new(format!("no CAs to trust: {}", https::chain(&*error)), ""))?;
         let (host, name) = match location.registry == DOCKER_HUB.0 {

@@ -135,7 +135,7 @@ async fn what_is_not_what_its_digest_says_is_refused() {
     server.behave(Behaviour { lies: true, ..Behaviour::default() });
     let error = source(&server, "", nobody()).fetch().await.unwrap_err().to_string();
     assert!(error.contains("the manifest is not what its digest says"), "{error}");
-    let registry = Registry::new(&location(&server, ""), &nobody(), Purpose::Pull).unwrap();
+    let registry = Registry::new(&location(&server, ""), &nobody(), Purpose::Pull).await.unwrap();
     let manifest = Manifest::parse(&server.manifest(&digest)).unwrap();
     let error = registry.blob(&manifest.layers[0]).await.unwrap_err();
     assert!(error.what.contains("the layer is not what its digest says"), "{error}");

@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// What it may say is wrong.
 const MAX_ERRORS: u64 = 64 << 10;
@@ -31,13 +31,18 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// Its standard output. Cancelled, it is killed.
-pub(super) async fn run(mut command: Command, limits: Limits) -> Result<Vec<u8>, Failed> {
+/// Its standard output. `input` is small, and all that it may read. Cancelled, it is killed.
+pub(super) async fn run(mut command: Command, input: &[u8], limits: Limits) -> Result<Vec<u8>, Failed> {
     use std::os::unix::process::CommandExt;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let given = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    command.stdin(given).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     let (output, errors) = (child.stdout.take(), child.stderr.take());
+    if let Some(mut given) = child.stdin.take() {
+        // It need not read.
+        let _ = given.write_all(input).await;
+    }
     let heard = async {
         let (output, errors) = tokio::try_join!(read(output, limits.output), read(errors, MAX_ERRORS))?;
         Ok::<_, Failed>((output, errors, child.wait().await?))
