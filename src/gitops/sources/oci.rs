@@ -1,5 +1,5 @@
 //! Manifests in an artifact of a registry, as `selkie push` and `flux push artifact` make them: a compressed
-//! tar. Nothing of it is written to disk.
+//! tar; and Helm charts, as `helm push` makes them. Nothing of it is written to disk.
 //!
 //! The registry is asked for a digest; only another one than last time is fetched.
 
@@ -127,6 +127,11 @@ fn read(
         failed(location, Failure { what: format!("{called}: {}", failure.what), hint: failure.hint })
     };
     let unpacked = content::unpack(layer).map_err(fail)?;
+    let is_chart = manifest.content().is_ok_and(|layer| layer.media_type == artifact::CHART);
+    let path = match location.path.as_str() {
+        "" if is_chart => unpacked.top().map_err(fail)?,
+        path => path.to_owned(),
+    };
     let broken = |error: git2::Error| fail(Failure::new(error.message().to_owned(), ""));
     let teller = Teller {
         roots: fetched,
@@ -135,7 +140,7 @@ fn read(
         broken: Box::new(broken),
         refuse: Box::new(|what, hint: &str| failed(location, Failure::new(what, hint))),
     };
-    let mut snapshot = read_tree(&unpacked.repository, unpacked.tree, &location.path, &teller)?;
+    let mut snapshot = read_tree(&unpacked.repository, unpacked.tree, &path, &teller)?;
     snapshot.revision = digest.to_owned();
     snapshot.commit = manifest.told();
     Ok(snapshot)

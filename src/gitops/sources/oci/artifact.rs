@@ -15,6 +15,8 @@ pub const CONTENT: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
 pub const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
                             application/vnd.docker.distribution.manifest.v2+json, \
                             application/vnd.oci.image.index.v1+json";
+/// What `helm push` makes: a chart's directory in a compressed tar.
+pub const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// Endings of the media types of compressed tars: Flux's, OCI's, Docker's.
 const ARCHIVES: [&str; 2] = [".tar+gzip", ".tar.gzip"];
 

@@ -65,6 +65,21 @@ pub fn unpack(layer: &[u8]) -> Result<Unpacked, Failure> {
     Ok(Unpacked { repository, tree })
 }
 
+impl Unpacked {
+    /// The directory that holds everything, as Helm packs charts. Empty: there is none.
+    pub fn top(&self) -> Result<String, Failure> {
+        let failed = |error: git2::Error| Failure::new(error.message().to_owned(), "");
+        let tree = self.repository.find_tree(self.tree).map_err(failed)?;
+        let mut entries = tree.iter();
+        Ok(match (entries.next(), entries.next()) {
+            (Some(only), None) if only.kind() == Some(ObjectType::Tree) => {
+                name::readable(only.name_bytes()).map(str::to_owned).unwrap_or_default()
+            }
+            _ => String::new(),
+        })
+    }
+}
+
 fn refused(path: &[u8], why: &str) -> Failure {
     Failure::new(format!("{} {why}", name::shown(&String::from_utf8_lossy(path))), "")
 }

@@ -81,6 +81,32 @@ async fn what_was_heard_counts_for_the_interval_or_until_somebody_wants_more() {
 }
 
 #[tokio::test]
+async fn a_chart_is_what_helm_packs() {
+    let server = Server::start().await;
+    let files = [
+        ("shop/Chart.yaml", "name: shop\n"),
+        ("shop/templates/web.yaml", "a: {{ .Values.a }}"),
+        ("shop/values.txt", "x"),
+    ];
+    let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into();
+    let (layer, _) = content::pack(&files).unwrap();
+    let (location, access, config) = (location(&server, ":1.0.0"), nobody(), b"{\"name\":\"shop\"}".to_vec());
+    let registry = Registry::new(&location, &access, Purpose::Push).await.unwrap();
+    let own = Descriptor::of("application/vnd.cncf.helm.config.v1+json", &config);
+    let manifest = Manifest::of(own, Descriptor::of(artifact::CHART, &layer), BTreeMap::new());
+    registry.upload(&manifest.layers[0], layer).await.unwrap();
+    registry.upload(&manifest.config, config).await.unwrap();
+    registry.tag("1.0.0", &manifest).await.unwrap();
+    for (rest, root) in [("#semver:1.x", "shop"), (":1.0.0#:shop", "shop")] {
+        let snapshot = source(&server, rest, nobody()).fetch().await.unwrap();
+        let [chart] = &snapshot.charts[..] else { panic!("{snapshot:?}") };
+        let paths: Vec<&str> = chart.files.iter().map(|file| &*file.path).collect();
+        assert_eq!((&*chart.root, paths), (root, vec!["Chart.yaml", "templates/web.yaml", "values.txt"]));
+        assert!(snapshot.files.is_empty() && snapshot.rejected.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn tags_digests_ranges_and_directories() {
     let server = Server::start().await;
     let mut digests = Vec::new();
