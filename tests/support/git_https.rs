@@ -6,7 +6,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,10 @@ pub struct HttpsServer {
     pub stalls: Arc<AtomicBool>,
     /// Answers that stopped so.
     pub stalled: Arc<AtomicUsize>,
-    /// Requests of somebody with the right credentials: what there is, and for a pack.
+    /// Requests of somebody who may: what there is, and for a pack.
     pub asked: Arc<AtomicUsize>,
+    /// Set: everybody may.
+    pub open: Arc<AtomicBool>,
     pub app: Arc<App>,
     tls: Arc<rustls::ServerConfig>,
     root: PathBuf,
@@ -58,15 +60,18 @@ impl HttpsServer {
         let authority = params.self_signed(&key).expect("a CA").pem();
         let issuer = Issuer::new(params, key);
         let own = KeyPair::generate().expect("a key");
-        let names = CertificateParams::new(vec!["127.0.0.1".to_string()]).expect("parameters");
+        let mut names = CertificateParams::new(vec!["127.0.0.1".to_string()]).expect("parameters");
+        // With the CA's name, which is the default, it would count as its own issuer.
+        names.distinguished_name.push(DnType::CommonName, "127.0.0.1");
         let certificate = names.signed_by(&own, &issuer).expect("a certificate");
         let private = rustls::pki_types::PrivateKeyDer::try_from(own.serialize_der()).expect("a key");
         let tls = rustls::ServerConfig::builder().with_no_client_auth();
         let tls = tls.with_single_cert(vec![certificate.der().clone()], private).expect("TLS");
         let address = SocketAddr::from(([127, 0, 0, 1], crate::ports::free()));
         let (tls, root) = (Arc::new(tls), root.to_path_buf());
-        let (stalls, stalled, asked, app) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
-        let mut server = Self { address, authority, stalls, stalled, asked, app, tls, root, runtime: None };
+        let (stalls, stalled, asked) = (Arc::default(), Arc::default(), Arc::default());
+        let (open, app, runtime) = (Arc::default(), Arc::default(), None);
+        let mut server = Self { address, authority, stalls, stalled, asked, open, app, tls, root, runtime };
         server.serve();
         server
     }
@@ -86,7 +91,8 @@ impl HttpsServer {
         self.address = listener.local_addr().expect("an address");
         let (tls, root) = (tokio_rustls::TlsAcceptor::from(self.tls.clone()), self.root.clone());
         let (stalls, stalled) = (self.stalls.clone(), self.stalled.clone());
-        let state = State { root, stalls, stalled, asked: self.asked.clone(), app: self.app.clone() };
+        let (asked, open, app) = (self.asked.clone(), self.open.clone(), self.app.clone());
+        let state = State { root, stalls, stalled, asked, open, app };
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (tls, state) = (tls.clone(), state.clone());
@@ -105,6 +111,13 @@ impl HttpsServer {
     pub fn url(&self) -> String {
         format!("https://{}/repo.git", self.address)
     }
+
+    /// A file with the CA, for programs that go by `SSL_CERT_FILE` and the like.
+    pub fn ca(&self) -> PathBuf {
+        let path = self.root.join("ca.crt");
+        std::fs::write(&path, &self.authority).expect("a file");
+        path
+    }
 }
 
 impl Drop for HttpsServer {
@@ -119,15 +132,16 @@ struct State {
     stalls: Arc<AtomicBool>,
     stalled: Arc<AtomicUsize>,
     asked: Arc<AtomicUsize>,
+    open: Arc<AtomicBool>,
     app: Arc<App>,
 }
 
 async fn answer(state: State, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    let State { root, stalls, stalled, asked, app } = state;
+    let State { root, stalls, stalled, asked, open, app } = state;
     if request.uri().path().starts_with("/api/") {
         return Ok(app.answer(&request));
     }
-    if !may_pass(request.headers()) && !app.admits(request.headers()) {
+    if !open.load(Ordering::SeqCst) && !may_pass(request.headers()) && !app.admits(request.headers()) {
         let refusal = Response::builder().status(StatusCode::UNAUTHORIZED);
         let refusal = refusal.header(header::WWW_AUTHENTICATE, "Basic realm=\"git\"");
         return Ok(refusal.body(Full::new(Bytes::new()).boxed_unsync()).expect("an answer"));

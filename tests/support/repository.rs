@@ -75,6 +75,40 @@ impl GitRepository {
     }
 }
 
+/// A second repository beside `repo.git`: `base.git`, with a base of one ConfigMap in `maps`.
+pub struct Base {
+    pub bare: PathBuf,
+    work: PathBuf,
+}
+
+impl Base {
+    pub fn beside(repository: &GitRepository) -> Self {
+        let folder = repository.folder.path();
+        let (bare, work) = (folder.join("base.git"), folder.join("base"));
+        git(folder, &["init", "--quiet", "--bare", "--initial-branch=main", &bare.display().to_string()]);
+        git(&bare, &["config", "uploadpack.allowReachableSHA1InWant", "true"]);
+        git(folder, &["init", "--quiet", "--initial-branch=main", &work.display().to_string()]);
+        Self { bare, work }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.work.join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// Returns the commit.
+    pub fn push(&self, greeting: &str) -> String {
+        self.write("maps/kustomization.yaml", "resources: [greeting.yaml]\n");
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\n  labels: {app: x}\ndata:\n";
+        self.write("maps/greeting.yaml", &format!("{map}  text: {greeting}\n"));
+        git(&self.work, &["add", "-A"]);
+        git(&self.work, &["commit", "--quiet", "-m", greeting]);
+        git(&self.work, &["push", "--quiet", "--tags", &self.bare.display().to_string(), "HEAD:main"]);
+        git(&self.work, &["rev-parse", "HEAD"]).trim().to_owned()
+    }
+}
+
 /// git's output in `directory`, as a user of its own.
 pub fn git(directory: &Path, args: &[&str]) -> String {
     let at = directory.display().to_string();

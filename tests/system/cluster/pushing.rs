@@ -1,5 +1,7 @@
 //! `git push` to a real daemon, by real git.
 
+#[path = "pushing/bases.rs"]
+mod bases;
 #[path = "pushing/breaking.rs"]
 mod breaking;
 #[path = "pushing/hostile.rs"]
