@@ -18,6 +18,19 @@ pub struct SshServer {
 /// Where sshd of root puts its unprivileged part.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
+/// What each connection runs. While there is a file `cuts`, one that sends more than this is cut: the process that has
+/// it is killed.
+const SERVE: &str = r#"[ -e FOLDER/cuts ] || exec sh -c "$SSH_ORIGINAL_COMMAND"
+sh -c "$SSH_ORIGINAL_COMMAND" | {
+    stdbuf -o0 head -c 100000
+    [ "$(head -c 1 | wc -c)" -gt 0 ] || exit 0
+    echo cut >>FOLDER/cut
+    process=$PPID
+    until grep -q sshd "/proc/$process/comm"; do process=$(cut -d ' ' -f 4 "/proc/$process/stat"); done
+    kill -9 "$process"
+}
+"#;
+
 impl SshServer {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
@@ -25,7 +38,9 @@ impl SshServer {
         for key in ["host", "other_host", "user", "other_user"] {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", &path(key)]);
         }
-        std::fs::copy(path("user.pub"), path("authorized_keys")).expect("a copy");
+        let public = std::fs::read_to_string(path("user.pub")).expect("a key");
+        std::fs::write(path("authorized_keys"), format!("command=\"sh {}\" {public}", path("serve"))).expect("a file");
+        std::fs::write(path("serve"), SERVE.replace("FOLDER", &folder.path().display().to_string())).expect("a script");
         let port = ports::free();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
@@ -46,6 +61,17 @@ impl SshServer {
         let log = || std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
         wait_until("sshd listens", log, &mut || TcpStream::connect(("127.0.0.1", port)).is_ok());
         server
+    }
+
+    /// Whether connections are cut from now on, in the middle of what is large.
+    pub fn cut(&self, cuts: bool) {
+        let file = self.folder.path().join("cuts");
+        if cuts { std::fs::write(file, "") } else { std::fs::remove_file(file) }.expect("a file");
+    }
+
+    /// How many were.
+    pub fn was_cut(&self) -> usize {
+        std::fs::read_to_string(self.folder.path().join("cut")).unwrap_or_default().lines().count()
     }
 
     pub fn url(&self, repository: &Path) -> String {

@@ -6,7 +6,7 @@ use crate::gitops::sources::Credentials;
 use crate::gitops::sources::location::GitLocation;
 use crate::gitops::sources::versions::{self, Range};
 use git2::{
-    AutotagOption, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, Progress, ProxyOptions, Remote,
+    AutotagOption, Cred, CredentialType, ErrorClass, ErrorCode, FetchOptions, Oid, Progress, ProxyOptions,
     RemoteCallbacks, RemoteRedirect, Repository,
 };
 use sha2::{Digest, Sha256};
@@ -116,7 +116,7 @@ pub(super) fn update(
     let names: Vec<&String> = missing.keys().collect();
     let everything: Vec<String> =
         heads.iter().map(|head| head.name()).filter(|name| is_named(name)).map(refspec).collect();
-    let mut failures = fetch_all(&mut remote, &names, &everything, peer);
+    let mut failures = fetch_all(repository, &names, &everything, peer);
     for (name, oid) in &missing {
         if let Some(error) = failures.get(name).filter(|error| is_refusal(error)) {
             refused.insert(*oid, again(error));
@@ -193,21 +193,27 @@ fn not_found(what: &str) -> git2::Error {
 
 /// Fetches each of these refs (or hashes); what went wrong with which.
 fn fetch_all(
-    remote: &mut Remote<'_>,
+    repository: &Repository,
     names: &[&String],
     everything: &[String],
     peer: &Peer<'_>,
 ) -> BTreeMap<String, git2::Error> {
     let specs: Vec<String> = names.iter().map(|name| refspec(name)).collect();
-    if names.len() > 1 && remote.fetch(&specs, Some(options(peer).depth(1)), None).is_ok() {
+    if names.len() > 1 && attempt(repository, &specs, 1, peer).is_ok() {
         return BTreeMap::new();
     }
     // One that cannot be had must not keep the others from coming.
     let failed = names.iter().filter_map(|name| {
-        let error = fetch(remote, name, everything, peer).err()?;
+        let error = fetch(repository, name, everything, peer).err()?;
         Some(((*name).clone(), peer.explained(error)))
     });
     failed.collect()
+}
+
+/// By a remote of its own: one whose connection broke waits for what never comes when it is used again.
+fn attempt(repository: &Repository, specs: &[String], depth: i32, peer: &Peer<'_>) -> Result<(), git2::Error> {
+    let mut remote = repository.remote_anonymous(&peer.location.url)?;
+    remote.fetch(specs, Some(options(peer).depth(depth)), None)
 }
 
 fn refspec(name: &str) -> String {
@@ -221,15 +227,12 @@ fn is_named(name: &str) -> bool {
     ["refs/heads/", "refs/tags/"].iter().any(|kind| name.starts_with(kind)) && !name.ends_with("^{}")
 }
 
-fn fetch(remote: &mut Remote<'_>, name: &str, everything: &[String], peer: &Peer<'_>) -> Result<(), git2::Error> {
-    let attempt = |remote: &mut Remote<'_>, specs: &[String], depth: i32| {
-        remote.fetch(specs, Some(options(peer).depth(depth)), None)
-    };
-    let shallow = attempt(remote, &[refspec(name)], 1);
+fn fetch(repository: &Repository, name: &str, everything: &[String], peer: &Peer<'_>) -> Result<(), git2::Error> {
+    let shallow = attempt(repository, &[refspec(name)], 1, peer);
     match shallow {
         // Not every server is shallow, nor hands out any commit by its hash: take the branches.
         Err(error) if worth_more(&error) && peer.refusal.borrow().is_none() => {
-            attempt(remote, everything, 0).map_err(|_| error)
+            attempt(repository, everything, 0, peer).map_err(|_| error)
         }
         other => other,
     }
@@ -237,7 +240,8 @@ fn fetch(remote: &mut Remote<'_>, name: &str, everything: &[String], peer: &Peer
 
 /// Whether a failed shallow fetch may work as a whole one.
 fn worth_more(error: &git2::Error) -> bool {
-    let transport = matches!(error.class(), ErrorClass::Net | ErrorClass::Callback) || error.code() == ErrorCode::Auth;
+    let transport = matches!(error.class(), ErrorClass::Net | ErrorClass::Ssh | ErrorClass::Callback)
+        || error.code() == ErrorCode::Auth;
     !transport || error.message().contains("shallow")
 }
 
