@@ -15,7 +15,7 @@ pub use selection::{Claim, Clause, Group, Labels, Selection, Term};
 
 use k8s_openapi::api::core::v1::Node;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Selections that are followed although no pod on a host names them. Beyond it those that were not asked
@@ -29,12 +29,16 @@ pub struct Topology {
     /// The labels of each namespace.
     namespaces: HashMap<String, Labels>,
     groups: HashMap<Arc<Group>, Members>,
+    by_label: ByLabel,
     followed: HashMap<Arc<Selection>, Tally>,
     /// How many hosts have each value of a topology key, for the keys that hosts have and pods asked about.
     values: HashMap<String, HashMap<String, usize>>,
     /// Questions so far.
     asked: u64,
 }
+
+/// The groups by a name and a value of their labels.
+type ByLabel = HashMap<String, HashMap<String, HashSet<Arc<Group>>>>;
 
 #[derive(Clone, Debug, Default)]
 struct Members {
@@ -158,6 +162,7 @@ impl Topology {
                 let meaning = self.followed.keys().filter(|one| means(one, group, &self.namespaces));
                 let members = Members { meant_by: meaning.cloned().collect(), ..Members::default() };
                 self.groups.insert(group.clone(), members);
+                self.list(group);
                 group.clone()
             }
         };
@@ -171,9 +176,44 @@ impl Topology {
             }
             if members.pods.is_empty() {
                 self.groups.remove(&group);
+                self.unlist(&group);
             }
         }
         group
+    }
+
+    fn list(&mut self, group: &Arc<Group>) {
+        for (key, value) in &group.labels {
+            let values = self.by_label.entry(key.clone()).or_default();
+            values.entry(value.clone()).or_default().insert(group.clone());
+        }
+    }
+
+    fn unlist(&mut self, group: &Group) {
+        for (key, value) in &group.labels {
+            let Some(values) = self.by_label.get_mut(key) else { continue };
+            if let Some(groups) = values.get_mut(value) {
+                groups.remove(group);
+                if groups.is_empty() {
+                    values.remove(value);
+                }
+            }
+            if values.is_empty() {
+                self.by_label.remove(key);
+            }
+        }
+    }
+
+    /// The groups that the selection means. Only those are looked at that have the rarest of the labels that it
+    /// asks for, or all if it asks for none.
+    fn meant(&self, selection: &Selection) -> Vec<Arc<Group>> {
+        let with = |(key, value): (&str, &str)| self.by_label.get(key).and_then(|values| values.get(value));
+        let required = selection.iter().flat_map(|clause| clause.labels.required());
+        let is_meant = |group: &&Arc<Group>| means(selection, group, &self.namespaces);
+        match required.map(with).min_by_key(|groups| groups.map_or(0, HashSet::len)) {
+            Some(groups) => groups.into_iter().flatten().filter(is_meant).cloned().collect(),
+            None => self.groups.keys().filter(is_meant).cloned().collect(),
+        }
     }
 
     /// Keeps count of a selection from now on.
@@ -189,12 +229,11 @@ impl Topology {
         self.let_go();
         let selection = Arc::new(selection.clone());
         let mut tally = Tally { asked: self.asked, ..Tally::default() };
-        for (group, members) in &mut self.groups {
-            if means(&selection, group, &self.namespaces) {
-                members.meant_by.push(selection.clone());
-                for (host, count) in members.pods.hosts() {
-                    tally.pods.add(host, labels(&self.nodes, host), count);
-                }
+        for group in self.meant(&selection) {
+            let Some(members) = self.groups.get_mut(&group) else { continue };
+            members.meant_by.push(selection.clone());
+            for (host, count) in members.pods.hosts() {
+                tally.pods.add(host, labels(&self.nodes, host), count);
             }
         }
         self.followed.insert(selection.clone(), tally);
@@ -245,10 +284,8 @@ impl Topology {
             return Cow::Borrowed(&tally.pods);
         }
         let mut pods = Domains::default();
-        for (group, members) in &self.groups {
-            if means(selection, group, &self.namespaces) {
-                members.pods.hosts().for_each(|(host, count)| pods.add(host, None, count));
-            }
+        for members in self.meant(selection).iter().filter_map(|group| self.groups.get(group)) {
+            members.pods.hosts().for_each(|(host, count)| pods.add(host, None, count));
         }
         Cow::Owned(pods)
     }

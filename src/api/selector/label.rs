@@ -133,6 +133,15 @@ impl LabelSelector {
         !self.nothing && self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 
+    /// Labels that all have that it selects.
+    pub fn required(&self) -> impl Iterator<Item = (&str, &str)> {
+        use Operator::{DoubleEquals, Equals, In};
+        self.requirements.iter().filter_map(|one| match (one.operator, one.values.as_slice()) {
+            (Equals | DoubleEquals | In, [value]) => Some((one.key.as_str(), value.as_str())),
+            _ => None,
+        })
+    }
+
     /// Nothing is asked of the labels.
     pub fn is_everything(&self) -> bool {
         !self.nothing && self.requirements.is_empty()
