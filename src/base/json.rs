@@ -20,6 +20,32 @@ pub fn start(text: &[u8], path: &[&str]) -> Option<usize> {
     Some(scan.at)
 }
 
+/// The strings that these fields of an object hold, in one pass that ends with the last of them. `None` of a
+/// field that is not there, that holds no string, or where name or string are written with an escape.
+pub fn strings<'a, const N: usize>(text: &'a [u8], names: [&str; N]) -> [Option<&'a str>; N] {
+    let (mut found, mut missing) = ([None; N], N);
+    let mut scan = Scan { text, at: 0 };
+    let mut more = scan.expect(b'{');
+    while more.is_some() && missing > 0 {
+        more = scan.name().and_then(|name| {
+            let start = scan.at;
+            scan.skip()?;
+            if let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) {
+                found[at] = plain(&text[start..scan.at]);
+                missing -= 1;
+            }
+            scan.expect(b',')
+        });
+    }
+    found
+}
+
+/// A string that reads as it is written.
+fn plain(value: &[u8]) -> Option<&str> {
+    let inside = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    std::str::from_utf8(inside).ok().filter(|text| !text.contains('\\'))
+}
+
 /// The elements of the list at the end of `path`, each as it is written. `None` if there is no such
 /// list, or if it does not end.
 pub fn elements<'a>(text: &'a [u8], path: &[&str]) -> Option<Vec<&'a [u8]>> {
@@ -46,23 +72,26 @@ struct Scan<'a> {
     at: usize,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
     /// From an object to the value of one of its fields.
     fn enter(&mut self, name: &str) -> Option<()> {
         self.expect(b'{')?;
-        loop {
-            self.blank();
-            let start = self.at + 1;
-            self.string()?;
-            let found = self.text.get(start..self.at - 1)? == name.as_bytes();
-            self.expect(b':')?;
-            self.blank();
-            if found {
-                return Some(());
-            }
+        while self.name()? != name.as_bytes() {
             self.skip()?;
             self.expect(b',')?;
         }
+        Some(())
+    }
+
+    /// To the value of the next field; the field's name, as it is written.
+    fn name(&mut self) -> Option<&'a [u8]> {
+        self.blank();
+        let start = self.at + 1;
+        self.string()?;
+        let name = self.text.get(start..self.at - 1)?;
+        self.expect(b':')?;
+        self.blank();
+        Some(name)
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
@@ -169,9 +198,20 @@ mod tests {
         }
 
         #[test]
+        fn finds_the_strings_of_an_object(value in values(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let found = strings(text.as_bytes(), ["c", "a"]);
+            for (name, found) in ["c", "a"].into_iter().zip(found) {
+                let expected = value[name].as_str().filter(|text| !text.contains(['"', '\\']));
+                prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
         fn survives_what_is_no_json(text in "[a\"\\\\{}\\[\\],:]{0,20}") {
             find(text.as_bytes(), &["a", "a"]);
             elements(text.as_bytes(), &["a"]);
+            strings(text.as_bytes(), ["a", "b"]);
         }
     }
 

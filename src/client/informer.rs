@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod lines;
+mod origin;
 mod reflect;
 
 pub use cache::{ObjectKey, label};
@@ -13,6 +14,7 @@ pub use cache::{ObjectKey, label};
 use crate::base::ids::Ids;
 use cache::{By, Cache};
 use k8s_openapi::api::core::v1::Pod;
+use origin::Origin;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
@@ -65,6 +67,7 @@ pub struct Informers {
     client: kube::Client,
     ids: Ids,
     stop: CancellationToken,
+    origin: Option<Origin>,
     running: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -81,21 +84,42 @@ impl Informers {
 
     /// `ids` gives the jitter of retries; `stop` ends all watches.
     pub fn with(client: kube::Client, ids: Ids, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { client, ids, stop, running: Mutex::default() })
+        Arc::new(Self { client, ids, stop, origin: None, running: Mutex::default() })
+    }
+
+    /// As [`Self::with`], in a copy of a cluster as it was at the revision `until`: what the informers of the
+    /// cluster hold of it by now is not parsed again.
+    pub fn in_copy(
+        client: kube::Client,
+        ids: Ids,
+        stop: CancellationToken,
+        (informers, until): (Arc<Self>, u64),
+    ) -> Arc<Self> {
+        Arc::new(Self { client, ids, stop, origin: Some(Origin { informers, until }), running: Mutex::default() })
     }
 
     /// The informer of kind `K`. The first call starts its list and watch on the current tokio runtime.
     pub fn of<K: Kind>(&self) -> Informer<K> {
         let mut running = self.running.lock();
-        if let Some(shared) = running.get(&TypeId::of::<K>()).cloned().and_then(|any| any.downcast().ok()) {
+        if let Some(shared) = shared_of(&running) {
             return Informer { shared };
         }
         let shared = Arc::new(Shared::<K>::new(self.stop.clone()));
         running.insert(TypeId::of::<K>(), shared.clone());
-        let task = reflect::run(self.client.clone(), shared.clone(), self.ids.clone());
+        let origin = self.origin.as_ref().and_then(Origin::of);
+        let task = reflect::run(self.client.clone(), shared.clone(), self.ids.clone(), origin);
         tokio::spawn(self.stop.clone().run_until_cancelled_owned(task));
         Informer { shared }
     }
+
+    /// The informer of kind `K` if it was started.
+    fn started<K: Kind>(&self) -> Option<Informer<K>> {
+        shared_of(&self.running.lock()).map(|shared| Informer { shared })
+    }
+}
+
+fn shared_of<K: Kind>(running: &HashMap<TypeId, Arc<dyn Any + Send + Sync>>) -> Option<Arc<Shared<K>>> {
+    running.get(&TypeId::of::<K>()).cloned()?.downcast().ok()
 }
 
 /// What an informer's handles and its task share.
@@ -130,7 +154,7 @@ impl<K: Kind> Shared<K> {
     }
 
     /// Replaces everything by a fresh list.
-    fn replace(&self, revision: u64, objects: Vec<K>) {
+    fn replace(&self, revision: u64, objects: Vec<Arc<K>>) {
         let handlers = self.handlers.lock();
         let changes = self.cache.write().replace(objects);
         self.revision.send_replace(revision);

@@ -90,7 +90,8 @@ impl Cluster {
         config.ids = ids.clone();
         config.streams = streams.clone();
         let (said, usage) = (config.verdicts.clone(), config.usage.clone());
-        config.planner = Forks::new(store.clone(), registry.clone(), Clock::System, config.settled.clone());
+        let forks = Forks::new(store.clone(), registry.clone(), Clock::System, config.settled.clone());
+        config.planner = forks.clone();
         let pki = match &listener {
             Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
             None => None,
@@ -123,6 +124,7 @@ impl Cluster {
             address: None,
             _lock: lock,
         };
+        forks.share(&cluster.context.informers);
         // The API answers while slow hosts are still being connected.
         if let (Some(listener), Some(pki)) = (listener, pki) {
             let certificate = pki.ca.clone();

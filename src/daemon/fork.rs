@@ -10,8 +10,9 @@
 //! ```
 //!
 //! No rule of any component is written down here a second time. A copy shares the records of the
-//! store it comes from and never writes to it; its clock, ids and randomness are its own, so that the
-//! same cluster and the same change set give the same plan.
+//! store it comes from, and what the cluster's informers have parsed of them, and never writes to
+//! it; its clock, ids and randomness are its own, so that the same cluster and the same change set
+//! give the same plan.
 //!
 //! Not part of the copy: heartbeats (nothing happens to hosts meanwhile), stored events (they are read
 //! as they are reported), endpoints of services (no part of the copy reads them, and writing them would
@@ -39,11 +40,12 @@ use crate::api::plan::{Order, PlanStatus};
 use crate::api::registry::Registry;
 use crate::apiserver::{Planner, Settled};
 use crate::base::clock::Clock;
+use crate::client::Informers;
 use crate::store::{Record, Revision, Store};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -62,13 +64,15 @@ pub struct Base {
     pub records: Vec<Arc<Record>>,
     pub now: Timestamp,
     pub settled: Settled,
+    /// What the cluster's components read by.
+    pub informers: Option<Arc<Informers>>,
 }
 
 impl Base {
     pub fn of(store: &dyn Store, clock: &Clock) -> Self {
         let (revision, mut records) = store.snapshot();
         records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Self { revision, records, now: clock.now(), settled: Settled::default() }
+        Self { revision, records, now: clock.now(), settled: Settled::default(), informers: None }
     }
 
     pub fn get(&self, key: &str) -> Option<&Arc<Record>> {
@@ -96,13 +100,20 @@ pub struct Forks {
     registry: Arc<Registry>,
     clock: Clock,
     settled: Settled,
+    /// Not kept alive: they hold the API server, which holds this.
+    informers: OnceLock<Weak<Informers>>,
     turns: Semaphore,
 }
 
 impl Forks {
     /// `settled` is what the API server over the same store knows.
     pub fn new(store: Arc<dyn Store>, registry: Arc<Registry>, clock: Clock, settled: Settled) -> Arc<Self> {
-        Arc::new(Self { store, registry, clock, settled, turns: Semaphore::new(AT_ONCE) })
+        Arc::new(Self { store, registry, clock, settled, informers: OnceLock::new(), turns: Semaphore::new(AT_ONCE) })
+    }
+
+    /// Copies need not parse again what these informers over the same store hold. The first call counts.
+    pub fn share(&self, informers: &Arc<Informers>) {
+        let _ = self.informers.set(Arc::downgrade(informers));
     }
 }
 
@@ -112,6 +123,7 @@ impl Planner for Forks {
         let _turn = self.turns.acquire().await.map_err(ApiError::internal)?;
         let mut base = Base::of(self.store.as_ref(), &self.clock);
         base.settled = self.settled.copied_at(base.revision);
+        base.informers = self.informers.get().and_then(Weak::upgrade);
         let registry = Arc::new(self.registry.fork());
         // Dropped with this future: whoever asked may have gone.
         let stop = CancellationToken::new();

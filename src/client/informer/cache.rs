@@ -163,14 +163,12 @@ impl<K: Kind> Cache<K> {
     }
 
     /// Adds or replaces; `None` if the cache already holds exactly this revision of the object.
-    pub fn put(&mut self, mut object: K) -> Option<Change<K>> {
-        object.meta_mut().managed_fields = None;
-        let key = ObjectKey::of(&object);
+    pub fn put(&mut self, object: Arc<K>) -> Option<Change<K>> {
+        let key = ObjectKey::of(&*object);
         let known = self.get(&key.namespace, &key.name);
-        if known.as_ref().is_some_and(|known| same_revision(&**known, &object)) {
+        if known.as_ref().is_some_and(|known| same_revision(&**known, &*object)) {
             return None;
         }
-        let object = Arc::new(object);
         for index in &mut self.indices {
             if let Some(known) = &known {
                 index.remove(&key, known);
@@ -201,8 +199,8 @@ impl<K: Kind> Cache<K> {
     }
 
     /// Becomes exactly `objects`; returns what that changed, deletions first.
-    pub fn replace(&mut self, objects: Vec<K>) -> Vec<Change<K>> {
-        let listed: BTreeSet<ObjectKey> = objects.iter().map(ObjectKey::of).collect();
+    pub fn replace(&mut self, objects: Vec<Arc<K>>) -> Vec<Change<K>> {
+        let listed: BTreeSet<ObjectKey> = objects.iter().map(|object| ObjectKey::of(&**object)).collect();
         let gone: Vec<_> =
             self.iter().map(|object| ObjectKey::of(&**object)).filter(|key| !listed.contains(key)).collect();
         let mut changes: Vec<_> = gone.iter().filter_map(|key| self.remove(key)).collect();

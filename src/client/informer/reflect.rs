@@ -4,6 +4,7 @@
 use super::{
     Change, Kind, ObjectKey, Shared,
     lines::{Lines, WatchEvent},
+    origin::Known,
 };
 use crate::base::{backoff::Backoff, ids::Ids, json};
 use crate::client::raw;
@@ -55,14 +56,14 @@ struct Bookmark {
 }
 
 /// Runs until it is dropped.
-pub(super) async fn run<K: Kind>(client: kube::Client, shared: Arc<Shared<K>>, ids: Ids) {
+pub(super) async fn run<K: Kind>(client: kube::Client, shared: Arc<Shared<K>>, ids: Ids, known: Option<Known<K>>) {
     let path = K::url_path(&(), None);
     let mut revision: Option<String> = None;
     let mut failures = 0;
     loop {
         let started = Instant::now();
         let outcome = match &mut revision {
-            None => list::<K>(&client, &path).await.map(|(listed, objects)| {
+            None => list::<K>(&client, &path, known.as_ref()).await.map(|(listed, objects)| {
                 shared.replace(number(&listed), objects);
                 revision = Some(listed);
             }),
@@ -94,8 +95,13 @@ pub(super) async fn run<K: Kind>(client: kube::Client, shared: Arc<Shared<K>>, i
 }
 
 /// All objects and the revision they are of.
-async fn list<K: Kind>(client: &kube::Client, path: &str) -> Result<(String, Vec<K>), ReflectError> {
+async fn list<K: Kind>(
+    client: &kube::Client,
+    path: &str,
+    known: Option<&Known<K>>,
+) -> Result<(String, Vec<Arc<K>>), ReflectError> {
     let mut objects = Vec::new();
+    let read = |item: &RawValue| known.and_then(|known| known.find(item.get())).or_else(|| parse(path, item.get()));
     let mut token = String::new();
     loop {
         let mut query = format!("{path}?limit={PAGE}");
@@ -105,7 +111,7 @@ async fn list<K: Kind>(client: &kube::Client, path: &str) -> Result<(String, Vec
         }
         let body = raw::request(client, Method::GET, &query, None).await.map_err(expired)?;
         let page: Page = serde_json::from_slice(&body).map_err(|source| ReflectError::Body("list", source))?;
-        objects.extend(page.items.unwrap_or_default().into_iter().filter_map(|item| parse(path, item.get())));
+        objects.extend(page.items.unwrap_or_default().into_iter().filter_map(read));
         match page.metadata.continue_ {
             Some(next) if !next.is_empty() => token = next,
             _ => return Ok((page.metadata.resource_version.unwrap_or_default(), objects)),
@@ -160,7 +166,7 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
             let at = object.meta().resource_version.clone().unwrap_or_default();
             shared.apply(number(&at), |cache| match event.what {
                 // The event carries the very last state, which the cache may never have seen.
-                "DELETED" => cache.remove(&ObjectKey::of(&object)).map(|_| Change::Deleted(Arc::new(object))),
+                "DELETED" => cache.remove(&ObjectKey::of(&*object)).map(|_| Change::Deleted(object)),
                 _ => cache.put(object),
             });
             *revision = at;
@@ -187,12 +193,14 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
 
 /// An object that does not fit its type is left out: one odd object must not blind a controller.
 /// `metadata.managedFields`, often the largest part and dropped anyway, is not even parsed.
-fn parse<K: Kind>(path: &str, whole: &str) -> Option<K> {
-    let parsed = match json::find(whole.as_bytes(), &["metadata", "managedFields"]) {
+fn parse<K: Kind>(path: &str, whole: &str) -> Option<Arc<K>> {
+    let parsed: Result<K, _> = match json::find(whole.as_bytes(), &["metadata", "managedFields"]) {
         Some(at) => serde_json::from_str(&[&whole[..at.start], "null", &whole[at.end..]].concat()),
         None => serde_json::from_str(whole),
     };
-    parsed.inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()
+    let mut object = parsed.inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()?;
+    object.meta_mut().managed_fields = None;
+    Some(Arc::new(object))
 }
 
 fn expired(error: kube::Error) -> ReflectError {

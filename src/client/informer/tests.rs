@@ -164,3 +164,24 @@ async fn resumes_where_the_watch_ended_and_lists_again_when_that_is_gone() {
     let asked = script.asked.lock().clone();
     assert!(asked[2].contains("resourceVersion=6&"), "{asked:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_shares_what_the_cluster_has_parsed_in_the_same_state() {
+    let there = [config_map("a", 3), config_map("b", 4), config_map("c", 5), config_map("d", 9)];
+    let here = [config_map("a", 3), config_map("b", 6), config_map("c", 5).replace("u-c", "u-x"), config_map("d", 9)];
+    let (cluster, _watch) = Script::default().then(200, vec![&list(9, &there)]).open();
+    let (copy, _other_watch) = Script::default().then(200, vec![&list(9, &here)]).open();
+    let (cluster, ids) = (Informers::new(cluster.client()), Ids::seeded(1));
+    let origin = cluster.of::<ConfigMap>();
+    origin.synced().await;
+    // What came after revision 8 came to the copy alone, however it is numbered.
+    let copy = Informers::in_copy(copy.client(), ids, CancellationToken::new(), (cluster, 8));
+    let informer = copy.of::<ConfigMap>();
+    informer.synced().await;
+    let get = |informer: &Informer<ConfigMap>, name| informer.get("ns", name).unwrap();
+    let is_shared = |name| Arc::ptr_eq(&get(&origin, name), &get(&informer, name));
+    assert_eq!(["a", "b", "c", "d"].map(is_shared), [true, false, false, false]);
+    assert_eq!(get(&informer, "b").metadata.resource_version.as_deref(), Some("6"));
+    assert_eq!(get(&informer, "c").metadata.uid.as_deref(), Some("u-x"));
+    assert_eq!(get(&informer, "d"), get(&origin, "d"));
+}

@@ -122,7 +122,11 @@ impl Copy {
     async fn start(&self, base: &Base) -> Running {
         let shutdown = CancellationToken::new();
         let client = in_process(&self.api, User::master("system:selkie"));
-        let informers = Informers::with(client.clone(), self.ids.clone(), shutdown.child_token());
+        let (ids, stop) = (self.ids.clone(), shutdown.child_token());
+        let informers = match &base.informers {
+            Some(known) => Informers::in_copy(client.clone(), ids, stop, (known.clone(), base.revision)),
+            None => Informers::with(client.clone(), ids, stop),
+        };
         let (events, reports) = EventRecorder::collecting(REPORTS);
         let warnings = Warnings::collect(reports);
         let (clock, ids) = (self.clock.clone(), self.ids.clone());
