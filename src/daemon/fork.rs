@@ -43,6 +43,7 @@ use crate::base::clock::Clock;
 use crate::client::Informers;
 use crate::store::{Record, Revision, Store};
 use async_trait::async_trait;
+use chain::Copy;
 use jiff::Timestamp;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock, Weak};
@@ -129,23 +130,29 @@ impl Planner for Forks {
         let stop = CancellationToken::new();
         let _asked = stop.clone().drop_guard();
         let (send, answer) = oneshot::channel();
-        let work = move || drop(send.send(run(&base, registry, Request { spec, order }, &stop)));
+        let tell = |plan| drop(send.send(plan));
+        let work = move || run(&base, registry, Request { spec, order }, &stop, tell);
         std::thread::Builder::new().name("selkie-plan".into()).spawn(work).map_err(ApiError::internal)?;
         answer.await.map_err(|_| ApiError::internal("the plan broke down"))?
     }
 }
 
-/// Makes one plan, on this thread; `stop` ends it early, with what was seen until then.
+/// Makes one plan, on this thread; `stop` ends it early, with what was seen until then. Told before the copy is
+/// taken down: that takes a while, and nobody need wait for it.
 pub fn run(
     base: &Base,
     registry: Arc<Registry>,
     request: Request,
     stop: &CancellationToken,
-) -> Result<PlanStatus, ApiError> {
+    tell: impl FnOnce(Result<PlanStatus, ApiError>),
+) {
     // What goes wrong in a copy is told in the plan, and must not look like trouble of the cluster.
     let _silent = tracing::subscriber::set_default(NoSubscriber::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.map_err(ApiError::internal)?;
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return tell(Err(ApiError::internal(error))),
+    };
     let (done, ended) = channel::<()>();
     let token = stop.clone();
     // Virtual time cannot end what keeps busy without waiting.
@@ -154,8 +161,9 @@ pub fn run(
             token.cancel();
         }
     });
-    let plan = runtime.block_on(chain::plan(base, registry, request, stop));
+    let copy = runtime.block_on(async { Copy::of(base, registry) });
+    let mut running = None;
+    tell(runtime.block_on(chain::plan(&copy, base, request, stop, &mut running)));
     drop(done);
     drop(watchdog);
-    plan
 }

@@ -32,7 +32,7 @@ const REPORTS: usize = 1 << 16;
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A copy of a cluster.
-struct Copy {
+pub struct Copy {
     registry: Arc<Registry>,
     store: Arc<Memory>,
     api: Arc<ApiServer>,
@@ -41,7 +41,7 @@ struct Copy {
 }
 
 /// Its running parts, and those who look on.
-struct Running {
+pub struct Running {
     hosts: Hosts,
     verdicts: Verdicts,
     warnings: Warnings,
@@ -49,25 +49,25 @@ struct Running {
     _shutdown: tokio_util::sync::DropGuard,
 }
 
+/// Plans on a copy of `base` that nothing runs on yet. What is set going stays in `running`.
 pub async fn plan(
+    copy: &Copy,
     base: &Base,
-    registry: Arc<Registry>,
     request: Request,
     stop: &CancellationToken,
+    running: &mut Option<Running>,
 ) -> Result<PlanStatus, ApiError> {
-    let copy = Copy::of(base, registry);
     let Request { spec, order } = request;
     // What comes in stages is only tried here: the sync applies it.
     let mut spec = ChangeSetSpec { dry_run: order.is_some(), ..spec };
     let busy = base.bucket(&bucket("", "pods")).any(|record| pods::is_under_way(&record.envelope));
-    let mut running = None;
     if busy {
         // What is under way has nothing to do with the change set: it ends first.
-        running = Some(copy.start_and_rest(base, stop).await?);
+        *running = Some(copy.start_and_rest(base, stop).await?);
         spec.expected_revision = 0;
     }
     let from = copy.store.revision();
-    let journal = follow(&copy, from)?;
+    let journal = follow(copy, from)?;
     let change = copy.api.change(&spec).await?;
     let nothing = match &order {
         Some(order) => stages::is_nothing(&spec, order, &change),
@@ -78,7 +78,7 @@ pub async fn plan(
     }
     let running = match running {
         Some(running) => running,
-        None => copy.start(base).await,
+        None => running.insert(copy.start(base).await),
     };
     let begun = Instant::now();
     let failed = match &order {
@@ -111,7 +111,7 @@ fn follow(copy: &Copy, from: Revision) -> Result<Journal, ApiError> {
 }
 
 impl Copy {
-    fn of(base: &Base, registry: Arc<Registry>) -> Self {
+    pub fn of(base: &Base, registry: Arc<Registry>) -> Self {
         let store = Memory::from_snapshot(base.revision, base.records.clone());
         let (clock, ids) = (Clock::virtual_from(base.now), Ids::seeded(SEED));
         let mut config = Config::new(store.clone(), registry.clone());

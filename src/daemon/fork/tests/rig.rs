@@ -153,7 +153,11 @@ impl Rig {
     pub fn plan_until(&self, request: Request, stop: CancellationToken) -> PlanStatus {
         let base = Base::of(self.store.as_ref(), &self.clock);
         let registry = Arc::new(self.registry.fork());
-        let made = std::thread::spawn(move || run(&base, registry, request, &stop));
+        let made = std::thread::spawn(move || {
+            let mut made = None;
+            run(&base, registry, request, &stop, |plan| made = Some(plan));
+            made.unwrap()
+        });
         made.join().unwrap().unwrap()
     }
 
