@@ -17,9 +17,16 @@ pub enum Object {
 type Key = (Object, String, String);
 type Name = (String, String, String);
 
+/// Which pods use which objects; pods by uid.
+#[derive(Default)]
+struct Uses {
+    by_object: HashMap<Key, BTreeMap<String, Weak<Inbox>>>,
+    by_pod: HashMap<String, BTreeSet<Key>>,
+}
+
 #[derive(Default)]
 pub struct Interests {
-    by_object: Mutex<HashMap<Key, BTreeMap<String, Weak<Inbox>>>>,
+    uses: Mutex<Uses>,
     by_pod: Mutex<HashMap<Name, BTreeMap<String, Weak<Inbox>>>>,
     subscribed: Mutex<BTreeSet<Object>>,
 }
@@ -34,10 +41,12 @@ impl Interests {
         objects: &BTreeSet<(Object, String)>,
         inbox: &Arc<Inbox>,
     ) {
+        objects.iter().for_each(|(object, _)| self.subscribe(informers, *object));
+        let mut uses = self.uses.lock();
         for (object, name) in objects {
-            self.subscribe(informers, *object);
             let key = (*object, namespace.to_string(), name.clone());
-            self.by_object.lock().entry(key).or_default().insert(uid.to_string(), Arc::downgrade(inbox));
+            uses.by_object.entry(key.clone()).or_default().insert(uid.to_string(), Arc::downgrade(inbox));
+            uses.by_pod.entry(uid.to_string()).or_default().insert(key);
         }
     }
 
@@ -64,12 +73,14 @@ impl Interests {
             }
         }
         drop(by_pod);
-        self.by_object.lock().retain(|(_, ns, _), pods| {
-            if ns == namespace {
-                pods.remove(uid);
+        let mut uses = self.uses.lock();
+        for key in uses.by_pod.remove(uid).unwrap_or_default() {
+            let Some(pods) = uses.by_object.get_mut(&key) else { continue };
+            pods.remove(uid);
+            if pods.is_empty() {
+                uses.by_object.remove(&key);
             }
-            !pods.is_empty()
-        });
+        }
     }
 
     fn subscribe(self: &Arc<Self>, informers: &Informers, object: Object) {
@@ -91,7 +102,7 @@ impl Interests {
 fn tell(interests: &Weak<Interests>, object: Object, meta: &kube::api::ObjectMeta) {
     let Some(interests) = interests.upgrade() else { return };
     let key = (object, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-    let waiting: Vec<_> = match interests.by_object.lock().get(&key) {
+    let waiting: Vec<_> = match interests.uses.lock().by_object.get(&key) {
         Some(pods) => pods.values().filter_map(Weak::upgrade).collect(),
         None => return,
     };

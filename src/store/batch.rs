@@ -80,7 +80,8 @@ impl Draft {
         let found = self.look(image, &key);
         // An earlier write of this transaction to the same key is replaced.
         let touched = self.pending.contains_key(&key);
-        let earlier = self.events[first..].iter().position(|event| touched && event.record.key == key);
+        let place = || self.events[first..].iter().position(|event| event.record.key == key);
+        let earlier = touched.then(place).flatten();
         let previous = match earlier {
             Some(index) => self.events.remove(first + index).previous.clone(),
             None => found.clone(),

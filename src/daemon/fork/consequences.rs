@@ -46,7 +46,9 @@ pub struct Run<'a> {
 type Place = (String, String, String, String);
 
 #[derive(Default)]
-struct Draft {
+struct Draft<'a> {
+    /// What the change set ends.
+    ended: Vec<&'a ObjectId>,
     workloads: BTreeMap<Place, Workload>,
     problems: Problems,
     losses: BTreeMap<ObjectId, (u64, BTreeSet<String>)>,
@@ -56,7 +58,7 @@ struct Draft {
 
 pub fn of(run: &Run<'_>) -> Consequences {
     let cut_short = cut_short(run.rest);
-    let mut draft = Draft { problems: Problems::new(!cut_short.is_empty()), ..Draft::default() };
+    let mut draft = Draft::of(run.change, Problems::new(!cut_short.is_empty()));
     for story in stories(run.journal) {
         draft.add(run, &story);
     }
@@ -87,7 +89,13 @@ pub fn of(run: &Run<'_>) -> Consequences {
     }
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
+    fn of(change: &'a ChangeSetStatus, problems: Problems) -> Self {
+        let ends = |action| matches!(action, ChangeAction::Deleted | ChangeAction::Replaced);
+        let ended = change.results.iter().filter(|result| ends(result.action)).map(|result| &result.id);
+        Self { ended: ended.collect(), problems, ..Self::default() }
+    }
+
     fn add(&mut self, run: &Run<'_>, story: &Story) {
         let envelope = &story.last.envelope;
         let root = run.owners.root("v1", "Pod", envelope);
@@ -106,7 +114,7 @@ impl Draft {
         };
         if let (Some(at), true) = (story.leaving, story.was_active()) {
             (step.action, step.at, step.ready) = (PodAction::Delete, seconds(at), story.gone);
-            self.lose(run, &root, story, &pod);
+            self.lose(&root, story, &pod);
         } else if story.leaving.is_some() && !passed {
             return;
         } else if is_new {
@@ -131,11 +139,9 @@ impl Draft {
         workload.steps.push(step);
     }
 
-    fn lose(&mut self, run: &Run<'_>, root: &ObjectId, story: &Story, pod: &Value) {
-        let ends = |action| matches!(action, ChangeAction::Deleted | ChangeAction::Replaced);
-        let deleted = run.change.results.iter().filter(|result| ends(result.action));
-        for result in deleted.filter(|result| is_lost_with(&result.id, root, &story.last.envelope)) {
-            let id = ObjectId { uid: String::new(), ..result.id.clone() };
+    fn lose(&mut self, root: &ObjectId, story: &Story, pod: &Value) {
+        for id in self.ended.iter().filter(|id| is_lost_with(id, root, &story.last.envelope)) {
+            let id = ObjectId { uid: String::new(), ..(*id).clone() };
             let (pods, volumes) = self.losses.entry(id).or_default();
             *pods += 1;
             volumes.extend(short_lived_volumes(pod));
