@@ -194,6 +194,7 @@ async fn kubectl_discovers_and_explains() {
     let wrong = WEB.replace("replicas: 2", "replicaz: 2");
     server.fails(&["apply", "-f", "-"], &wrong, "unknown field \"spec.replicaz\"");
     server.says(&["explain", "deployment.spec.replicas"], "", "KIND:       Deployment");
+    server.says(&["explain", "runtimeclass.handler"], "", "handler specifies the underlying runtime");
     server.says(&["explain", "application"], "", "A source of manifests that this cluster is kept in sync with.");
     let source = server.ok(&["explain", "application.spec.source"], "");
     assert_eq!(source.matches("Where the manifests come from.").count(), 1, "{source}");

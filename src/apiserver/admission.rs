@@ -1,11 +1,12 @@
 //! What is decided about a write beyond its own kind: its namespace exists, its service account,
-//! priority, tolerations, addresses, storage, limits. Quotas come last: when all else is decided.
+//! priority, tolerations, runtime class, addresses, storage, limits. Quotas come last: when all else is decided.
 
 pub mod definitions;
 pub mod limits;
 pub mod namespaces;
 pub mod pods;
 pub mod quotas;
+pub mod runtime_class;
 pub mod services;
 pub mod storage;
 

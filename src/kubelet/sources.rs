@@ -10,6 +10,7 @@ use crate::kubelet::runtime::Sandbox;
 use crate::kubelet::{images, pod, volumes};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,6 +85,22 @@ pub async fn services(host: &Host, pod: &Pod) -> BTreeMap<String, String> {
     let mut services = if linked { informer.list_namespace(namespace) } else { Vec::new() };
     services.extend(informer.get("default", "kubernetes"));
     service_variables(services.iter().map(AsRef::as_ref))
+}
+
+/// Why the host cannot run the pod as its RuntimeClass asks. Podman's API runs every container by the one OCI
+/// runtime that it is configured with: a class can name that one, and choose hosts that have it.
+pub async fn check_runtime_class(host: &Host, pod: &Pod) -> Result<(), String> {
+    let name = pod::spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty());
+    let Some(name) = name else { return Ok(()) };
+    let class = Api::<RuntimeClass>::all(host.ctx.client.clone()).get(name).await;
+    let (handler, ours) = (class.map_err(|error| error.to_string())?.handler, host.info().oci_runtime);
+    if ours.is_empty() || ours == handler {
+        return Ok(());
+    }
+    Err(format!(
+        "no runtime for {handler:?} is configured: this host's Podman runs containers by {ours}; select other hosts in \
+         RuntimeClass {name}, or set runtime = {handler:?} in this host's containers.conf"
+    ))
 }
 
 /// What fields and resources refer to besides the pod.

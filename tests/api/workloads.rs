@@ -65,3 +65,32 @@ async fn many_apply_the_same_object_at_once() {
     let managers = "jsonpath={.metadata.managedFields[*].manager}";
     assert_eq!(server.ok(&["get", "deploy", "web", "-o", managers], ""), "kubectl");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_completed_by_their_runtime_class() {
+    let server = Server::start().await;
+    let class = r#"{"apiVersion":"node.k8s.io/v1","kind":"RuntimeClass","metadata":{"name":"kata"},"handler":"kata",
+        "overhead":{"podFixed":{"cpu":"10m","memory":"1Mi"}},"scheduling":{"nodeSelector":{"kata":"yes"}}}"#;
+    let wrong = class.replace(r#""handler":"kata""#, r#""handler":"Kata!""#);
+    server.fails(&["create", "-f", "-"], &wrong, "handler: Invalid value: \"Kata!\": a lowercase RFC 1123 label");
+    server.ok(&["create", "-f", "-"], class);
+    server.says(&["get", "runtimeclasses"], "", "kata   kata      ");
+    let other = class.replace(r#""handler":"kata""#, r#""handler":"other""#);
+    server.fails(&["replace", "-f", "-"], &other, "handler: Invalid value: \"other\": field is immutable");
+
+    let of = |class: &str| {
+        POD.replace("NAME", class).replace(r#""nodeName":"n1""#, &format!(r#""runtimeClassName":"{class}""#))
+    };
+    server.ok(&["create", "-f", "-"], &of("kata"));
+    let added = "jsonpath={.spec.overhead} {.spec.nodeSelector}";
+    let spec = server.ok(&["get", "pod", "kata", "-o", added], "");
+    assert_eq!(spec, r#"{"cpu":"10m","memory":"1Mi"} {"kata":"yes"}"#);
+    let gone = "pods \"gone\" is forbidden: pod rejected: RuntimeClass \"gone\" not found";
+    server.fails(&["create", "-f", "-"], &of("gone"), gone);
+    server.ok(&["delete", "runtimeclass", "kata"], "");
+    server.fails(
+        &["create", "-f", "-"],
+        &of("kata").replace(r#""name":"kata""#, r#""name":"late""#),
+        "RuntimeClass \"kata\" not found",
+    );
+}

@@ -8,7 +8,7 @@ mod security;
 mod validate;
 mod volumes;
 
-pub use validate::{Context, validate, validate_template, validate_template_body};
+pub use validate::{Context, validate, validate_template, validate_template_body, validate_tolerations};
 
 use super::json::{Object, child, ensure, items, put, put_text};
 use serde_json::{Value, json};

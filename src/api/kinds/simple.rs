@@ -284,6 +284,8 @@ fn other(group: &str, kind: &str) -> Simple {
         ("node.k8s.io", "RuntimeClass") => Simple {
             columns: "Name:string:name, Handler:string, Age:string",
             row: Some(cells::runtime_class),
+            validate: Some(checks::node::runtime_class),
+            validate_update: Some(checks::node::runtime_class_update),
             create_on_update: true,
             ..PLAIN
         },

@@ -176,6 +176,7 @@ pub(super) const ROWS: &[Row] = &[
     row("storage.k8s.io", "storageclasses", "StorageClass", &["sc"]).cluster(),
     row("scheduling.k8s.io", "priorityclasses", "PriorityClass", &["pc"]).cluster(),
     row("coordination.k8s.io", "leases", "Lease", &[]),
+    row("node.k8s.io", "runtimeclasses", "RuntimeClass", &[]).cluster(),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),
     Row { version: "v1beta1", ..row(METRICS, "nodes", "NodeMetrics", &[]).cluster().verbs(Verbs::Read) },
     Row { version: "v1beta1", ..row(METRICS, "pods", "PodMetrics", &[]).verbs(Verbs::Read) },

@@ -1,5 +1,7 @@
-//! What a new pod gets from the cluster: service account, priority, tolerations.
+//! What a new pod gets from the cluster: service account, priority, tolerations, what its
+//! runtime class adds.
 
+use super::runtime_class;
 use crate::api::error::{ApiError, Target};
 use crate::apiserver::resources::Writer;
 use crate::apiserver::resources::object::parse;
@@ -21,7 +23,8 @@ pub fn admit(writer: &Writer<'_>, pod: &mut Value) -> Result<(), ApiError> {
     }
     spec["serviceAccount"] = spec["serviceAccountName"].clone();
     tolerate(spec);
-    prioritize(writer, spec)
+    prioritize(writer, spec)?;
+    runtime_class::admit(writer, spec)
 }
 
 /// Pods survive short outages of their node.

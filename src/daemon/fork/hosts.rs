@@ -123,6 +123,9 @@ fn prepare(
     (options.start_latency, options.stop_latency, options.pull_latency) = (STARTING, STOPPING, PULLING);
     let images = node.status.as_ref().and_then(|status| status.images.as_ref()).into_iter().flatten();
     options.images = images.flat_map(|image| image.names.iter().flatten()).flat_map(|name| spellings(name)).collect();
+    let handlers = node.status.as_ref().and_then(|status| status.runtime_handlers.as_ref()).into_iter().flatten();
+    let named = handlers.filter_map(|handler| handler.name.clone()).find(|name| !name.is_empty());
+    options.oci_runtime = named.unwrap_or_default();
     let host = Hollow::new(options);
     let pods = ctx.informers.of::<Pod>();
     for record in residents {

@@ -6,7 +6,9 @@ use crate::kubelet::host::Host;
 use crate::kubelet::runtime::{HostInfo, ImageInfo};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::{ContainerImage, Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo};
+use k8s_openapi::api::core::v1::{
+    ContainerImage, Node, NodeAddress, NodeCondition, NodeRuntimeHandler, NodeStatus, NodeSystemInfo,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use kube::api::ObjectMeta;
@@ -72,8 +74,15 @@ pub fn status(
         addresses: Some(addresses),
         images: Some(listed(images)),
         node_info: Some(system_info(info)),
+        runtime_handlers: handlers(info),
         ..NodeStatus::default()
     }
+}
+
+/// What RuntimeClasses may name on this host; the one without a name is the default.
+fn handlers(info: &HostInfo) -> Option<Vec<NodeRuntimeHandler>> {
+    let handler = |name: &str| NodeRuntimeHandler { name: Some(name.into()), features: None };
+    (!info.oci_runtime.is_empty()).then(|| vec![handler(""), handler(&info.oci_runtime)])
 }
 
 fn system_info(info: &HostInfo) -> NodeSystemInfo {
@@ -154,6 +163,7 @@ pub fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
         || old.capacity != new.capacity
         || old.addresses != new.addresses
         || old.node_info != new.node_info
+        || old.runtime_handlers != new.runtime_handlers
         || old.images.as_deref().unwrap_or_default() != new.images.as_deref().unwrap_or_default()
 }
 

@@ -140,14 +140,17 @@ async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
         job.event("Warning", "FailedMount", message.clone());
         return Err(Failed::new("FailedMount", message, facts::QUICK));
     }
-    match runtime.ensure_sandbox(&sandbox::sandbox(pod)).await {
-        Ok(sandbox) => Ok(sandbox),
-        Err(error) => {
-            let message = format!("Failed to create pod sandbox: {}", error.chain());
-            job.event("Warning", "FailedCreatePodSandBox", message.clone());
-            Err(Failed::of("FailedCreatePodSandBox", message, &error))
-        }
+    const REASON: &str = "FailedCreatePodSandBox";
+    let failed = |why: String| {
+        let message = format!("Failed to create pod sandbox: {why}");
+        job.event("Warning", REASON, message.clone());
+        message
+    };
+    if let Err(why) = sources::check_runtime_class(&job.host, pod).await {
+        return Err(Failed::new(REASON, failed(why), facts::QUICK));
     }
+    let made = runtime.ensure_sandbox(&sandbox::sandbox(pod)).await;
+    made.map_err(|error| Failed::of(REASON, failed(error.chain()), &error))
 }
 
 /// preStop, the stop signal, `grace` seconds, SIGKILL.

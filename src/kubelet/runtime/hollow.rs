@@ -45,6 +45,8 @@ pub struct HollowOptions {
     pub pod_network: Ipv4Addr,
     /// Images that need not be pulled.
     pub images: Vec<String>,
+    /// See [`HostInfo::oci_runtime`].
+    pub oci_runtime: String,
 }
 
 impl HollowOptions {
@@ -61,6 +63,7 @@ impl HollowOptions {
             pull_latency: Duration::ZERO,
             pod_network: host::network(0),
             images: Vec::new(),
+            oci_runtime: String::new(),
         }
     }
 
@@ -145,6 +148,7 @@ impl ContainerRuntime for Hollow {
             arch: "amd64".into(),
             cpus: options.cpus,
             memory: options.memory,
+            oci_runtime: options.oci_runtime.clone(),
             cgroup_version: 2,
             simulated: true,
             machine_id: image_id(&options.hostname)[..32].to_owned(),

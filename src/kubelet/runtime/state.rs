@@ -26,6 +26,8 @@ pub struct HostInfo {
     /// The same of the file system that holds pods' volumes; filled in by the kubelet.
     pub volumes_size: u64,
     pub volumes_used: u64,
+    /// What all containers are run by, e.g. `crun`; empty where any will do.
+    pub oci_runtime: String,
     /// 1 or 2.
     pub cgroup_version: u8,
     pub rootless: bool,

@@ -4,6 +4,9 @@ use super::{FOREVER, cluster, exec, first, script};
 use crate::control_plane::is_ready;
 use crate::rig::Rig;
 use crate::wait::{self, Pace};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
+use kube::api::PostParams;
 use selkie::kubelet::runtime::ContainerRuntime;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -91,4 +94,30 @@ async fn limits_and_rights() {
             assert_eq!(std::fs::read_to_string(limit).unwrap().trim(), "50331648");
         }
     }
+}
+
+#[tokio::test]
+async fn a_runtime_class_wants_a_host_that_has_its_runtime() {
+    let rig = Rig::shared().await;
+    let (cluster, _directory) = cluster(rig.podman("kubelet-classes").await).await;
+    let runtime = |pod: &serde_json::Value| {
+        let id = first(pod)["containerID"].as_str().unwrap().trim_start_matches("podman://").to_owned();
+        rig.storage.cli(&["inspect", "--format", "{{.OCIRuntime}}", &id]).trim().to_owned()
+    };
+    cluster.run("plain", script(FOREVER, json!({}))).await;
+    let ours = runtime(&cluster.until("plain", is_ready).await);
+    let classes: Api<RuntimeClass> = Api::all(cluster.client.clone());
+    for (name, handler) in [("ours", ours.as_str()), ("nowhere", "not-installed")] {
+        let class = json!({"metadata": {"name": name}, "handler": handler});
+        classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+    }
+    for name in ["ours", "nowhere"] {
+        let mut spec = script(FOREVER, json!({}));
+        spec["runtimeClassName"] = json!(name);
+        cluster.run(name, spec).await;
+    }
+    assert_eq!(runtime(&cluster.until("ours", is_ready).await), ours);
+    let why = format!("no runtime for \"not-installed\" is configured: this host's Podman runs containers by {ours}");
+    cluster.until_event("nowhere", &format!("FailedCreatePodSandBox: Failed to create pod sandbox: {why}")).await;
+    assert_eq!(cluster.get("nowhere").await.unwrap()["status"]["phase"], "Pending");
 }

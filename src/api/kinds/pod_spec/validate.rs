@@ -3,8 +3,8 @@
 use super::{containers, placement, security, volumes};
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{at, integer, list, text};
-use crate::api::kinds::{labels, metadata, names};
-use serde_json::Value;
+use crate::api::kinds::{labels, metadata, names, resources};
+use serde_json::{Value, json};
 
 /// What the checks of a spec gather and share.
 pub struct Context {
@@ -84,14 +84,16 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
         ("subdomain", names::label),
         ("priorityClassName", names::subdomain),
         ("schedulerName", names::qualified),
+        ("runtimeClassName", names::subdomain),
     ] {
         let value = text(spec, &[name]);
         if !value.is_empty() {
             cx.names(&field(name), &spec[name], rule(value));
         }
     }
+    resources::validate(&json!({"limits": spec["overhead"]}), &field("overhead"), cx);
     metadata::labels(&spec["nodeSelector"], &field("nodeSelector"), &mut cx.errors);
-    tolerations(spec, path, cx);
+    validate_tolerations(spec, path, cx);
     placement::validate(&spec["affinity"], &field("affinity"), cx);
     security::validate(spec, path, cx);
     for (i, server) in list(spec, &["dnsConfig", "nameservers"]).iter().enumerate() {
@@ -102,7 +104,8 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
     placement::spreading(spec, path, cx);
 }
 
-fn tolerations(spec: &Value, path: &str, cx: &mut Context) {
+/// The tolerations in `spec`, which is at `path`.
+pub fn validate_tolerations(spec: &Value, path: &str, cx: &mut Context) {
     for (i, toleration) in list(spec, &["tolerations"]).iter().enumerate() {
         let field = format!("{path}.tolerations[{i}]");
         let (key, operator) = (text(toleration, &["key"]), text(toleration, &["operator"]));

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod autoscaling;
 pub mod networking;
+pub mod node;
 pub mod quotas;
 pub mod volumes;
 pub mod workloads;

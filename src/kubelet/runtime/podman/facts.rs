@@ -30,6 +30,8 @@ pub struct Info {
     /// Bytes.
     pub memory: u64,
     pub swap: u64,
+    /// `crun`
+    pub oci_runtime: String,
     /// 1 or 2.
     pub cgroup_version: u8,
     /// Those that Podman's user may use.
@@ -61,6 +63,7 @@ impl Info {
             memory: self.memory,
             storage_size: self.store_size,
             storage_used: self.store_used,
+            oci_runtime: self.oci_runtime,
             cgroup_version: self.cgroup_version,
             rootless: self.rootless,
             storage_path: if local { self.store } else { String::new() },

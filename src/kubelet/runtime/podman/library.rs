@@ -190,6 +190,7 @@ fn host(info: models::Info) -> Option<Info> {
         cpus: u32::try_from(host.cpus.unwrap_or_default()).unwrap_or_default(),
         memory: count(host.mem_total),
         swap: count(host.swap_total),
+        oci_runtime: host.oci_runtime.and_then(|runtime| runtime.name).unwrap_or_default(),
         cgroup_version: if host.cgroup_version.as_deref() == Some("v2") { 2 } else { 1 },
         cgroup_controllers: host.cgroup_controllers.unwrap_or_default(),
         rootless: host.security.and_then(|security| security.rootless).unwrap_or_default(),
@@ -249,6 +250,7 @@ mod tests {
         assert_eq!(host.runtime_version, "podman://4.3.1");
         assert_eq!((host.os_image.as_str(), host.arch.as_str(), host.cpus), ("debian 12", "amd64", 2));
         assert_eq!((host.cgroup_version, host.rootless, host.local), (1, false, false));
+        assert_eq!(host.oci_runtime, "runc");
         assert_eq!(host.memory, 25_276_514_304);
         assert!(host.unenforced.is_empty());
     }
