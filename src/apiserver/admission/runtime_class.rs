@@ -139,11 +139,15 @@ mod tests {
         };
         let equal = json!({"key": "a", "operator": "Equal", "value": "x", "effect": "NoExecute"});
         let (long, short) = (all("a", Some(300)), all("a", Some(5)));
-        assert_eq!(without_redundant(vec![short.clone(), long.clone()]), [long.clone()]);
-        assert_eq!(without_redundant(vec![long.clone(), all("a", None), equal.clone()]), [all("a", None)]);
-        assert_eq!(without_redundant(vec![equal.clone(), long.clone()]), [equal.clone(), long.clone()], "not as long");
+        assert_eq!(without_redundant(vec![short, long.clone()]), vec![long.clone()]);
+        assert_eq!(without_redundant(vec![long.clone(), all("a", None), equal.clone()]), vec![all("a", None)]);
+        assert_eq!(
+            without_redundant(vec![equal.clone(), long.clone()]),
+            vec![equal.clone(), long.clone()],
+            "not as long"
+        );
         let every = json!({"operator": "Exists"});
-        assert_eq!(without_redundant(vec![long.clone(), every.clone(), equal.clone()]), [every]);
-        assert_eq!(without_redundant(vec![equal.clone(), equal.clone()]), [equal]);
+        assert_eq!(without_redundant(vec![long.clone(), every.clone(), equal.clone()]), vec![every]);
+        assert_eq!(without_redundant(vec![equal.clone(), equal.clone()]), vec![equal]);
     }
 }
