@@ -6,17 +6,44 @@ use crate::ports;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 pub struct SshServer {
     pub port: u16,
     child: Child,
     folder: tempfile::TempDir,
-    /// We made the directory that sshd of root needs, which the package's service makes otherwise.
-    made: bool,
+    _separation: Separation,
 }
 
-/// Where sshd of root puts its unprivileged part.
+/// Where sshd of root puts its unprivileged part; without it every connection ends before it begins.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
+
+/// Keeps that directory there, which the package's service makes otherwise, while any server of ours runs.
+struct Separation;
+
+/// How many servers there are, and whether the directory is ours.
+static SEPARATED: Mutex<(usize, bool)> = Mutex::new((0, false));
+
+impl Separation {
+    fn new() -> Self {
+        let mut separated = SEPARATED.lock().unwrap_or_else(PoisonError::into_inner);
+        if separated.0 == 0 {
+            separated.1 = user() == "root" && std::fs::create_dir(PRIVILEGE_SEPARATION).is_ok();
+        }
+        separated.0 += 1;
+        Self
+    }
+}
+
+impl Drop for Separation {
+    fn drop(&mut self) {
+        let mut separated = SEPARATED.lock().unwrap_or_else(PoisonError::into_inner);
+        separated.0 -= 1;
+        if *separated == (0, true) {
+            let _ = std::fs::remove_dir(PRIVILEGE_SEPARATION);
+        }
+    }
+}
 
 /// What each connection runs. While there is a file `cuts`, one that sends more than this is cut: the process that has
 /// it is killed.
@@ -49,7 +76,7 @@ impl SshServer {
             path("authorized_keys"),
         );
         std::fs::write(path("config"), config).expect("its settings");
-        let made = user() == "root" && std::fs::create_dir(PRIVILEGE_SEPARATION).is_ok();
+        let separation = Separation::new();
         let log = std::fs::File::create(path("log")).expect("a log");
         let child = Command::new(sshd())
             .args(["-D", "-e", "-f", &path("config")])
@@ -57,7 +84,7 @@ impl SshServer {
             .stderr(log)
             .spawn()
             .expect("sshd of openssh-server");
-        let server = Self { port, child, folder, made };
+        let server = Self { port, child, folder, _separation: separation };
         let log = || std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
         wait_until("sshd listens", log, &mut || TcpStream::connect(("127.0.0.1", port)).is_ok());
         server
@@ -93,9 +120,6 @@ impl Drop for SshServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if self.made {
-            let _ = std::fs::remove_dir(PRIVILEGE_SEPARATION);
-        }
     }
 }
 
