@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Tries while other writers change the same objects.
 const TRIES: usize = 8;
 /// Kinds that others stand on; the rest follows in the order given.
-const FIRST: [&str; 3] = ["Namespace", "CustomResourceDefinition", "PriorityClass"];
+const FIRST: [&str; 4] = ["Namespace", "CustomResourceDefinition", "PriorityClass", "RuntimeClass"];
 
 /// A prepared set.
 struct Draft {

@@ -234,6 +234,23 @@ async fn a_change_set_defines_what_it_uses() {
     assert_eq!((code, &refused["message"]), (405, &json!(expected)));
 }
 
+#[tokio::test]
+async fn a_change_set_may_name_classes_after_the_pods_that_use_them() {
+    let rig = Rig::new().await;
+    let mut user = pod("web");
+    (user["apiVersion"], user["kind"]) = (json!("v1"), json!("Pod"));
+    user["metadata"]["namespace"] = json!("default");
+    (user["spec"]["priorityClassName"], user["spec"]["runtimeClassName"]) = (json!("high"), json!("kata"));
+    let priority = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 7});
+    let runtime = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"},
+        "handler": "kata", "overhead": {"podFixed": {"cpu": "10m"}}});
+    let spec = json!({"fieldManager": "selkie", "objects": [user, runtime, priority]});
+    let (_, done) = rig.post("/apis/selkie.dev/v1alpha1/changesets", json!({ "spec": spec })).await;
+    assert_eq!(done["status"]["applied"], true, "{done}");
+    let (_, made) = rig.get(&format!("{PODS}/web")).await;
+    assert_eq!((&made["spec"]["priority"], &made["spec"]["overhead"]["cpu"]), (&json!(7), &json!("10m")), "{made}");
+}
+
 /// What has to hold for applies to be remembered: said again, by anybody's reckoning, they change nothing.
 #[tokio::test]
 async fn what_was_applied_changes_nothing_when_it_is_applied_again() {
