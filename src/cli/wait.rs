@@ -139,7 +139,7 @@ struct Steps<'a> {
 impl Steps<'_> {
     fn tell(&mut self, goal: &Goal, object: Option<&Value>) {
         let message = match object {
-            None => "not there".to_owned(),
+            None => "not there yet".to_owned(),
             Some(object) if *goal == Goal::Ready => state(object, self.judges),
             Some(_) => goal.unmet(),
         };

@@ -122,7 +122,7 @@ fn a_wait_tells_each_step_in_a_line_or_in_place() {
     // What is not there yet is waited for.
     let waiting = daemon.try_selkie(&["wait", "pod/none", "--timeout=3s"]);
     let said = String::from_utf8_lossy(&waiting.stderr).into_owned();
-    assert!(!waiting.status.success() && said.starts_with("Pod default/none: not there\n"), "{said}");
+    assert!(!waiting.status.success() && said.starts_with("Pod default/none: not there yet\n"), "{said}");
 }
 
 /// A source with a Deployment that has no host to run on, and a ConfigMap.
