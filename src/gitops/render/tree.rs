@@ -59,6 +59,8 @@ pub enum Form {
     Plain,
     /// In quotes, or a block: a string.
     Quoted,
+    /// A block whose lines are folded (`>`): a string, too.
+    Folded,
     /// With an explicit tag of the core schema: `str` of `!!str`.
     Core(Arc<str>),
     /// With a tag of someone's own.
@@ -259,6 +261,7 @@ fn form(style: ScalarStyle, tag: Option<&Tag>) -> Form {
             None => Form::Foreign,
         },
         None if style == ScalarStyle::Plain => Form::Plain,
+        None if style == ScalarStyle::Folded => Form::Folded,
         None => Form::Quoted,
     }
 }

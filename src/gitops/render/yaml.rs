@@ -72,7 +72,7 @@ fn read(node: Node) -> Result<(Value, Spans), (Position, Problem)> {
 }
 
 fn key(scalar: &Scalar) -> Result<Arc<str>, String> {
-    if scalar.form == Form::Quoted {
+    if matches!(scalar.form, Form::Quoted | Form::Folded) {
         return Ok(scalar.text.clone());
     }
     match resolve(scalar)? {
@@ -88,7 +88,7 @@ fn resolve(scalar: &Scalar) -> Result<Value, String> {
     match &scalar.form {
         Form::Plain => scalar::plain(&scalar.text),
         Form::Core(tag) => scalar::tagged(tag, &scalar.text),
-        Form::Quoted | Form::Foreign => Ok(Value::String(scalar.text.to_string())),
+        Form::Quoted | Form::Folded | Form::Foreign => Ok(Value::String(scalar.text.to_string())),
     }
 }
 

@@ -21,6 +21,7 @@ impl Scalar {
     /// The value in JSON, or why it has none.
     pub fn value(&self) -> Result<Value, String> {
         match &self.form {
+            Form::Folded => Ok(Value::String(refolded(&self.text))),
             Form::Quoted | Form::Foreign => Ok(Value::String(self.text.to_string())),
             Form::Core(tag) => match scalar::tagged(tag, &self.text) {
                 // What is a boolean for Kubernetes is none here.
@@ -39,9 +40,44 @@ impl Scalar {
         match &self.form {
             Form::Plain => matches!(&*self.text, "" | "~" | "null" | "Null" | "NULL"),
             Form::Core(tag) => &**tag == "null",
-            Form::Quoted | Form::Foreign => false,
+            Form::Quoted | Form::Folded | Form::Foreign => false,
         }
     }
+}
+
+/// What is left of a folded text after kustomize has written it down and read it again, as it does in between. It
+/// writes each line break twice, but for those behind an indented line, or all of them where the first line is
+/// indented; when it is read, breaks next to an indented line count as they are, and one less elsewhere.
+fn refolded(text: &str) -> String {
+    let indented = |line: &str| line.starts_with([' ', '\t']);
+    let body = text.trim_end_matches('\n');
+    let doubled = !(body.is_empty() || indented(body.trim_start_matches('\n')));
+    let mut whole = String::new();
+    let mut lines = body.split_inclusive('\n').peekable();
+    let mut first = true;
+    while let Some(line) = lines.next() {
+        let line = line.trim_end_matches('\n');
+        whole.push_str(line);
+        let mut breaks = usize::from(lines.peek().is_some());
+        while lines.next_if_eq(&"\n").is_some() {
+            breaks += 1;
+        }
+        let Some(next) = lines.peek() else { break };
+        let leading = std::mem::take(&mut first) && line.is_empty();
+        let written = breaks + usize::from(doubled && !leading && !indented(line));
+        let read = match leading || indented(line) || indented(next) {
+            true => written,
+            false => written - 1,
+        };
+        whole.push_str(if read == 0 { " " } else { "" });
+        whole.extend(std::iter::repeat_n('\n', read));
+    }
+    let breaks = text.len() - body.len();
+    let last_is_indented = body.rsplit('\n').next().is_some_and(indented);
+    // One at the end is one at the end; more are kept as they are written.
+    let more = breaks > 1 && doubled && !last_is_indented;
+    whole.extend(std::iter::repeat_n('\n', breaks + usize::from(more)));
+    whole
 }
 
 fn is_bool(text: &str) -> bool {

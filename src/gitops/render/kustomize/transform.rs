@@ -178,7 +178,10 @@ pub fn replicas(all: &mut [Resource], replica: &Replica, specs: &[FieldSpec]) ->
             let mut set = |field: &mut Node| {
                 let count = replica.count.to_string();
                 // A number in quotes stays in quotes.
-                match field.as_scalar().is_some_and(|old| old.form == Form::Quoted && !old.text.is_empty()) {
+                match field
+                    .as_scalar()
+                    .is_some_and(|old| matches!(old.form, Form::Quoted | Form::Folded) && !old.text.is_empty())
+                {
                     true => field.set_text(&count),
                     false => field.body = Body::Scalar(Scalar::plain(count)),
                 }
