@@ -86,6 +86,12 @@ pub fn load(text: &Text) -> Result<Loaded, RenderError> {
 /// The operations of a JSON patch.
 pub fn json(text: &Text) -> Result<Vec<Operation>, RenderError> {
     let wrong = |what: String| RenderError::new(text.at(), what);
+    if text.text.starts_with('[') {
+        serde_json::from_str::<serde::de::IgnoredAny>(&text.text).map_err(|error| {
+            let what = format!("a JSON patch that begins with [ is JSON: {error}");
+            wrong(what).hint("quote its keys and texts, or write it as a YAML list, - op: ...")
+        })?;
+    }
     let documents = yaml::documents(&text.file, &text.text).map_err(|error| text.place(error))?;
     let Some(yaml::Document { value: Value::Array(operations), spans }) = documents.into_iter().next() else {
         return Err(wrong("a JSON patch is a list of operations".to_owned()));
@@ -191,6 +197,11 @@ fn selected(
             let Gvk { kind, .. } = own.gvk();
             own.node.set("apiVersion", Node::string(resource.gvk().api_version()));
             own.node.set("kind", Node::string(kind));
+            // Kustomize takes these for maps of texts here: null is the text "null", and removes nothing.
+            for key in ["labels", "annotations"] {
+                let texts = own.metadata_map(key).into_iter().collect();
+                own.set_metadata_map(key, &texts);
+            }
             if !merge_into(build, &mut resource, &own, allowed).map_err(|why| failed(text, &resource, &why))? {
                 continue;
             }
@@ -282,9 +293,28 @@ fn operate(resource: &mut Resource, operations: &[Operation]) -> Result<(), (u32
             serde_json::from_value(operation.clone()).map_err(|error| failed(error.to_string()))?;
         json_patch::patch(&mut value, &[one]).map_err(|error| failed(error.kind.to_string()))?;
     }
+    through_floats(&mut value);
     resource.node = Node::from_json(&value);
     resource.node.at = at;
     Ok(())
+}
+
+/// Numbers as they are after Go has read them from JSON without knowing their type: with 53 bits.
+fn through_floats(value: &mut Value) {
+    const EXACT: u64 = 1 << 53;
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(through_floats),
+        Value::Object(map) => map.values_mut().for_each(through_floats),
+        Value::Number(number)
+            if !number.is_f64() && number.as_i64().is_none_or(|whole| whole.unsigned_abs() > EXACT) =>
+        {
+            let rounded = number.as_f64().map(|float| float.to_string());
+            if let Some(read) = rounded.and_then(|text| text.parse().ok()) {
+                *number = read;
+            }
+        }
+        _ => {}
+    }
 }
 
 /// `replace /spec/replicas`
