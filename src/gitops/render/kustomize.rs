@@ -3,11 +3,12 @@
 //!
 //! Pure: files come through [`Tree`], those of repositories elsewhere through [`Roots`]. Nothing is run: no plugins,
 //! no Helm, no git. Nothing outside of a kustomization's own directory is read but bases, and nothing outside of
-//! these trees. `vars` and `helmCharts`
-//! are refused with what to do instead.
+//! these trees.
+//! `helmCharts` are refused with what to do instead.
 
 mod accumulate;
 mod defaults;
+mod field_names;
 mod fieldspec;
 mod generate;
 mod id;
@@ -19,6 +20,7 @@ pub mod node;
 mod objects;
 mod openapi;
 mod patch;
+mod path;
 mod plugins;
 mod reach;
 mod record;
@@ -30,6 +32,7 @@ mod sort;
 mod transform;
 mod transformer_config;
 mod transformers;
+mod vars;
 
 pub use id::Gvk;
 pub use kustomization::FILE_NAMES;
@@ -74,9 +77,11 @@ pub fn build(tree: &dyn Tree, directory: &str, schemas: &dyn Schemas) -> Result<
     let from = accumulate::load(&mut build, &place, &Origin::default())?;
     let asked = |option: &str| from.build_metadata.iter().any(|asked| asked.value == option);
     let settings = Settings { history: !from.build_metadata.is_empty() };
-    let Accumulated { mut all, config } = accumulate(&mut build, &place, &from, settings, Accumulated::default())?;
+    let Accumulated { mut all, config, vars } =
+        accumulate(&mut build, &place, &from, settings, Accumulated::default())?;
     add_hashes(&mut all)?;
     names::update(&mut all, &config.name_reference)?;
+    vars.resolve(&mut build, &mut all, &config.var_reference)?;
     all.retain(|resource| {
         let local = resource.node.at_path(&["metadata", "annotations", "config.kubernetes.io/local-config"]);
         local.is_none_or(|local| local.text() == "false")

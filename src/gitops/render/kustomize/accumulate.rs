@@ -10,16 +10,18 @@ use super::plugins;
 use super::resource::{self, Behavior, History, Resource};
 use super::transformer_config::TransformerConfig;
 use super::transformers;
+use super::vars::Vars;
 use crate::gitops::render::error::{Origin, RenderError};
 use crate::gitops::render::tree::Node;
 use crate::gitops::render::yaml;
 use std::collections::BTreeMap;
 
-/// Objects, and which fields transformers change, as bases have added to that.
+/// Objects, which fields transformers change, and vars, as bases have added to these.
 #[derive(Default)]
 pub struct Accumulated {
     pub all: Vec<Resource>,
     pub config: TransformerConfig,
+    pub vars: Vars,
 }
 
 /// What the first kustomization says for all that it is made of.
@@ -118,6 +120,7 @@ pub fn accumulate(
     transformers::run(build, place, from, settings, &mut into)?;
     plugins::transform(build, place, &from.transformers, settings, &mut into)?;
     plugins::validate(build, place, &from.validators, settings, &mut into)?;
+    into.vars.declare(&from.vars, &mut into.all)?;
     Ok(into)
 }
 
@@ -190,6 +193,7 @@ fn directory(
     let made = accumulate(build, &inner, &from, settings, Accumulated::default())?;
     resource::append(&mut into.all, made.all)?;
     into.config.merge(made.config).map_err(|why| RenderError::new(whole(&from), why))?;
+    into.vars.merge(made.vars)?;
     build.check_count(into.all.len(), at)?;
     Ok(into)
 }
@@ -201,7 +205,7 @@ fn config(build: &mut Build<'_>, place: &Place, from: &Kustomization) -> Result<
         let (file, text) = build.text(place, &path.value, &path.at)?;
         for document in yaml::documents(&file, &text)?.into_iter().take(1) {
             let wrong = |why: String| RenderError::new(Origin { file: file.clone(), line: 0, column: 0 }, why);
-            let read: TransformerConfig = super::kustomization::decode(document.value).map_err(wrong)?;
+            let read: TransformerConfig = super::kustomization::decode_fields(document.value).map_err(wrong)?;
             config.merge(read).map_err(wrong)?;
         }
     }

@@ -18,6 +18,7 @@ const WORKLOADS: [(&str, &str); 9] = [
 ];
 /// References that kustomize looks for in all of them but one.
 const NOT_IN_CONTROLLERS: [&str; 1] = ["ReplicationController"];
+const NOT_IN_VARS: [&str; 2] = ["PodTemplate", "ReplicationController"];
 const NOT_IN_TEMPLATES: [&str; 2] = ["PodTemplate", "ReplicaSet"];
 
 /// The API groups of kinds whose field specs are for one group only.
@@ -67,7 +68,7 @@ fn make() -> TransformerConfig {
             .map(|path| FieldSpec::any(&path, true))
             .collect(),
         replicas: replicated.map(|kind| FieldSpec::of(kind, "spec/replicas", true)).to_vec(),
-        var_reference: Vec::new(),
+        var_reference: var_references(),
     };
     config.sort();
     config
@@ -130,6 +131,31 @@ fn in_pods(not_in: &[&str], fields: &[&str]) -> Vec<FieldSpec> {
 
 fn elsewhere(fields: &[(&str, &str, &str)]) -> Vec<FieldSpec> {
     fields.iter().map(|(kind, group, path)| FieldSpec::of(kind, *path, false).in_group(group)).collect()
+}
+
+/// Where vars may be.
+fn var_references() -> Vec<FieldSpec> {
+    const FIELDS: [&str; 4] = ["args", "command", "env/value", "volumeMounts/mountPath"];
+    let lists = ["containers", "initContainers"];
+    let fields: Vec<_> = lists.iter().flat_map(|list| FIELDS.map(|field| format!("{list}/{field}"))).collect();
+    let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+    let servers = ["Deployment", "ReplicaSet", "DaemonSet", "Job"]
+        .map(|kind| (kind, "", "spec/template/spec/volumes/nfs/server"));
+    let others = elsewhere(&[
+        ("Pod", "", "spec/volumes/nfs/server"),
+        // As kustomize has it; no such fields exist.
+        ("CronJob", "", "spec/jobTemplate/spec/template/volumes/nfs/server"),
+        ("StatefulSet", "", "spec/volumeClaimTemplates/spec/nfs/server"),
+        ("PersistentVolume", "", "spec/nfs/server"),
+        ("Deployment", "", "spec/template/metadata/annotations"),
+        ("Ingress", "", "spec/rules/host"),
+        ("Ingress", "", "spec/tls/hosts"),
+        ("Ingress", "", "spec/tls/secretName"),
+        ("Service", "", "spec/ports/port"),
+        ("Service", "", "spec/ports/targetPort"),
+    ]);
+    let anywhere = ["labels", "annotations"].map(|field| FieldSpec::any(&format!("metadata/{field}"), false));
+    [in_pods(&NOT_IN_VARS, &fields), elsewhere(&servers), others, anywhere.to_vec()].concat()
 }
 
 /// Names that objects refer to others by.

@@ -1,5 +1,6 @@
 //! The kustomization file: its fields, and the places they are at.
 
+use super::field_names;
 use super::fieldspec::FieldSpec;
 use crate::gitops::render::error::{Origin, RenderError};
 use crate::gitops::render::spans::{Children, Position, Spans};
@@ -13,10 +14,14 @@ use std::sync::Arc;
 /// Names a kustomization file may have.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// All fields, for suggestions.
-const FIELDS: &str = "resources components crds configurations generators transformers validators \
+/// All fields.
+const FIELDS: &str = "apiVersion kind metadata resources components crds configurations generators transformers validators \
     configMapGenerator secretGenerator generatorOptions patches namespace namePrefix nameSuffix labels \
-    commonLabels commonAnnotations replicas images replacements sortOptions buildMetadata openapi";
+    commonLabels commonAnnotations replicas images replacements vars sortOptions buildMetadata openapi bases imageTags \
+    patchesJson6902 patchesStrategicMerge helmCharts helmChartInflationGenerator helmGlobals";
+
+/// Fields that may be there as long as they are empty.
+const HELM_FIELDS: [&str; 3] = ["helmCharts", "helmChartInflationGenerator", "helmGlobals"];
 
 pub type Texts = BTreeMap<String, String>;
 
@@ -53,6 +58,7 @@ pub struct Kustomization {
     pub replicas: Vec<At<Replica>>,
     pub images: Vec<At<Image>>,
     pub replacements: Vec<At<ReplacementField>>,
+    pub vars: Vec<At<Var>>,
     pub sort_options: Option<At<SortOptions>>,
     pub build_metadata: Vec<At<String>>,
     pub openapi: Option<At<Texts>>,
@@ -187,6 +193,35 @@ pub struct FieldOptions {
     pub create: bool,
 }
 
+/// Many write `objRef` and `fieldRef`, which kustomize takes, too.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Var {
+    pub name: String,
+    #[serde(alias = "objRef")]
+    pub objref: ObjectReference,
+    #[serde(alias = "fieldRef")]
+    pub fieldref: FieldReference,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectReference {
+    /// In place of group and version.
+    pub api_version: String,
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub name: String,
+    pub namespace: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct FieldReference {
+    pub field_path: String,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SortOptions {
@@ -212,10 +247,11 @@ impl Kustomization {
             let at = Origin { line: second.spans.at.line, ..whole };
             return Err(RenderError::new(at, "a kustomization is one document, this is a second"));
         }
-        let (value, spans) = (document.value, document.spans);
-        let Value::Object(map) = value else {
+        let (value, mut spans) = (document.value, document.spans);
+        let Value::Object(mut map) = value else {
             return Err(RenderError::new(whole, format!("a kustomization is a map, found {}", kind_of(&value))));
         };
+        field_names::outer(&mut map, &mut spans, FIELDS);
         let mut fields = Fields { file, map, spans: &spans };
         let read = fields.kustomization()?;
         fields.nothing_left()?;
@@ -241,6 +277,7 @@ impl Fields<'_> {
             ("imageTags", "images"),
             ("patchesJson6902", "patches"),
             ("patchesStrategicMerge", "patches"),
+            ("vars", "replacements"),
         ] {
             if self.map.get(old).is_some_and(|value| !value.is_null()) {
                 deprecated.push(self.error(old, format!("{old} is deprecated")).hint(format!("use {new}")));
@@ -263,7 +300,7 @@ impl Fields<'_> {
             validators: self.list("validators")?,
             config_map_generator: self.list("configMapGenerator")?,
             secret_generator: self.list("secretGenerator")?,
-            generator_options: self.one("generatorOptions")?.map(|options| options.value),
+            generator_options: self.fields("generatorOptions")?.map(|options| options.value),
             patches_strategic_merge: self.list("patchesStrategicMerge")?,
             patches_json6902: self.list("patchesJson6902")?,
             patches: self.list("patches")?,
@@ -275,7 +312,8 @@ impl Fields<'_> {
             common_annotations: self.one("commonAnnotations")?,
             replicas: self.list("replicas")?,
             replacements: self.list("replacements")?,
-            sort_options: self.one("sortOptions")?,
+            vars: self.list("vars")?,
+            sort_options: self.fields("sortOptions")?,
             build_metadata: self.list("buildMetadata")?,
             openapi: self.one("openapi")?,
             deprecated,
@@ -315,32 +353,21 @@ impl Fields<'_> {
         }
     }
 
-    /// What would need a program that is not here, or is no longer worth having.
+    /// What would need a program that is not here.
     fn refused(&self) -> Result<(), RenderError> {
         const HELM: &str = "render the chart with `helm template` into the repository, and name that as a resource";
-        let refused = [
-            ("helmCharts", HELM),
-            ("helmChartInflationGenerator", HELM),
-            ("helmGlobals", HELM),
-            ("vars", "vars are deprecated: use replacements, which can do all that vars could"),
-        ];
-        for (field, hint) in refused {
+        for field in HELM_FIELDS {
             if self.map.get(field).is_some_and(|value| !is_empty(value)) {
-                return Err(self.error(field, format!("{field} is not supported")).hint(hint));
+                return Err(self.error(field, format!("{field} is not supported")).hint(HELM));
             }
         }
         Ok(())
     }
 
     fn nothing_left(self) -> Result<(), RenderError> {
-        const EMPTY_OK: [&str; 4] = ["helmCharts", "helmChartInflationGenerator", "helmGlobals", "vars"];
-        match self.map.keys().find(|key| !EMPTY_OK.contains(&key.as_str())) {
+        match self.map.keys().find(|key| !HELM_FIELDS.contains(&key.as_str())) {
             None => Ok(()),
-            Some(key) => {
-                let known = FIELDS.split(' ').find(|known| known.eq_ignore_ascii_case(key));
-                let hint = known.map_or("check its spelling".to_owned(), |known| format!("did you mean {known}?"));
-                Err(self.error(key, format!("unknown field {key:?}")).hint(hint))
-            }
+            Some(key) => Err(self.error(key, format!("unknown field {key:?}")).hint("check its spelling")),
         }
     }
 
@@ -353,6 +380,18 @@ impl Fields<'_> {
     }
 
     fn one<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<At<T>>, RenderError> {
+        self.read(key, decode)
+    }
+
+    fn fields<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<At<T>>, RenderError> {
+        self.read(key, decode_fields)
+    }
+
+    fn read<T>(
+        &mut self,
+        key: &str,
+        decode: impl Fn(Value) -> Result<T, String>,
+    ) -> Result<Option<At<T>>, RenderError> {
         let Some(value) = self.map.remove(key).filter(|value| !value.is_null()) else { return Ok(None) };
         let at = self.at(self.spans.find(key));
         decode(value)
@@ -377,7 +416,7 @@ impl Fields<'_> {
         let mut read = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
             let at = self.at(places.get(index).map_or(self.spans.find(key), |place| place.at));
-            let value = decode(item).map_err(|why| RenderError::new(at.clone(), format!("{key}: {why}")))?;
+            let value = decode_fields(item).map_err(|why| RenderError::new(at.clone(), format!("{key}: {why}")))?;
             read.push(At { value, at });
         }
         Ok(read)
@@ -391,6 +430,12 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(map) => map.is_empty(),
         _ => false,
     }
+}
+
+/// Of what consists of known fields, in any letters.
+pub fn decode_fields<T: DeserializeOwned>(mut value: Value) -> Result<T, String> {
+    field_names::inner(&mut value);
+    decode(value)
 }
 
 /// Fields without a value are fields that are not there.

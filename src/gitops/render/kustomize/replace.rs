@@ -1,9 +1,9 @@
 //! Replacements: a value of one object goes into fields of others.
 
-use super::fieldspec::split;
 use super::id::{Gvk, ResId};
-use super::kustomization::{At, FieldOptions, ReplacementField, Source, Target, decode};
+use super::kustomization::{At, FieldOptions, ReplacementField, Source, Target, decode_fields};
 use super::load::{Build, Place};
+use super::path::{bracketed, lookup, steps};
 use super::resource::Resource;
 use super::select::{Meta, exact};
 use crate::gitops::render::error::{Origin, RenderError};
@@ -40,7 +40,7 @@ pub fn load(
             for (index, item) in items.into_iter().enumerate() {
                 let at = document.spans.item(index).map_or(document.spans.at, |spans| spans.at);
                 let at = Origin { file: file.clone(), line: at.line, column: at.column };
-                let value = decode(item).map_err(|why| RenderError::new(at.clone(), why))?;
+                let value = decode_fields(item).map_err(|why| RenderError::new(at.clone(), why))?;
                 all.push(At { value, at });
             }
         }
@@ -108,52 +108,6 @@ fn source_value(source: &Source, all: &[Resource]) -> Result<Node, String> {
         Some(piece) => Ok(Node::scalar(Scalar { text: piece.into(), form: scalar.form.clone() })),
         None => Err(format!("{path} has no part {} between {:?}", options.index, options.delimiter)),
     }
-}
-
-/// A field for reading: `spec.containers.[name=web].image`, `spec.ports.0.port`.
-fn lookup<'a>(node: &'a Node, path: &[String]) -> Option<&'a Node> {
-    path.iter().filter(|step| !step.trim().is_empty()).try_fold(node, |node, step| {
-        if let Ok(index) = step.parse::<usize>() {
-            return node.items().get(index);
-        }
-        if step == "-" {
-            return node.items().last();
-        }
-        match bracketed(step) {
-            Some((key, value)) => node.items().iter().find(|item| match key {
-                "" => item.text() == value,
-                key => item.get(key).is_some_and(|own| own.text() == value),
-            }),
-            None => node.get(step),
-        }
-    })
-}
-
-fn bracketed(step: &str) -> Option<(&str, &str)> {
-    step.strip_prefix('[')?.strip_suffix(']')?.split_once('=')
-}
-
-/// Splits at dots, but not within `[...]`, which may also hold a key with dots.
-fn steps(path: &str) -> Vec<String> {
-    let mut steps = Vec::new();
-    let mut parts = split(path, '.').into_iter();
-    while let Some(part) = parts.next() {
-        if !part.starts_with('[') || part.ends_with(']') {
-            steps.push(part);
-            continue;
-        }
-        let mut whole = part;
-        for next in parts.by_ref() {
-            whole.push('.');
-            whole.push_str(&next);
-            if next.ends_with(']') {
-                break;
-            }
-        }
-        let is_match = whole.contains('=');
-        steps.push(if is_match { whole } else { whole.trim_matches(['[', ']']).to_owned() });
-    }
-    steps
 }
 
 fn put(

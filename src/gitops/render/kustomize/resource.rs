@@ -21,6 +21,8 @@ pub struct Resource {
     pub behavior: Behavior,
     /// Its name is to end in a hash of its contents.
     pub needs_hash: bool,
+    /// Names of the vars that take their values from it.
+    pub vars: Vec<String>,
     /// What `buildMetadata` is to tell, if it was asked for.
     pub history: Option<History>,
 }
@@ -109,6 +111,7 @@ impl Resource {
         self.suffixes.clone_from(&other.suffixes);
         self.behavior = other.behavior;
         self.generated = other.generated;
+        self.vars.clone_from(&other.vars);
         self.needs_hash &= other.needs_hash;
     }
 

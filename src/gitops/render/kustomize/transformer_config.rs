@@ -33,7 +33,7 @@ pub struct TransformerConfig {
     pub template_labels: Vec<FieldSpec>,
     pub common_annotations: Vec<FieldSpec>,
     pub name_reference: Vec<NameReference>,
-    /// Of `vars`, which are not carried out; files that have it are read all the same.
+    /// Where `$(NAME)` stands for the value of a var.
     pub var_reference: Vec<FieldSpec>,
     pub images: Vec<FieldSpec>,
     pub replicas: Vec<FieldSpec>,

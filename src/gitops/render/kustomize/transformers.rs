@@ -17,7 +17,7 @@ pub fn run(
     settings: Settings,
     into: &mut Accumulated,
 ) -> Result<(), RenderError> {
-    let Accumulated { all, config } = into;
+    let Accumulated { all, config, .. } = into;
     let done = |all: &mut [Resource], kind: &str| {
         if settings.history {
             note(all, &configured_by(place, from, kind));
@@ -110,6 +110,7 @@ pub fn strategic(
     entries: &[At<String>],
     all: &mut Vec<Resource>,
 ) -> Result<(), RenderError> {
+    let mut empty = true;
     for At { value: entry, at } in entries {
         let inline = patch::Text { file: at.file.clone(), text: entry.clone(), inline: Some(at.clone()) };
         let (text, patches) = match objects::read(&inline.file, &inline.text) {
@@ -121,11 +122,15 @@ pub fn strategic(
                 (text, patches)
             }
         };
+        empty &= patches.is_empty();
         for patch in patches {
             patch::strategic(build, patch, patch::Allowed::default(), &text, all)?;
         }
     }
-    Ok(())
+    match entries.first().filter(|_| empty) {
+        Some(first) => Err(RenderError::new(first.at.clone(), "there is no patch in here").hint("leave it out")),
+        None => Ok(()),
+    }
 }
 
 /// Adds to what is known of each object's history.
