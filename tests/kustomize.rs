@@ -1,9 +1,11 @@
 //! Kustomizations render to the bytes that `kubectl kustomize` prints, and what it refuses is refused with
 //! file and line. The real program is asked, at the time of the test.
 //!
-//! A case is a text file: lines `=== PATH` begin the files of a tree, whose first is the kustomization.
+//! A case is a text file: lines `=== PATH` begin the files of a tree, whose first is the kustomization. What is no
+//! text is in base64 behind `=== PATH base64`.
 
 #![allow(clippy::unwrap_used)]
+use base64::Engine;
 use selkie::api::registry::Registry;
 use selkie::gitops::render::kustomize::{Known, build};
 use selkie::gitops::render::print;
@@ -30,6 +32,10 @@ fn unpack(file: &Path) -> Case {
     let mut directory = None;
     for part in parts {
         let (path, body) = part.split_once('\n').unwrap();
+        let (path, body) = match path.strip_suffix(" base64") {
+            Some(path) => (path, base64::engine::general_purpose::STANDARD.decode(body.trim()).unwrap()),
+            None => (path, body.as_bytes().to_vec()),
+        };
         let path = temp.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, body).unwrap();

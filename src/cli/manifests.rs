@@ -90,9 +90,10 @@ impl Manifests {
         Ok(self.files(global).await?.kustomizations)
     }
 
-    /// The objects as their files have them, whatever their kinds.
+    /// The objects as their files have them, whatever their kinds. A kustomization may come to none.
     pub async fn unscoped(&self, global: &Global, variables: Option<&Variables>) -> Result<Rendered, CliError> {
-        self.some(unscoped(&self.files(global).await?, &Registry::builtin(), variables))
+        let rendered = unscoped(&self.files(global).await?, &Registry::builtin(), variables);
+        if self.filename.is_empty() { Ok(rendered) } else { self.some(rendered) }
     }
 
     /// Errors of single files are in the result, all of them.

@@ -3,8 +3,7 @@
 //!
 //! Pure: files come through [`Tree`], those of repositories elsewhere through [`Roots`]. Nothing is run: no plugins,
 //! no Helm, no git. Nothing outside of a kustomization's own directory is read but bases, and nothing outside of
-//! these trees.
-//! `helmCharts` are refused with what to do instead.
+//! these trees. `helmCharts` are refused with what to do instead.
 
 mod accumulate;
 mod defaults;
@@ -125,6 +124,27 @@ fn finish(mut resource: Resource, told: Told) -> Result<Object, RenderError> {
         // What kubectl's own kustomize calls itself.
         labels.set(MANAGED_BY, Node::string("kustomize-(devel)"));
     }
+    /// Notes that kustomize and its like make for themselves in annotations, and take out again.
+    const NOTES: [&str; 18] = [
+        "config.k8s.io/id",
+        "config.kubernetes.io/index",
+        "config.kubernetes.io/path",
+        "internal.config.kubernetes.io/allowKindChange",
+        "internal.config.kubernetes.io/allowNameChange",
+        "internal.config.kubernetes.io/annotations-migration-resource-id",
+        "internal.config.kubernetes.io/generatorBehavior",
+        "internal.config.kubernetes.io/id",
+        "internal.config.kubernetes.io/index",
+        "internal.config.kubernetes.io/needsHashSuffix",
+        "internal.config.kubernetes.io/path",
+        "internal.config.kubernetes.io/prefixes",
+        "internal.config.kubernetes.io/previousKinds",
+        "internal.config.kubernetes.io/previousNames",
+        "internal.config.kubernetes.io/previousNamespaces",
+        "internal.config.kubernetes.io/refBy",
+        "internal.config.kubernetes.io/seqindent",
+        "internal.config.kubernetes.io/suffixes",
+    ];
     let mut annotations: std::collections::BTreeMap<_, _> = resource.metadata_map("annotations").into_iter().collect();
     let history = resource.history.take().unwrap_or_default();
     for (key, asked, text) in [
@@ -136,6 +156,7 @@ fn finish(mut resource: Resource, told: Told) -> Result<Object, RenderError> {
             false => annotations.remove(key),
         };
     }
+    annotations.retain(|key, _| !NOTES.contains(&key.as_str()));
     resource.set_metadata_map("annotations", &annotations);
     let (value, spans) = resource.node.to_json().map_err(|why| resource.error(why))?;
     Ok(Object { value, file: resource.file, spans })

@@ -13,7 +13,7 @@ pub fn update(all: &mut [Resource], references: &[NameReference]) -> Result<(), 
     let index = Index::new(all);
     for at in 0..all.len() {
         let original = all[at].original_id();
-        let referrer = Referrer::new(&all[at], at);
+        let referrer = Referrer::new(&all[at], at).map_err(|why| all[at].error(why))?;
         let mut node = std::mem::take(&mut all[at].node);
         let result = referrer.update(&mut node, &original.gvk, references, &index, all);
         all[at].node = node;
@@ -64,18 +64,23 @@ struct Referrer {
 }
 
 impl Referrer {
-    fn new(resource: &Resource, at: usize) -> Self {
+    fn new(resource: &Resource, at: usize) -> Result<Self, String> {
         let text = |node: &Node, key: &str| node.get(key).map(|found| found.text().to_owned());
         let mut subject_namespaces = HashSet::new();
         if resource.kind() == "RoleBinding" {
             let subjects = resource.node.get("subjects").map(Node::items).unwrap_or_default();
             let accounts = subjects.iter().filter(|s| text(s, "kind").as_deref() == Some("ServiceAccount"));
-            subject_namespaces.extend(accounts.filter_map(|subject| text(subject, "namespace")));
+            for namespace in accounts.filter_map(|subject| subject.get("namespace")) {
+                if namespace.is_null() {
+                    return Err("the namespace of a subject is empty: name one, or leave the field out".to_owned());
+                }
+                subject_namespaces.insert(namespace.text().to_owned());
+            }
         }
         let role = resource.node.get("roleRef").and_then(|role| {
             Some(Gvk { group: text(role, "apiGroup")?, kind: text(role, "kind")?, version: String::new() })
         });
-        Self { at, id: resource.id(), subject_namespaces, role }
+        Ok(Self { at, id: resource.id(), subject_namespaces, role })
     }
 
     fn update(

@@ -2,23 +2,23 @@
 //! Others would be programs, and nothing of a source is run.
 
 use super::accumulate::{self, Accumulated, Settings};
+use super::field_names;
 use super::fieldspec::FieldSpec;
 use super::generate::{self, Kind};
 use super::kustomization::{
-    At, GeneratorArgs, Image, Kustomization, Patch, ReplacementField, Replica, Selector, SortOptions, Texts, decode,
+    At, GeneratorArgs, Image, Kustomization, Patch, ReplacementField, Replica, Selector, Texts, decode,
 };
 use super::load::{Build, Place};
 use super::objects;
 use super::patch;
 use super::replace;
 use super::resource::{self, History, Resource};
-use super::sort;
 use super::transform::{self, Affix, Namespace, Subjects};
 use super::transformers;
 use crate::gitops::render::error::RenderError;
 use crate::gitops::render::spans::Position;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A configuration, with what a kustomization file would hold of it.
 #[derive(Default, Deserialize)]
@@ -42,7 +42,6 @@ struct Config {
     paths: Vec<String>,
     patches: String,
     replacements: Vec<ReplacementField>,
-    sort_options: Option<SortOptions>,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,12 +86,20 @@ fn read<T: serde::de::DeserializeOwned>(config: &Resource) -> Result<T, RenderEr
 
 /// Unlike a kustomization, configurations may have fields that nobody knows.
 fn lenient<T: serde::de::DeserializeOwned>(mut value: Value, config: &Resource) -> Result<T, RenderError> {
-    let known =
-        |map: &mut serde_json::Map<String, Value>, keys: &[&str]| map.retain(|key, _| keys.contains(&key.as_str()));
+    let known = |map: &mut Map<String, Value>, keys: &[&str]| map.retain(|key, _| keys.contains(&key.as_str()));
+    field_names::inner(&mut value);
     if config.kind().ends_with("Generator")
         && let Value::Object(map) = &mut value
     {
         known(map, &["name", "namespace", "behavior", "literals", "files", "envs", "env", "options", "type"]);
+    }
+    // Texts need no quotes here.
+    for field in ["labels", "annotations"] {
+        for text in value.get_mut(field).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            if text.is_boolean() || text.is_number() {
+                *text = Value::String(text.to_string());
+            }
+        }
     }
     if let Some(Value::Array(specs)) = value.get_mut("fieldSpecs") {
         let specs = specs.iter_mut().filter_map(Value::as_object_mut);
@@ -227,6 +234,9 @@ fn apply(
         "PatchStrategicMergeTransformer" => {
             let paths = config.paths.into_iter().chain(Some(config.patches).filter(|patches| !patches.is_empty()));
             let entries: Vec<_> = paths.map(|value| At { value, at: at.clone() }).collect();
+            if entries.is_empty() {
+                return Err(wrong("it has neither paths nor patches".to_owned()).hint("give it one of the two"));
+            }
             transformers::strategic(build, place, &entries, all)
         }
         "ReplacementTransformer" => {
@@ -235,7 +245,6 @@ fn apply(
             entries.iter().try_for_each(|entry| replace::replace(build, entry, all))
         }
         "HashTransformer" => super::add_hashes(all),
-        "SortOrderTransformer" => sort::sort(all, config.sort_options.as_ref()).map_err(wrong),
         _ => Err(unknown(resource)),
     }
 }
