@@ -152,6 +152,9 @@ impl Collector {
     }
 
     async fn sync(&self, object: &Identity) -> Result<Option<Duration>, SyncError> {
+        if self.graph.lock().is_held(&object.uid) {
+            return Ok(None);
+        }
         let read = |source| SyncError::Read { what: "the object", path: object.path(), source };
         let meta = match objects::get(&self.client, &object.path()).await.map_err(read)? {
             Some(meta) if *meta.uid == *object.uid => meta,

@@ -125,6 +125,14 @@ impl Graph {
         self.leaving.contains_key(uid)
     }
 
+    /// Whether nothing needs to be done about a dependent: it is not leaving itself, and each of its owners is
+    /// there and stays. An owner may be told of after its dependents: then a look that seemed due is none.
+    pub fn is_held(&self, uid: &str) -> bool {
+        let Some(dependent) = self.dependents.get(uid).filter(|_| !self.is_leaving(uid)) else { return false };
+        let namespace = &dependent.identity.namespace;
+        dependent.owners.iter().all(|owner| self.is_alive(&owner.uid, namespace) && !self.is_leaving(&owner.uid))
+    }
+
     /// Ordered by uid.
     pub fn dependents_of(&self, uid: &str) -> Vec<Edge> {
         let uids = self.by_owner.get(uid).into_iter().flatten();
