@@ -14,13 +14,21 @@ pub fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
         labels.unwrap_or_default().into_iter().filter(|(key, _)| key != HASH_LABEL).collect::<Vec<_>>()
     };
     // Equal values need no detour over JSON, which is the rule.
-    if a.spec != b.spec && canonical(&a.spec) != canonical(&b.spec) {
+    if a.spec != b.spec && !same_text(&a.spec, &b.spec) {
         return false;
     }
     let annotations = |template: &PodTemplateSpec| {
         template.metadata.as_ref().and_then(|meta| meta.annotations.clone()).unwrap_or_default()
     };
     labels(a) == labels(b) && annotations(a) == annotations(b)
+}
+
+/// Whether both are the same JSON, what means nothing aside.
+fn same_text<T: serde::Serialize>(a: &T, b: &T) -> bool {
+    let (Ok(a_text), Ok(b_text)) = (serde_json::to_string(a), serde_json::to_string(b)) else { return false };
+    // Keys come in the same order, so that texts without what may mean nothing are canonical already.
+    let is_plain = |text: &str| !text.contains("[]") && !text.contains("null");
+    a_text == b_text || !(is_plain(&a_text) && is_plain(&b_text)) && canonical(a) == canonical(b)
 }
 
 /// A short name for the template: stable as long as the template means the same. `collisions` is
