@@ -24,6 +24,7 @@ mod refusal;
 mod stages;
 mod stream;
 mod task;
+mod watched;
 
 pub(super) use changeset::post as post_change_set;
 pub use claims::Claim;

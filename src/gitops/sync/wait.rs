@@ -3,6 +3,7 @@
 use super::pods::{self, Told};
 use super::reporter::{Event, FailingPod, Progress, Reporter};
 use super::try_live;
+use super::watched::Watched;
 use crate::api::changeset::ObjectId;
 use crate::base::wake::Wake;
 use crate::client::raw;
@@ -15,11 +16,7 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often objects are looked at where nobody tells that they changed: less and less often, the longer
-/// it takes.
-const LOOK: Duration = Duration::from_millis(100);
-const LATER: Duration = Duration::from_secs(1);
-/// Where somebody does: how long several changes are gathered.
+/// How long several changes are gathered.
 const GATHER: Duration = Duration::from_millis(20);
 /// A controller that has not noticed a change after this long is worth a word.
 const STARTING: Duration = Duration::from_secs(2);
@@ -53,7 +50,7 @@ pub struct Wait<'a> {
     pub patience: Duration,
     /// End as soon as a pod that was made since then is beyond hope.
     pub give_up: Option<Timestamp>,
-    /// Rings when an object changed; `None`: nobody watches.
+    /// Rings when an object changed; `None`: they are watched for this wait.
     pub moved: Option<&'a Wake>,
 }
 
@@ -94,6 +91,7 @@ impl Wait<'_> {
         let (start, mut looked_at_pods) = (Instant::now(), None::<Instant>);
         let begun = *memory.begun.get_or_insert(start);
         let mut standing = Standing::new(self);
+        let mut watched = None;
         loop {
             let looking = Instant::now();
             let look = look(self.client, self.kinds, self.health, objects).await;
@@ -133,20 +131,15 @@ impl Wait<'_> {
                 let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
                 return Waited { ready: look.ready, failed, cause: memory.last.take() };
             }
-            self.pause(start.elapsed(), looking.elapsed() * REST).await;
+            let left = self.limit.saturating_sub(start.elapsed());
+            let moved = self.moved.unwrap_or_else(|| &watched.get_or_insert_with(|| self.watch(objects)).moved);
+            pause(moved, left, looking.elapsed() * REST).await;
         }
     }
 
-    /// At least for `rest`; then until an object may have changed, its pods are to be looked at again, or the
-    /// time is over.
-    async fn pause(&self, waited: Duration, rest: Duration) {
-        let left = self.limit.saturating_sub(waited);
-        let Some(moved) = self.moved else {
-            return tokio::time::sleep((waited / 20).clamp(LOOK, LATER).max(rest).min(left)).await;
-        };
-        tokio::time::sleep(GATHER.max(rest).min(left)).await;
-        // However that ends, it is time to look.
-        let _ = tokio::time::timeout(LOOK_AT_PODS.min(left), moved.wait()).await;
+    fn watch(&self, objects: &[ObjectId]) -> Watched {
+        let judged = objects.iter().filter(|id| self.health.has_rule(&id.api_version, &id.kind));
+        Watched::of(self.client, self.kinds, judged)
     }
 
     /// Tells of pods in trouble; one that is beyond hope, and its workload. `all`: looks at every workload, not
@@ -172,6 +165,14 @@ impl Wait<'_> {
         }
         hopeless
     }
+}
+
+/// At least for `rest`; then until an object may have changed, its pods are to be looked at again, or no time is
+/// `left`.
+async fn pause(moved: &Wake, left: Duration, rest: Duration) {
+    tokio::time::sleep(GATHER.max(rest).min(left)).await;
+    // However that ends, it is time to look.
+    let _ = tokio::time::timeout(LOOK_AT_PODS.min(left), moved.wait()).await;
 }
 
 /// What was last told to be waited for. Taken back when the wait ends, however it ends.
