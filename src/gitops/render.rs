@@ -26,6 +26,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use substitute::Substitution;
 
+/// Bytes of manifests that take longer to read than a thread takes to start.
+const WORTH_A_THREAD: usize = 32 * 1024;
+
 /// What a source's files say.
 #[derive(Debug, Clone, Default)]
 pub struct Rendered {
@@ -86,8 +89,8 @@ pub fn render_with(snapshot: &Snapshot, kinds: &dyn Kinds, settings: Settings<'_
 pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Variables>) -> Rendered {
     let mut rendered = Rendered { objects: Vec::new(), errors: snapshot.rejected.clone() };
     let mut substitution = variables.map(Substitution::new);
-    for file in &snapshot.files {
-        match read(file) {
+    for (file, documents) in snapshot.files.iter().zip(read_all(&snapshot.files)) {
+        match documents {
             Ok(documents) => {
                 for document in documents {
                     manifest::expand(&file.path, document, substitution.as_mut(), &mut rendered);
@@ -118,6 +121,24 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Varia
         sops::decrypt_data(&mut rendered, keys);
     }
     rendered
+}
+
+/// What each file says, in their order. Many are read on all cores.
+fn read_all(files: &[File]) -> Vec<Result<Vec<yaml::Document>, RenderError>> {
+    let size: usize = files.iter().map(|file| file.bytes.len()).sum();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(size / WORTH_A_THREAD + 1);
+    let share = files.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let mut shares = files.chunks(share);
+        let first = shares.next().unwrap_or_default();
+        let others: Vec<_> =
+            shares.map(|share| scope.spawn(move || share.iter().map(read).collect::<Vec<_>>())).collect();
+        let mut all: Vec<_> = first.iter().map(read).collect();
+        for other in others {
+            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    })
 }
 
 fn read(file: &File) -> Result<Vec<yaml::Document>, RenderError> {
