@@ -3,7 +3,7 @@
 //! Posted to `/apis/selkie.dev/v1alpha1/plans`; answered, never stored. Everything is deterministic:
 //! the same cluster and the same change set give the same document.
 
-use super::changeset::{ChangeSetSpec, ChangeSetStatus, ObjectId};
+use super::changeset::{ChangeResult, ChangeSetSpec, ChangeSetStatus, ObjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,12 +34,28 @@ pub struct Order {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(from = "Flat")]
 pub struct PlanStatus {
-    /// What the change set does to its objects.
+    /// What the change set does to its objects. Who owns which fields of them afterwards is left out.
     #[serde(flatten)]
     pub change: ChangeSetStatus,
     pub consequences: Consequences,
+}
+
+/// How a [`PlanStatus`] is read: a flattened field would be read twice, and this one is all of the objects.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Flat {
+    applied: bool,
+    revision: u64,
+    results: Vec<ChangeResult>,
+    consequences: Consequences,
+}
+
+impl From<Flat> for PlanStatus {
+    fn from(Flat { applied, revision, results, consequences }: Flat) -> Self {
+        Self { change: ChangeSetStatus { applied, revision, results }, consequences }
+    }
 }
 
 /// What controllers, scheduler and kubelets did on a copy of the cluster once the change set was in.

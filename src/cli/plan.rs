@@ -63,6 +63,8 @@ impl Plan {
         if let Some(file) = &self.out {
             saved::write(file, &input, &outcome)?;
         }
+        // The process is at its end: thousands of objects need not be taken apart before.
+        std::mem::forget((input, outcome));
         Ok(code)
     }
 

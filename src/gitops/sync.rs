@@ -45,6 +45,7 @@ use http::Method;
 use leaving::Leaving;
 use owners::Owners;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Owns the fields that a sync sets.
@@ -335,12 +336,15 @@ async fn commit(
 }
 
 /// The results without those of what the history writes along.
-fn own_results(
-    results: &[ChangeResult],
+fn own_results<'a>(
+    results: &'a [ChangeResult],
     objects: usize,
     record: &history::Writes,
     deletions: usize,
-) -> Vec<ChangeResult> {
+) -> Cow<'a, [ChangeResult]> {
+    if record.objects.is_empty() {
+        return Cow::Borrowed(&results[..results.len().min(objects + deletions)]);
+    }
     let deleted = results.iter().skip(objects + record.objects.len()).take(deletions);
     results.iter().take(objects).chain(deleted).cloned().collect()
 }

@@ -3,11 +3,12 @@
 use super::owners::Owners;
 use super::{FIELD_MANAGER, Options, SyncError};
 use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, DeletionLabel, ObjectId};
-use crate::api::plan::{Consequences, Order, Plan, PlanStatus};
+use crate::api::plan::{Consequences, Order, Plan};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
 use crate::gitops::render::{Rendered, same_object};
 use http::Method;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 const PATH: &str = "/apis/selkie.dev/v1alpha1/changesets";
@@ -76,6 +77,17 @@ pub(in crate::gitops) async fn post(client: &kube::Client, request: &ChangeSet) 
     Ok(answer.status)
 }
 
+/// A [`Plan`] that is asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    spec: &'a ChangeSetSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<&'a Order>,
+}
+
 /// What posting `request` would lead to. A server that cannot look ahead answers a dry run, without
 /// consequences.
 pub(super) async fn plan(
@@ -83,14 +95,8 @@ pub(super) async fn plan(
     request: &ChangeSet,
     order: Option<&Order>,
 ) -> Result<(ChangeSetStatus, Option<Consequences>), SyncError> {
-    let plan = Plan {
-        api_version: request.api_version.clone(),
-        kind: "Plan".to_owned(),
-        spec: request.spec.clone(),
-        order: order.cloned(),
-        status: PlanStatus::default(),
-    };
-    let body = serde_json::to_vec(&plan).map_err(|e| SyncError::Answer(e.to_string()))?;
+    let asked = Asked { api_version: &request.api_version, kind: "Plan", spec: &request.spec, order };
+    let body = serde_json::to_vec(&asked).map_err(|e| SyncError::Answer(e.to_string()))?;
     let answer = raw::request(client, Method::POST, PLANS, Some(("application/json", body.into()))).await;
     let bytes = match answer {
         Err(error) if raw::is_not_found(&error) => return post(client, request).await.map(|status| (status, None)),
