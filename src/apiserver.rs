@@ -70,6 +70,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// Applies known to change nothing.
     pub settled: Settled,
+    /// Whether writes other than apply keep `metadata.managedFields`. Only applies read them: where none is to
+    /// come, they are a tenth of the price of every write.
+    pub ownership: bool,
 }
 
 impl Config {
@@ -91,6 +94,7 @@ impl Config {
             service_cidr: Cidr::default(),
             metrics: Metrics::default(),
             settled: Settled::default(),
+            ownership: true,
         }
     }
 
@@ -119,6 +123,7 @@ pub struct ApiServer {
     definitions: definitions::Definitions,
     last_writes: last_writes::LastWrites,
     settled: Settled,
+    ownership: bool,
     /// Held while a write hands out service addresses.
     allocation: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -147,6 +152,7 @@ impl ApiServer {
             service_cidr: config.service_cidr,
             metrics: config.metrics,
             settled: config.settled,
+            ownership: config.ownership,
             allocation: tokio::sync::Mutex::default(),
         })
     }

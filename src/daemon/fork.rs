@@ -161,7 +161,7 @@ pub fn run(
             token.cancel();
         }
     });
-    let copy = runtime.block_on(async { Copy::of(base, registry) });
+    let copy = runtime.block_on(async { Copy::of(base, registry, chain::applies_later(base, &request)) });
     let mut running = None;
     tell(runtime.block_on(chain::plan(&copy, base, request, stop, &mut running)));
     drop(done);

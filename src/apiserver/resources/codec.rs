@@ -79,6 +79,14 @@ pub fn complete(resource: &Resource, object: &mut Value) {
 
 /// Records in managedFields who owns what a write changes.
 pub fn track(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value, subresource: &str) {
+    if !writer.server.ownership {
+        let kept = old.and_then(|old| old["metadata"].get("managedFields").cloned());
+        match kept {
+            Some(kept) => metadata(new).insert("managedFields".into(), kept),
+            None => metadata(new).remove("managedFields"),
+        };
+        return;
+    }
     // What is owned is recorded of the form that is stored.
     let home = convert::home(&writer.server.registry, writer.at.resource);
     let resource = home.as_ref().unwrap_or(writer.at.resource);
@@ -100,6 +108,9 @@ pub fn track_around(
     };
     // What a request for a subresource says of them does not count.
     metadata(new).remove("managedFields");
+    if !writer.server.ownership {
+        return Ok(());
+    }
     let (version, schema) = (writer.at.resource.api_version(), &writer.at.resource.schema);
     let moved = managed::update_written(written, old, new, schema, &owner(writer, &version, subresource));
     rest.ownership = Some(moved.map_err(ApiError::internal)?.into());

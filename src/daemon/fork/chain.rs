@@ -19,6 +19,7 @@ use crate::gitops::sync::Progress;
 use crate::store::memory::Memory;
 use crate::store::{Revision, Store, bucket};
 use crate::{controllers, scheduler};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ pub async fn plan(
     let Request { spec, order } = request;
     // What comes in stages is only tried here: the sync applies it.
     let mut spec = ChangeSetSpec { dry_run: order.is_some(), ..spec };
-    let busy = base.bucket(&bucket("", "pods")).any(|record| pods::is_under_way(&record.envelope));
+    let busy = is_busy(base);
     if busy {
         // What is under way has nothing to do with the change set: it ends first.
         *running = Some(copy.start_and_rest(base, stop).await?);
@@ -68,7 +69,8 @@ pub async fn plan(
     }
     let from = copy.store.revision();
     let journal = follow(copy, from)?;
-    let change = copy.api.change(&spec).await?;
+    let mut change = copy.api.change(&spec).await?;
+    change.results.iter_mut().filter_map(|result| result.after.as_mut()).for_each(forget_ownership);
     let nothing = match &order {
         Some(order) => stages::is_nothing(&spec, order, &change),
         None => copy.store.revision() == from,
@@ -106,16 +108,31 @@ pub async fn plan(
     Ok(PlanStatus { change, consequences })
 }
 
+fn is_busy(base: &Base) -> bool {
+    base.bucket(&bucket("", "pods")).any(|record| pods::is_under_way(&record.envelope))
+}
+
+/// Whether something is applied to what the copy's controllers have written: then it matters who owns what.
+pub fn applies_later(base: &Base, request: &Request) -> bool {
+    request.order.is_some() || is_busy(base)
+}
+
+/// Most of an object, and of no interest in what will be.
+fn forget_ownership(object: &mut Value) {
+    object.get_mut("metadata").and_then(Value::as_object_mut).map(|metadata| metadata.remove("managedFields"));
+}
+
 fn follow(copy: &Copy, from: Revision) -> Result<Journal, ApiError> {
     Journal::follow(copy.store.as_ref(), from).map_err(ApiError::internal)
 }
 
 impl Copy {
-    pub fn of(base: &Base, registry: Arc<Registry>) -> Self {
+    pub fn of(base: &Base, registry: Arc<Registry>, ownership: bool) -> Self {
         let store = Memory::from_snapshot(base.revision, base.records.clone());
         let (clock, ids) = (Clock::virtual_from(base.now), Ids::seeded(SEED));
         let mut config = Config::new(store.clone(), registry.clone());
         (config.clock, config.ids, config.settled) = (clock.clone(), ids.clone(), base.settled.clone());
+        config.ownership = ownership;
         Self { registry, store, api: ApiServer::new(config), clock, ids }
     }
 
