@@ -2,7 +2,7 @@
 //! collected, committed as one transaction or not at all.
 
 use super::delete::DeleteOptions;
-use super::object::parse;
+use super::object::{metadata, parse};
 use super::update::Part;
 use super::view::{Overlay, View};
 use super::{At, Effect, Prepared, WriteOptions, Writer, codec, convert};
@@ -343,11 +343,12 @@ impl Draft {
     }
 }
 
-/// The results with the objects as they are stored now.
+/// The results with the objects as they are stored now: as they were prepared, at the commit's revision.
 fn finish(mut draft: Draft, committed: &Committed) -> ChangeSetStatus {
     for (result, place) in draft.results.iter_mut().zip(&draft.places) {
-        if let (Some(_), Some(place)) = (&result.after, place) {
-            result.after = committed.records.get(*place).and_then(Option::as_ref).map(|record| parse(record));
+        let Some(after) = &mut result.after else { continue };
+        if let Some(record) = place.and_then(|place| committed.records.get(place)?.as_ref()) {
+            metadata(after).insert("resourceVersion".into(), record.modified.to_string().into());
         }
     }
     ChangeSetStatus { applied: true, revision: committed.revision, results: draft.results }
