@@ -28,10 +28,13 @@ pub fn accepts(headers: &HeaderMap) -> Result<Accepts, ApiError> {
     if clauses.peek().is_none() {
         return Ok(Accepts::default());
     }
-    clauses.find_map(clause).ok_or_else(|| {
-        let message = "only the following media types are accepted: application/json, application/yaml";
-        ApiError::new(406, "NotAcceptable", message).with_details(Details::default())
-    })
+    clauses.find_map(clause).ok_or_else(not_acceptable)
+}
+
+/// 406: no form that is asked for can be given.
+pub fn not_acceptable() -> ApiError {
+    let message = "only the following media types are accepted: application/json, application/yaml";
+    ApiError::new(406, "NotAcceptable", message).with_details(Details::default())
 }
 
 fn clause(clause: &str) -> Option<Accepts> {

@@ -1,7 +1,7 @@
 //! Writing verbs: bodies to objects, outcomes to responses.
 
 use super::body::Body;
-use super::negotiate;
+use super::negotiate::{self, Shape};
 use super::respond;
 use super::verbs::Ask;
 use crate::api::changeset::{Author, ChangeSet, ChangeSetSpec};
@@ -82,6 +82,10 @@ impl Ask<'_> {
         self.allowed("create")?;
         let payload = self.payload(body)?;
         if !self.resource.is_stored() {
+            // What is not kept has no columns.
+            if self.accepts.shape == Shape::Table {
+                return Err(negotiate::not_acceptable());
+            }
             let asked = codec::decode(&self.server.registry, &self.resource, &payload)?.object;
             return self.review(asked);
         }
