@@ -12,7 +12,7 @@ use super::*;
 use crate::base::clock::Clock;
 use behaviour::Behaviour;
 use futures::{StreamExt, stream};
-use host::{Address, HollowContainer, Host, image_id};
+use host::{Address, HollowContainer, Host, HostPort, image_id};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{
@@ -201,7 +201,7 @@ impl ContainerRuntime for Hollow {
             Some(address) => Address::Given(address),
             None => Address::From(self.0.options.pod_network),
         };
-        let ports = spec.ports.iter().map(|port| (port.host_port, port.protocol.as_str())).collect();
+        let ports = spec.ports.iter().map(HostPort::of).collect();
         let id = host.add_sandbox(&spec.pod, address, ports, now)?;
         host.describe_sandbox(id).ok_or_else(|| RuntimeError::NotFound { object: "sandbox".into() })
     }

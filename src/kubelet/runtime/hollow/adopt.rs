@@ -2,7 +2,7 @@
 //! begin in the middle.
 
 use super::behaviour::Behaviour;
-use super::host::{Address, HollowContainer, Host};
+use super::host::{Address, HollowContainer, Host, HostPort};
 use super::{ContainerState, Exit, Hollow};
 use crate::kubelet::pod::{all_containers, container_hash, identity, is_terminal, spec};
 use crate::kubelet::runtime::{ContainerIdentity, PodIdentity};
@@ -29,7 +29,7 @@ impl Hollow {
             Some(ip) => Address::Given(ip),
             None => Address::From(self.0.options.pod_network),
         };
-        let ports = wanted.ports.iter().map(|port| (port.host_port, port.protocol.as_str())).collect();
+        let ports = wanted.ports.iter().map(HostPort::of).collect();
         let created = status.start_time.as_ref().map_or_else(|| self.now(), |time| time.0);
         let mut host = self.0.host.lock();
         host.count_apart();

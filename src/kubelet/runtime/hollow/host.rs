@@ -5,8 +5,8 @@
 
 use super::behaviour::Behaviour;
 use crate::kubelet::runtime::{
-    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, Result, RuntimeError,
-    RuntimeEvent, Sandbox, VolumeSpec,
+    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, PortMapping, Result,
+    RuntimeError, RuntimeEvent, Sandbox, VolumeSpec,
 };
 use jiff::Timestamp;
 use std::{
@@ -24,13 +24,26 @@ const NETWORKS: u32 = 1 << 13;
 /// The network's own address and its gateway's.
 const RESERVED: u32 = 2;
 
+/// A port that a sandbox holds on its host: with its protocol, on one address or (`None`) on all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort(u16, &'static str, Option<IpAddr>);
+
+impl HostPort {
+    pub fn of(port: &PortMapping) -> Self {
+        Self(port.host_port, port.protocol.as_str(), port.host_ip.filter(|address| !address.is_unspecified()))
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        (self.0, self.1) == (other.0, other.1) && (self.2 == other.2 || self.2.is_none() || other.2.is_none())
+    }
+}
+
 #[derive(Debug)]
 pub struct HollowSandbox {
     pub pod: PodIdentity,
     pub address: Option<IpAddr>,
     pub created: Timestamp,
-    /// Host ports with their protocol.
-    pub ports: Box<[(u16, &'static str)]>,
+    pub ports: Box<[HostPort]>,
 }
 
 #[derive(Debug)]
@@ -53,7 +66,7 @@ pub struct Host {
     /// Containers by sandbox, to answer for one pod without a look at all.
     members: BTreeSet<(u64, u64)>,
     by_pod: HashMap<String, u64>,
-    ports: BTreeSet<(u16, &'static str)>,
+    ports: BTreeSet<HostPort>,
     addresses: HashSet<IpAddr>,
     /// The last address given out, counted from the network's.
     last_address: u32,
@@ -121,10 +134,10 @@ impl Host {
         &mut self,
         pod: &PodIdentity,
         address: Address,
-        ports: Box<[(u16, &'static str)]>,
+        ports: Box<[HostPort]>,
         now: Timestamp,
     ) -> Result<u64> {
-        if let Some((port, protocol)) = ports.iter().find(|port| self.ports.contains(port)) {
+        if let Some(HostPort(port, protocol, _)) = ports.iter().find(|port| self.is_taken(port)) {
             return Err(RuntimeError::PortInUse {
                 object: format!("sandbox of pod {}/{}", pod.namespace, pod.name),
                 message: format!("{protocol} port {port}: address already in use"),
@@ -138,6 +151,11 @@ impl Host {
         self.sandboxes.insert(id, HollowSandbox { pod: pod.clone(), address, created: now, ports });
         self.tell(EventKind::Started, id, now);
         Ok(id)
+    }
+
+    fn is_taken(&self, port: &HostPort) -> bool {
+        let of_number = self.ports.range(HostPort(port.0, "", None)..);
+        of_number.take_while(|held| held.0 == port.0).any(|held| held.excludes(port))
     }
 
     /// The next free address after the last one: what was freed just now is not given out again at once.

@@ -70,6 +70,27 @@ async fn failures_are_of_the_real_kinds() {
     hollow.ensure_sandbox(&spec).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_host_port_is_taken_on_an_address_and_of_a_protocol() {
+    let hollow = host();
+    let mut taken = 0;
+    for (address, protocol, free) in [
+        ("127.0.0.1", Protocol::Tcp, true),
+        ("127.0.0.2", Protocol::Tcp, true),
+        ("127.0.0.2", Protocol::Udp, true),
+        ("127.0.0.2", Protocol::Tcp, false),
+        ("0.0.0.0", Protocol::Tcp, false),
+        ("0.0.0.0", Protocol::Sctp, true),
+        ("127.0.0.1", Protocol::Sctp, false),
+    ] {
+        taken += 1;
+        let port = PortMapping { host_ip: address.parse().ok(), host_port: 80, container_port: 80, protocol };
+        let mut spec = SandboxSpec { ports: vec![port], ..SandboxSpec::default() };
+        spec.pod.uid = taken.to_string();
+        assert_eq!(hollow.ensure_sandbox(&spec).await.is_ok(), free, "{address} {protocol:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_and_listings_agree() {
     let hollow = host();
