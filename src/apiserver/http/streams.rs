@@ -38,7 +38,7 @@ impl Ask<'_> {
         };
         let handshake = Handshake::read(self.parts, what, &websocket::PROTOCOLS)?;
         let response = handshake.response();
-        let request = Request { options: options.clone(), attach, closes: handshake.protocol == Some(websocket::V5) };
+        let request = Request { options: options.clone(), attach, form: handshake.form() };
         let streams = self.server.streams.clone();
         tokio::spawn(async move {
             let open = async {

@@ -3,6 +3,8 @@
 use super::super::body::Body;
 use super::super::respond;
 use super::super::verbs::Ask;
+use super::session;
+use super::websocket::{self, Handshake};
 use crate::api::error::{ApiError, FieldError, Target};
 use crate::apiserver::LogOptions;
 use bytes::Bytes;
@@ -28,7 +30,19 @@ impl Ask<'_> {
             response.headers_mut().remove(CONTENT_TYPE);
             return Ok(response);
         };
+        let upgrade = websocket::wants_websocket(&self.parts.headers);
+        let handshake = upgrade.then(|| Handshake::read(self.parts, "log", &websocket::LOG_PROTOCOLS)).transpose()?;
         let lines = self.server.streams.logs(node, &pod, options).await?;
+        if let Some(handshake) = handshake {
+            let (response, form) = (handshake.response(), handshake.form());
+            tokio::spawn(async move {
+                match handshake.upgrade.await {
+                    Ok(upgraded) => session::run_log(upgraded, joined(lines), form).await,
+                    Err(error) => tracing::debug!(%error, "a client left before its log began"),
+                }
+            });
+            return Ok(response);
+        }
         Ok(respond::build(StatusCode::OK, "text/plain", Body::Stream(joined(lines))))
     }
 

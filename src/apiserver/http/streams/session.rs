@@ -3,10 +3,13 @@
 //! Either side may be slow: output waits for the client, input for the command. When the client goes
 //! away the session is dropped, which ends the command's input and frees its connection.
 
+use super::websocket::Form;
 use crate::api::error::ApiError;
 use crate::apiserver::{ExecOptions, ExecOutput, ExecSession};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::stream::{SplitSink, SplitStream};
+use futures::stream::{BoxStream, SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -40,8 +43,7 @@ pub struct Request {
     pub options: ExecOptions,
     /// The container's main process: its exit code is the pod's business.
     pub attach: bool,
-    /// The client can end its input.
-    pub closes: bool,
+    pub form: Form,
 }
 
 /// Carries a session until its command or its client ends.
@@ -56,19 +58,19 @@ pub async fn run(
         Ok(session) => {
             let ExecSession { stdin, output, resize, exit } = session;
             let work = async {
-                send(&mut sink, output, &request.options).await?;
+                send(&mut sink, output, &request).await?;
                 let lost = || Err("the connection to the container was lost".to_string());
                 Ok(status(&request, exit.await.unwrap_or_else(|_| lost())))
             };
             tokio::select! {
                 status = work => status,
-                () = receive(&mut stream, stdin.filter(|_| request.options.stdin), resize, request.closes) => return,
+                () = receive(&mut stream, stdin.filter(|_| request.options.stdin), resize, request.form) => return,
             }
         }
         Err(error) => Ok(error.to_status()),
     };
     let ended = match ended {
-        Ok(status) => finish(&mut sink, &mut stream, &status).await,
+        Ok(status) => finish(&mut sink, &mut stream, &status, request.form).await,
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
@@ -76,7 +78,10 @@ pub async fn run(
     }
 }
 
-fn message(channel: u8, bytes: &[u8]) -> Message {
+fn message(channel: u8, bytes: &[u8], form: Form) -> Message {
+    if form.text {
+        return Message::Text(format!("{channel}{}", BASE64.encode(bytes)).into());
+    }
     let mut out = BytesMut::with_capacity(bytes.len() + 1);
     out.put_u8(channel);
     out.put_slice(bytes);
@@ -84,7 +89,8 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
 }
 
 /// Sends output until it ends.
-async fn send(sink: &mut Sink, mut output: mpsc::Receiver<ExecOutput>, options: &ExecOptions) -> Result<(), Error> {
+async fn send(sink: &mut Sink, mut output: mpsc::Receiver<ExecOutput>, request: &Request) -> Result<(), Error> {
+    let (options, form) = (&request.options, request.form);
     // Kubernetes' server opens with an empty message; some clients wait for it.
     let first = if options.stdout {
         STDOUT
@@ -93,7 +99,7 @@ async fn send(sink: &mut Sink, mut output: mpsc::Receiver<ExecOutput>, options: 
     } else {
         ERROR
     };
-    sink.send(message(first, b"")).await?;
+    sink.send(message(first, b"", form)).await?;
     let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     loop {
         let mut next = tokio::select! {
@@ -113,7 +119,7 @@ async fn send(sink: &mut Sink, mut output: mpsc::Receiver<ExecOutput>, options: 
                 ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => (STDOUT, options.stdout, bytes),
             };
             if wanted {
-                sink.feed(message(channel, bytes)).await?;
+                sink.feed(message(channel, bytes, form)).await?;
             }
             next = output.try_recv().ok();
         }
@@ -126,7 +132,7 @@ async fn receive(
     stream: &mut SplitStream<Socket>,
     mut stdin: Option<mpsc::Sender<Bytes>>,
     resize: Option<mpsc::Sender<(u16, u16)>>,
-    closes: bool,
+    form: Form,
 ) {
     while let Some(Ok(message)) = stream.next().await {
         let bytes: Bytes = match message {
@@ -135,6 +141,7 @@ async fn receive(
             Message::Close(_) => return,
             _ => continue,
         };
+        let Some(bytes) = (if form.text { plain(&bytes) } else { Some(bytes) }) else { continue };
         let Some((channel, data)) = bytes.split_first() else { continue };
         match *channel {
             STDIN if !data.is_empty() => {
@@ -150,10 +157,17 @@ async fn receive(
                     let _ = resize.send(size).await;
                 }
             }
-            CLOSE if closes && data == [STDIN] => stdin = None,
+            CLOSE if form.closes && data == [STDIN] => stdin = None,
             _ => {}
         }
     }
+}
+
+/// A message out of the text of one; `None` where it is none.
+fn plain(text: &[u8]) -> Option<Bytes> {
+    let (digit, data) = text.split_first()?;
+    let channel = digit.checked_sub(b'0').filter(|channel| *channel < 10)?;
+    Some([vec![channel], BASE64.decode(data).ok()?].concat().into())
 }
 
 /// Columns and rows out of `{"Width":80,"Height":24}`.
@@ -181,8 +195,41 @@ fn status(request: &Request, exit: Result<i32, String>) -> Value {
 }
 
 /// Sends the outcome and the close frame, then waits for the client to close as well.
-async fn finish(sink: &mut Sink, stream: &mut SplitStream<Socket>, status: &Value) -> Result<(), Error> {
-    sink.feed(message(ERROR, status.to_string().as_bytes())).await?;
+async fn finish(sink: &mut Sink, stream: &mut SplitStream<Socket>, status: &Value, form: Form) -> Result<(), Error> {
+    match form.plain {
+        false => sink.feed(message(ERROR, status.to_string().as_bytes(), form)).await?,
+        true if status["status"] == "Success" => {}
+        true => sink.feed(message(ERROR, status["message"].as_str().unwrap_or_default().as_bytes(), form)).await?,
+    }
+    close(sink, stream).await
+}
+
+/// Carries a log until it or its client ends.
+pub async fn run_log(upgraded: Upgraded, mut pieces: BoxStream<'static, Bytes>, form: Form) {
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    let (mut sink, mut stream) = socket.split();
+    let work = async {
+        while let Some(piece) = pieces.next().await {
+            let message = if form.text { Message::Text(BASE64.encode(&piece).into()) } else { Message::Binary(piece) };
+            sink.send(message).await?;
+        }
+        Ok(())
+    };
+    let ended = tokio::select! {
+        ended = work => ended,
+        // Nothing is expected of it but its end.
+        () = async { while let Some(Ok(_)) = stream.next().await {} } => return,
+    };
+    let ended: Result<(), Error> = match ended {
+        Ok(()) => close(&mut sink, &mut stream).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client left its log");
+    }
+}
+
+async fn close(sink: &mut Sink, stream: &mut SplitStream<Socket>) -> Result<(), Error> {
     sink.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await?;
     let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = stream.next().await {} }).await;
     Ok(())
@@ -191,6 +238,16 @@ async fn finish(sink: &mut Sink, stream: &mut SplitStream<Socket>, status: &Valu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_messages_in_base64() {
+        let form = Form { text: true, ..Form::default() };
+        assert_eq!(message(STDOUT, b"hi", form), Message::Text("1aGk=".into()));
+        assert_eq!(plain(b"0aGk=").as_deref(), Some(&b"\0hi"[..]));
+        for wrong in ["", "x", "0a", "/aGk="] {
+            assert_eq!(plain(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn reads_sizes() {

@@ -13,8 +13,27 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Lets the client end one channel, and so its input.
 pub const V5: &str = "v5.channel.k8s.io";
+const V4: &str = "v4.channel.k8s.io";
+const V4_TEXT: &str = "v4.base64.channel.k8s.io";
+/// Those before v4 tell of failures in plain words, and of success not at all.
+const OLD: &str = "channel.k8s.io";
+const OLD_TEXT: &str = "base64.channel.k8s.io";
 /// What exec and attach speak.
-pub const PROTOCOLS: [&str; 2] = [V5, "v4.channel.k8s.io"];
+pub const PROTOCOLS: [&str; 5] = [V5, V4, V4_TEXT, OLD, OLD_TEXT];
+const LOG_TEXT: &str = "base64.binary.k8s.io";
+/// What logs speak.
+pub const LOG_PROTOCOLS: [&str; 2] = ["binary.k8s.io", LOG_TEXT];
+
+/// How a protocol writes messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Form {
+    /// In Base64, for clients that read text only; a channel is then its digit.
+    pub text: bool,
+    /// The outcome is no Status.
+    pub plain: bool,
+    /// The client can end its input.
+    pub closes: bool,
+}
 
 /// A handshake that will succeed.
 pub struct Handshake {
@@ -32,8 +51,7 @@ impl Handshake {
         if wants_spdy(headers) {
             return Err(no_spdy(what));
         }
-        let wanted = tokens(headers, &UPGRADE);
-        if !wanted.iter().any(|name| name.eq_ignore_ascii_case("websocket")) {
+        if !wants_websocket(headers) {
             return Err(ApiError::bad_request("Upgrade request required"));
         }
         if tokens(headers, &SEC_WEBSOCKET_VERSION) != ["13"] {
@@ -45,6 +63,11 @@ impl Handshake {
         let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded"))?;
         let protocol = choose(&tokens(headers, &SEC_WEBSOCKET_PROTOCOL), protocols)?;
         Ok(Self { upgrade, protocol, accept: derive_accept_key(key.as_bytes()) })
+    }
+
+    pub fn form(&self) -> Form {
+        let is = |names: &[&str]| self.protocol.is_some_and(|protocol| names.contains(&protocol));
+        Form { text: is(&[V4_TEXT, OLD_TEXT, LOG_TEXT]), plain: is(&[OLD, OLD_TEXT]), closes: is(&[V5]) }
     }
 
     pub fn response(&self) -> Response<Body> {
@@ -61,6 +84,11 @@ impl Handshake {
         }
         response
     }
+}
+
+/// Whether a client asks for a WebSocket.
+pub fn wants_websocket(headers: &HeaderMap) -> bool {
+    tokens(headers, &UPGRADE).iter().any(|name| name.eq_ignore_ascii_case("websocket"))
 }
 
 /// Whether a client asks for SPDY rather than WebSockets.
