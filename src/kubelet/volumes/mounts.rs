@@ -5,6 +5,7 @@ use crate::kubelet::runtime::{Mount, MountSource, Propagation};
 use crate::kubelet::volumes::claims::{self, Backing, Backings};
 use crate::kubelet::volumes::{self, PodDir, remote};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,24 @@ pub fn mounts(
 
 fn sub_path(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Option<String>, String> {
     let path = match (&mount.sub_path, &mount.sub_path_expr) {
-        (_, Some(expr)) if !expr.is_empty() => expand(expr, |name| env.get(name).cloned()),
+        // Unlike in commands, a variable that is not there is an error: its name would become a directory.
+        (_, Some(expr)) if !expr.is_empty() => {
+            let missing = RefCell::new(None);
+            let path = expand(expr, |name| {
+                let value = env.get(name).cloned();
+                if value.is_none() {
+                    missing.borrow_mut().get_or_insert_with(|| name.to_owned());
+                }
+                value
+            });
+            if let Some(name) = missing.into_inner() {
+                return Err(format!(
+                    "subPathExpr {expr:?} of mount {:?}: missing value for {name:?}",
+                    mount.mount_path
+                ));
+            }
+            path
+        }
         (Some(path), _) => path.clone(),
         _ => String::new(),
     };
@@ -101,5 +119,25 @@ fn on_remote(pod: &Pod, volume: &Volume, sub_path: Option<&str>) -> Result<Mount
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
             Ok(MountSource::Volume(remote::name(uid, &volume.name)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sub_paths_have_all_their_variables_and_stay_inside() {
+        let env = [("POD".to_owned(), "web".to_owned()), ("UP".to_owned(), "..".to_owned())].into();
+        let path = |expr: &str| {
+            let mount = json!({"name": "v", "mountPath": "/m", "subPathExpr": expr});
+            sub_path(&serde_json::from_value(mount).unwrap(), &env)
+        };
+        assert_eq!(path("logs/$(POD)").unwrap().as_deref(), Some("logs/web"));
+        let message = "subPathExpr \"$(POD)/$(NO)\" of mount \"/m\": missing value for \"NO\"";
+        assert_eq!(path("$(POD)/$(NO)").unwrap_err(), message);
+        assert!(path("$(UP)").is_err() && path("/$(POD)").is_err());
     }
 }
