@@ -14,6 +14,7 @@
 //! Absent on purpose: service account tokens, device plugins, eviction under pressure, cgroups of
 //! its own. Known limits are said where they are met: [`probes::reach`], [`volumes::remote`].
 
+pub mod admission;
 pub mod container;
 pub mod drift;
 pub mod env;
@@ -33,6 +34,7 @@ pub mod sandbox;
 pub mod sources;
 pub mod status;
 pub mod streams;
+pub mod tokens;
 pub mod usage;
 pub mod volumes;
 

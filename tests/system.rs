@@ -72,6 +72,8 @@ mod pages;
 mod planning;
 #[path = "system/podman.rs"]
 mod podman;
+#[path = "system/cluster/pods.rs"]
+mod pods;
 #[path = "system/cluster/printing.rs"]
 mod printing;
 #[path = "system/cluster/pushing.rs"]

@@ -5,6 +5,8 @@ pub mod expand;
 pub mod services;
 
 use crate::kubelet::fields::{self, HostFacts};
+use crate::kubelet::pod::ephemeral_containers;
+use crate::kubelet::tokens::Issued;
 use crate::kubelet::volumes::claims::Backings;
 use expand::expand;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret};
@@ -12,12 +14,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The objects a pod refers to, as they are now; `None`: looked for and missing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     pub config_maps: BTreeMap<String, Option<Arc<ConfigMap>>>,
     pub secrets: BTreeMap<String, Option<Arc<Secret>>>,
     /// Variables of the namespace's services and of `default/kubernetes`.
     pub services: BTreeMap<String, String>,
+    /// Tokens for its service account projections.
+    pub tokens: Issued,
     /// What is behind its claims on this host.
     pub claims: Backings,
 }
@@ -36,7 +40,8 @@ impl Sources {
 pub fn references(pod: &Pod) -> (Vec<String>, Vec<String>) {
     let (mut config_maps, mut secrets) = (Vec::new(), Vec::new());
     let Some(spec) = &pod.spec else { return (config_maps, secrets) };
-    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+    let added: Vec<_> = ephemeral_containers(spec).collect();
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()).chain(&added) {
         for from in container.env_from.iter().flatten() {
             config_maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
             secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));

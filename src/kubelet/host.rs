@@ -15,6 +15,7 @@ use crate::kubelet::runtime::{
     ContainerRuntime, ContainerStatus, EventKind, HostInfo, Listing, RuntimeError, RuntimeEvent,
 };
 use crate::kubelet::status::NodeAddresses;
+use crate::kubelet::tokens::Tokens;
 use crate::kubelet::volumes::PodDir;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -42,6 +43,7 @@ pub struct Host {
     pub pods: Informer<Pod>,
     pub interests: Arc<Interests>,
     pub usage: Arc<Usage>,
+    pub tokens: Tokens,
     info: RwLock<HostInfo>,
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
@@ -71,6 +73,7 @@ impl Host {
             pods,
             interests,
             usage,
+            tokens: Tokens::default(),
             info,
             addresses,
             workers,
@@ -323,6 +326,7 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
 
 /// Removes the files and named volumes of a pod that is gone from the host.
 pub async fn remove_files(host: &Host, uid: &str) {
+    host.tokens.forget(uid);
     if let Some(dir) = host.pod_dir(uid) {
         let removed = tokio::task::spawn_blocking(move || crate::kubelet::volumes::remove_local(&dir)).await;
         if let Ok(Err(error)) = removed

@@ -4,6 +4,7 @@
 //! Facts are an optimisation and a courtesy (probe results, back-offs of things that left no
 //! container behind); losing them in a restart of the daemon restarts no container.
 
+mod around;
 pub mod facts;
 pub mod hooks;
 mod last_words;
@@ -17,8 +18,9 @@ pub mod worker;
 use crate::kubelet::runtime::{ContainerStatus, PodIdentity, Sandbox};
 use facts::Facts;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, EphemeralContainer, Pod, PodSpec};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Everything a decision about a pod depends on.
@@ -28,6 +30,8 @@ pub struct View<'a> {
     /// Every life of every container, in any order.
     pub containers: &'a [ContainerStatus],
     pub facts: &'a Facts,
+    /// The host does not take the pod.
+    pub refused: Option<&'a plan::Failure>,
     /// Containers with an operation under way, which must be left alone.
     pub busy: &'a BTreeSet<String>,
     /// An operation on the sandbox is under way.
@@ -43,6 +47,8 @@ pub enum Role {
     /// An init container that goes on running (`restartPolicy: Always`).
     Sidecar,
     Main,
+    /// Added to a pod that runs; runs once.
+    Ephemeral,
 }
 
 impl Role {
@@ -79,10 +85,58 @@ pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = (Role, &Container)
     init.chain(spec.containers.iter().map(|c| (Role::Main, c)))
 }
 
-/// What the API says about the pod's containers, init containers last.
+/// The containers that were added to the pod since it was made, as containers.
+pub fn ephemeral_containers(spec: &PodSpec) -> impl Iterator<Item = Container> {
+    spec.ephemeral_containers.iter().flatten().map(as_container)
+}
+
+/// The container of a name, whatever it is to its pod.
+pub fn find_container<'a>(spec: &'a PodSpec, name: &str) -> Option<(Role, Cow<'a, Container>)> {
+    let of_start = all_containers(spec).find(|(_, c)| c.name == name);
+    let of_start = of_start.map(|(role, container)| (role, Cow::Borrowed(container)));
+    of_start.or_else(|| {
+        let added = spec.ephemeral_containers.iter().flatten().find(|c| c.name == name)?;
+        Some((Role::Ephemeral, Cow::Owned(as_container(added))))
+    })
+}
+
+fn as_container(added: &EphemeralContainer) -> Container {
+    let added = added.clone();
+    Container {
+        name: added.name,
+        image: added.image,
+        command: added.command,
+        args: added.args,
+        working_dir: added.working_dir,
+        env_from: added.env_from,
+        env: added.env,
+        resources: added.resources,
+        volume_mounts: added.volume_mounts,
+        volume_devices: added.volume_devices,
+        termination_message_path: added.termination_message_path,
+        termination_message_policy: added.termination_message_policy,
+        image_pull_policy: added.image_pull_policy,
+        security_context: added.security_context,
+        stdin: added.stdin,
+        stdin_once: added.stdin_once,
+        tty: added.tty,
+        ..Container::default()
+    }
+}
+
+/// The container whose processes an ephemeral container is to see.
+pub fn target_of<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a str> {
+    let added = spec.ephemeral_containers.iter().flatten().find(|c| c.name == name)?;
+    added.target_container_name.as_deref().filter(|target| !target.is_empty())
+}
+
+/// What the API says about the pod's containers, init and ephemeral containers last.
 pub fn all_statuses(pod: &Pod) -> impl Iterator<Item = &ApiStatus> {
     let status = pod.status.iter();
-    status.flat_map(|s| s.container_statuses.iter().chain(s.init_container_statuses.iter()).flatten())
+    status.flat_map(|s| {
+        let lists = [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses];
+        lists.into_iter().flatten().flatten()
+    })
 }
 
 /// The spec; an empty one for an object that lacks it, which the API server never stores.

@@ -15,7 +15,7 @@ pub fn sandbox(pod: &Pod) -> SandboxSpec {
     let aliases = spec.host_aliases.iter().flatten();
     let security = spec.security_context.as_ref();
     SandboxSpec {
-        hostname: hostname(pod),
+        hostname: kernel_name(pod),
         dns: dns(pod),
         host_aliases: aliases.map(|a| (a.ip.clone(), a.hostnames.clone().unwrap_or_default())).collect(),
         host_network,
@@ -35,17 +35,26 @@ pub fn sandbox(pod: &Pod) -> SandboxSpec {
     }
 }
 
-fn hostname(pod: &Pod) -> String {
+/// Where a pod with a subdomain is found: the name after its host name's dot.
+pub fn subdomain(pod: &Pod) -> Option<String> {
+    let subdomain = spec(pod).subdomain.as_deref().filter(|name| !name.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    Some(format!("{subdomain}.{namespace}.svc.cluster.local"))
+}
+
+/// The host name, before [`subdomain`] makes it longer.
+pub fn hostname(pod: &Pod) -> String {
     let spec = spec(pod);
     let name = spec.hostname.as_deref().filter(|h| !h.is_empty()).or(pod.metadata.name.as_deref()).unwrap_or_default();
     let short: String = name.chars().take(MAX_HOSTNAME).collect();
-    let short = short.trim_end_matches(['-', '.']).to_string();
-    match spec.subdomain.as_deref() {
-        Some(subdomain) if spec.set_hostname_as_fqdn == Some(true) => {
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            format!("{short}.{subdomain}.{namespace}.svc.cluster.local")
-        }
-        _ => short,
+    short.trim_end_matches(['-', '.']).to_string()
+}
+
+/// What the kernel calls the pod.
+fn kernel_name(pod: &Pod) -> String {
+    match subdomain(pod).filter(|_| spec(pod).set_hostname_as_fqdn == Some(true)) {
+        Some(domain) => format!("{}.{domain}", hostname(pod)),
+        None => hostname(pod),
     }
 }
 
@@ -64,7 +73,8 @@ fn dns(pod: &Pod) -> DnsSpec {
     }
 }
 
-fn ports(pod: &Pod) -> Vec<PortMapping> {
+/// The ports of the host that lead to the pod.
+pub fn ports(pod: &Pod) -> Vec<PortMapping> {
     let declared = all_containers(spec(pod)).flat_map(|(_, c)| c.ports.iter().flatten());
     let mapped = declared.filter_map(|port| {
         Some(PortMapping {

@@ -7,7 +7,7 @@ use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::interests::Object;
 use crate::kubelet::runtime::Sandbox;
-use crate::kubelet::{images, pod, volumes};
+use crate::kubelet::{images, pod, tokens, volumes};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -35,6 +35,10 @@ pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources
         config_maps: objects::<ConfigMap>(host, namespace, config_maps).await?,
         secrets: objects::<Secret>(host, namespace, secrets).await?,
         services: BTreeMap::new(),
+        tokens: match host.node.simulated {
+            true => tokens::pretended(pod),
+            false => host.tokens.of(&host.ctx.client, pod, host.ctx.clock.now()).await?,
+        },
         claims: volumes::claims::resolve(host, pod).await?,
     })
 }

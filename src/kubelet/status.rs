@@ -7,7 +7,7 @@ pub mod containers;
 pub mod patch;
 
 use crate::kubelet::pod::plan::Plan;
-use crate::kubelet::pod::{Role, View, all_containers, is_terminal, phase as reported_phase};
+use crate::kubelet::pod::{Role, View, all_containers, ephemeral_containers, is_terminal, phase as reported_phase};
 use crate::kubelet::resources::qos_class;
 use crate::kubelet::runtime::ContainerStatus as Life;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, HostIP, PodIP, PodSpec, PodStatus};
@@ -25,6 +25,9 @@ pub fn pod_status(view: &View, plan: &Plan, node: &NodeAddresses) -> PodStatus {
     let old = view.pod.status.clone().unwrap_or_default();
     let init: Vec<_> = statuses(view, plan, |role| role != Role::Main);
     let main: Vec<_> = statuses(view, plan, |role| role == Role::Main);
+    let ephemeral: Vec<_> = ephemeral_containers(spec)
+        .map(|container| containers::container_status(view, plan, Role::Ephemeral, &container))
+        .collect();
     let failed = plan.failure.as_ref();
     let phase = match failed {
         Some(_) => "Failed".to_string(),
@@ -44,6 +47,7 @@ pub fn pod_status(view: &View, plan: &Plan, node: &NodeAddresses) -> PodStatus {
         message: failed.map(|f| f.message.clone()).or(old.message.clone()),
         init_container_statuses: Some(init).filter(|list| !list.is_empty()),
         container_statuses: Some(main),
+        ephemeral_container_statuses: Some(ephemeral).filter(|list| !list.is_empty()),
         phase: Some(phase),
         ..old
     };

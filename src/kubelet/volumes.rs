@@ -7,6 +7,7 @@
 pub mod atomic;
 pub mod claims;
 pub mod host_path;
+pub mod hosts;
 pub mod memory;
 pub mod mounts;
 pub mod payload;
@@ -34,6 +35,11 @@ impl PodDir {
 
     pub fn volume(&self, name: &str) -> PathBuf {
         self.0.join("volumes").join(name)
+    }
+
+    /// The containers' /etc/hosts.
+    pub fn hosts_file(&self) -> PathBuf {
+        self.0.join("etc-hosts")
     }
 
     /// Where a life of a container may leave its last words.
@@ -86,7 +92,7 @@ pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Source
         } else if let Some(empty) = volume.empty_dir.as_ref().filter(|empty| memory::is_wanted(empty)) {
             memory::set_up(&target, pod, empty).map_err(written)?;
         } else if volume.empty_dir.is_some() {
-            empty_dir(&target).map_err(written)?;
+            empty_dir(&target, payload::owner(pod).group).map_err(written)?;
         } else if let Some(claim) = claims::claim_of(pod, volume) {
             if let Some(Ok(Backing::Path(path))) = sources.claims.get(&claim)
                 && !path.exists()
@@ -102,14 +108,20 @@ pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Source
     Ok(())
 }
 
-/// Anyone may write into an emptyDir, as in Kubernetes.
-fn empty_dir(target: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
+/// Anyone may write into an emptyDir, as in Kubernetes. What is made there is of the pod's group, where it
+/// has one.
+fn empty_dir(target: &Path, group: Option<u32>) -> std::io::Result<()> {
+    use std::os::unix::fs::{PermissionsExt, chown};
     if target.is_dir() {
         return Ok(());
     }
     std::fs::create_dir_all(target)?;
-    std::fs::set_permissions(target, std::fs::Permissions::from_mode(0o777))
+    let group = group.filter(|_| rustix::process::geteuid().is_root());
+    if group.is_some() {
+        chown(target, None, group)?;
+    }
+    let mode = if group.is_some() { 0o2777 } else { 0o777 };
+    std::fs::set_permissions(target, std::fs::Permissions::from_mode(mode))
 }
 
 /// Removes the files of a local pod that is gone; those in its hostPath volumes stay.

@@ -7,6 +7,7 @@ fn sources() -> Sources {
     let map = json!({"data": {"color": "blue", "size": "9"}});
     let secret = json!({"data": {"password": "czNjcjN0"}});
     Sources {
+        tokens: Default::default(),
         claims: Default::default(),
         config_maps: [("cm".to_string(), Some(Arc::new(serde_json::from_value(map).unwrap())))].into(),
         secrets: [("sec".to_string(), Some(Arc::new(serde_json::from_value(secret).unwrap())))].into(),

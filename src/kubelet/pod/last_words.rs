@@ -2,7 +2,7 @@
 
 use crate::kubelet::pod::plan::Plan;
 use crate::kubelet::pod::worker::Worker;
-use crate::kubelet::pod::{all_containers, identity, spec};
+use crate::kubelet::pod::{find_container, identity, spec};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, LogOptions};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Container, ObjectReference};
@@ -17,7 +17,7 @@ const LOG_LIMIT: usize = 2048;
 pub async fn collect(worker: &mut Worker) {
     for life in worker.ended() {
         let name = life.identity.container.clone();
-        let container = all_containers(spec(&worker.pod)).map(|(_, c)| c.clone()).find(|c| c.name == name);
+        let container = find_container(spec(&worker.pod), &name).map(|(_, container)| container.into_owned());
         let message = match container {
             Some(container) => read(worker, &container, &life).await,
             None => String::new(),
@@ -54,8 +54,8 @@ impl Worker {
             if self.told.get(name) == Some(waiting) {
                 continue;
             }
-            let all = all_containers(spec(&self.pod)).find(|(_, c)| c.name == *name);
-            let image = all.and_then(|(_, c)| c.image.clone()).unwrap_or_default();
+            let found = find_container(spec(&self.pod), name);
+            let image = found.and_then(|(_, c)| c.image.clone()).unwrap_or_default();
             let events = &self.host.events;
             match waiting.0 {
                 "CrashLoopBackOff" => {

@@ -4,7 +4,7 @@
 use crate::base::backoff::Backoff;
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
-use crate::kubelet::pod::{facts, identity, spec};
+use crate::kubelet::pod::{Role, facts, find_container, identity, spec};
 use crate::kubelet::probes::Subject;
 use crate::kubelet::probes::check::Target;
 use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox};
@@ -92,8 +92,11 @@ impl Job {
 
     /// The container as events name it.
     pub fn involved(&self, container: &str) -> ObjectReference {
-        let init = spec(&self.pod).init_containers.iter().flatten().any(|c| c.name == container);
-        let list = if init { "initContainers" } else { "containers" };
+        let list = match find_container(spec(&self.pod), container).map(|(role, _)| role) {
+            Some(Role::Init | Role::Sidecar) => "initContainers",
+            Some(Role::Ephemeral) => "ephemeralContainers",
+            Some(Role::Main) | None => "containers",
+        };
         ObjectReference { field_path: Some(format!("spec.{list}{{{container}}}")), ..self.pod.object_ref(&()) }
     }
 
@@ -159,9 +162,9 @@ pub async fn stop(job: Job, life: ContainerStatus, grace: i64, message: String) 
     job.host.events.record(job.involved(&name), "Normal", "Killing", message);
     let began = tokio::time::Instant::now();
     let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-    let container = crate::kubelet::pod::all_containers(spec(&job.pod)).map(|(_, c)| c).find(|c| c.name == name);
-    let hook = container.and_then(|c| c.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
-    if let (Some(container), Some(hook)) = (container, hook)
+    let container = find_container(spec(&job.pod), &name).map(|(_, container)| container);
+    let hook = container.as_ref().and_then(|c| c.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
+    if let (Some(container), Some(hook)) = (container.as_deref(), hook)
         && !grace.is_zero()
     {
         let limited = tokio::time::timeout(grace, super::hooks::run(hook, &job.subject(container, &life), grace)).await;

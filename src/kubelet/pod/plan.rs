@@ -2,7 +2,7 @@
 //! out gives an empty one.
 
 use crate::kubelet::pod::step::{Step, step};
-use crate::kubelet::pod::{Role, View, is_terminal};
+use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
@@ -56,6 +56,8 @@ pub fn plan(view: &View) -> Plan {
         tear_down(view, &mut plan);
     } else if is_terminal(view.pod) {
         stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
+    } else if let Some(failure) = view.refused {
+        plan.failure = Some(failure.clone());
     } else if let Some(failure) = past_deadline(view, &mut plan) {
         plan.failure = Some(failure);
         stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
@@ -155,6 +157,10 @@ fn run(view: &View, plan: &mut Plan) {
             let hook = container.lifecycle.as_ref().is_some_and(|l| l.post_start.is_some());
             held |= hook && (starts || busy);
             take(view, plan, container, step);
+        }
+        for container in ephemeral_containers(spec) {
+            let step = step(view, Role::Ephemeral, &container);
+            take(view, plan, &container, step);
         }
     }
     for life in surplus(view) {

@@ -6,11 +6,13 @@ use crate::kubelet::fields::HostFacts;
 use crate::kubelet::images;
 use crate::kubelet::pod::facts::{QUICK, SLOW};
 use crate::kubelet::pod::ops::{Failed, Job, Outcome};
-use crate::kubelet::pod::{all_containers, spec};
+use crate::kubelet::pod::{find_container, spec, target_of};
 use crate::kubelet::runtime::{ImageInfo, Mount, MountSource, Propagation, RuntimeError};
 use crate::kubelet::sources;
-use crate::kubelet::volumes::{self, payload, remote};
+use crate::kubelet::volumes::{self, PodDir, hosts, payload, remote};
 use k8s_openapi::api::core::v1::Container;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// Longer than any hook that means to end.
@@ -26,7 +28,7 @@ pub struct Life {
 }
 
 pub async fn start(job: Job, name: String, life: Life) -> Outcome {
-    let Some(container) = all_containers(spec(&job.pod)).map(|(_, c)| c.clone()).find(|c| c.name == name) else {
+    let Some((_, container)) = find_container(spec(&job.pod), &name) else {
         return Outcome::Started { container: name, result: Err(None) };
     };
     let result = match make(&job, &container, &life).await {
@@ -68,7 +70,10 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         Some(Err(error)) => return Err(Some(Failed::new(error.reason, error.message, SLOW))),
     };
     let facts = sources::facts(host, Some(sandbox));
-    let made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
+    let mut made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
+    if let Some(target) = target_of(spec(pod), &container.name) {
+        made.processes_of = Some(running(job, target).await?);
+    }
     let id = match host.runtime.create_container(&sandbox.id, &made).await {
         Ok(id) => id,
         Err(RuntimeError::AlreadyExists { .. }) => existing(job, &made.identity).await?,
@@ -80,6 +85,14 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
     }
     fill_remote(job, &container.name, &id, &facts, &sources).await.map_err(config_error)?;
     Ok(id)
+}
+
+/// The id of the pod's container of that name that runs.
+async fn running(job: &Job, name: &str) -> Made {
+    let failed = |message: String| Some(Failed::new("CreateContainerError", message, QUICK));
+    let listing = job.host.runtime.list_pod(job.uid()).await.map_err(|error| failed(error.chain()))?;
+    let found = listing.containers.into_iter().find(|c| c.identity.container == name && c.state.is_running());
+    found.map(|life| life.id).ok_or_else(|| failed(format!("target container {name:?} does not run")))
 }
 
 /// A container that an interrupted start left behind.
@@ -107,20 +120,38 @@ fn describe(
     };
     if let Some(dir) = dir {
         mounts.extend(last_words(container, &dir.termination_log(&container.name, life.attempt)));
+        mounts.extend(hosts_file(job, &mounts, &dir, facts)?);
     }
     let host = job.host.info();
     let inputs = Inputs { image, env, mounts, attempt: life.attempt, streak: life.streak, host: &host };
     container::container(&job.pod, container, inputs)
 }
 
+/// The pod's own /etc/hosts, for containers that mount nothing there.
+fn hosts_file(job: &Job, mounts: &[Mount], dir: &PodDir, facts: &HostFacts) -> Result<Option<Mount>, String> {
+    if job.host.node.simulated || mounts.iter().any(|mount| mount.target == hosts::PATH) {
+        return Ok(None);
+    }
+    let of_host =
+        if spec(&job.pod).host_network == Some(true) { fs::read_to_string(hosts::PATH) } else { Ok(String::new()) };
+    let file = dir.hosts_file();
+    let written = of_host.and_then(|of_host| {
+        fs::create_dir_all(dir.root())?;
+        fs::write(&file, hosts::content(&job.pod, facts, &of_host))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))
+    });
+    written.map_err(|error| format!("cannot write the pod's {}: {}: {error}", hosts::PATH, file.display()))?;
+    let source = MountSource::Host(file.to_string_lossy().into_owned());
+    Ok(Some(Mount { source, target: hosts::PATH.into(), read_only: false, propagation: Propagation::Private }))
+}
+
 /// The file a container may leave a termination message in. Without it the container still runs.
 fn last_words(container: &Container, file: &std::path::Path) -> Option<Mount> {
-    use std::os::unix::fs::PermissionsExt;
     let target = container.termination_message_path.clone().filter(|p| !p.is_empty());
     let target = target.unwrap_or_else(|| "/dev/termination-log".into());
-    std::fs::create_dir_all(file.parent()?).ok()?;
-    let made = std::fs::File::create(file).ok()?;
-    made.set_permissions(std::fs::Permissions::from_mode(0o666)).ok()?;
+    fs::create_dir_all(file.parent()?).ok()?;
+    let made = fs::File::create(file).ok()?;
+    made.set_permissions(fs::Permissions::from_mode(0o666)).ok()?;
     let source = MountSource::Host(file.to_string_lossy().into_owned());
     Some(Mount { source, target, read_only: false, propagation: Propagation::Private })
 }
@@ -137,7 +168,7 @@ pub async fn fill_remote(
     if job.host.pod_dir(job.uid()).is_some() || job.host.node.simulated {
         return Ok(());
     }
-    let Some((_, container)) = all_containers(spec(&job.pod)).find(|(_, c)| c.name == container) else { return Ok(()) };
+    let Some((_, container)) = find_container(spec(&job.pod), container) else { return Ok(()) };
     for mount in container.volume_mounts.iter().flatten() {
         let Some(volume) = volumes::of(&job.pod).find(|v| v.name == mount.name && volumes::is_projected(v)) else {
             continue;

@@ -169,6 +169,7 @@ fn held_back<'a>(view: &View<'a>, container: &Container, hash: &str) -> Option<S
 pub fn restarts(view: &View, role: Role, code: i32) -> bool {
     let policy = view.spec().restart_policy.as_deref().unwrap_or("Always");
     match (role, policy) {
+        (Role::Ephemeral, _) => false,
         (Role::Sidecar, _) => true,
         (Role::Init, "Never") => false,
         (Role::Init, _) => code != 0,

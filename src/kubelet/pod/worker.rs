@@ -5,14 +5,14 @@ use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
-use crate::kubelet::pod::plan::{Action, Plan, plan};
+use crate::kubelet::pod::plan::{Action, Failure, Plan, plan};
 use crate::kubelet::pod::report::Reports;
 use crate::kubelet::pod::start::{self, Life};
 use crate::kubelet::pod::step::CANNOT_START;
-use crate::kubelet::pod::{Role, View, all_containers, container_hash, identity, spec};
+use crate::kubelet::pod::{Role, View, all_containers, container_hash, find_container, identity, spec};
 use crate::kubelet::probes::{Kind, Probers, Report};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
-use crate::kubelet::{status, volumes};
+use crate::kubelet::status;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,25 +25,27 @@ use tracing::{debug, warn};
 /// After a status that could not be reported or a container that could not be inspected.
 const AGAIN: Duration = Duration::from_secs(3);
 /// The operation on the pod as a whole, among those on its containers.
-const WHOLE: &str = "";
+pub(super) const WHOLE: &str = "";
 
 pub struct Worker {
     pub(super) host: Arc<Host>,
     pub(super) inbox: Arc<Inbox>,
-    identity: PodIdentity,
+    pub(super) identity: PodIdentity,
     pub(super) pod: Arc<Pod>,
     /// The object is gone from the API; `pod` is the last that was seen.
     gone: bool,
-    sandbox: Option<Sandbox>,
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) lives: Vec<ContainerStatus>,
     pub(super) facts: Facts,
+    /// The host does not take the pod.
+    pub(super) refused: Option<Failure>,
     /// What each operation under way can be called off with; [`WHOLE`] for the pod's own.
-    busy: HashMap<String, CancellationToken>,
+    pub(super) busy: HashMap<String, CancellationToken>,
     operations: JoinSet<(String, Outcome)>,
     probers: Probers,
     reports: Reports,
     /// Volumes are behind the objects they show.
-    stale_volumes: bool,
+    pub(super) stale_volumes: bool,
     retry: bool,
     finished: bool,
     pub(super) told: BTreeMap<String, (&'static str, String)>,
@@ -60,6 +62,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         sandbox: None,
         lives: Vec::new(),
         facts: Facts::default(),
+        refused: None,
         busy: HashMap::new(),
         operations: JoinSet::new(),
         probers: Probers::default(),
@@ -86,7 +89,7 @@ impl Worker {
             self.tell(&plan);
             let status = self.status(&plan);
             self.probe();
-            let wake = plan.wake;
+            let wake = [plan.wake, self.token_due()].into_iter().flatten().min();
             plan.actions.into_iter().for_each(|action| self.begin(action));
             self.refresh();
             self.report(&status);
@@ -100,6 +103,7 @@ impl Worker {
     fn adopt(&mut self, listing: Listing) {
         self.set_listing(listing);
         self.stale_volumes = self.sandbox.is_some();
+        self.admit();
         let running: Vec<_> = self.lives.iter().filter(|life| life.state.is_running()).cloned().collect();
         for life in running {
             let name = &life.identity.container;
@@ -247,6 +251,7 @@ impl Worker {
             sandbox: self.sandbox.as_ref(),
             containers: &self.lives,
             facts: &self.facts,
+            refused: self.refused.as_ref(),
             busy,
             sandbox_busy: self.busy.contains_key(WHOLE),
             now: self.host.ctx.clock.now(),
@@ -304,7 +309,7 @@ impl Worker {
         }
     }
 
-    fn job(&self) -> Job {
+    pub(super) fn job(&self) -> Job {
         Job {
             host: self.host.clone(),
             inbox: self.inbox.clone(),
@@ -335,7 +340,7 @@ impl Worker {
         }
     }
 
-    fn spawn(
+    pub(super) fn spawn(
         &mut self,
         key: &str,
         cancel: &CancellationToken,
@@ -347,19 +352,6 @@ impl Worker {
         self.busy.insert(key.to_string(), cancel.clone());
         let key = key.to_string();
         self.operations.spawn(async move { (key, operation.await) });
-    }
-
-    /// Follows objects that changed under a running pod.
-    fn refresh(&mut self) {
-        let quiet = self.busy.is_empty() && self.sandbox.is_some();
-        if !self.stale_volumes || !quiet || self.pod.metadata.deletion_timestamp.is_some() {
-            return;
-        }
-        self.stale_volumes = false;
-        if volumes::of(&self.pod).any(volumes::is_projected) {
-            let job = self.job();
-            self.spawn(WHOLE, &job.cancel.clone(), ops::refresh(job));
-        }
     }
 
     async fn wait(&mut self, wake: Option<jiff::Timestamp>) {
@@ -410,8 +402,7 @@ impl Worker {
                 facts.lives.entry(id).or_default().hook_done = true;
             }
             Outcome::Started { container, result: Err(failed) } => {
-                let hash =
-                    all_containers(spec(&self.pod)).find(|(_, c)| c.name == container).map(|(_, c)| container_hash(c));
+                let hash = find_container(spec(&self.pod), &container).map(|(_, c)| container_hash(&c));
                 if let Some(Failed { life: Some(id), message, .. }) = failed {
                     let exit = Exit {
                         code: CANNOT_START,

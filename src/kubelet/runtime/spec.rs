@@ -91,6 +91,8 @@ pub struct ContainerSpec {
     pub stdin_once: bool,
     /// `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
+    /// The id of a container whose processes this one sees and can signal.
+    pub processes_of: Option<String>,
     /// A file on the host for the log in k8s-file form; `None` lets Podman choose.
     pub log_path: Option<String>,
     /// Further labels; identity is added by the runtime.

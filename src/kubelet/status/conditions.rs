@@ -77,7 +77,7 @@ fn initialized(view: &View, status: &PodStatus) -> Verdict {
     let find = |name: &str| status.init_container_statuses.iter().flatten().find(|s| s.name == name);
     let incomplete: Vec<&str> = all_containers(view.spec())
         .filter(|(role, container)| match role {
-            Role::Main => false,
+            Role::Main | Role::Ephemeral => false,
             Role::Sidecar => !mains_began && find(&container.name).is_none_or(|s| s.started != Some(true)),
             Role::Init => !mains_began && find(&container.name).is_none_or(|s| !s.ready),
         })

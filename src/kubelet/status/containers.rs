@@ -51,8 +51,12 @@ pub fn container_status(view: &View, plan: &Plan, role: Role, container: &Contai
         image_id: prefixed("sha256:", &life.image_id),
         container_id: Some(format!("podman://{}", life.id)),
         restart_count: i32::try_from(life.identity.restart_count).unwrap_or(i32::MAX),
-        ready: if role == Role::Init { done_well } else { ready(view, container, life) },
-        started: Some(is_started),
+        ready: match role {
+            Role::Init => done_well,
+            Role::Ephemeral => false,
+            Role::Main | Role::Sidecar => ready(view, container, life),
+        },
+        started: Some(is_started).filter(|_| role != Role::Ephemeral),
         // Without a life before this one on the host, what was reported stays true.
         last_state: last.or_else(|| reported_last(view, &container.name, life)).or(Some(ContainerState::default())),
         state: Some(state),

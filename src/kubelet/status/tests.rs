@@ -60,6 +60,7 @@ fn status(pod: &Pod, lives: Vec<Life>) -> Value {
         sandbox: Some(&sandbox),
         containers: &lives,
         facts: &facts,
+        refused: None,
         busy: &busy,
         sandbox_busy: false,
         now: at(6),

@@ -4,11 +4,11 @@
 //! it that is swapped by a rename; visible names are links through `..data`. Programs that watch
 //! `..data` work as they do there.
 
-use crate::kubelet::volumes::payload::{File, Files};
+use crate::kubelet::volumes::payload::{File, Files, Owner};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 const DATA: &str = "..data";
@@ -46,7 +46,14 @@ fn write_file(path: &Path, file: &File) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::write(path, &file.data)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
+    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))?;
+    let Owner { user, group } = file.owner;
+    // Only root may give files away. Of another user's rootless Podman the ids would be other people's.
+    if rustix::process::geteuid().is_root() && file.owner != Owner::default() {
+        chown(path, user, group)
+    } else {
+        Ok(())
+    }
 }
 
 /// `..<unique>`; a daemon's clock may jump, so existing names are stepped over.
@@ -109,7 +116,7 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter().map(|(p, d)| (p.to_string(), File { data: d.as_bytes().to_vec(), mode: 0o644 })).collect()
+        list.iter().map(|(p, d)| (p.to_string(), File::of_root(d.as_bytes().to_vec(), 0o644))).collect()
     }
 
     #[test]

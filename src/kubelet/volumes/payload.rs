@@ -2,6 +2,8 @@
 
 use crate::kubelet::env::Sources;
 use crate::kubelet::fields::{self, HostFacts};
+use crate::kubelet::pod::{all_containers, spec};
+use crate::kubelet::tokens;
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Pod, Volume};
 use std::collections::BTreeMap;
 
@@ -11,6 +13,20 @@ pub struct File {
     pub data: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
+    pub owner: Owner,
+}
+
+/// Ids of user and group; `None`: root, or who the daemon runs as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+}
+
+impl File {
+    pub fn of_root(data: Vec<u8>, mode: u32) -> Self {
+        Self { data, mode, owner: Owner::default() }
+    }
 }
 
 impl std::fmt::Debug for File {
@@ -28,6 +44,7 @@ const DEFAULT_MODE: i32 = 0o644;
 /// Errors read on after `MountVolume.SetUp failed for volume "x" : `.
 pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources) -> Result<Files, String> {
     let mut files = Files::new();
+    let owner = owner(pod);
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
@@ -54,8 +71,13 @@ pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources)
                 share.of_secret(&mut files, namespace, sources)?;
             } else if let Some(source) = &source.downward_api {
                 downward(&mut files, pod, facts, source.items.as_deref().unwrap_or_default(), mode)?;
-            } else if source.service_account_token.is_some() {
-                return Err("service account token projections are not supported by this kubelet".into());
+            } else if let Some(source) = &source.service_account_token {
+                let token = sources.tokens.get(&tokens::wanted(source)).ok_or("its token was not asked for")?;
+                // Nobody's but the pod's, where it is known whose that is.
+                let private = owner.user.is_some() || owner.group.is_some();
+                let mode = if private { 0o600 } else { bits(mode) };
+                let data = token.clone().into_bytes();
+                files.insert(source.path.clone(), File { data, mode, owner: Owner { user: owner.user, group: None } });
             } else {
                 return Err("one of its projected sources is of a type this kubelet does not know".into());
             }
@@ -65,10 +87,29 @@ pub fn payload(pod: &Pod, volume: &Volume, facts: &HostFacts, sources: &Sources)
                     emptyDir or hostPath"
             .into());
     }
-    match files.keys().find(|path| !safe(path)) {
-        Some(path) => Err(format!("path {path:?} leaves the volume")),
-        None => Ok(files),
+    if let Some(path) = files.keys().find(|path| !safe(path)) {
+        return Err(format!("path {path:?} leaves the volume"));
     }
+    // What belongs to the pod's group can be read by it.
+    for file in files.values_mut().filter(|_| owner.group.is_some()) {
+        file.owner.group = owner.group;
+        file.mode |= 0o440;
+    }
+    Ok(files)
+}
+
+/// Whose the files are: the group of the pod's volumes, and the user, where all containers run as one.
+pub fn owner(pod: &Pod) -> Owner {
+    let spec = spec(pod);
+    let security = spec.security_context.as_ref();
+    let of_pod = security.and_then(|security| security.run_as_user);
+    let mut users: Vec<_> = all_containers(spec)
+        .map(|(_, container)| container.security_context.as_ref().and_then(|s| s.run_as_user).or(of_pod))
+        .collect();
+    users.dedup();
+    let user = if let [user] = users[..] { user } else { None };
+    let id = |id: Option<i64>| id.and_then(|id| u32::try_from(id).ok());
+    Owner { user: id(user), group: id(security.and_then(|security| security.fs_group)) }
 }
 
 /// What a volume takes of a ConfigMap or a Secret.
@@ -111,7 +152,7 @@ impl Share<'_> {
         };
         let Some(items) = self.items.filter(|items| !items.is_empty()) else {
             for (key, value) in data {
-                files.insert(key.to_string(), File { data: value.to_vec(), mode: bits(self.mode) });
+                files.insert(key.to_string(), File::of_root(value.to_vec(), bits(self.mode)));
             }
             return Ok(());
         };
@@ -119,7 +160,7 @@ impl Share<'_> {
             match data.get(item.key.as_str()) {
                 Some(value) => {
                     let mode = bits(item.mode.unwrap_or(self.mode));
-                    files.insert(item.path.clone(), File { data: value.to_vec(), mode });
+                    files.insert(item.path.clone(), File::of_root(value.to_vec(), mode));
                 }
                 None if optional => {}
                 None => {
@@ -145,7 +186,7 @@ fn downward(
             (None, None) => return Err(format!("{} refers to no field", item.path)),
         };
         let mode = bits(item.mode.unwrap_or(mode));
-        files.insert(item.path.clone(), File { data: text.into_bytes(), mode });
+        files.insert(item.path.clone(), File::of_root(text.into_bytes(), mode));
     }
     Ok(())
 }

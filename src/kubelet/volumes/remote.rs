@@ -7,7 +7,7 @@
 use crate::kubelet::pod::{Role, all_containers, spec};
 use crate::kubelet::resources::milli;
 use crate::kubelet::volumes::memory;
-use crate::kubelet::volumes::payload::Files;
+use crate::kubelet::volumes::payload::{Files, Owner};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 
@@ -28,7 +28,7 @@ pub fn in_memory(pod: &Pod, volume: &Volume) -> Option<Option<u64>> {
     Some(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
 }
 
-/// A tar (ustar) of the files, to unpack at the mount path. Owned by root.
+/// A tar (ustar) of the files, to unpack at the mount path.
 pub fn tar(files: &Files) -> Bytes {
     let mut out = Vec::new();
     let mut made = std::collections::BTreeSet::new();
@@ -36,10 +36,10 @@ pub fn tar(files: &Files) -> Bytes {
         let parents: Vec<_> = path.match_indices('/').map(|(at, _)| path[..=at].to_string()).collect();
         for parent in parents {
             if made.insert(parent.clone()) {
-                out.extend(header(&parent, 0o755, 0, b'5'));
+                out.extend(header(&parent, 0o755, Owner::default(), 0, b'5'));
             }
         }
-        out.extend(header(path, file.mode, file.data.len(), b'0'));
+        out.extend(header(path, file.mode, file.owner, file.data.len(), b'0'));
         out.extend(&file.data);
         out.resize(out.len().next_multiple_of(512), 0);
     }
@@ -48,7 +48,7 @@ pub fn tar(files: &Files) -> Bytes {
 }
 
 /// Names beyond 100 bytes are cut off by the format's first field, so they use the prefix field.
-fn header(path: &str, mode: u32, size: usize, kind: u8) -> [u8; 512] {
+fn header(path: &str, mode: u32, owner: Owner, size: usize, kind: u8) -> [u8; 512] {
     let mut block = [0u8; 512];
     let (prefix, name) = match path.len() {
         0..=100 => ("", path),
@@ -56,8 +56,8 @@ fn header(path: &str, mode: u32, size: usize, kind: u8) -> [u8; 512] {
     };
     put(&mut block, 0, 100, name);
     put(&mut block, 100, 8, &format!("{mode:07o}"));
-    put(&mut block, 108, 8, "0000000");
-    put(&mut block, 116, 8, "0000000");
+    put(&mut block, 108, 8, &format!("{:07o}", owner.user.unwrap_or(0)));
+    put(&mut block, 116, 8, &format!("{:07o}", owner.group.unwrap_or(0)));
     put(&mut block, 124, 12, &format!("{size:011o}"));
     put(&mut block, 136, 12, "00000000000");
     put(&mut block, 148, 8, "        ");
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn tar_reads_it_back() {
-        let file = |text: &str| File { data: text.as_bytes().to_vec(), mode: 0o640 };
+        let file = |text: &str| File::of_root(text.as_bytes().to_vec(), 0o640);
         let files = [("a".to_string(), file("one")), ("d/b".to_string(), file("two"))].into();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x.tar"), tar(&files)).unwrap();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::kubelet::pod::facts::{Doom, Facts, QUICK, Trouble};
-use crate::kubelet::pod::{container_hash, identity};
+use crate::kubelet::pod::{container_hash, find_container, identity};
 use crate::kubelet::runtime::{ContainerIdentity, Exit, Sandbox};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ struct World {
     sandbox: Option<Sandbox>,
     containers: Vec<ContainerStatus>,
     facts: Facts,
+    refused: Option<Failure>,
     busy: BTreeSet<String>,
     now: i64,
     made: usize,
@@ -32,6 +33,7 @@ impl World {
             sandbox: None,
             containers: vec![],
             facts: Facts::default(),
+            refused: None,
             busy: BTreeSet::new(),
             now: 0,
             made: 0,
@@ -44,6 +46,7 @@ impl World {
             sandbox: self.sandbox.as_ref(),
             containers: &self.containers,
             facts: &self.facts,
+            refused: self.refused.as_ref(),
             busy: &self.busy,
             sandbox_busy: false,
             now: at(self.now),
@@ -69,8 +72,7 @@ impl World {
                 self.containers.retain(|c| Some(&c.id) != made.as_ref());
                 self.made += 1;
                 let spec = self.pod.spec.as_ref().unwrap();
-                let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-                let hash = container_hash(all.clone().find(|c| c.name == *container).unwrap());
+                let hash = container_hash(&find_container(spec, container).unwrap().1);
                 self.containers.push(ContainerStatus {
                     id: format!("c{}", self.made),
                     identity: ContainerIdentity {
@@ -185,6 +187,28 @@ fn restart_policies() {
     check("OnFailure", 0, false);
     check("OnFailure", 1, true);
     check("Never", 1, false);
+}
+
+#[test]
+fn ephemeral_containers_run_once_beside_the_others() {
+    let mut world = World::new(web());
+    world.step();
+    world.step();
+    world.set(|pod| pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "d"}]));
+    assert_eq!(world.step().actions, [Action::Start { container: "debug".into(), attempt: 0, streak: 0, made: None }]);
+    world.exit("debug", 1);
+    assert_eq!(world.step(), Plan::default());
+    world.set(|pod| pod["spec"]["restartPolicy"] = "Never".into());
+    world.exit("web", 0);
+    assert_eq!(world.step(), Plan::default());
+}
+
+#[test]
+fn a_pod_that_the_host_does_not_take_fails_before_it_begins() {
+    let mut world = World::new(web());
+    world.refused = Some(Failure { reason: "NodePorts", message: "Pod was rejected".into() });
+    let plan = world.step();
+    assert_eq!((plan.failure, plan.actions), (world.refused.clone(), vec![]));
 }
 
 #[test]

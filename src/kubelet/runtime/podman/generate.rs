@@ -164,6 +164,9 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     if !spec.args.is_empty() {
         set("command", json!(spec.args));
     }
+    if let Some(target) = &spec.processes_of {
+        set("pidns", json!({"nsmode": "container", "value": target}));
+    }
     if let Some(directory) = &spec.working_dir {
         set("work_dir", json!(directory));
     }

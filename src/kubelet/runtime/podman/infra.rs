@@ -71,7 +71,7 @@ impl Podman {
                 ),
             });
         };
-        let files = BTreeMap::from([("catatonit".to_owned(), File { data, mode: 0o755 })]);
+        let files = BTreeMap::from([("catatonit".to_owned(), File::of_root(data, 0o755))]);
         let call = self.client.post("images/import", OURS).query("reference", OURS);
         let call = call.query("changes", format!("ENTRYPOINT {}", json!(COMMAND)));
         call.body("application/x-tar", remote::tar(&files)).deadline(SLOW).send().await?;

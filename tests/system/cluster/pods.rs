@@ -1,0 +1,75 @@
+//! What containers find of their pod on a real host: its accounts' tokens, its group's files, its names;
+//! and those that join it later.
+
+use crate::setting::{Folder, Setting};
+
+const POD: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 1000, fsGroup: 1001}
+  hostAliases: [{ip: 10.0.0.9, hostnames: [db, db.shop]}]
+  containers:
+  - name: web
+    image: localhost/selkie-demo:1
+    imagePullPolicy: IfNotPresent
+    command: [sleep, '1000']
+    volumeMounts: [{name: api, mountPath: /api}]
+  volumes:
+  - name: api
+    projected:
+      defaultMode: 0440
+      sources:
+      - serviceAccountToken: {path: token, audience: vault, expirationSeconds: 600}
+      - downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}
+";
+
+#[test]
+fn a_container_finds_its_token_its_groups_files_and_its_names() {
+    let folder = Folder::new();
+    let host = folder.host();
+    let setting = Setting::start(folder, &["--host", &host]);
+    let daemon = &setting.daemon;
+    let path = daemon.data.join("pod.yaml");
+    std::fs::write(&path, POD).expect("a manifest");
+    daemon.kubectl(&["apply", "-f", path.to_str().expect("a path")]);
+    daemon.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
+    let exec = |script: &str| daemon.kubectl(&["exec", "web", "-c", "web", "--", "sh", "-c", script]);
+
+    assert_eq!(exec("stat -L -c '%a %u %g' /api/token /api/name"), "640 1000 1001\n440 0 1001\n");
+    let review = format!(
+        "apiVersion: authentication.k8s.io/v1\nkind: TokenReview\nspec: {{token: {}, audiences: [vault]}}\n",
+        exec("cat /api/token")
+    );
+    std::fs::write(&path, review).expect("a review");
+    let answer = daemon.kubectl(&["create", "-f", path.to_str().expect("a path"), "-o", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer["status"]["user"]["username"], "system:serviceaccount:default:default", "{answer}");
+    assert_eq!(answer["status"]["user"]["extra"]["authentication.kubernetes.io/pod-name"][0], "web", "{answer}");
+
+    let hosts = exec("cat /etc/hosts");
+    assert!(hosts.starts_with("# Kubernetes-managed hosts file.\n"), "{hosts}");
+    assert!(hosts.contains("\tweb\n") && hosts.contains("\n10.0.0.9\tdb\tdb.shop\n"), "{hosts}");
+
+    let image = "--image=localhost/selkie-demo:1";
+    let debug = ["debug", "web", image, "--image-pull-policy=IfNotPresent", "--target=web", "-c", "look"];
+    daemon.kubectl(&[&debug[..], &["--", "sh", "-c", "ps; sleep 1000"]].concat());
+    daemon.wait_for("the added container runs", || {
+        daemon.value(&["pod", "web"], "{.status.ephemeralContainerStatuses[0].state.running}").contains("startedAt")
+    });
+    daemon.wait_for("it sees the processes of the other", || {
+        daemon.kubectl(&["logs", "web", "-c", "look"]).contains("sleep 1000")
+    });
+    let joined = "{.status.containerStatuses[0].restartCount}{.status.phase}";
+    assert_eq!(daemon.value(&["pod", "web"], joined), "0Running");
+
+    // What asks for more than a host gives fails at once, with the reason.
+    let refused = POD
+        .replace("{name: web, ", "{name: greedy, ")
+        .replace("fsGroup: 1001", "sysctls: [{name: kernel.shmmax, value: '1'}]");
+    std::fs::write(&path, refused).expect("a manifest");
+    daemon.kubectl(&["apply", "-f", path.to_str().expect("a path")]);
+    daemon.wait_for("the pod is refused", || daemon.value(&["pod", "greedy"], "{.status.reason}") == "SysctlForbidden");
+    assert_eq!(daemon.value(&["pod", "greedy"], "{.status.phase}"), "Failed");
+}
