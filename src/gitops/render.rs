@@ -47,7 +47,14 @@ impl Rendered {
 
 /// Whether two ids name the same object: versions of one group are the same object, uids do not count.
 pub fn same_object(a: &ObjectId, b: &ObjectId) -> bool {
-    a.name == b.name && a.namespace == b.namespace && a.kind == b.kind && group(&a.api_version) == group(&b.api_version)
+    identity(a) == identity(b)
+}
+
+/// What [`same_object`] compares, for sets of many.
+pub type Identity<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+pub fn identity(id: &ObjectId) -> Identity<'_> {
+    (&id.name, &id.namespace, &id.kind, group(&id.api_version))
 }
 
 /// `apps` of `apps/v1`; empty for the core group.

@@ -1,11 +1,13 @@
 //! Which objects a sync left behind: what the next one may prune.
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
-use crate::gitops::render::same_object;
+use crate::gitops::render::{Identity, identity};
+use std::collections::{HashMap, HashSet};
 
 /// Objects of `before` that the source no longer has.
 pub fn gone(before: &[ObjectId], desired: &[ObjectId]) -> Vec<ObjectId> {
-    before.iter().filter(|id| !desired.iter().any(|wanted| same_object(id, wanted))).cloned().collect()
+    let desired: HashSet<_> = desired.iter().map(identity).collect();
+    before.iter().filter(|id| !desired.contains(&identity(id))).cloned().collect()
 }
 
 /// The inventory after a change set: what was applied with the uids it has now, and what was held
@@ -13,24 +15,23 @@ pub fn gone(before: &[ObjectId], desired: &[ObjectId]) -> Vec<ObjectId> {
 pub fn after(before: &[ObjectId], results: &[ChangeResult], held: &[ObjectId]) -> Vec<ObjectId> {
     let applied =
         results.iter().filter(|result| !matches!(result.action, ChangeAction::Deleted | ChangeAction::Failed));
-    let mut ids: Vec<ObjectId> = applied.map(|result| with_uid(result, before)).collect();
-    for id in held {
-        if !ids.iter().any(|kept| same_object(kept, id)) {
-            ids.push(id.clone());
-        }
-    }
+    let before: HashMap<_, _> = before.iter().map(|known| (identity(known), known)).collect();
+    let mut ids: Vec<ObjectId> = applied.map(|result| with_uid(result, &before)).collect();
+    let left: HashSet<_> = ids.iter().map(identity).collect();
+    let held: Vec<_> = held.iter().filter(|id| !left.contains(&identity(id))).cloned().collect();
+    ids.extend(held);
     ids.sort();
     ids.dedup();
     ids
 }
 
-fn with_uid(result: &ChangeResult, before: &[ObjectId]) -> ObjectId {
+fn with_uid(result: &ChangeResult, before: &HashMap<Identity<'_>, &ObjectId>) -> ObjectId {
     let mut id = result.id.clone();
     let stored = result.after.as_ref().and_then(|after| after.pointer("/metadata/uid")?.as_str());
     if let Some(uid) = stored {
         id.uid = uid.to_owned();
     } else if id.uid.is_empty()
-        && let Some(known) = before.iter().find(|known| same_object(known, &id))
+        && let Some(known) = before.get(&identity(&result.id))
     {
         id.uid = known.uid.clone();
     }

@@ -5,10 +5,11 @@ use super::restarts::restarts;
 use crate::api::changeset::{Author, ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
 use crate::gitops::kinds::Kinds;
-use crate::gitops::render::{Manifest, Origin, same_object};
+use crate::gitops::render::{Manifest, Origin, identity};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt;
 
 /// The field manager of syncs.
@@ -84,22 +85,21 @@ pub struct Report {
 impl Report {
     /// Reads a change set's results. `manifests` are the objects posted.
     pub fn new(results: &[ChangeResult], manifests: &[Manifest], kinds: &dyn Kinds) -> Self {
-        // Results come in the order of the objects posted; the search is for callers that left some out.
-        let manifest_of = |index: usize, result: &ChangeResult| {
-            let by_position = manifests.get(index).filter(|manifest| same_object(&manifest.id, &result.id));
-            by_position.or_else(|| manifests.iter().find(|manifest| same_object(&manifest.id, &result.id)))
-        };
-        let indexed = results.iter().enumerate();
-        let objects = indexed.filter_map(|(i, result)| object_change(result, manifest_of(i, result), kinds)).collect();
+        let by_id: HashMap<_, _> = manifests.iter().map(|manifest| (identity(&manifest.id), manifest)).collect();
+        let manifest_of = |result: &ChangeResult| by_id.get(&identity(&result.id)).copied();
+        let objects = results.iter().filter_map(|result| object_change(result, manifest_of(result), kinds)).collect();
         Self { objects, ..Self::default() }
     }
 
     /// Takes in what the chain did: from now on restarts are what was seen, not what a change of a pod
     /// template suggests.
     pub fn foresee(&mut self, consequences: Consequences) {
+        let mut restarts: HashMap<_, u64> = HashMap::new();
+        for workload in &consequences.workloads {
+            *restarts.entry(identity(&workload.id)).or_default() += workload.replaced + workload.restarted;
+        }
         for object in &mut self.objects {
-            let own = consequences.workloads.iter().filter(|workload| same_object(&workload.id, &object.id));
-            object.restarts = own.map(|workload| workload.replaced + workload.restarted).sum();
+            object.restarts = restarts.get(&identity(&object.id)).copied().unwrap_or_default();
         }
         self.consequences = Some(consequences);
     }

@@ -11,12 +11,13 @@ use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Report, Totals};
-use crate::gitops::render::{Rendered, same_object};
+use crate::gitops::render::{Rendered, identity};
 use crate::gitops::sources::{Commit, short};
 use crate::gitops::sync::course::Course;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
 /// The type of the Secrets.
 pub const SECRET_TYPE: &str = "selkie.dev/revision";
@@ -142,7 +143,8 @@ pub fn compare(before: &Rendered, after: &Rendered, kinds: &dyn Kinds) -> Report
 
 /// The manifests of `before` whose objects `after` does not have.
 pub fn removed(before: &Rendered, after: &Rendered) -> Rendered {
-    let gone = before.objects.iter().filter(|old| !after.objects.iter().any(|new| same_object(&old.id, &new.id)));
+    let left: HashSet<_> = after.objects.iter().map(|new| identity(&new.id)).collect();
+    let gone = before.objects.iter().filter(|old| !left.contains(&identity(&old.id)));
     Rendered { objects: gone.cloned().collect(), errors: Vec::new() }
 }
 

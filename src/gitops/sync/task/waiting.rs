@@ -6,10 +6,11 @@ use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::Totals;
 use crate::gitops::readiness::Health;
-use crate::gitops::render::same_object;
+use crate::gitops::render::{identity, same_object};
 use crate::gitops::sync::history::Verdict;
 use crate::gitops::sync::reporter::{Event, Silent, Summary};
 use crate::gitops::sync::{Outcome, wait};
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -53,12 +54,12 @@ impl Waiting {
 
     /// Waits for what was changed, too.
     pub fn add(&mut self, outcome: &Outcome, health: &Health) {
-        for id in outcome.to_wait_for(health) {
-            if !self.objects.iter().any(|known| same_object(known, &id)) {
-                self.objects.push(id);
-            }
-        }
-        self.objects.retain(|id| outcome.inventory.iter().any(|kept| same_object(kept, id)));
+        let known: HashSet<_> = self.objects.iter().map(identity).collect();
+        let mut new = outcome.to_wait_for(health);
+        new.retain(|id| !known.contains(&identity(id)));
+        self.objects.extend(new);
+        let kept: HashSet<_> = outcome.inventory.iter().map(identity).collect();
+        self.objects.retain(|id| kept.contains(&identity(id)));
         if std::mem::take(&mut self.told) | std::mem::take(&mut self.relapse) {
             self.since = None;
         }
