@@ -25,6 +25,7 @@ use crate::api::registry::Resource;
 use crate::api::schema::decode::FieldValidation;
 use crate::store::{self, Precondition, Record, StoreError, Txn, Write};
 use object::Packed;
+use serde_json::Value;
 use std::sync::Arc;
 use view::{StoreView, View};
 
@@ -112,6 +113,9 @@ pub struct Prepared {
     /// Writes of other objects that belong to it.
     pub also: Vec<Write>,
     pub warnings: Vec<String>,
+    /// The object before (`Null`: there was none) and after the write, where they were read whole: it need not
+    /// be done again. The resourceVersion of the one after is any.
+    pub objects: Option<(Value, Value)>,
 }
 
 /// What a write did.
@@ -126,7 +130,8 @@ pub struct Done {
 
 impl Prepared {
     pub fn new(key: Arc<str>, effect: Effect) -> Self {
-        Self { key, effect, preconditions: Vec::new(), also: Vec::new(), warnings: Vec::new() }
+        let (preconditions, also, warnings) = Default::default();
+        Self { key, effect, preconditions, also, warnings, objects: None }
     }
 
     /// The transaction, or the record if there is nothing to write.

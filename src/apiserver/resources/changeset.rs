@@ -1,6 +1,8 @@
 //! A change set: many applies and deletions prepared one on top of the other, all errors
 //! collected, committed as one transaction or not at all.
 
+mod ahead;
+
 use super::delete::DeleteOptions;
 use super::object::{metadata, parse};
 use super::update::Part;
@@ -13,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::FieldValidation;
 use crate::apiserver::{ApiServer, definitions};
-use crate::store::{Committed, Precondition, StoreError, Txn};
+use crate::store::{Committed, Precondition, Record, Revision, StoreError, Txn};
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -113,9 +115,14 @@ impl ApiServer {
             field_validation: FieldValidation::Strict,
             force: spec.force,
         };
+        let mut ahead = self.prepare_ahead(&base, spec, &options);
         for index in order {
             let id = identify(&spec.objects[index]);
-            let prepared = self.prepare_apply((&overlay, &kinds), &options, &id, &spec.objects[index], &mut seen);
+            let known = ahead.get_mut(index).and_then(Option::take);
+            let prepared = match known.filter(|(_, reads)| kinds.defined.is_empty() && !overlay.changes(reads)) {
+                Some((prepared, _)) => claim_id(&kinds, &id, &mut seen).map(|()| prepared),
+                None => self.prepare_apply((&overlay, &kinds), &options, &id, &spec.objects[index], &mut seen),
+            };
             kinds.define(prepared.as_ref().ok());
             match prepared {
                 Err(error) if spec.replace && is_immutable(&error) => {
@@ -178,14 +185,13 @@ impl ApiServer {
         intent: &Value,
         seen: &mut HashSet<Arc<str>>,
     ) -> Result<Prepared, ApiError> {
-        let resource = kinds.find(id)?;
-        claim(place(&resource, id)?, seen)?;
+        claim_id(kinds, id, seen)?;
         self.prepare_object((overlay, kinds), options, id, intent)
     }
 
     fn prepare_object(
         &self,
-        (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
+        (view, kinds): (&dyn View, &Kinds<'_>),
         options: &WriteOptions,
         id: &ObjectId,
         intent: &Value,
@@ -193,16 +199,16 @@ impl ApiServer {
         let resource = kinds.find(id)?;
         let at = place(&resource, id)?;
         let apply = self.settled.fingerprint(intent, &options.field_manager, options.force);
-        let as_stored = !resource.is_custom() && !overlay.is_pending(&at.key());
+        let as_stored = !resource.is_custom() && !view.is_pending(&at.key());
         if as_stored
-            && let Some(record) = overlay.get(&at.key())
+            && let Some(record) = view.get(&at.key())
             && self.settled.holds(&record.key, record.modified, apply)
         {
             return Ok(Prepared::new(record.key.clone(), Effect::Unchanged(record)));
         }
         let mut decoded = codec::conform(&resource, intent.clone(), options.field_validation)?;
         convert::incoming(&resource, &mut decoded.object);
-        let writer = Writer { server: self, view: overlay, at, options };
+        let writer = Writer { server: self, view, at, options };
         let mut prepared = writer.apply(decoded.object, Part::Main)?;
         prepared.warnings.extend(decoded.warnings);
         if as_stored
@@ -225,7 +231,7 @@ impl ApiServer {
         let removed = self.prepare_end((overlay, kinds), options, &id);
         let prepared = removed.and_then(|(before, txn)| {
             overlay.absorb(&txn.writes);
-            Ok((before, txn, self.prepare_object((overlay, kinds), options, &id, intent)?))
+            Ok((before, txn, self.prepare_object((&*overlay, kinds), options, &id, intent)?))
         });
         let (before, txn, prepared) = match prepared {
             Ok(prepared) => prepared,
@@ -319,19 +325,25 @@ impl Draft {
                 return;
             }
         };
+        let mut prepared = prepared;
         let txn = prepared.txn();
+        let (old, new) = prepared.objects.take().unzip();
+        let whole = |record: &Record| old.unwrap_or_else(|| parse(record));
         let (action, before) = match &prepared.effect {
             Effect::Unchanged(_) => (ChangeAction::Unchanged, None),
             Effect::Create(_) => (ChangeAction::Created, None),
             Effect::Update { before, packed } => {
                 let deleted =
                     packed.envelope.deletion_timestamp.is_some() && before.envelope.deletion_timestamp.is_none();
-                (if deleted { ChangeAction::Deleted } else { ChangeAction::Configured }, Some(parse(before)))
+                (if deleted { ChangeAction::Deleted } else { ChangeAction::Configured }, Some(whole(before)))
             }
-            Effect::Delete { before, .. } => (ChangeAction::Deleted, Some(parse(before))),
+            Effect::Delete { before, .. } => (ChangeAction::Deleted, Some(whole(before))),
         };
         let done = prepared.dry_run();
-        let after = (txn.is_some() && !done.deleted).then(|| parse(&done.record));
+        let after = (txn.is_some() && !done.deleted).then(|| match new {
+            Some(new) => at_revision(new, done.record.modified),
+            None => parse(&done.record),
+        });
         let warnings = done.warnings;
         self.results[index] = ChangeResult { id, action, before, after, warnings, ..ChangeResult::default() };
         if let Some(txn) = txn {
@@ -346,12 +358,21 @@ impl Draft {
 /// The results with the objects as they are stored now: as they were prepared, at the commit's revision.
 fn finish(mut draft: Draft, committed: &Committed) -> ChangeSetStatus {
     for (result, place) in draft.results.iter_mut().zip(&draft.places) {
-        let Some(after) = &mut result.after else { continue };
         if let Some(record) = place.and_then(|place| committed.records.get(place)?.as_ref()) {
-            metadata(after).insert("resourceVersion".into(), record.modified.to_string().into());
+            result.after = result.after.take().map(|after| at_revision(after, record.modified));
         }
     }
     ChangeSetStatus { applied: true, revision: committed.revision, results: draft.results }
+}
+
+/// The object as it is at this revision; 0: at none yet.
+fn at_revision(mut object: Value, revision: Revision) -> Value {
+    let metadata = metadata(&mut object);
+    match revision {
+        0 => metadata.remove("resourceVersion"),
+        revision => metadata.insert("resourceVersion".into(), revision.to_string().into()),
+    };
+    object
 }
 
 fn failure(id: ObjectId, error: ApiError) -> ChangeResult {
@@ -416,6 +437,10 @@ fn check_label(prepared: Prepared, label: Option<&DeletionLabel>) -> Result<Prep
         }
         _ => Ok(prepared),
     }
+}
+
+fn claim_id(kinds: &Kinds<'_>, id: &ObjectId, seen: &mut HashSet<Arc<str>>) -> Result<(), ApiError> {
+    claim(place(&kinds.find(id)?, id)?, seen)
 }
 
 /// Each object may be in a set once.

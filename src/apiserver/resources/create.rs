@@ -58,6 +58,7 @@ impl<'a> Writer<'a> {
         prepared.preconditions = admitted.preconditions;
         prepared.also = admitted.also;
         prepared.warnings = admitted.warnings;
+        prepared.objects = Some((Value::Null, object));
         Ok(prepared)
     }
 

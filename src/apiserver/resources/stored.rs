@@ -50,6 +50,10 @@ impl Stored {
         Self::split(record, &|_| true)
     }
 
+    pub fn is_whole(&self) -> bool {
+        !self.rest.has_fields() && self.rest.ownership.is_none()
+    }
+
     fn split(record: Arc<Record>, is_read: &dyn Fn(&str) -> bool) -> Self {
         let mut rest = Rest::default();
         let mut reader = serde_json::Deserializer::from_slice(&record.value);

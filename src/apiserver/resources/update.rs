@@ -65,8 +65,9 @@ impl Writer<'_> {
     /// (server-side apply has recorded its own).
     pub fn replace(&self, stored: Stored, mut new: Value, part: Part, track: bool) -> Result<Prepared, ApiError> {
         let at = self.at;
-        let Stored { record: before, object: old, mut rest } = stored;
-        let old = &old;
+        let is_whole = stored.is_whole();
+        let Stored { record: before, object, mut rest } = stored;
+        let old = &object;
         let rules = &at.resource.rules;
         check_identity(at, old, &new)?;
         let mut errors = meta::keep(&mut new, old);
@@ -110,6 +111,7 @@ impl Writer<'_> {
         let mut prepared = Prepared::new(at.key(), effect);
         prepared.preconditions = admitted.preconditions;
         prepared.warnings = admitted.warnings;
+        prepared.objects = is_whole.then_some((object, new));
         Ok(prepared)
     }
 }

@@ -1,6 +1,7 @@
 //! What verbs read: the store, or the store with writes on top that are not committed yet.
 
 use crate::store::{Record, Store, Write};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,6 +29,46 @@ impl View for StoreView<'_> {
     }
 }
 
+/// Remembers what was read of another view.
+pub struct Traced<'a> {
+    base: &'a dyn View,
+    reads: Mutex<Reads>,
+}
+
+/// What a preparation stands on: it holds for as long as none of this has changed.
+#[derive(Debug, Default)]
+pub struct Reads {
+    keys: Vec<String>,
+    prefixes: Vec<String>,
+}
+
+impl<'a> Traced<'a> {
+    pub fn new(base: &'a dyn View) -> Self {
+        Self { base, reads: Mutex::default() }
+    }
+
+    pub fn into_reads(self) -> Reads {
+        self.reads.into_inner()
+    }
+}
+
+impl View for Traced<'_> {
+    fn get(&self, key: &str) -> Option<Arc<Record>> {
+        self.reads.lock().keys.push(key.to_owned());
+        self.base.get(key)
+    }
+
+    fn scan(&self, prefix: &str) -> Vec<Arc<Record>> {
+        self.reads.lock().prefixes.push(prefix.to_owned());
+        self.base.scan(prefix)
+    }
+
+    fn is_pending(&self, key: &str) -> bool {
+        self.reads.lock().keys.push(key.to_owned());
+        self.base.is_pending(key)
+    }
+}
+
 /// Pending writes over another view.
 pub struct Overlay<'a> {
     base: &'a dyn View,
@@ -37,6 +78,15 @@ pub struct Overlay<'a> {
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a dyn View) -> Self {
         Self { base, pending: BTreeMap::new() }
+    }
+
+    /// Whether a pending write changes what was read of the view below.
+    pub fn changes(&self, reads: &Reads) -> bool {
+        let under = |prefix: &String| {
+            let next = self.pending.range(prefix.clone()..).next();
+            next.is_some_and(|(key, _)| key.starts_with(prefix.as_str()))
+        };
+        reads.keys.iter().any(|key| self.pending.contains_key(key)) || reads.prefixes.iter().any(under)
     }
 
     /// Makes a write visible, as of the record it would leave.
@@ -126,6 +176,11 @@ mod tests {
         overlay.delete("/a/5");
         overlay.delete("/a/7");
         let found: Vec<_> = overlay.scan("/a/").iter().map(|one| (one.key.to_string(), one.modified)).collect();
+        for (key, prefix, changed) in [("/a/5", "/c/", true), ("/a/2", "/b/", true), ("/a/2", "/b/1", false)] {
+            let traced = Traced::new(&base);
+            let _ = (traced.get(key), traced.scan(prefix));
+            assert_eq!(overlay.changes(&traced.into_reads()), changed, "{key} {prefix}");
+        }
         let expected = [("/a/1", 2), ("/a/2", 1), ("/a/3", 2), ("/a/4", 2), ("/a/6", 2)];
         assert_eq!(found, expected.map(|(key, revision)| (key.to_owned(), revision)));
     }

@@ -185,6 +185,60 @@ async fn a_change_set_is_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_large_change_set_does_what_its_objects_do_one_by_one() {
+    let rig = Rig::new().await;
+    let path = "/apis/selkie.dev/v1alpha1/changesets";
+    let object = |number: usize, value: &str| match number % 4 {
+        0 => json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": format!("o{number}"), "namespace": "default", "labels": {"v": value}},
+            "spec": deployment("d")["spec"]}),
+        1 => json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("o{number}"),
+            "namespace": "default"}, "spec": {"ports": [{"port": 80}], "selector": {"v": value}}}),
+        _ => json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("o{number}"),
+            "namespace": "default"}, "data": {"v": value}}),
+    };
+    let set = |objects: &[Value], dry: bool| json!({"spec": {"fieldManager": "s", "dryRun": dry, "objects": objects}});
+    let first: Vec<Value> = (0..100).map(|number| object(number, "first")).collect();
+    let (_, made) = rig.post(path, set(&first, false)).await;
+    assert_eq!(made["status"]["applied"], true, "{made}");
+    let mut wanted: Vec<Value> =
+        (0..110).map(|number| object(number, if number % 3 == 0 { "second" } else { "first" })).collect();
+    wanted[7]["data"] = json!({"v": {"is": "no text"}});
+    let (_, all) = rig.post(path, set(&wanted, true)).await;
+    for (number, intent) in wanted.iter().enumerate() {
+        let (_, alone) = rig.post(path, set(std::slice::from_ref(intent), true)).await;
+        let (mut together, mut alone) =
+            (all["status"]["results"][number].clone(), alone["status"]["results"][0].clone());
+        // What chance decides.
+        for after in [&mut together["after"], &mut alone["after"]].into_iter().filter(|after| after.is_object()) {
+            let made_new = number >= 100;
+            if made_new {
+                after["metadata"]["uid"] = Value::Null;
+                after["spec"]["clusterIP"] = Value::Null;
+                after["spec"]["clusterIPs"] = Value::Null;
+            }
+        }
+        assert_eq!(together, alone, "{number}");
+    }
+    assert_eq!(all["status"]["results"][7]["action"], "failed");
+    wanted.remove(7);
+    wanted.push(wanted[3].clone());
+    let (_, twice) = rig.post(path, set(&wanted, true)).await;
+    let last = &twice["status"]["results"][wanted.len() - 1];
+    assert!(last["error"]["message"].as_str().unwrap().contains("more than once"), "{last}");
+    wanted.pop();
+    let (_, done) = rig.post(path, set(&wanted, false)).await;
+    assert_eq!(done["status"]["applied"], true, "{done}");
+    for name in ["deployments/o0", "deployments/o4"] {
+        let (_, stored) = rig.get(&format!("/apis/apps/v1/namespaces/default/{name}")).await;
+        let of_it = |result: &&Value| format!("deployments/{}", result["id"]["name"].as_str().unwrap()) == name;
+        let result = done["status"]["results"].as_array().unwrap().iter().find(of_it).unwrap();
+        let expected = if name.ends_with("o0") { &stored } else { &Value::Null };
+        assert_eq!(&result["after"], expected, "unchanged objects carry nothing");
+    }
+}
+
+#[tokio::test]
 async fn a_change_set_defines_what_it_uses() {
     let rig = Rig::new().await;
     let path = "/apis/selkie.dev/v1alpha1/changesets";
