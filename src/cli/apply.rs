@@ -145,6 +145,7 @@ impl Apply {
             reporter: printer,
             patience: Duration::ZERO,
             give_up: None,
+            settle: Duration::ZERO,
             moved: None,
         };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;

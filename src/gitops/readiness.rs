@@ -54,6 +54,20 @@ fn rule(api_version: &str, kind: &str) -> Option<Rule> {
     own.or_else(|| custom::is_custom(group).then_some(custom::readiness as Rule))
 }
 
+/// Whether pods of a workload (or a pod) count as ready as soon as they have started: there is no readiness probe of
+/// some container, nor a time for which it must run.
+pub fn is_ready_at_once(object: &Value) -> bool {
+    let template = object.pointer("/spec/template/spec");
+    let spec = match object.get("kind").and_then(Value::as_str) {
+        Some("Pod") => object.get("spec"),
+        Some("Job") => None,
+        _ => template,
+    };
+    let containers = spec.and_then(|spec| spec.get("containers")?.as_array());
+    let unasked = containers.is_some_and(|all| all.iter().any(|one| one.get("readinessProbe").is_none()));
+    unasked && count(object, "/spec/minReadySeconds") == 0
+}
+
 /// Whether objects of the kind can be anything but ready.
 pub fn has_rule(api_version: &str, kind: &str) -> bool {
     rule(api_version, kind).is_some()

@@ -209,6 +209,7 @@ impl Waiting {
             reporter: printer,
             patience: Duration::ZERO,
             give_up: None,
+            settle: Duration::ZERO,
             moved: None,
         };
         let waited = wait.until_ready(&application.status.inventory, &mut wait::Memory::default()).await;

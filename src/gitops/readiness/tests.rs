@@ -33,6 +33,21 @@ fn deployments() {
 }
 
 #[test]
+fn pods_that_nobody_asks_are_ready_at_once() {
+    let workload = |kind: &str, spec: Value| is_ready_at_once(&json!({"kind": kind, "spec": spec}));
+    let (asked, unasked) = (json!({"name": "a", "readinessProbe": {}}), json!({"name": "b"}));
+    let template = |containers: Value| json!({"template": {"spec": {"containers": containers}}});
+    assert!(workload("Deployment", template(json!([asked, unasked]))));
+    assert!(!workload("Deployment", template(json!([asked]))));
+    let mut patient = template(json!([unasked]));
+    patient["minReadySeconds"] = 5.into();
+    assert!(!workload("StatefulSet", patient));
+    assert!(workload("Pod", json!({"containers": [unasked]})));
+    assert!(!workload("Job", template(json!([unasked]))));
+    assert!(!workload("Service", json!({"clusterIP": ""})));
+}
+
+#[test]
 fn other_kinds() {
     check(json!({"apiVersion": "v1", "kind": "ConfigMap"}), "ready");
     check(json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": ""}}), "waiting for an address");

@@ -153,6 +153,7 @@ impl Steps<'_> {
                 reporter: how.reporter,
                 patience: Duration::ZERO,
                 give_up: None,
+                settle: Duration::ZERO,
                 moved: None,
             };
             let mut waited = wait.until_ready(&self.to_wait_for(stage), &mut wait::Memory::default()).await;

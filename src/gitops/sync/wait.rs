@@ -26,6 +26,10 @@ const WORKLOADS: usize = 100;
 /// Thousands of objects take long to look at: there is at least this many times as long before the next look.
 const REST: u32 = 2;
 
+/// A program that ends as soon as it has begun is ready until then. Where nothing but its start says that a pod is
+/// ready, everything must have been so for this long.
+pub const SETTLED: Duration = Duration::from_secs(1);
+
 /// What came of waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waited {
@@ -34,6 +38,8 @@ pub struct Waited {
     pub failed: Vec<Progress>,
     /// The pod that tells why, where there is one.
     pub cause: Option<FailingPod>,
+    /// For how long everything had been ready in the end.
+    pub settled: Duration,
 }
 
 /// How to wait.
@@ -50,6 +56,8 @@ pub struct Wait<'a> {
     pub patience: Duration,
     /// End as soon as a pod that was made since then is beyond hope.
     pub give_up: Option<Timestamp>,
+    /// How long pods that count as ready when they start must stay so.
+    pub settle: Duration,
     /// Rings when an object changed; `None`: they are watched for this wait.
     pub moved: Option<&'a Wake>,
 }
@@ -65,6 +73,10 @@ pub struct Memory {
     /// Workloads whose pods were looked at: the next look goes on from there.
     looked_at: usize,
     said: bool,
+    /// Pods were waited for that count as ready when they start.
+    hasty: bool,
+    /// Since when all is ready.
+    ready_since: Option<Instant>,
 }
 
 impl Memory {
@@ -111,7 +123,8 @@ impl Wait<'_> {
                 }
             }
             let late = start.elapsed() >= self.limit;
-            let done = look.unready.is_empty() || late;
+            let settling = self.settling(&look, memory);
+            let done = look.unready.is_empty() && settling.is_zero() || late;
             // The first look is too early for trouble to show.
             let since = *looked_at_pods.get_or_insert_with(Instant::now);
             if done || since.elapsed() >= LOOK_AT_PODS {
@@ -119,7 +132,7 @@ impl Wait<'_> {
                 if let Some((id, pod)) = self.look_at_pods(&look, memory, late, done).await {
                     let message = format!("Pod {}: {}: {}", pod.pod, pod.reason, pod.message);
                     let failed = vec![Progress { id, message }];
-                    return Waited { ready: look.ready, failed, cause: Some(pod) };
+                    return Waited { ready: look.ready, failed, cause: Some(pod), ..Waited::default() };
                 }
             }
             if done {
@@ -129,17 +142,33 @@ impl Wait<'_> {
                     message: format!("not ready after {seconds} s: {message}"),
                 };
                 let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
-                return Waited { ready: look.ready, failed, cause: memory.last.take() };
+                let settled = memory.ready_since.map(|since| since.elapsed()).unwrap_or_default();
+                return Waited { ready: look.ready, failed, cause: memory.last.take(), settled };
             }
+            let next = if settling.is_zero() { LOOK_AT_PODS } else { settling };
             let left = self.limit.saturating_sub(start.elapsed());
             let moved = self.moved.unwrap_or_else(|| &watched.get_or_insert_with(|| self.watch(objects)).moved);
-            pause(moved, left, looking.elapsed() * REST).await;
+            pause(moved, next, left, looking.elapsed() * REST).await;
         }
     }
 
     fn watch(&self, objects: &[ObjectId]) -> Watched {
         let judged = objects.iter().filter(|id| self.health.has_rule(&id.api_version, &id.kind));
         Watched::of(self.client, self.kinds, judged)
+    }
+
+    /// How much longer all that is ready must stay so.
+    fn settling(&self, look: &Look, memory: &mut Memory) -> Duration {
+        memory.hasty |= look.workloads.iter().any(|(id, object)| {
+            let is_begun = |one: &Progress| one.id == *id && one.message != NOT_STARTED;
+            look.unready.iter().any(is_begun) && readiness::is_ready_at_once(object)
+        });
+        if !look.unready.is_empty() {
+            memory.ready_since = None;
+            return Duration::ZERO;
+        }
+        let since = *memory.ready_since.get_or_insert_with(Instant::now);
+        if memory.hasty { self.settle.saturating_sub(since.elapsed()) } else { Duration::ZERO }
     }
 
     /// Tells of pods in trouble; one that is beyond hope, and its workload. `all`: looks at every workload, not
@@ -167,12 +196,11 @@ impl Wait<'_> {
     }
 }
 
-/// At least for `rest`; then until an object may have changed, its pods are to be looked at again, or no time is
-/// `left`.
-async fn pause(moved: &Wake, left: Duration, rest: Duration) {
+/// At least for `rest`; then until an object may have changed, it is time for the `next` look, or no time is `left`.
+async fn pause(moved: &Wake, next: Duration, left: Duration, rest: Duration) {
     tokio::time::sleep(GATHER.max(rest).min(left)).await;
     // However that ends, it is time to look.
-    let _ = tokio::time::timeout(LOOK_AT_PODS.min(left), moved.wait()).await;
+    let _ = tokio::time::timeout(next.min(LOOK_AT_PODS).min(left), moved.wait()).await;
 }
 
 /// What was last told to be waited for. Taken back when the wait ends, however it ends.

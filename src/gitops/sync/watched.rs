@@ -116,6 +116,7 @@ mod tests {
             reporter: &Silent,
             patience: Duration::ZERO,
             give_up: None,
+            settle: Duration::ZERO,
             moved: None,
         };
         let after = Duration::from_millis(330);

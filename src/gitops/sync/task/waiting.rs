@@ -142,6 +142,7 @@ impl Task {
             reporter: if self.waiting.told { &Silent } else { &*settings.reporter },
             patience: if self.waiting.relapse { RELAPSE_PATIENCE } else { Duration::ZERO },
             give_up: if retreats { self.applied_at() } else { None },
+            settle: if self.waiting.relapse { Duration::ZERO } else { wait::SETTLED },
             moved: Some(&self.bell.moved),
         };
         wait.until_ready(&self.waiting.objects, &mut self.waiting.memory).await
@@ -158,7 +159,7 @@ impl Task {
             std::mem::take(&mut self.waiting);
         let under_way = self.operation.as_ref().map(|operation| operation.revision().to_owned());
         let revision = under_way.unwrap_or_else(|| self.status.revision.clone());
-        let elapsed = begun.or(since).map(|since| since.elapsed()).unwrap_or_default();
+        let elapsed = begun.or(since).map(|since| since.elapsed()).unwrap_or_default().saturating_sub(waited.settled);
         let (ready, failed, good) = (waited.ready, waited.failed.clone(), waited.failed.is_empty());
         if !good {
             // They may come right by themselves, as when an image arrives late.

@@ -115,6 +115,25 @@ fn failing_containers_are_told_with_their_last_lines_and_ctrl_c_ends_the_telling
 }
 
 #[test]
+fn a_container_that_ends_as_soon_as_it_has_begun_is_not_taken_for_ready() {
+    let (setting, pusher) = start();
+    pusher.push(&["selkie", "main"]);
+    let script = "trap 'exit 0' TERM; while true; do echo \"$GREETING from $POD_NAME\"; sleep 5 & wait $!; done";
+    let failing = "echo no $(echo database) at db:5432; exit 3";
+    edit(&pusher.work().join("worker.yaml"), script, failing);
+    pusher.commit();
+    let mut child = pusher.pushing(&["selkie", "main"]);
+    let rest = read_until(&mut child, "no database at db:5432");
+    signal(&child, "-INT");
+    child.wait().unwrap();
+    drop(rest);
+    edit(&pusher.work().join("worker.yaml"), failing, script);
+    pusher.commit();
+    lines_with(&pusher.push(&["selkie", "main"]), &["is ready after"]);
+    setting.wait_rolled_out("default", "hello-worker", 2);
+}
+
+#[test]
 fn a_rollout_goes_on_after_its_daemon_is_killed() {
     let (mut setting, pusher) = start();
     let first = pusher.git(&["rev-parse", "HEAD"]).trim().to_string();

@@ -99,6 +99,7 @@ impl Task {
             reporter: &*shared.settings.reporter,
             patience: Duration::ZERO,
             give_up: None,
+            settle: Duration::ZERO,
             moved: Some(&self.bell.moved),
         };
         let (ids, bell) = (steps.to_wait_for(&stage), self.bell.clone());
