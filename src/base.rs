@@ -10,6 +10,7 @@ pub mod limits;
 pub mod socket;
 pub mod template;
 pub mod url;
+pub mod value_path;
 #[cfg(test)]
 #[path = "../tests/support/wait.rs"]
 pub mod wait;

@@ -171,7 +171,11 @@ fn helm() -> SchemaRef {
         leaf(("kind", Shape::String, "ConfigMap or Secret.")),
         leaf(("name", Shape::String, "Its name, in the Application's namespace.")),
         leaf(("valuesKey", Shape::String, "The key that holds values. Default: values.yaml.")),
-        leaf(("targetPath", Shape::String, "The key holds one value, for this path: auth.password. Default: a map.")),
+        leaf((
+            "targetPath",
+            Shape::String,
+            "The key holds one value, for this path: auth.password, hosts[0]. Default: a map.",
+        )),
         leaf(("optional", Shape::Boolean, "Go on without it where it is not there. Default: false.")),
     ];
     let from = object("ApplicationValuesFrom", "A ConfigMap or Secret that holds values of a chart.", from);

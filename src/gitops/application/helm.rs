@@ -30,7 +30,7 @@ pub struct ValuesFrom {
     /// The key that holds them. Default: [`VALUES_KEY`].
     #[serde(skip_serializing_if = "String::is_empty")]
     pub values_key: String,
-    /// What the key holds is one value, for this path: `auth.password`. Default: it holds a YAML map of values.
+    /// What the key holds is one value, for this path: `auth.password`, `hosts[0].name`. Default: it holds a YAML map of values.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target_path: String,
     /// Without it, or without its key, there are just no values of it.

@@ -1,6 +1,7 @@
 //! Values of a chart that ConfigMaps and Secrets hold, by the rules of Flux's HelmRelease. No error holds one.
 
 use super::{Reference, held};
+use crate::base::value_path::{self, Step};
 use crate::gitops::access;
 use crate::gitops::application::{Helm, NAMESPACE, ValuesFrom};
 use crate::gitops::render::yaml;
@@ -41,14 +42,11 @@ impl Values {
 
     /// What one key says.
     fn add(&mut self, from: &ValuesFrom, text: &str) -> Result<(), String> {
-        let value = match &*from.target_path {
-            "" => map(from.key(), text)?,
-            path => path
-                .rsplit('.')
-                .fold(single(text), |value, key| Value::Object(Map::from_iter([(key.to_owned(), value)]))),
-        };
-        let mut all = Value::Object(std::mem::take(&mut self.map));
-        cover(&mut all, value);
+        let mut all = Value::Object(self.map.clone());
+        match &*from.target_path {
+            "" => cover(&mut all, map(from.key(), text)?),
+            path => *place(&mut all, path)? = single(text),
+        }
         if let Value::Object(map) = all {
             self.map = map;
         }
@@ -113,6 +111,28 @@ fn single(text: &str) -> Value {
     }
 }
 
+/// The place of a value. What is on the way and no map, or no list, gives way to one; elements in between are null.
+fn place<'a>(all: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
+    let steps = value_path::parse(path).map_err(|why| format!("targetPath {path:?} {why}"))?;
+    Ok(steps.into_iter().fold(all, |place, step| match step {
+        Step::Key(name) => {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            &mut place[name]
+        }
+        Step::Index(index) => {
+            if !place.is_array() {
+                *place = Value::Array(Vec::new());
+            }
+            if let Value::Array(items) = &mut *place {
+                items.resize(items.len().max(index + 1), Value::Null);
+            }
+            &mut place[index]
+        }
+    }))
+}
+
 /// Maps are merged, all else is covered.
 fn cover(below: &mut Value, above: Value) {
     match (below, above) {
@@ -150,6 +170,20 @@ mod tests {
         assert_eq!(values.below(&own).values, expected);
         assert_eq!(Values::default().below(&Helm::default()), Helm::default());
         assert_eq!(values.below(&Helm::default()).values["a"]["b"], 1);
+    }
+
+    #[test]
+    fn single_values_go_into_lists() {
+        let mut values = Values::default();
+        values.add(&from("ConfigMap", ""), "hosts: [{name: a, tls: true}]\nplain: x\n").unwrap();
+        for (path, text) in [("hosts[0].name", "b"), ("hosts[2]", "c"), ("plain[0][1]", "1"), (r"a\.b", "d")] {
+            values.add(&from("ConfigMap", path), text).unwrap();
+        }
+        let expected = json!({"hosts": [{"name": "b", "tls": true}, null, "c"], "plain": [[null, 1]], "a.b": "d"});
+        assert_eq!(Value::Object(values.map.clone()), expected);
+        let before = values.clone();
+        assert!(values.add(&from("Secret", "hosts[x]"), "hunter2").is_err_and(|told| !told.contains("hunter2")));
+        assert_eq!(values, before);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::post_build::holders;
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{list, text};
+use crate::base::value_path;
 use serde_json::Value;
 
 pub(super) fn validate(spec: &Value) -> Vec<FieldError> {
@@ -13,8 +14,9 @@ pub(super) fn validate(spec: &Value) -> Vec<FieldError> {
     }
     for (index, from) in list(spec, &["helm", "valuesFrom"]).iter().enumerate() {
         let path = text(from, &["targetPath"]);
-        if !path.is_empty() && (path.contains(['[', ']', ',', '=']) || path.split('.').any(str::is_empty)) {
-            let why = "must be names with dots in between: auth.password";
+        if !path.is_empty()
+            && let Err(why) = value_path::parse(path)
+        {
             errors.push(FieldError::invalid(format!("spec.helm.valuesFrom[{index}].targetPath"), &path.into(), why));
         }
     }
@@ -31,10 +33,10 @@ mod tests {
         let wrong = [
             json!({"name": "a"}),
             json!({"kind": "Secret"}),
-            json!({"kind": "Secret", "name": "a", "targetPath": "a[0]"}),
+            json!({"kind": "Secret", "name": "a", "targetPath": "a[x]"}),
         ];
         let good =
-            json!({"kind": "ConfigMap", "name": "a", "valuesKey": "x", "targetPath": "a.b-c.d_e", "optional": true});
+            json!({"kind": "ConfigMap", "name": "a", "valuesKey": "x", "targetPath": "a.b-c[0].d_e", "optional": true});
         let from: Vec<_> = wrong.into_iter().chain([good]).collect();
         let fields: Vec<String> = validate(&json!({"helm": {"values": [], "valuesFrom": from}}))
             .into_iter()
