@@ -202,7 +202,7 @@ fn branch(name: &str, oid: Oid) -> Option<Branch> {
 }
 
 fn local_heads(repository: &Repository) -> Result<Vec<(String, Oid)>, git2::Error> {
-    let references = repository.references_glob("refs/heads/*")?;
+    let references = repository.references()?;
     let head = |reference: git2::Reference<'_>| {
         Some((String::from_utf8(reference.name_bytes().to_vec()).ok()?, reference.target()?))
     };

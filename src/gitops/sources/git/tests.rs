@@ -175,3 +175,16 @@ fn a_mirror_follows_its_remote() {
     assert_eq!(pinned(Some("main")), None);
     assert!(mirrored(&reopened, temp.path(), &[Some("main")]).is_err());
 }
+
+#[tokio::test]
+async fn branches_and_pull_requests_of_a_repository_here_are_found() {
+    let (temp, repos) = (repository(), tempfile::tempdir().unwrap());
+    git(temp.path(), &["branch", "feature/a"]);
+    for name in ["refs/pull/7/head", "refs/pull/7/merge", "refs/merge-requests/3/head", "refs/tags/t", "refs/notes/n"] {
+        git(temp.path(), &["update-ref", name, "HEAD"]);
+    }
+    let source = source(&format!("git+{}", temp.path().display()), repos.path());
+    let mut found: Vec<_> = source.branches().await.unwrap().into_iter().map(|branch| branch.name).collect();
+    found.sort();
+    assert_eq!(found, ["feature/a", "main", "refs/merge-requests/3/head", "refs/pull/7/head"]);
+}
