@@ -48,7 +48,8 @@
 //! - An object is JSON bytes with an extracted [`api::meta::Envelope`]; typed structs are views that
 //!   are never stored, because they drop fields they do not know.
 //! - Each reconciler is observe -> plan (pure) -> act. Clock, ids and randomness are inputs, and
-//!   nothing holds global state, so that the same components run under virtual time.
+//!   nothing holds global state, so that the same components run under virtual time. One table is shared by all of a
+//!   process: its file watchers, of which the machine gives each user few.
 //! - A wake-up carries no payload. Every pass is idempotent, and a timer repairs missed wake-ups.
 //! - The kubelet keeps no state of its own: labels on containers carry what a restart must know.
 //! - Secret values never reach output, logs or errors.

@@ -12,6 +12,7 @@ mod moving;
 mod ordered;
 mod returning;
 mod rig;
+mod sharing;
 mod substituting;
 mod telling;
 mod waiting;
