@@ -16,6 +16,8 @@ mod https;
 mod preemption;
 #[path = "git/previews.rs"]
 mod previews;
+#[path = "git/sets.rs"]
+mod sets;
 #[path = "git/sharing.rs"]
 mod sharing;
 #[path = "git/ssh.rs"]
