@@ -121,6 +121,11 @@ pub trait Kind: Send + Sync {
     fn status_stands_alone(&self) -> bool {
         false
     }
+    /// What of `metadata` a write of the status leaves as it is: labels, annotations and finalizers
+    /// change with the status of most kinds, as they do in Kubernetes.
+    fn kept_by_status(&self) -> &'static [&'static str] {
+        &["ownerReferences"]
+    }
     /// Warnings for the client, e.g. deprecated fields.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
@@ -172,6 +177,9 @@ pub trait Kind: Send + Sync {
         object["spec"]["replicas"] = replicas.into();
     }
 }
+
+/// Of kinds whose status is all that a write of the status changes.
+pub const ALL_METADATA: &[&str] = &["annotations", "finalizers", "labels", "ownerReferences"];
 
 /// Replaces `status` of `object` by that of `old`.
 pub fn keep_status(object: &mut Value, old: &Value) {

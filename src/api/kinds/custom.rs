@@ -1,7 +1,7 @@
 //! The rules of custom resources: what their definition says of a version.
 
 use super::names::NameRule;
-use super::{Column, Kind, keep_status, table};
+use super::{ALL_METADATA, Column, Kind, keep_status, table};
 use crate::api::cel;
 use crate::api::error::FieldError;
 use crate::api::jsonpath::JsonPath;
@@ -80,6 +80,10 @@ impl Kind for Custom {
 
     fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         self.check(new, Some(old))
+    }
+
+    fn kept_by_status(&self) -> &'static [&'static str] {
+        ALL_METADATA
     }
 
     fn selects(&self, field: &str) -> bool {

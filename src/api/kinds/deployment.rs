@@ -36,6 +36,10 @@ impl Kind for Deployment {
         true
     }
 
+    fn kept_by_status(&self) -> &'static [&'static str] {
+        &["labels", "ownerReferences"]
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

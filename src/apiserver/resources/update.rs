@@ -73,14 +73,14 @@ impl Writer<'_> {
         let mut errors = meta::keep(&mut new, old);
         match part {
             Part::Main | Part::Scale => rules.prepare_update(&mut new, old),
-            Part::Status => only_status(&mut new, old),
+            Part::Status => only_status(&mut new, old, rules.kept_by_status()),
             Part::Finalize => only_finalizers(&mut new, old),
         }
         let mut admitted = admission::Admitted::default();
         if part == Part::Main {
             admitted = admission::update(self, &mut new, old)?;
         }
-        codec::complete(at.resource, &mut new);
+        codec::complete(&self.server.registry, at.resource, &mut new);
         rest.take_out_of(&mut new);
         if track {
             codec::track_around(self, old, &mut new, part.name(), &mut rest)?;
@@ -138,8 +138,8 @@ pub fn check_identity(at: At<'_>, old: &Value, new: &Value) -> Result<(), ApiErr
     Err(ApiError::modified(at.target(), at.name))
 }
 
-/// A status write changes `status` and labels, annotations, finalizers; the rest stays.
-fn only_status(new: &mut Value, old: &Value) {
+/// A status write changes `status` and the metadata besides `kept`; the rest stays.
+fn only_status(new: &mut Value, old: &Value, kept: &[&str]) {
     let Some(fields) = new.as_object_mut() else { return };
     fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
     for (name, value) in old.as_object().into_iter().flatten() {
@@ -147,12 +147,13 @@ fn only_status(new: &mut Value, old: &Value) {
             fields.insert(name.clone(), value.clone());
         }
     }
-    let kept = old["metadata"].get("ownerReferences").cloned();
     let metadata = metadata(new);
-    match kept {
-        Some(references) => metadata.insert("ownerReferences".into(), references),
-        None => metadata.remove("ownerReferences"),
-    };
+    for name in kept {
+        match old["metadata"].get(name) {
+            Some(value) => metadata.insert((*name).into(), value.clone()),
+            None => metadata.remove(*name),
+        };
+    }
 }
 
 fn only_finalizers(new: &mut Value, old: &Value) {
