@@ -142,6 +142,10 @@ pub trait Kind: Send + Sync {
     fn selects(&self, field: &str) -> bool {
         self.field_names().contains(&field)
     }
+    /// The name in [`Kind::field_names`] of a field that the API of this kind calls otherwise.
+    fn field_alias(&self, _field: &str) -> Option<&'static str> {
+        None
+    }
     /// Whether selecting looks into the object: its selectable fields are not in the envelope.
     fn selects_deep(&self) -> bool {
         false
@@ -199,7 +203,8 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Kind> {
         ("", "Service") => Arc::new(service::Service),
         ("", "Namespace") => Arc::new(namespace::Namespace),
         ("", "Node") => Arc::new(node::Node),
-        ("", "Event") | ("events.k8s.io", "Event") => Arc::new(event::Event),
+        ("", "Event") => Arc::new(event::Event::Core),
+        ("events.k8s.io", "Event") => Arc::new(event::Event::Events),
         ("", "Endpoints") => Arc::new(endpoints::Endpoints),
         ("apps", "Deployment") => Arc::new(deployment::Deployment),
         ("apps", "ReplicaSet") => Arc::new(replicaset::ReplicaSet),

@@ -1,5 +1,6 @@
 //! What kubectl says about pods, budgets, events and concurrent writers.
 
+use crate::raw::ask;
 use crate::{Server, WEB};
 
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"NAME","labels":{"app":"web"}},
@@ -93,4 +94,50 @@ async fn pods_are_completed_by_their_runtime_class() {
         &of("kata").replace(r#""name":"kata""#, r#""name":"late""#),
         "RuntimeClass \"kata\" not found",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_selected_by_the_names_of_their_api() {
+    let server = Server::start().await;
+    let event = r#"{"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"e","namespace":"default"},"reason":"Test","action":"Do",
+        "type":"Normal","note":"a note","reportingController":"mine","reportingInstance":"one","eventTime":"2026-01-01T00:00:00.000000Z",
+        "regarding":{"kind":"Pod","name":"web","namespace":"default"}}"#;
+    server.ok(&["create", "-f", "-"], event);
+    for (path, selector, count) in [
+        ("/apis/events.k8s.io/v1", "reportingController=mine", 1),
+        ("/apis/events.k8s.io/v1", "regarding.name=web,type=Normal", 1),
+        ("/apis/events.k8s.io/v1", "regarding.name=db", 0),
+        ("/api/v1", "source=mine", 1),
+        ("/api/v1", "involvedObject.name=web", 1),
+    ] {
+        let path = format!("{path}/namespaces/default/events?fieldSelector={selector}");
+        let (code, list) = ask(&server, "GET", &path, &[], "").await;
+        assert_eq!((code, list["items"].as_array().map(Vec::len)), (200, Some(count)), "{path}: {list}");
+    }
+    let path = "/api/v1/namespaces/default/events/e";
+    let (_, stored) = ask(&server, "GET", path, &[], "").await;
+    assert!(stored["regarding"].is_null() && stored["deprecatedSource"].is_null(), "{stored}");
+    let wrong = "/api/v1/namespaces/default/events?fieldSelector=reportingController=mine";
+    assert_eq!(ask(&server, "GET", wrong, &[], "").await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_changes_no_labels_of_a_deployment() {
+    let server = Server::start().await;
+    server.ok(&["create", "-f", "-"], WEB);
+    server.ok(&["label", "deploy", "web", "tier=front"], "");
+    let patch = r#"{"metadata":{"labels":{"tier":"back"},"annotations":{"a":"b"}},"status":{"replicas":7}}"#;
+    server.ok(&["patch", "deploy", "web", "--subresource=status", "--type=merge", "-p", patch], "");
+    let path = "jsonpath={.metadata.labels.tier} {.metadata.annotations.a} {.status.replicas}";
+    assert_eq!(server.ok(&["get", "deploy", "web", "-o", path], ""), "front b 7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_has_no_table() {
+    let server = Server::start().await;
+    let body = r#"{"spec":{"resourceAttributes":{"verb":"get","resource":"pods"}}}"#;
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let table = [("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    assert_eq!(ask(&server, "POST", path, &table, body).await.0, 406);
+    assert_eq!(ask(&server, "POST", path, &[], body).await.0, 201);
 }

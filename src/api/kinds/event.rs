@@ -6,8 +6,26 @@ use crate::api::error::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// The rules of core/v1 Event; the stored form is always core's.
-pub struct Event;
+/// The rules of Event, by the group that serves it; the stored form is always core's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// core/v1
+    Core,
+    /// events.k8s.io/v1
+    Events,
+}
+
+/// What events.k8s.io calls fields that can be selected, and their names in core.
+const ALIASES: [(&str, &str); 8] = [
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("regarding.apiVersion", "involvedObject.apiVersion"),
+    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    ("regarding.fieldPath", "involvedObject.fieldPath"),
+    ("reportingController", "reportingComponent"),
+];
 
 impl Kind for Event {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
@@ -46,6 +64,18 @@ impl Kind for Event {
             None => text(object, &[name]),
         };
         self.field_names().iter().map(|name| (*name, value(name).to_string())).collect()
+    }
+
+    fn selects(&self, field: &str) -> bool {
+        match self {
+            Self::Core => self.field_names().contains(&field),
+            Self::Events => matches!(field, "reason" | "type") || self.field_alias(field).is_some(),
+        }
+    }
+
+    fn field_alias(&self, field: &str) -> Option<&'static str> {
+        let known = ALIASES.iter().find(|(alias, _)| *self == Self::Events && *alias == field);
+        known.map(|(_, name)| *name)
     }
 
     fn unknown_field(&self, field: &str) -> String {
@@ -114,11 +144,11 @@ mod tests {
         let event = json!({"metadata": {"name": "e", "namespace": "d"}, "type": "Warning", "reason": "BackOff", "message": "again\n",
             "lastTimestamp": "2026-01-01T00:00:00Z", "count": 3, "source": {"component": "kubelet", "host": "n1"},
             "involvedObject": {"kind": "Pod", "name": "web", "namespace": "d"}});
-        let row = Event.row(&event, "2026-01-01T00:05:00Z".parse().unwrap());
+        let row = Event::Core.row(&event, "2026-01-01T00:05:00Z".parse().unwrap());
         assert_eq!(row[0], "5m");
         assert_eq!(row[3], "pod/web");
         assert_eq!(row[5], "kubelet, n1");
         assert_eq!(row[6], "again");
-        assert_eq!(Event.fields(&event)[9], ("source", "kubelet".into()));
+        assert_eq!(Event::Core.fields(&event)[9], ("source", "kubelet".into()));
     }
 }

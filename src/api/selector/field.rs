@@ -40,6 +40,7 @@ impl FieldSelector {
             if !known {
                 return Err(ApiError::bad_request(rules.unknown_field(field)));
             }
+            let field = rules.field_alias(field).unwrap_or(field);
             terms.push(Term { field: field.into(), equal, value });
         }
         Ok(Self { terms })

@@ -72,9 +72,10 @@ pub fn default(resource: &Resource, object: &mut Value) {
     resource.rules.default(object);
 }
 
-/// Fills in the zeros without which no object is stored.
-pub fn complete(resource: &Resource, object: &mut Value) {
-    crate::api::schema::zeros::fill(&resource.schema, object);
+/// Fills in the zeros without which no object is stored: those of the form that is stored.
+pub fn complete(registry: &Registry, resource: &Resource, object: &mut Value) {
+    let home = convert::home(registry, resource);
+    crate::api::schema::zeros::fill(&home.as_deref().unwrap_or(resource).schema, object);
 }
 
 /// Records in managedFields who owns what a write changes.

@@ -41,7 +41,7 @@ impl<'a> Writer<'a> {
         codec::default(at.resource, &mut object);
         at.resource.rules.prepare_create(&mut object);
         let mut admitted = admission::create(&here, &mut object)?;
-        codec::complete(at.resource, &mut object);
+        codec::complete(&self.server.registry, at.resource, &mut object);
         let mut errors = validate_metadata(&object, at.resource.namespaced, at.resource.rules.name_rule());
         errors.extend(at.resource.rules.check(&object, None));
         if !errors.is_empty() {
