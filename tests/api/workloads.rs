@@ -141,3 +141,56 @@ async fn a_review_has_no_table() {
     assert_eq!(ask(&server, "POST", path, &table, body).await.0, 406);
     assert_eq!(ask(&server, "POST", path, &[], body).await.0, 201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_csi_drivers_write_is_served() {
+    let server = Server::start().await;
+    let storage = |kind: &str, rest: &str| format!(r#"{{"apiVersion":"storage.k8s.io/v1","kind":"{kind}",{rest}}}"#);
+    let driver = storage(
+        "CSIDriver",
+        r#""metadata":{"name":"inline.example.com"},"spec":{"volumeLifecycleModes":["Ephemeral"]}"#,
+    );
+    server.ok(&["create", "-f", "-"], &driver);
+    server.says(&["get", "csidrivers"], "", "inline.example.com   true             false            false             <unset>         false               Ephemeral   ");
+    let path =
+        ["get", "csidriver", "inline.example.com", "-o", "jsonpath={.spec.fsGroupPolicy} {.spec.storageCapacity}"];
+    assert_eq!(server.ok(&path, ""), "ReadWriteOnceWithFSType false");
+    let node = storage(
+        "CSINode",
+        r#""metadata":{"name":"n1"},"spec":{"drivers":[{"name":"a.csi","nodeID":"n","topologyKeys":["zone"]}]}"#,
+    );
+    server.ok(&["create", "-f", "-"], &node);
+    server.says(&["get", "csinodes"], "", "n1     1         ");
+    let moved = node.replace(r#""nodeID":"n""#, r#""nodeID":"m""#);
+    server.fails(&["replace", "-f", "-"], &moved, "field is immutable");
+
+    let attachment = storage(
+        "VolumeAttachment",
+        r#""metadata":{"name":"va"},"spec":{"attacher":"a.csi","nodeName":"n1","source":{"persistentVolumeName":"pv"}}"#,
+    );
+    server.ok(&["create", "-f", "-"], &attachment);
+    let attached = r#"{"metadata":{"labels":{"a":"b"}},"status":{"attached":true}}"#;
+    server.ok(&["patch", "volumeattachment", "va", "--subresource=status", "--type=merge", "-p", attached], "");
+    server.says(&["get", "volumeattachments"], "", "va     a.csi      pv    n1     true       ");
+    assert_eq!(server.ok(&["get", "volumeattachment", "va", "-o", "jsonpath={.metadata.labels}"], ""), "");
+
+    let capacity = storage(
+        "CSIStorageCapacity",
+        r#""metadata":{"name":"c","namespace":"default"},"storageClassName":"fast","capacity":"1Gi""#,
+    );
+    server.ok(&["create", "-f", "-"], &capacity);
+    server.fails(
+        &["replace", "-f", "-"],
+        &capacity.replace("fast", "slow"),
+        "storageClassName: Invalid value: \"slow\": field is immutable",
+    );
+    let class = storage(
+        "VolumeAttributesClass",
+        r#""metadata":{"name":"gold"},"driverName":"a.csi","parameters":{"iops":"9"}"#,
+    );
+    server.ok(&["create", "-f", "-"], &class);
+    server.says(&["get", "vac"], "", "gold   a.csi        ");
+    server.fails(&["replace", "-f", "-"], &class.replace(r#""9""#, r#""8""#), "updates to parameters are forbidden.");
+    server.says(&["explain", "csidriver.spec.attachRequired"], "", "attachRequired");
+    server.ok(&["delete", "csidrivers,csinodes,volumeattachments,vac", "--all"], "");
+}

@@ -5,7 +5,7 @@ mod checks;
 mod defaults;
 
 use super::names::NameRule;
-use super::{Column, Deletion, Kind, table};
+use super::{ALL_METADATA, Column, Deletion, Kind, table};
 use crate::api::error::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -18,11 +18,14 @@ pub struct Simple {
     default: Option<fn(&mut Value)>,
     validate: Option<fn(&Value) -> Vec<FieldError>>,
     validate_update: Option<fn(&Value, &Value) -> Vec<FieldError>>,
+    validate_status: Option<fn(&Value, &Value) -> Vec<FieldError>>,
     status: bool,
     generation: bool,
     create_on_update: bool,
     returns_object: bool,
     path_segment_names: bool,
+    /// A write of the status touches nothing of the metadata.
+    apart: bool,
 }
 
 /// A kind without facts: shown by name and creation time.
@@ -32,11 +35,13 @@ const PLAIN: Simple = Simple {
     default: None,
     validate: None,
     validate_update: None,
+    validate_status: None,
     status: false,
     generation: false,
     create_on_update: false,
     returns_object: false,
     path_segment_names: false,
+    apart: false,
 };
 
 impl Kind for Simple {
@@ -52,6 +57,14 @@ impl Kind for Simple {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         self.validate_update.map(|validate| validate(new, old)).unwrap_or_default()
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        self.validate_status.map(|validate| validate(new, old)).unwrap_or_default()
+    }
+
+    fn kept_by_status(&self) -> &'static [&'static str] {
+        if self.apart { ALL_METADATA } else { &["ownerReferences"] }
     }
 
     fn has_status(&self) -> bool {
@@ -158,7 +171,49 @@ fn storage(kind: &str) -> Simple {
             returns_object: true,
             ..PLAIN
         },
-        _ => Simple { returns_object: true, ..PLAIN },
+        "CSIDriver" => Simple {
+            columns: "Name:string:name, AttachRequired:boolean, PodInfoOnMount:boolean, StorageCapacity:boolean, TokenRequests:string, RequiresRepublish:boolean, Modes:string, Age:string",
+            row: Some(cells::storage::csi_driver),
+            default: Some(defaults::csi_driver),
+            validate: Some(checks::storage::csi_driver),
+            validate_update: Some(checks::storage::csi_driver_update),
+            returns_object: true,
+            ..PLAIN
+        },
+        "CSINode" => Simple {
+            columns: "Name:string:name, Drivers:integer, Age:string",
+            row: Some(cells::storage::csi_node),
+            validate: Some(checks::storage::csi_node),
+            validate_update: Some(checks::storage::csi_node_update),
+            returns_object: true,
+            ..PLAIN
+        },
+        "CSIStorageCapacity" => Simple {
+            validate: Some(checks::storage::csi_capacity),
+            validate_update: Some(checks::storage::csi_capacity_update),
+            returns_object: true,
+            ..PLAIN
+        },
+        "VolumeAttachment" => Simple {
+            columns: "Name:string:name, Attacher:string:name, PV:string, Node:string, Attached:boolean, Age:string",
+            row: Some(cells::storage::attachment),
+            validate: Some(checks::storage::attachment),
+            validate_update: Some(checks::storage::attachment_update),
+            validate_status: Some(checks::storage::attachment_status),
+            status: true,
+            apart: true,
+            returns_object: true,
+            ..PLAIN
+        },
+        "VolumeAttributesClass" => Simple {
+            columns: "Name:string:name, DriverName:string, Age:string",
+            row: Some(cells::storage::attributes_class),
+            validate: Some(checks::storage::attributes_class),
+            validate_update: Some(checks::storage::attributes_class_update),
+            returns_object: true,
+            ..PLAIN
+        },
+        _ => PLAIN,
     }
 }
 

@@ -119,6 +119,7 @@ impl Row {
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// What `kubectl top` and autoscalers read.
@@ -173,7 +174,12 @@ pub(super) const ROWS: &[Row] = &[
         .cluster()
         .in_category(&["api-extensions"])
         .with(STATUS),
-    row("storage.k8s.io", "storageclasses", "StorageClass", &["sc"]).cluster(),
+    row(STORAGE, "csidrivers", "CSIDriver", &[]).cluster(),
+    row(STORAGE, "csinodes", "CSINode", &[]).cluster(),
+    row(STORAGE, "csistoragecapacities", "CSIStorageCapacity", &[]),
+    row(STORAGE, "storageclasses", "StorageClass", &["sc"]).cluster(),
+    row(STORAGE, "volumeattachments", "VolumeAttachment", &[]).cluster().with(STATUS),
+    row(STORAGE, "volumeattributesclasses", "VolumeAttributesClass", &["vac"]).cluster(),
     row("scheduling.k8s.io", "priorityclasses", "PriorityClass", &["pc"]).cluster(),
     row("coordination.k8s.io", "leases", "Lease", &[]),
     row("node.k8s.io", "runtimeclasses", "RuntimeClass", &[]).cluster(),

@@ -1,6 +1,7 @@
 //! The table rows of kinds without a file of their own.
 
 pub mod more;
+pub mod storage;
 
 use crate::api::kinds::json::{list, text};
 use crate::api::kinds::{table, workloads};

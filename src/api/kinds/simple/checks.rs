@@ -5,5 +5,6 @@ pub mod autoscaling;
 pub mod networking;
 pub mod node;
 pub mod quotas;
+pub mod storage;
 pub mod volumes;
 pub mod workloads;

@@ -134,6 +134,18 @@ pub fn storage_class(object: &mut Value) {
     }
 }
 
+pub fn csi_driver(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    put(spec, "attachRequired", true);
+    for name in ["podInfoOnMount", "requiresRepublish", "seLinuxMount", "storageCapacity"] {
+        put(spec, name, false);
+    }
+    put_text(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+    if spec.get("volumeLifecycleModes").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        spec.insert("volumeLifecycleModes".into(), json!(["Persistent"]));
+    }
+}
+
 /// Without metrics, an autoscaler aims at 80 % of the requested CPU. Its rules, where it has any, are
 /// completed for both directions.
 pub fn autoscaler(object: &mut Value) {

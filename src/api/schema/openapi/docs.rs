@@ -75,7 +75,12 @@ pub fn definitions() -> Docs {
         api::rbac::v1::Role,
         api::rbac::v1::RoleBinding,
         api::scheduling::v1::PriorityClass,
+        api::storage::v1::CSIDriver,
+        api::storage::v1::CSINode,
+        api::storage::v1::CSIStorageCapacity,
         api::storage::v1::StorageClass,
+        api::storage::v1::VolumeAttachment,
+        api::storage::v1::VolumeAttributesClass,
         CustomResourceDefinition,
     );
     Docs(generator.take_definitions(false))
