@@ -11,6 +11,7 @@ pub mod negotiate;
 pub mod openapi;
 mod options;
 pub mod path;
+mod proxy;
 pub mod query;
 mod respond;
 mod reviews;

@@ -94,6 +94,9 @@ impl ApiServer {
             accepts: negotiate::accepts(&parts.headers)?,
             style: style(&parts),
         };
+        if path.subresource == "proxy" {
+            return ask.proxy(body).await;
+        }
         if parts.method == Method::GET || parts.method == Method::HEAD {
             if ask.resource.group == METRICS {
                 return ask.usage().await;

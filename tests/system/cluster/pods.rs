@@ -64,6 +64,19 @@ fn a_container_finds_its_token_its_groups_files_and_its_names() {
     let joined = "{.status.containerStatuses[0].restartCount}{.status.phase}";
     assert_eq!(daemon.value(&["pod", "web"], joined), "0Running");
 
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n";
+    std::fs::write(&path, service).expect("a manifest");
+    daemon.kubectl(&["apply", "-f", path.to_str().expect("a path")]);
+    daemon.wait_for("the service has its pod", || daemon.value(&["endpoints", "web"], "{.subsets}").contains("8080"));
+    exec("mkdir /tmp/www; echo hello >/tmp/www/page; httpd -p 8080 -h /tmp/www");
+    for name in ["pods/web:8080", "pods/http:web:8080", "services/web:80", "services/http:web:80"] {
+        let path = format!("/api/v1/namespaces/default/{name}/proxy/page?x=1");
+        assert_eq!(daemon.kubectl(&["get", "--raw", &path]), "hello\n", "{name}");
+    }
+    let closed = daemon.try_kubectl(&["get", "--raw", "/api/v1/namespaces/default/pods/web:81/proxy/page"]);
+    let said = String::from_utf8_lossy(&closed.stderr).into_owned();
+    assert!(!closed.status.success() && said.contains("error trying to reach service"), "{said}");
+
     // What asks for more than a host gives fails at once, with the reason.
     let refused = POD
         .replace("{name: web, ", "{name: greedy, ")
