@@ -34,7 +34,7 @@ pub fn set_up(target: &Path, pod: &Pod, empty: &EmptyDirVolumeSource) -> io::Res
     fs::create_dir_all(target)?;
     let size = empty.size_limit.as_ref().and_then(|limit| crate::kubelet::resources::milli(&limit.0));
     let size = size.map(|milli| format!(",size={}", milli / 1000)).unwrap_or_default();
-    let options = CString::new(format!("mode=1777{size}"))?;
+    let options = CString::new(format!("mode=0777{size}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     if mount("tmpfs", target, "tmpfs", flags, Some(options.as_c_str())).is_ok() {
         return Ok(());
@@ -43,7 +43,7 @@ pub fn set_up(target: &Path, pod: &Pod, empty: &EmptyDirVolumeSource) -> io::Res
     let name = target.file_name().unwrap_or_default();
     let place = shared()?.join(uid).join(name);
     fs::create_dir_all(&place)?;
-    fs::set_permissions(&place, Permissions::from_mode(0o1777))?;
+    fs::set_permissions(&place, Permissions::from_mode(0o777))?;
     fs::remove_dir(target)?;
     std::os::unix::fs::symlink(place, target)
 }

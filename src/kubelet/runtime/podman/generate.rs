@@ -228,7 +228,7 @@ fn options(mount: &Mount) -> Vec<&'static str> {
 fn mount(mount: &Mount) -> Value {
     match &mount.source {
         MountSource::Tmpfs { size_bytes } => {
-            let mut options = vec!["rw".to_owned(), "mode=1777".to_owned()];
+            let mut options = vec!["rw".to_owned(), "mode=0777".to_owned()];
             options.extend(size_bytes.map(|size| format!("size={size}")));
             json!({"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options})
         }
@@ -290,7 +290,7 @@ pub fn named_volume(spec: &VolumeSpec, cluster: &str) -> Volume {
     let labels = pairs(&[(labels::CLUSTER, cluster), (labels::POD_UID, &spec.pod_uid), (VOLUME_NAME, &spec.name)]);
     let options = spec.tmpfs.map(|size| {
         let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-        pairs(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", &format!("mode=1777{size}"))])
+        pairs(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", &format!("mode=0777{size}"))])
     });
     Volume { labels, options: options.unwrap_or_default() }
 }
