@@ -21,6 +21,9 @@ async fn budgets_are_counted_when_pods_are_evicted() {
         server.kubectl(&["create", "--raw", &path, "-f", "-"], &body)
     };
     assert!(evict("a").ok);
+    let target = r#"jsonpath={.metadata.deletionTimestamp} {.status.conditions[?(@.type=="DisruptionTarget")].reason}"#;
+    let gone = server.ok(&["get", "pod", "a", "-o", target], "");
+    assert!(gone.starts_with("20") && gone.ends_with(" EvictionByEvictionAPI"), "{gone}");
     let refused = evict("b").text;
     assert!(refused.contains("Cannot evict pod as it would violate the pod's disruption budget."), "{refused}");
     server.says(&["get", "pod", "b"], "", "Running");

@@ -64,10 +64,16 @@ pub fn options_target(kind: &'static str) -> crate::api::error::Target<'static> 
 
 impl Writer<'_> {
     pub fn delete(&self, options: &DeleteOptions) -> Result<Prepared, ApiError> {
+        self.delete_after(options, |_| ())
+    }
+
+    /// As [`Writer::delete`], of an object that is changed by the same write.
+    pub fn delete_after(&self, options: &DeleteOptions, change: impl FnOnce(&mut Value)) -> Result<Prepared, ApiError> {
         let before = self.at.get(self.view)?;
         self.check(&before, options)?;
         let Stored { record: before, object: old, rest } = Stored::for_fields(self.at.resource, before);
         let mut new = old.clone();
+        change(&mut new);
         self.set_propagation(&mut new, options);
         let grace = self.grace(&old, options);
         let deleting = old["metadata"]["deletionTimestamp"].is_string();

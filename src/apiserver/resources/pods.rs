@@ -71,6 +71,25 @@ impl Writer<'_> {
         pod["status"]["conditions"] = conditions.into();
     }
 
+    /// Tells controllers, and whoever asks why the pod went, that it did not fail by itself.
+    fn mark_evicted(&self, pod: &mut Value) {
+        if pod["metadata"]["deletionTimestamp"].is_string() {
+            return;
+        }
+        let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|condition| condition["type"] != "DisruptionTarget");
+        let mut condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastTransitionTime": self.server.clock.now_seconds().to_string()});
+        if let Some(generation) = pod["metadata"]["generation"].as_i64() {
+            condition["observedGeneration"] = generation.into();
+        }
+        conditions.push(condition);
+        if !pod["status"].is_object() {
+            pod["status"] = json!({});
+        }
+        pod["status"]["conditions"] = conditions.into();
+    }
+
     /// Prepares an eviction: a deletion that disruption budgets must allow.
     pub fn evict(&self, eviction: &Value, options: &DeleteOptions) -> Result<Prepared, ApiError> {
         let at = self.at;
@@ -79,7 +98,7 @@ impl Writer<'_> {
             return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
         }
         let record = at.get(self.view)?;
-        let mut prepared = self.delete(options)?;
+        let mut prepared = self.delete_after(options, |pod| self.mark_evicted(pod))?;
         let pod = parse(&record);
         let disposable = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
         if disposable || record.envelope.deletion_timestamp.is_some() {
