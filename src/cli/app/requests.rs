@@ -181,6 +181,23 @@ impl Waiting {
         }
     }
 
+    /// Whether the daemon says that the revision is ready, too: it has pods stay so for a while first. No longer than
+    /// that is waited for its word.
+    async fn is_agreed(
+        &self,
+        client: &kube::Client,
+        application: &Application,
+        begun: Instant,
+    ) -> Result<bool, CliError> {
+        let (api, name, number) = (api(client), application.name(), application.status.revision_number);
+        let said = follow(&api, name, |now: Option<Application>| {
+            let status = now.ok_or_else(|| deleted(name))?.status;
+            Ok((status.is_ready() || status.revision_number != number).then_some(()))
+        });
+        let until = (begun + self.timeout).min(Instant::now() + wait::SETTLED * 3);
+        timeout_at(until, said).await.map_or(Ok(false), |said| said.map(|()| true))
+    }
+
     async fn until_ready(
         &self,
         client: &kube::Client,
@@ -212,7 +229,12 @@ impl Waiting {
             settle: Duration::ZERO,
             moved: None,
         };
-        let waited = wait.until_ready(&application.status.inventory, &mut wait::Memory::default()).await;
+        let mut memory = wait::Memory::default();
+        let mut waited = wait.until_ready(&application.status.inventory, &mut memory).await;
+        if waited.failed.is_empty() && !self.is_agreed(client, application, begun).await? {
+            // What was ready just now is so no more.
+            waited = wait.until_ready(&application.status.inventory, &mut memory).await;
+        }
         let success = waited.failed.is_empty();
         let summary = Summary {
             revision: application.status.revision.clone(),
