@@ -26,6 +26,7 @@ pub mod offline;
 mod owners;
 mod pods;
 mod problems;
+mod references;
 mod rest;
 mod stages;
 mod verdicts;

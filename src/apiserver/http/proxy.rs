@@ -84,7 +84,8 @@ impl Ask<'_> {
         if let Ok(number) = port.parse::<u64>() {
             let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
             let found = ports.find(|one| one["port"].as_u64() == Some(number));
-            let found = found.ok_or_else(|| unavailable(format!("no service port {number} found for service {name:?}")))?;
+            let found =
+                found.ok_or_else(|| unavailable(format!("no service port {number} found for service {name:?}")))?;
             port = found["name"].as_str().unwrap_or_default();
         }
         let of = |plural, name: &str| self.server.store.get(&store::key("", plural, self.path.namespace, name));
@@ -119,8 +120,9 @@ impl Ask<'_> {
         let address = format!("{}:{port}", pod["status"]["podIP"].as_str().unwrap_or_default());
         let connection = self.server.streams.connect(&node, &pod, port).await;
         let connection = connection.map_err(|error| unreached(format!("{address}: {}", error.message)))?;
-        let (mut client, driver) =
-            http1::handshake(TokioIo::new(connection)).await.map_err(|error| unreached(format!("{address}: {error}")))?;
+        let (mut client, driver) = http1::handshake(TokioIo::new(connection))
+            .await
+            .map_err(|error| unreached(format!("{address}: {error}")))?;
         tokio::spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "a pod ended its connection");

@@ -6,6 +6,7 @@ use super::journal::Entry;
 use super::owners::Owners;
 use super::pods::{self, Story, stories};
 use super::problems::{Problems, Warnings, is_lost_with, short_lived_volumes};
+use super::references;
 use super::rest::{END, Rest};
 use super::verdicts::Verdicts;
 use crate::api::changeset::{ChangeAction, ChangeSetStatus, ObjectId};
@@ -70,6 +71,7 @@ pub fn of(run: &Run<'_>) -> Consequences {
         // Hosts come with the first apply: that there are none yet is no problem of the manifests.
         draft.problems = Problems::default();
     }
+    references::note(run.change, run.owners, &mut draft.problems);
     let pulls = run.hosts.pulls().into_iter().map(|(image, hosts)| Pull { image, hosts }).collect();
     let assumptions = draft.assumptions(run, &nodes);
     let losses = draft.losses.into_iter();

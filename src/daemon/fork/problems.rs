@@ -57,6 +57,16 @@ impl Problems {
         }
     }
 
+    /// Notes that a workload refers to what is not there, unless something was said of it that has these names.
+    pub fn reference(&mut self, workload: &ObjectId, names: &[&String], message: String) {
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+        let has = |said: &str, name: &str| said.split(|letter| !is_name(letter)).any(|word| word == name);
+        let is_known = |said: &str| names.iter().all(|name| has(said, name));
+        if !self.all.keys().any(|(about, _, said)| about == workload && is_known(said)) {
+            self.all.insert((workload.clone(), "MissingReference".to_owned(), message), 0);
+        }
+    }
+
     /// Notes what keeps the stages after it from being applied.
     pub fn stops(&mut self, failed: &[Progress]) {
         for one in failed {

@@ -14,7 +14,7 @@ use super::Request;
 use crate::api::changeset::ObjectId;
 use crate::api::plan::{PodAction, PodStep};
 use rig::{Rig, config_map, deployment};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 fn hosts(steps: &[PodStep], action: PodAction) -> Vec<&str> {
@@ -163,6 +163,56 @@ async fn missing_references_are_named() {
     assert!(problem.message.contains("configmap \"settings\" not found"), "{problem:?}");
     let found = rig.plan(vec![mounts, config_map("settings", "1")], vec![]).consequences;
     assert!(found.settled && found.problems.is_empty(), "{found:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_references_that_lead_nowhere_are_told_at_once() {
+    let rig = Rig::new(&["h1"]).await;
+    let told = |objects: Vec<Value>, deletions: Vec<ObjectId>| -> Vec<String> {
+        let found = rig.plan(objects, deletions).consequences;
+        let all = found.problems.iter();
+        all.map(|one| format!("{} {}: {}", one.object.name, one.reason, one.message)).collect()
+    };
+    // Its pods do not come further than to the volume.
+    let mut web = deployment("web", 1, "web:1");
+    let spec = &mut web["spec"]["template"]["spec"];
+    spec["volumes"] = json!([{"name": "keys", "secret": {"secretName": "keys"}}]);
+    spec["containers"][0]["env"] = json!([
+        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "b"}}},
+        {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "c", "optional": true}}},
+    ]);
+    let reading = json!({"name": "c", "image": "tool:1", "envFrom": [{"configMapRef": {"name": "settings"}}]});
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [reading]}});
+    let nightly = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly", "namespace": "default"},
+        "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": template}}},
+    });
+    let mut settings = config_map("settings", "1");
+    settings["data"] = json!({"a": "1"});
+    let keys = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "default"}});
+    let alone = told(vec![web.clone(), nightly.clone()], vec![]);
+    let [pods_say, web_lacks, nightly_lacks] = alone.as_slice() else { panic!("{alone:#?}") };
+    assert_eq!(
+        nightly_lacks,
+        "nightly MissingReference: ConfigMap \"settings\" is not there, and container c needs it"
+    );
+    assert!(pods_say.starts_with("web FailedMount: ") && pods_say.contains("\"keys\" not found"), "{pods_say}");
+    assert_eq!(web_lacks, "web MissingReference: ConfigMap \"settings\" is not there, and container c needs it");
+    let some = told(vec![web.clone(), nightly.clone(), settings.clone()], vec![]);
+    let [_, lacks_key] = some.as_slice() else { panic!("{some:#?}") };
+    assert_eq!(lacks_key, "web MissingReference: ConfigMap \"settings\" has no key \"b\", and container c needs it");
+    settings["data"]["b"] = json!("2");
+    rig.apply(vec![web, nightly, settings, keys]).await;
+    // Who uses it is not in the change set.
+    let id = ObjectId { kind: "ConfigMap".into(), api_version: "v1".into(), ..of_default("settings") };
+    let gone = told(vec![], vec![id]);
+    let goes = "MissingReference: ConfigMap \"settings\" goes, and container";
+    assert_eq!(gone, ["web", "nightly"].map(|who| format!("{who} {goes} c needs it")));
+}
+
+fn of_default(name: &str) -> ObjectId {
+    ObjectId { namespace: "default".into(), name: name.into(), ..ObjectId::default() }
 }
 
 #[tokio::test(start_paused = true)]
