@@ -5,6 +5,7 @@
 //! pod is removed, and only when the cache shows that is the uid exchanged for a count.
 
 mod count;
+mod failures;
 mod verdict;
 
 use super::indexes;
@@ -191,7 +192,7 @@ fn manage(plan: &mut Plan, spec: &JobSpec, tally: &Tally, suspended: bool, now: 
     } as usize;
     let keep = tally.keep(spec, wanted);
     plan.delete = tally.active.iter().filter(|pod| !keep.contains(pods::uid(pod))).cloned().collect();
-    let missing = wanted.saturating_sub(keep.len());
+    let missing = wanted.saturating_sub(keep.len() + tally.leaving.len());
     if missing == 0 {
         return;
     }
@@ -203,8 +204,8 @@ fn manage(plan: &mut Plan, spec: &JobSpec, tally: &Tally, suspended: bool, now: 
     plan.create = match tally.completed.as_ref().zip(spec.completions) {
         None => vec![None; missing],
         Some((completed, completions)) => {
-            let running: BTreeSet<i32> =
-                tally.active.iter().filter(|pod| keep.contains(pods::uid(pod))).filter_map(|pod| index(pod)).collect();
+            let kept = tally.active.iter().filter(|pod| keep.contains(pods::uid(pod)));
+            let running: BTreeSet<i32> = kept.chain(&tally.leaving).filter_map(|pod| index(pod)).collect();
             let free = (0..completions).filter(|index| !completed.contains(index) && !running.contains(index));
             free.take(missing).map(Some).collect()
         }

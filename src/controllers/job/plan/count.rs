@@ -1,5 +1,6 @@
 //! Counts a Job's pods: active, ending, succeeded and failed, the last two exactly once each.
 
+use super::failures::{self, Meaning};
 use super::{Observed, RETRY, index, indexes, is_tracked};
 use crate::controllers::pods;
 use jiff::{SignedDuration, Timestamp};
@@ -14,8 +15,12 @@ pub(super) struct Tally {
     pub active: Vec<Arc<Pod>>,
     /// On their way out but not ended.
     pub ending: usize,
-    /// Noted in the status already: their finalizer may go.
+    /// Of those, the ones that are replaced only when they have ended, and badly.
+    pub leaving: Vec<Arc<Pod>>,
+    /// Noted in the status already, or not to be counted: their finalizer may go.
     pub release: Vec<Arc<Pod>>,
+    /// A failure that the Job's pod failure policy has it fail for.
+    pub fatal: Option<String>,
     pub succeeded: i32,
     pub failed: i32,
     /// In Indexed mode, the indexes that are done.
@@ -50,6 +55,8 @@ impl Tally {
         let mut tally = Self {
             active: Vec::new(),
             ending: 0,
+            leaving: Vec::new(),
+            fatal: None,
             release: Vec::new(),
             succeeded: 0,
             failed: 0,
@@ -65,7 +72,7 @@ impl Tally {
         tally.completed =
             indexed.then(|| indexes::parse(known.completed_indexes.as_deref().unwrap_or_default(), completions));
         for pod in observed.pods {
-            tally.add(pod, &noted, observed);
+            tally.add(pod, &noted, observed, spec);
         }
         let [ended_well, ended_badly] = tally.uncounted.each_ref().map(|uids| uids.len() as i32);
         tally.failed = tally.counted_failed + ended_badly;
@@ -76,8 +83,13 @@ impl Tally {
         tally
     }
 
-    fn add(&mut self, pod: &Arc<Pod>, noted: &[Vec<String>; 2], observed: &Observed) {
+    fn add(&mut self, pod: &Arc<Pod>, noted: &[Vec<String>; 2], observed: &Observed, spec: &JobSpec) {
         let uid = pods::uid(pod);
+        if failures::replaces_failed_only(spec) && pods::is_terminating(pod) && !pods::is_finished(pod) {
+            self.ending += 1;
+            self.leaving.push(pod.clone());
+            return;
+        }
         let Some(success) = outcome(pod) else {
             // Those we asked to delete count as ending before the cache shows it.
             match observed.doomed.contains(uid) {
@@ -94,9 +106,16 @@ impl Tally {
         if success && let (Some(completed), Some(index)) = (&mut self.completed, index(pod)) {
             completed.insert(index);
         }
-        match noted.iter().flatten().any(|known| known == uid) {
-            true => self.release.push(pod.clone()),
-            false => self.uncounted[usize::from(!success)].push(uid.to_owned()),
+        let known = noted.iter().flatten().any(|known| known == uid);
+        let meaning = if success { Meaning::Counts } else { failures::judge(spec, pod) };
+        match meaning {
+            _ if known => self.release.push(pod.clone()),
+            Meaning::Ignored => self.release.push(pod.clone()),
+            Meaning::Counts => self.uncounted[usize::from(!success)].push(uid.to_owned()),
+            Meaning::Fatal(message) => {
+                self.fatal.get_or_insert(message);
+                self.uncounted[1].push(uid.to_owned());
+            }
         }
     }
 

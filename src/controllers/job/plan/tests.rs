@@ -96,6 +96,47 @@ impl World {
     }
 }
 
+/// A Job with one pod that has this status, and is on its way out or not.
+fn with_pod(spec: Value, status: Value, leaving: bool) -> World {
+    let mut world = World::new(spec);
+    let deleted = leaving.then(|| start().to_string());
+    let pod = json!({"metadata": {"name": "p", "namespace": "ns", "uid": "p", "finalizers": [FINALIZER],
+        "deletionTimestamp": deleted}, "status": status});
+    world.pods.push(Arc::new(from_value(pod).unwrap()));
+    world
+}
+
+#[test]
+fn a_policy_ignores_failures_that_it_names() {
+    let rule = json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]});
+    let spec = json!({"backoffLimit": 0, "parallelism": 1, "podFailurePolicy": {"rules": [rule]}});
+    let target = json!([{"type": "DisruptionTarget", "status": "True"}]);
+    let leaving = with_pod(spec.clone(), json!({"phase": "Running", "conditions": target}), true).decide();
+    assert_eq!((leaving.status.failed, leaving.status.terminating, leaving.create.len()), (None, Some(1), 0));
+    let over = with_pod(spec.clone(), json!({"phase": "Failed", "conditions": target}), true).decide();
+    assert_eq!((over.status.failed, over.status.uncounted_terminated_pods, over.release.len()), (None, None, 1));
+    let failed = with_pod(spec, json!({"phase": "Failed"}), false).decide();
+    assert_eq!(condition(&failed.status, "FailureTarget").unwrap().reason.as_deref(), Some("BackoffLimitExceeded"));
+}
+
+#[test]
+fn a_policy_fails_the_job_for_an_exit_code() {
+    let codes = json!({"containerName": "c", "operator": "In", "values": [1, 42]});
+    let spec = json!({"podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": codes}]}});
+    let ended = |code: i32| {
+        let state = json!({"terminated": {"exitCode": code}});
+        let container =
+            json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+        with_pod(spec.clone(), json!({"phase": "Failed", "containerStatuses": [container]}), false).decide()
+    };
+    let plan = ended(42);
+    let target = condition(&plan.status, "FailureTarget").unwrap();
+    assert_eq!(target.reason.as_deref(), Some("PodFailurePolicy"));
+    let message = "Container c for pod ns/p failed with exit code 42 matching FailJob rule at index 0";
+    assert_eq!(target.message.as_deref(), Some(message));
+    assert!(condition(&ended(2).status, "FailureTarget").is_none());
+}
+
 #[test]
 fn runs_to_completion() {
     let mut world = World::new(json!({}));

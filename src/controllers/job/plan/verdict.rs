@@ -27,6 +27,9 @@ pub(super) fn judge(observed: &Observed, spec: &JobSpec, tally: &Tally, plan: &m
             return Some(Verdict { success, reason: text(&known.reason), message: text(&known.message) });
         }
     }
+    if let Some(message) = &tally.fatal {
+        return Verdict::new(false, "PodFailurePolicy", message);
+    }
     let limit = spec.backoff_limit.unwrap_or(6);
     if tally.failed > limit || restarts_exceed(spec, tally, limit) {
         return Verdict::new(false, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
