@@ -1,8 +1,9 @@
-//! What everything else stands on: clock, ids, backoff, wake-ups, socket paths, URLs as they may be shown, values in
-//! JSON text. Knows nothing of Kubernetes.
+//! What everything else stands on: clock, cores, ids, backoff, wake-ups, socket paths, URLs as they may be shown,
+//! values in JSON text. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
+pub mod cores;
 pub mod cron;
 pub mod ids;
 pub mod json;

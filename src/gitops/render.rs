@@ -19,6 +19,7 @@ pub use manifest::Manifest;
 pub use substitute::Variables;
 
 use crate::api::changeset::ObjectId;
+use crate::base::cores;
 use crate::gitops::kinds::{Kinds, Scope};
 use crate::gitops::sops;
 use crate::gitops::sources::{File, Snapshot};
@@ -133,19 +134,7 @@ pub fn unscoped(snapshot: &Snapshot, kinds: &dyn Kinds, variables: Option<&Varia
 /// What each file says, in their order. Many are read on all cores.
 fn read_all(files: &[File]) -> Vec<Result<Vec<yaml::Document>, RenderError>> {
     let size: usize = files.iter().map(|file| file.bytes.len()).sum();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(size / WORTH_A_THREAD + 1);
-    let share = files.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let mut shares = files.chunks(share);
-        let first = shares.next().unwrap_or_default();
-        let others: Vec<_> =
-            shares.map(|share| scope.spawn(move || share.iter().map(read).collect::<Vec<_>>())).collect();
-        let mut all: Vec<_> = first.iter().map(read).collect();
-        for other in others {
-            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        all
-    })
+    cores::map(files, size / WORTH_A_THREAD + 1, read)
 }
 
 fn read(file: &File) -> Result<Vec<yaml::Document>, RenderError> {

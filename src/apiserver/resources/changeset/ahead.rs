@@ -5,9 +5,8 @@ use crate::api::changeset::ChangeSetSpec;
 use crate::apiserver::ApiServer;
 use crate::apiserver::resources::view::{Reads, Traced, View};
 use crate::apiserver::resources::{Prepared, WriteOptions};
+use crate::base::cores;
 use serde_json::Value;
-use std::panic::resume_unwind;
-use tokio::runtime::Handle;
 
 /// Objects worth a thread of their own.
 const SHARE: usize = 20;
@@ -22,30 +21,10 @@ impl ApiServer {
         spec: &ChangeSetSpec,
         options: &WriteOptions,
     ) -> Vec<Option<(Prepared, Reads)>> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(spec.objects.len() / SHARE);
-        if threads < 2 {
+        if spec.objects.len() < 2 * SHARE {
             return Vec::new();
         }
-        let share = |from: usize| -> Vec<_> {
-            let own = spec.objects.iter().skip(from).step_by(threads);
-            own.map(|intent| self.prepare_alone(base, options, intent)).collect()
-        };
-        // A clock that is virtual is the runtime's.
-        let runtime = Handle::try_current().ok();
-        let mut shares: Vec<_> = std::thread::scope(|scope| {
-            let (share, runtime) = (&share, &runtime);
-            let others = (1..threads).map(|from| {
-                scope.spawn(move || {
-                    let _entered = runtime.as_ref().map(Handle::enter);
-                    share(from)
-                })
-            });
-            let others: Vec<_> = others.collect();
-            let first = share(0);
-            let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            std::iter::once(first).chain(others).map(Vec::into_iter).collect()
-        });
-        (0..spec.objects.len()).map(|index| shares[index % threads].next().flatten()).collect()
+        cores::map(&spec.objects, spec.objects.len() / SHARE, |intent| self.prepare_alone(base, options, intent))
     }
 
     fn prepare_alone(&self, base: &dyn View, options: &WriteOptions, intent: &Value) -> Option<(Prepared, Reads)> {
