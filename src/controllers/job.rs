@@ -15,7 +15,7 @@ use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQue
 use bytes::Bytes;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EnvVar, Pod};
-use plan::{FINALIZER, INDEX, Observed, Plan};
+use plan::{FAILURES, FINALIZER, Failures, IGNORED, INDEX, Observed, Plan};
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -83,7 +83,8 @@ impl Reconcile for Controller {
             return Ok(Some(Duration::ZERO));
         }
         self.free_orphans(key).await?;
-        let Some(job) = self.jobs.get(&key.namespace, &key.name) else {
+        let job = self.jobs.get(&key.namespace, &key.name).filter(|job| is_ours(job));
+        let Some(job) = job else {
             self.pods_written.forget(key);
             self.own_written.forget(key);
             return Ok(None);
@@ -133,7 +134,7 @@ impl Controller {
         for pod in plan.delete.iter().chain(&plan.kill) {
             self.delete(key, job, pod).await?;
         }
-        let (created, outcome) = self.create(key, job, &plan.create).await;
+        let (created, outcome) = self.create(key, job, &plan).await;
         let missing = (plan.create.len() - created) as i32;
         plan.status.active = plan.status.active.map(|active| active - missing).filter(|active| *active > 0);
         if let Some(change) = write::status_difference(job.status.as_ref(), &plan.status) {
@@ -153,9 +154,19 @@ impl Controller {
     }
 
     /// Makes pods; returns how many, and the first failure.
-    async fn create(&self, key: &ObjectKey, job: &Arc<Job>, wanted: &[Option<i32>]) -> (usize, Result<(), SyncError>) {
+    async fn create(&self, key: &ObjectKey, job: &Arc<Job>, plan: &Plan) -> (usize, Result<(), SyncError>) {
+        let wanted = &plan.create;
         let failed = |source| SyncError::Pod { pod: format!("{}-*", key.name), done: "created", source };
-        let bodies: Result<Vec<Bytes>, _> = wanted.iter().map(|index| write::body(&new_pod(job, *index))).collect();
+        let bodies: Result<Vec<Bytes>, _> = wanted
+            .iter()
+            .map(|index| {
+                let mut pod = new_pod(job, *index);
+                if let Some(failures) = index.and_then(|index| plan.failures.get(&index)) {
+                    note_failures(&mut pod, *failures);
+                }
+                write::body(&pod)
+            })
+            .collect();
         let bodies = match bodies {
             Ok(bodies) => bodies,
             Err(error) => return (0, Err(failed(error))),
@@ -204,6 +215,21 @@ impl Controller {
                 Err(SyncError::Pod { pod: name.into(), done: "deleted", source })
             }
         }
+    }
+}
+
+/// Whether no other controller was told to manage the Job.
+fn is_ours(job: &Job) -> bool {
+    let by = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref());
+    by.is_none_or(|by| by == "kubernetes.io/job-controller")
+}
+
+/// Says how often the pod's index has failed before it.
+fn note_failures(pod: &mut Pod, failures: Failures) {
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.insert(FAILURES.into(), failures.counted.to_string());
+    if failures.ignored > 0 {
+        annotations.insert(IGNORED.into(), failures.ignored.to_string());
     }
 }
 

@@ -1,5 +1,7 @@
 //! Jobs.
 
+mod policies;
+
 use super::json::{child, ensure, integer, list, put, put_text, text};
 use super::pod_spec::{self, Context};
 use super::{Column, Kind, labels, table, workloads};
@@ -53,7 +55,9 @@ impl Kind for Job {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        for field in ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy"] {
+        for field in
+            ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy", "managedBy"]
+        {
             workloads::immutable(new, old, &["spec", field], &mut errors);
         }
         let indexed = new["spec"]["completionMode"] == "Indexed";
@@ -121,6 +125,7 @@ impl Job {
         if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
             cx.required("spec.completions".into(), "when completion mode is Indexed");
         }
+        policies::validate(spec, &mut cx);
         pod_spec::validate_template_body(&spec["template"], &mut cx);
         if !matches!(text(spec, &["template", "spec", "restartPolicy"]), "OnFailure" | "Never") {
             cx.required("spec.template.spec.restartPolicy".into(), "valid values: \"OnFailure\", \"Never\"");

@@ -6,6 +6,8 @@
 
 mod count;
 mod failures;
+mod retries;
+mod success;
 mod verdict;
 
 use super::indexes;
@@ -15,7 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::{BTreeSet, HashSet};
+pub use retries::{FAILURES, Failures, IGNORED};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use verdict::Verdict;
 
@@ -44,6 +47,8 @@ pub struct Observed<'a> {
 pub struct Plan {
     /// One entry per pod to make: its completion index in Indexed mode.
     pub create: Vec<Option<i32>>,
+    /// Where each index has a limit of its own: how often those to be made have failed.
+    pub failures: BTreeMap<i32, Failures>,
     /// Pods too many: they go without being counted as failures (finalizer first).
     pub delete: Vec<Arc<Pod>>,
     /// Pods of a Job that is over: they count.
@@ -96,7 +101,11 @@ pub fn plan(observed: &Observed) -> Option<Plan> {
     let suspended = spec.suspend == Some(true);
     note_suspension(&mut plan, suspended, observed.now);
     match verdict::judge(observed, spec, &tally, &mut plan) {
-        Some(verdict) => conclude(&mut plan, &tally, verdict, observed.now),
+        Some(verdict) => {
+            // Nothing follows them any more.
+            plan.release.extend(tally.held.iter().cloned());
+            conclude(&mut plan, &tally, verdict, observed.now);
+        }
         None if observed.job.metadata.deletion_timestamp.is_none() => {
             manage(&mut plan, spec, &tally, suspended, observed.now)
         }
@@ -185,7 +194,7 @@ fn manage(plan: &mut Plan, spec: &JobSpec, tally: &Tally, suspended: bool, now: 
     let parallelism = spec.parallelism.unwrap_or(1).max(0);
     let wanted = match spec.completions {
         _ if suspended => 0,
-        Some(completions) => parallelism.min((completions - tally.succeeded).max(0)),
+        Some(completions) => parallelism.min((completions - tally.succeeded - tally.failed_indexes()).max(0)),
         // A work queue: once one pod succeeded no new ones start, but those that run may finish.
         None if tally.succeeded > 0 => parallelism.min(tally.active.len() as i32),
         None => parallelism,
@@ -196,20 +205,31 @@ fn manage(plan: &mut Plan, spec: &JobSpec, tally: &Tally, suspended: bool, now: 
     if missing == 0 {
         return;
     }
-    let wait = tally.backoff(now);
+    let wait = if tally.retries.is_some() { SignedDuration::ZERO } else { tally.backoff(now) };
     if wait > SignedDuration::ZERO {
         plan.look_again(wait);
         return;
     }
-    plan.create = match tally.completed.as_ref().zip(spec.completions) {
-        None => vec![None; missing],
-        Some((completed, completions)) => {
-            let kept = tally.active.iter().filter(|pod| keep.contains(pods::uid(pod)));
-            let running: BTreeSet<i32> = kept.chain(&tally.leaving).filter_map(|pod| index(pod)).collect();
-            let free = (0..completions).filter(|index| !completed.contains(index) && !running.contains(index));
-            free.take(missing).map(Some).collect()
-        }
+    let Some(completions) = spec.completions.filter(|_| tally.completed.is_some()) else {
+        plan.create = vec![None; missing];
+        return;
     };
+    let kept = tally.active.iter().filter(|pod| keep.contains(pods::uid(pod)));
+    let running: BTreeSet<i32> = kept.chain(&tally.leaving).filter_map(|pod| index(pod)).collect();
+    for index in (0..completions).filter(|index| !tally.is_over(*index) && !running.contains(index)) {
+        if plan.create.len() == missing {
+            break;
+        }
+        if let Some(retries) = &tally.retries {
+            let wait = retries.backoff(index, spec, now);
+            if wait > SignedDuration::ZERO {
+                plan.look_again(wait);
+                continue;
+            }
+            plan.failures.insert(index, retries.before_next(index, spec));
+        }
+        plan.create.push(Some(index));
+    }
 }
 
 #[cfg(test)]

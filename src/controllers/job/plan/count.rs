@@ -1,6 +1,7 @@
 //! Counts a Job's pods: active, ending, succeeded and failed, the last two exactly once each.
 
 use super::failures::{self, Meaning};
+use super::retries::Retries;
 use super::{Observed, RETRY, index, indexes, is_tracked};
 use crate::controllers::pods;
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +26,10 @@ pub(super) struct Tally {
     pub failed: i32,
     /// In Indexed mode, the indexes that are done.
     pub completed: Option<BTreeSet<i32>>,
+    /// Where each index has a limit of its own.
+    pub retries: Option<Retries>,
+    /// Noted, but kept until another pod of their index is there.
+    pub held: Vec<Arc<Pod>>,
     counted_succeeded: i32,
     counted_failed: i32,
     uncounted: [Vec<String>; 2],
@@ -61,6 +66,8 @@ impl Tally {
             succeeded: 0,
             failed: 0,
             completed: None,
+            retries: None,
+            held: Vec::new(),
             counted_succeeded: known.succeeded.unwrap_or(0) + succeeded.0.len() as i32,
             counted_failed: known.failed.unwrap_or(0) + failed.0.len() as i32,
             uncounted: [still(&succeeded.1), still(&failed.1)],
@@ -71,9 +78,13 @@ impl Tally {
         let completions = spec.completions.unwrap_or(0);
         tally.completed =
             indexed.then(|| indexes::parse(known.completed_indexes.as_deref().unwrap_or_default(), completions));
+        let limit = spec.backoff_limit_per_index.filter(|_| indexed);
+        let failed = || indexes::parse(known.failed_indexes.as_deref().unwrap_or_default(), completions);
+        tally.retries = limit.map(|limit| Retries::new(limit, failed()));
         for pod in observed.pods {
             tally.add(pod, &noted, observed, spec);
         }
+        tally.hold(observed.pods);
         let [ended_well, ended_badly] = tally.uncounted.each_ref().map(|uids| uids.len() as i32);
         tally.failed = tally.counted_failed + ended_badly;
         tally.succeeded = match &tally.completed {
@@ -100,6 +111,15 @@ impl Tally {
         };
         self.ending += usize::from(!pods::is_finished(pod));
         self.note_time(pod, success, observed.now);
+        let meaning = if success { Meaning::Counts } else { failures::judge(spec, pod) };
+        // Pods we removed because they were too many have lost their finalizer first.
+        if !success
+            && (is_tracked(pod) || pods::is_finished(pod))
+            && let Some(retries) = &mut self.retries
+        {
+            let when = finish_time(pod).unwrap_or(observed.now);
+            retries.failed(pod, when, &meaning, is_tracked(pod));
+        }
         if !is_tracked(pod) {
             return;
         }
@@ -107,16 +127,34 @@ impl Tally {
             completed.insert(index);
         }
         let known = noted.iter().flatten().any(|known| known == uid);
-        let meaning = if success { Meaning::Counts } else { failures::judge(spec, pod) };
         match meaning {
             _ if known => self.release.push(pod.clone()),
             Meaning::Ignored => self.release.push(pod.clone()),
-            Meaning::Counts => self.uncounted[usize::from(!success)].push(uid.to_owned()),
+            Meaning::Counts | Meaning::FailsIndex => self.uncounted[usize::from(!success)].push(uid.to_owned()),
             Meaning::Fatal(message) => {
                 self.fatal.get_or_insert(message);
                 self.uncounted[1].push(uid.to_owned());
             }
         }
+    }
+
+    /// Keeps back what tells how often an index has failed.
+    fn hold(&mut self, all: &[Arc<Pod>]) {
+        let (Some(retries), Some(completed)) = (&mut self.retries, &self.completed) else { return };
+        retries.settle(all);
+        let release = std::mem::take(&mut self.release);
+        (self.held, self.release) = release.into_iter().partition(|pod| retries.holds(pod, completed));
+    }
+
+    /// Whether an index is done, well or badly.
+    pub(super) fn is_over(&self, index: i32) -> bool {
+        let has = |set: &BTreeSet<i32>| set.contains(&index);
+        self.completed.as_ref().is_some_and(has) || self.retries.as_ref().is_some_and(|retries| has(&retries.failed))
+    }
+
+    /// Indexes that are not tried again.
+    pub(super) fn failed_indexes(&self) -> i32 {
+        self.retries.as_ref().map_or(0, |retries| retries.failed.len() as i32)
     }
 
     fn note_time(&mut self, pod: &Pod, success: bool, now: Timestamp) {
@@ -153,8 +191,8 @@ impl Tally {
         let mut taken = BTreeSet::new();
         let useful = |pod: &&Arc<Pod>| match &self.completed {
             None => true,
-            Some(completed) => index(pod).is_some_and(|index| {
-                index < spec.completions.unwrap_or(0) && !completed.contains(&index) && taken.insert(index)
+            Some(_) => index(pod).is_some_and(|index| {
+                index < spec.completions.unwrap_or(0) && !self.is_over(index) && taken.insert(index)
             }),
         };
         ranked.into_iter().filter(useful).take(wanted).map(|pod| pods::uid(pod).to_owned()).collect()
@@ -173,6 +211,7 @@ impl Tally {
             }),
             failed: positive(self.counted_failed),
             completed_indexes: self.completed.as_ref().map(indexes::format).filter(|text| !text.is_empty()),
+            failed_indexes: self.retries.as_ref().map(|retries| indexes::format(&retries.failed)),
             terminating: Some(self.ending as i32),
             uncounted_terminated_pods: Some(uncounted).filter(|uncounted| *uncounted != Default::default()),
             ..known

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 pub(super) enum Meaning {
     /// It counts against the backoff limit.
     Counts,
+    /// It counts, and its index is not tried again.
+    FailsIndex,
     /// It is as if it had not been.
     Ignored,
     /// The Job fails, with this message.
@@ -26,6 +28,7 @@ pub(super) fn judge(spec: &JobSpec, pod: &Pod) -> Meaning {
     let Some((at, rule, why)) = matching else { return Meaning::Counts };
     match rule.action.as_str() {
         "Ignore" => Meaning::Ignored,
+        "FailIndex" if spec.backoff_limit_per_index.is_some() => Meaning::FailsIndex,
         "FailJob" => Meaning::Fatal(format!("{why} matching FailJob rule at index {at}")),
         _ => Meaning::Counts,
     }

@@ -46,7 +46,10 @@ impl World {
         for index in &plan.create {
             self.made += 1;
             let name = format!("p{:03}", self.made);
-            let annotations = index.map(|index| json!({ INDEX: index.to_string() }));
+            let before = index.and_then(|index| plan.failures.get(&index)).copied().unwrap_or_default();
+            let (counted, ignored) = (before.counted.to_string(), before.ignored.to_string());
+            let annotations =
+                index.map(|index| json!({ INDEX: index.to_string(), FAILURES: counted, IGNORED: ignored }));
             self.pods.push(Arc::new(
                 from_value(json!({"metadata": {"name": name, "uid": name, "finalizers": [FINALIZER], "annotations": annotations}, "status": {"phase": "Pending"}})).unwrap(),
             ));
@@ -135,6 +138,88 @@ fn a_policy_fails_the_job_for_an_exit_code() {
     let message = "Container c for pod ns/p failed with exit code 42 matching FailJob rule at index 0";
     assert_eq!(target.message.as_deref(), Some(message));
     assert!(condition(&ended(2).status, "FailureTarget").is_none());
+}
+
+/// The pods of an index, oldest first.
+fn of_index(world: &World, wanted: i32) -> Vec<Arc<Pod>> {
+    world.pods.iter().filter(|pod| index(pod) == Some(wanted)).cloned().collect()
+}
+
+/// The newest pod of an index ends, with this exit code.
+fn ends(world: &mut World, wanted: i32, code: i32) {
+    let pod = of_index(world, wanted).pop().unwrap();
+    let state = json!({"terminated": {"exitCode": code, "finishedAt": world.now.to_string()}});
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    let status = json!({"phase": phase, "containerStatuses": [
+        {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]});
+    world.change(&pod, |pod| pod.status = Some(from_value(status).unwrap()));
+}
+
+#[test]
+fn an_index_fails_by_itself() {
+    let mut world = World::new(json!({"completionMode": "Indexed", "completions": 2, "backoffLimit": 100,
+        "backoffLimitPerIndex": 1}));
+    world.pass(false);
+    ends(&mut world, 0, 1);
+    for _ in 0..3 {
+        world.pass(false);
+    }
+    assert_eq!(world.status().failed_indexes.as_deref(), Some(""), "it may be tried once more");
+    assert!(is_tracked(&of_index(&world, 0)[0]), "nothing else says that it has failed before");
+    ends(&mut world, 1, 0);
+    world.advance(10);
+    let plan = world.pass(false);
+    assert_eq!((plan.create.clone(), plan.failures[&0].counted), (vec![Some(0)], 1));
+    for _ in 0..3 {
+        world.pass(false);
+    }
+    assert!(!is_tracked(&of_index(&world, 0)[0]), "the next one says it");
+    ends(&mut world, 0, 1);
+    for _ in 0..5 {
+        world.pass(false);
+    }
+    let status = world.status();
+    assert_eq!((status.failed_indexes.as_deref(), status.completed_indexes.as_deref()), (Some("0"), Some("1")));
+    assert_eq!((status.failed, status.succeeded), (Some(2), Some(1)));
+    assert_eq!(world.reason("FailureTarget").as_deref(), Some("FailedIndexes"));
+    assert_eq!(world.reason("Failed").as_deref(), Some("FailedIndexes"));
+}
+
+#[test]
+fn an_index_fails_at_once_where_the_policy_says_so_and_too_many_end_the_job() {
+    let codes = json!({"operator": "In", "values": [42]});
+    let policy = json!({"rules": [{"action": "FailIndex", "onExitCodes": codes}]});
+    let mut world = World::new(json!({"completionMode": "Indexed", "completions": 4, "parallelism": 4,
+        "backoffLimit": 100, "backoffLimitPerIndex": 5, "maxFailedIndexes": 1, "podFailurePolicy": policy}));
+    world.pass(false);
+    ends(&mut world, 2, 42);
+    world.pass(false);
+    assert_eq!((world.status().failed_indexes.as_deref(), world.reason("FailureTarget")), (Some("2"), None));
+    assert_eq!(world.pass(false).create, [], "it is not tried again");
+    ends(&mut world, 3, 42);
+    assert_eq!(world.pass(false).kill.len(), 2);
+    assert_eq!(world.reason("FailureTarget").as_deref(), Some("MaxFailedIndexesExceeded"));
+}
+
+#[test]
+fn some_indexes_are_enough_where_the_policy_says_so() {
+    let judge = |rule: Value, done: &[i32]| {
+        let mut world = World::new(json!({"completionMode": "Indexed", "completions": 5, "parallelism": 5,
+            "successPolicy": {"rules": [{"succeededIndexes": "4"}, rule]}}));
+        world.pass(false);
+        done.iter().for_each(|index| ends(&mut world, *index, 0));
+        for _ in 0..5 {
+            world.pass(false);
+        }
+        let message = condition(&world.status(), "Complete").and_then(|condition| condition.message.clone());
+        (world.reason("SuccessCriteriaMet"), message, world.pods.iter().filter(|pod| pods::is_active(pod)).count())
+    };
+    let met = |rule: &str| (Some("SuccessPolicy".to_owned()), Some(format!("Matched rules at index {rule}")), 0);
+    assert_eq!(judge(json!({"succeededCount": 2}), &[0, 1]), met("1"));
+    assert_eq!(judge(json!({"succeededCount": 2}), &[0]), (None, None, 4));
+    assert_eq!(judge(json!({"succeededIndexes": "0-1"}), &[4]), met("0"));
+    assert_eq!(judge(json!({"succeededIndexes": "0-1"}), &[0, 2]), (None, None, 3));
+    assert_eq!(judge(json!({"succeededIndexes": "0-2", "succeededCount": 2}), &[0, 2]), met("1"));
 }
 
 #[test]
@@ -299,6 +384,37 @@ proptest! {
             prop_assert_eq!(status.succeeded.unwrap_or(0) as usize, world.succeeded.len());
         }
         prop_assert!(status.failed.unwrap_or(0) as usize >= world.failed.len());
+        prop_assert!(world.pods.iter().all(|pod| !is_tracked(pod) && !pods::is_active(pod)));
+    }
+
+    /// Each index is tried as often as it may be, whatever the others do, and no more.
+    #[test]
+    fn each_index_has_its_own_limit(completions in 1i32..6, parallelism in 1i32..5, limit in 0i32..3, steps in steps()) {
+        let mut world = World::new(json!({"completions": completions, "parallelism": parallelism,
+            "completionMode": "Indexed", "backoffLimit": i32::MAX, "backoffLimitPerIndex": limit}));
+        for step in &steps {
+            match step {
+                Step::Pass { dies } => drop(world.pass(*dies)),
+                Step::End { choice, success } => world.end(*choice, *success),
+                Step::Advance(seconds) => world.advance(*seconds),
+                Step::Parallelism(_) => {}
+            }
+        }
+        for _ in 0..200 {
+            world.pass(false);
+            world.end(0, true);
+            world.advance(400);
+        }
+        let status = world.status();
+        let of = |text: Option<String>| indexes::parse(&text.unwrap_or_default(), completions);
+        let (failed, completed) = (of(status.failed_indexes), of(status.completed_indexes));
+        prop_assert_eq!(failed.len() + completed.len(), completions as usize);
+        prop_assert_eq!(world.reason("Failed").is_some(), !failed.is_empty());
+        prop_assert_eq!(status.failed.unwrap_or(0) as usize, world.failed.len());
+        for index in 0..completions {
+            let failures = of_index(&world, index).iter().filter(|pod| world.failed.contains(pods::uid(pod))).count() as i32;
+            prop_assert!(if failed.contains(&index) { failures == limit + 1 } else { failures <= limit }, "{index}: {failures}");
+        }
         prop_assert!(world.pods.iter().all(|pod| !is_tracked(pod) && !pods::is_active(pod)));
     }
 }

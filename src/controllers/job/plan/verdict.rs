@@ -1,6 +1,6 @@
 //! Whether a Job is decided: an ordered table of rules, the first match wins.
 
-use super::{Observed, Plan, condition, count::Tally};
+use super::{Observed, Plan, condition, count::Tally, success};
 use crate::controllers::pods;
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::JobSpec;
@@ -42,6 +42,19 @@ pub(super) fn judge(observed: &Observed, spec: &JobSpec, tally: &Tally, plan: &m
             return Verdict::new(false, "DeadlineExceeded", "Job was active longer than specified deadline");
         }
         plan.look_again(left);
+    }
+    let failed = tally.failed_indexes();
+    if spec.max_failed_indexes.is_some_and(|most| failed > most) {
+        let message = "Job has exceeded the specified maximal number of failed indexes";
+        return Verdict::new(false, "MaxFailedIndexesExceeded", message);
+    }
+    if failed > 0 && spec.completions.is_some_and(|completions| failed + tally.succeeded >= completions) {
+        return Verdict::new(false, "FailedIndexes", "Job has failed indexes");
+    }
+    if let Some((policy, completed)) = spec.success_policy.as_ref().zip(tally.completed.as_ref())
+        && let Some(rule) = success::matching(policy, completed, spec.completions.unwrap_or(0))
+    {
+        return Verdict::new(true, "SuccessPolicy", &format!("Matched rules at index {rule}"));
     }
     let complete = match spec.completions {
         Some(completions) => tally.succeeded >= completions,
