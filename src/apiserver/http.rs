@@ -19,6 +19,7 @@ mod serve;
 mod service;
 mod streams;
 mod tokens;
+mod unread;
 mod usage;
 mod verbs;
 mod verdicts;

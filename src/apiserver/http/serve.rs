@@ -1,6 +1,7 @@
 //! TCP and TLS: accepting connections, limits, ending them in order.
 
 use super::hooks::Remote;
+use super::unread;
 use crate::apiserver::ApiServer;
 use crate::apiserver::auth::{certificates, identity::Peer};
 use hyper::service::service_fn;
@@ -84,7 +85,16 @@ impl ApiServer {
             if let Some(peer) = &peer {
                 request.extensions_mut().insert(peer.clone());
             }
-            async move { Ok::<_, Infallible>(server.handle_authenticated(request).await) }
+            async move {
+                let (parts, body) = request.into_parts();
+                let multiplexed = parts.version == http::Version::HTTP_2;
+                let (lent, rest) = unread::lend(body);
+                let response = server.handle_authenticated(http::Request::from_parts(parts, lent)).await;
+                if multiplexed && (response.status().is_client_error() || response.status().is_server_error()) {
+                    rest.discard().await;
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30)).max_buf_size(256 * 1024);
