@@ -52,13 +52,13 @@ const STOPPED_TO_REMOVE_SECONDS: i64 = 15;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
-/// Those of `before` that are gone from `now` without the kubelet having removed them. `ours` are the
-/// containers with an operation of the kubelet under way.
+/// Those of `before` that are gone from `now` without the kubelet having removed them. `ours` are those
+/// it is removing, by id: one that it replaces after its end may still be taken away by somebody else.
 pub fn taken_away<'a>(
     pod: &Pod,
     before: &'a [ContainerStatus],
     now: &[ContainerStatus],
-    ours: &HashSet<&str>,
+    ours: &HashSet<String>,
     time: Timestamp,
 ) -> Vec<&'a ContainerStatus> {
     if pod.metadata.deletion_timestamp.is_some() || is_terminal(pod) {
@@ -66,7 +66,7 @@ pub fn taken_away<'a>(
     }
     before
         .iter()
-        .filter(|life| !ours.contains(life.identity.container.as_str()))
+        .filter(|life| !ours.contains(&life.id))
         .filter(|life| now.iter().all(|other| other.id != life.id))
         .filter(|life| was_wanted(life, time))
         .collect()
@@ -120,13 +120,21 @@ mod tests {
     }
 
     fn gone(pod: &Pod, state: ContainerState, ours: &[&str]) -> usize {
-        taken_away(pod, &[life("a", state)], &[life("b", running())], &ours.iter().copied().collect(), at(100)).len()
+        taken_away(
+            pod,
+            &[life("a", state)],
+            &[life("b", running())],
+            &ours.iter().map(|id| (*id).to_owned()).collect(),
+            at(100),
+        )
+        .len()
     }
 
     #[test]
     fn a_running_container_that_vanishes_was_taken_away() {
         assert_eq!(gone(&Pod::default(), running(), &[]), 1);
-        assert_eq!(gone(&Pod::default(), running(), &["web"]), 0, "the kubelet itself is at it");
+        assert_eq!(gone(&Pod::default(), running(), &["a"]), 0, "the kubelet itself is at it");
+        assert_eq!(gone(&Pod::default(), exited(137, 99), &["b"]), 1, "it is at another one of the pod");
     }
 
     #[test]

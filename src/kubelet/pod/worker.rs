@@ -15,7 +15,7 @@ use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, Po
 use crate::kubelet::status;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ pub struct Worker {
     pub(super) refused: Option<Failure>,
     /// What each operation under way can be called off with; [`WHOLE`] for the pod's own.
     pub(super) busy: HashMap<String, CancellationToken>,
+    /// Containers that an operation under way removes, by id.
+    removing: HashSet<String>,
     operations: JoinSet<(String, Outcome)>,
     probers: Probers,
     reports: Reports,
@@ -64,6 +66,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         facts: Facts::default(),
         refused: None,
         busy: HashMap::new(),
+        removing: HashSet::new(),
         operations: JoinSet::new(),
         probers: Probers::default(),
         reports: Reports::default(),
@@ -190,8 +193,7 @@ impl Worker {
         if self.busy.contains_key(WHOLE) {
             return;
         }
-        let ours = self.busy.keys().map(String::as_str).collect();
-        for life in taken_away(&self.pod, before, &self.lives, &ours, self.host.ctx.clock.now()) {
+        for life in taken_away(&self.pod, before, &self.lives, &self.removing, self.host.ctx.clock.now()) {
             self.host.drifted(What::Missing, life);
         }
     }
@@ -332,6 +334,9 @@ impl Worker {
                 self.spawn(&container, &job.cancel.clone(), ops::stop(job, life, grace, message));
             }
             Action::Remove { container, id } => {
+                if !self.busy.contains_key(&container) {
+                    self.removing.insert(id.clone());
+                }
                 self.spawn(&container.clone(), &job.cancel.clone(), ops::remove(job, container, id));
             }
             Action::RemoveSandbox { id } => self.spawn(WHOLE, &job.cancel.clone(), ops::remove_sandbox(job, id)),
@@ -426,6 +431,7 @@ impl Worker {
                 self.inspect(&id).await;
             }
             Outcome::Removed { id, gone, .. } => {
+                self.removing.remove(&id);
                 if gone {
                     self.lives.retain(|life| life.id != id);
                 }
