@@ -109,7 +109,8 @@ pub fn plan(observed: &Observed) -> Option<Plan> {
         None if observed.job.metadata.deletion_timestamp.is_none() => {
             manage(&mut plan, spec, &tally, suspended, observed.now)
         }
-        None => {}
+        // Its pods must be able to go with it, and none follows them.
+        None => plan.release.extend(tally.held.iter().cloned()),
     }
     let active = (tally.active.len() + plan.create.len() - plan.delete.len() - plan.kill.len()) as i32;
     let gone: Vec<_> = plan.delete.iter().chain(&plan.kill).map(|pod| pods::uid(pod)).collect();

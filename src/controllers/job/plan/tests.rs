@@ -186,6 +186,19 @@ fn an_index_fails_by_itself() {
 }
 
 #[test]
+fn a_job_that_is_deleted_holds_no_pods() {
+    let mut world = World::new(json!({"completionMode": "Indexed", "completions": 1, "parallelism": 1,
+        "backoffLimit": 100, "backoffLimitPerIndex": 1}));
+    world.pass(false);
+    ends(&mut world, 0, 1);
+    world.pass(false);
+    assert_eq!(world.pass(false).release, []);
+    world.job.metadata.deletion_timestamp = Some(Time(world.now));
+    let plan = world.pass(false);
+    assert_eq!((plan.release.len(), plan.create.len()), (1, 0), "a foreground deletion waits for its pods");
+}
+
+#[test]
 fn an_index_fails_at_once_where_the_policy_says_so_and_too_many_end_the_job() {
     let codes = json!({"operator": "In", "values": [42]});
     let policy = json!({"rules": [{"action": "FailIndex", "onExitCodes": codes}]});
