@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 /// Reads what [`format`] wrote; parts that are no numbers, or not below `completions`, are left out.
 pub fn parse(text: &str, completions: i32) -> BTreeSet<i32> {
-    let mut indexes = BTreeSet::new();
-    for part in text.split(',') {
+    intervals(text, completions).flat_map(|(first, last)| first..=last).collect()
+}
+
+/// The same as first and last of each part: a few letters may name two thousand million indexes.
+pub fn intervals(text: &str, completions: i32) -> impl Iterator<Item = (i32, i32)> {
+    let parts = text.split(',').filter_map(move |part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        if let (Ok(first), Ok(last)) = (first.parse::<i32>(), last.parse::<i32>()) {
-            indexes.extend(first.max(0)..=last.min(completions - 1));
-        }
-    }
-    indexes
+        Some((first.parse::<i32>().ok()?.max(0), last.parse::<i32>().ok()?.min(completions - 1)))
+    });
+    parts.filter(|(first, last)| first <= last)
 }
 
 /// Runs of two are written apart, longer ones as a range, as Kubernetes does; empty for none.

@@ -7,13 +7,23 @@ use std::collections::BTreeSet;
 /// The place of the first rule that `completed` fulfils.
 pub(super) fn matching(policy: &SuccessPolicy, completed: &BTreeSet<i32>, completions: i32) -> Option<usize> {
     policy.rules.iter().position(|rule| {
-        let wanted = rule.succeeded_indexes.as_deref().map(|text| indexes::parse(text, completions));
-        let enough =
-            |have: usize| rule.succeeded_count.is_some_and(|count| i32::try_from(have).is_ok_and(|n| n >= count));
-        match wanted {
-            Some(wanted) if rule.succeeded_count.is_some() => enough(wanted.intersection(completed).count()),
-            Some(wanted) => !wanted.is_empty() && wanted.is_subset(completed),
-            None => enough(completed.len()),
+        let (wanted, done) = match rule.succeeded_indexes.as_deref() {
+            None => (None, completed.len() as i64),
+            Some(text) => {
+                let count = |(wanted, done), (first, last)| {
+                    (
+                        wanted + i64::from(last) - i64::from(first) + 1,
+                        done + completed.range(first..=last).count() as i64,
+                    )
+                };
+                let (wanted, done) = indexes::intervals(text, completions).fold((0, 0), count);
+                (Some(wanted), done)
+            }
+        };
+        match (rule.succeeded_count, wanted) {
+            (Some(count), _) => done >= i64::from(count),
+            (None, Some(wanted)) => wanted > 0 && done == wanted,
+            (None, None) => false,
         }
     })
 }

@@ -233,6 +233,9 @@ fn some_indexes_are_enough_where_the_policy_says_so() {
     assert_eq!(judge(json!({"succeededIndexes": "0-1"}), &[4]), met("0"));
     assert_eq!(judge(json!({"succeededIndexes": "0-1"}), &[0, 2]), (None, None, 3));
     assert_eq!(judge(json!({"succeededIndexes": "0-2", "succeededCount": 2}), &[0, 2]), met("1"));
+    // Nobody writes down two thousand million indexes.
+    let policy = from_value(json!({"rules": [{"succeededIndexes": "0-2147483645", "succeededCount": 1}]})).unwrap();
+    assert_eq!(success::matching(&policy, &[7].into(), i32::MAX), Some(0));
 }
 
 #[test]
