@@ -5,6 +5,8 @@
 
 #[path = "support/cluster.rs"]
 mod control_plane;
+#[path = "support/cutter.rs"]
+mod cutter;
 #[path = "support/daemon.rs"]
 mod daemon;
 #[path = "support/git_https.rs"]

@@ -6,7 +6,7 @@ use crate::base::backoff::Backoff;
 use crate::client::{Context, EventRecorder, Informer, ObjectKey};
 use crate::kubelet::NodeConfig;
 use crate::kubelet::drift::{Drift, DriftObserver, What};
-use crate::kubelet::inbox::Inbox;
+use crate::kubelet::inbox::{Inbox, Listed, Moments};
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::worker;
 use crate::kubelet::resources::Amounts;
@@ -48,6 +48,7 @@ pub struct Host {
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
     returned: Notify,
+    pub moments: Moments,
     /// Whose pod may report its status; one at a time.
     pub turns: Arc<Semaphore>,
     observer: Arc<dyn DriftObserver>,
@@ -63,7 +64,7 @@ impl Host {
         let events = ctx.events.component("kubelet", Some(&node.name));
         let pods = ctx.informers.of::<Pod>();
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
-        let (info, workers, returned) = Default::default();
+        let (info, workers, returned, moments) = Default::default();
         let turns = Arc::new(Semaphore::new(1));
         Arc::new(Self {
             ctx,
@@ -78,6 +79,7 @@ impl Host {
             addresses,
             workers,
             returned,
+            moments,
             turns,
             observer,
         })
@@ -132,27 +134,44 @@ impl Host {
         Api::namespaced(self.ctx.client.clone(), namespace)
     }
 
-    /// Wakes the pod's worker, or starts one. Without a listing a new worker takes it that nothing of
-    /// the pod is on the host: everything that was there came with the first listing.
-    fn wake_worker(self: &Arc<Self>, pod: &Arc<Pod>, listing: Option<Listing>) {
+    /// Wakes the pod's worker, or starts one. Without a listing a new worker takes it that nothing of a pod
+    /// that never ran is on the host, and asks what is there of one that did.
+    fn wake_worker(self: &Arc<Self>, pod: &Arc<Pod>, listed: Option<Listed>) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         let mut workers = self.workers.lock();
         if let Some(inbox) = workers.get(&uid) {
-            return inbox.post(|news| news.listing = listing.or(news.listing.take()));
+            return inbox.post(|news| news.listing = listed.or(news.listing.take()));
         }
         let inbox = Arc::new(Inbox::default());
         workers.insert(uid.clone(), inbox.clone());
         let (host, mailbox, pod) = (self.clone(), inbox.clone(), pod.clone());
         tokio::spawn(async move {
-            let listing = match listing {
-                Some(listing) => listing,
+            let listing = match listed {
+                Some(listed) => listed.listing,
                 // Asking costs nothing there, and what ran before the simulation began was never listed.
-                None if host.node.simulated => host.runtime.list_pod(&uid).await.unwrap_or_default(),
+                None if host.node.simulated || crate::kubelet::pod::has_run(&pod) => host.left_of(&uid).await,
                 None => Listing::default(),
             };
             worker::run(host.clone(), mailbox, pod, listing).await;
             host.workers.lock().remove(&uid);
         });
+    }
+
+    /// What of the pod is there, once the host tells. Until then nothing may be done about the pod: what is
+    /// not known of would be started again.
+    async fn left_of(&self, uid: &str) -> Listing {
+        let asking = async {
+            let mut failures = 0;
+            loop {
+                match self.runtime.list_pod(uid).await {
+                    Ok(listing) => return listing,
+                    Err(_) => failures += 1,
+                }
+                tokio::time::sleep(RECONNECT.after(failures)).await;
+            }
+        };
+        // A worker that begins after the shutdown ends at once.
+        self.ctx.shutdown.run_until_cancelled(asking).await.unwrap_or_default()
     }
 
     fn known(&self, uid: &str) -> Option<Arc<Inbox>> {
@@ -173,8 +192,14 @@ impl Host {
         }
     }
 
+    /// All that is on the host.
+    async fn list(&self) -> Result<Listed, RuntimeError> {
+        let asked = self.moments.next();
+        Ok(Listed { listing: self.runtime.list().await?, asked })
+    }
+
     /// Tells every worker what is on the host, and removes what belongs to no pod.
-    async fn distribute(self: &Arc<Self>, listing: Listing) {
+    async fn distribute(self: &Arc<Self>, Listed { listing, asked }: Listed) {
         let mut by_pod: BTreeMap<String, Listing> = BTreeMap::new();
         for sandbox in listing.sandboxes {
             by_pod.entry(sandbox.pod.uid.clone()).or_default().sandboxes.push(sandbox);
@@ -184,13 +209,13 @@ impl Host {
         }
         for pod in self.pods.on_node(&self.node.name) {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            let own = by_pod.remove(&uid).unwrap_or_default();
-            self.wake_worker(&pod, Some(own));
+            let listing = by_pod.remove(&uid).unwrap_or_default();
+            self.wake_worker(&pod, Some(Listed { listing, asked }));
         }
         for (uid, left) in by_pod {
             match self.known(&uid) {
                 // Being torn down after its object went.
-                Some(inbox) => inbox.post(|news| news.listing = Some(left)),
+                Some(inbox) => inbox.post(|news| news.listing = Some(Listed { listing: left, asked })),
                 None => self.remove_orphan(&uid, left).await,
             }
         }
@@ -265,18 +290,18 @@ pub async fn run(host: Arc<Host>, route: Arc<Route>) {
         let contact = async {
             // Subscribed before listing: what happens in between is seen twice, never missed.
             let events = host.runtime.events().await?;
-            let listing = host.runtime.list().await?;
-            Ok::<_, RuntimeError>((events, listing))
+            let listed = host.list().await?;
+            Ok::<_, RuntimeError>((events, listed))
         };
         match host.ctx.shutdown.clone().run_until_cancelled(contact).await {
             None => return,
-            Some(Ok((events, listing))) => {
+            Some(Ok((events, listed))) => {
                 if failures > 0 {
                     info!(node = host.node.name, "the host answers again");
                     host.returned.notify_one();
                 }
                 failures = 0;
-                host.distribute(listing).await;
+                host.distribute(listed).await;
                 follow(&host, &route, events, REPAIR).await;
             }
             Some(Err(error)) => {
@@ -316,8 +341,8 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
                 Some(Err(error)) => return warn!(node = host.node.name, error = error.chain(), "lost the host's events"),
                 None => return,
             },
-            _ = repair.tick() => match host.runtime.list().await {
-                Ok(listing) => host.distribute(listing).await,
+            _ = repair.tick() => match host.list().await {
+                Ok(listed) => host.distribute(listed).await,
                 Err(error) => return warn!(node = host.node.name, error = error.chain(), "cannot list the host's containers"),
             },
         }

@@ -5,6 +5,30 @@ use crate::kubelet::probes::Report;
 use crate::kubelet::runtime::Listing;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A moment of a host: what was asked for at a later one shows all that was known before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+/// Counts moments. Time itself would not do: two things may happen within its least step, or stand still
+/// in a simulation.
+#[derive(Default)]
+pub struct Moments(AtomicU64);
+
+impl Moments {
+    /// One after all that were asked for before.
+    pub fn next(&self) -> Moment {
+        Moment(self.0.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+/// A pod in a listing.
+pub struct Listed {
+    pub listing: Listing,
+    /// When it was asked for: what happened since may be missing from it.
+    pub asked: Moment,
+}
 
 /// News since the last look.
 #[derive(Default)]
@@ -13,8 +37,8 @@ pub struct News {
     pub stale: BTreeSet<String>,
     /// The sandbox changed, or events were lost: list the pod again.
     pub relist: bool,
-    /// A fresh listing of the pod, which saves one.
-    pub listing: Option<Listing>,
+    /// What a listing of the whole host says of the pod, which saves one.
+    pub listing: Option<Listed>,
     pub probes: Vec<Report>,
     /// A ConfigMap or Secret the pod refers to changed.
     pub objects: bool,

@@ -139,6 +139,11 @@ pub fn all_statuses(pod: &Pod) -> impl Iterator<Item = &ApiStatus> {
     })
 }
 
+/// Whether a container of the pod was ever made, as far as the API says.
+pub fn has_run(pod: &Pod) -> bool {
+    all_statuses(pod).any(|status| status.container_id.as_deref().is_some_and(|id| !id.is_empty()))
+}
+
 /// The spec; an empty one for an object that lacks it, which the API server never stores.
 pub fn spec(pod: &Pod) -> &PodSpec {
     static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);

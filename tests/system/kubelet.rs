@@ -1,5 +1,7 @@
 //! The kubelet on a real Podman: what a pod's containers really do.
 
+#[path = "kubelet/cut_calls.rs"]
+mod cut_calls;
 #[path = "kubelet/endings.rs"]
 mod endings;
 #[path = "kubelet/probes.rs"]

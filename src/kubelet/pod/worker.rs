@@ -2,7 +2,7 @@
 
 use crate::kubelet::drift::{What, taken_away};
 use crate::kubelet::host::Host;
-use crate::kubelet::inbox::Inbox;
+use crate::kubelet::inbox::{Inbox, Listed, Moment};
 use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Failure, Plan, plan};
@@ -36,6 +36,9 @@ pub struct Worker {
     gone: bool,
     pub(super) sandbox: Option<Sandbox>,
     pub(super) lives: Vec<ContainerStatus>,
+    /// When this was last brought up to date: a listing that was asked for before may lack what was seen
+    /// or done since, and show what is gone.
+    seen: Moment,
     pub(super) facts: Facts,
     /// The host does not take the pod.
     pub(super) refused: Option<Failure>,
@@ -63,6 +66,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         gone: false,
         sandbox: None,
         lives: Vec::new(),
+        seen: Moment::default(),
         facts: Facts::default(),
         refused: None,
         busy: HashMap::new(),
@@ -130,21 +134,13 @@ impl Worker {
     /// Brings everything observed up to date.
     async fn look(&mut self) {
         let news = self.inbox.take();
-        if news.relist && news.listing.is_none() {
-            match self.host.runtime.list_pod(&self.identity.uid).await {
-                Ok(listing) => self.set_listing(listing),
-                Err(error) => {
-                    debug!(pod = self.identity.name, error = error.chain(), "cannot list a pod's containers");
-                    self.inbox.keep(|news| news.relist = true);
-                    self.retry = true;
-                }
-            }
-        }
         match news.listing {
-            Some(listing) if self.busy.is_empty() => self.set_listing(listing),
-            // It may be older than what the operations under way have done.
-            Some(_) => self.inbox.post(|news| news.relist = true),
-            None => {}
+            None if !news.relist => {}
+            Some(Listed { listing, asked }) if !news.relist && self.busy.is_empty() && asked > self.seen => {
+                self.set_listing(listing);
+            }
+            // What has been done and seen since a listing was asked for is not in it.
+            _ => self.list().await,
         }
         for id in news.stale {
             self.inspect(&id).await;
@@ -162,7 +158,20 @@ impl Worker {
         super::last_words::collect(self).await;
     }
 
+    async fn list(&mut self) {
+        self.seen = self.host.moments.next();
+        match self.host.runtime.list_pod(&self.identity.uid).await {
+            Ok(listing) => self.set_listing(listing),
+            Err(error) => {
+                debug!(pod = self.identity.name, error = error.chain(), "cannot list a pod's containers");
+                self.inbox.keep(|news| news.relist = true);
+                self.retry = true;
+            }
+        }
+    }
+
     async fn inspect(&mut self, id: &str) {
+        self.seen = self.host.moments.next();
         match self.host.runtime.inspect(id).await {
             Ok(mut life) => {
                 count_failed_start(&self.facts, &mut life);
@@ -385,6 +394,7 @@ impl Worker {
     }
 
     async fn absorb(&mut self, outcome: Outcome) {
+        self.seen = self.host.moments.next();
         let now = self.host.ctx.clock.now();
         match outcome {
             Outcome::Sandbox(Ok(sandbox)) => {
