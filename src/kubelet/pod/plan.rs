@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub enum Action {
     /// Volumes, then the sandbox.
     EnsureSandbox,
-    /// Pull, create, start, postStart. `made`: the container exists and only needs starting.
+    /// Pull, create, start, postStart. `made`: the container exists; what is left of that is done.
     Start { container: String, attempt: u32, streak: u32, made: Option<String> },
     /// preStop, stop signal, `grace` seconds, SIGKILL.
     Stop { container: String, id: String, grace: i64, message: String },

@@ -23,7 +23,7 @@ const HOOK_LIMIT: Duration = Duration::from_secs(3600);
 pub struct Life {
     pub attempt: u32,
     pub streak: u32,
-    /// Made before, only to be started.
+    /// Made before, and perhaps started, without that having come to its end.
     pub made: Option<String>,
 }
 
@@ -54,12 +54,15 @@ fn config_error(message: impl Into<String>) -> Option<Failed> {
 }
 
 async fn make(job: &Job, container: &Container, life: &Life) -> Made {
-    if let Some(id) = &life.made {
-        return Ok(id.clone());
-    }
     let Some(sandbox) = &job.sandbox else { return Err(None) };
     let (host, pod) = (&job.host, &job.pod);
     let mut sources = sources::fetch(host, pod, &job.inbox).await.map_err(|error| config_error(error.to_string()))?;
+    let facts = sources::facts(host, Some(sandbox));
+    if let Some(id) = &life.made {
+        // Whoever made it may not have come to this.
+        fill_remote(job, &container.name, id, &facts, &sources).await.map_err(config_error)?;
+        return Ok(id.clone());
+    }
     sources.services = sources::services(host, pod).await;
     let involved = job.involved(&container.name);
     let image =
@@ -69,7 +72,6 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         Some(Ok(image)) => image,
         Some(Err(error)) => return Err(Some(Failed::new(error.reason, error.message, SLOW))),
     };
-    let facts = sources::facts(host, Some(sandbox));
     let mut made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
     if let Some(target) = target_of(spec(pod), &container.name) {
         made.processes_of = Some(running(job, target).await?);
@@ -186,8 +188,7 @@ async fn run(job: &Job, container: &Container, id: String) -> Made {
     if let Err(error) = runtime.start(&id).await {
         let failed = Failed::of("RunContainerError", error.chain(), &error);
         // Only what was refused has failed; after silence it may run, and the next look tells.
-        let refused = !matches!(error, RuntimeError::Unreachable { .. } | RuntimeError::Timeout { .. });
-        return Err(Some(Failed { life: refused.then_some(id), ..failed }));
+        return Err(Some(Failed { life: (!error.is_silence()).then_some(id), ..failed }));
     }
     let started = format!("Started container {}", container.name);
     job.host.events.record(job.involved(&container.name), "Normal", "Started", started);
@@ -196,7 +197,8 @@ async fn run(job: &Job, container: &Container, id: String) -> Made {
     });
     let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
     let Some(hook) = hook else { return Ok(id) };
-    let life = runtime.inspect(&id).await.map_err(|e| Some(Failed::new("RunContainerError", e.chain(), SLOW)))?;
+    let life = runtime.inspect(&id).await;
+    let life = life.map_err(|error| Some(Failed::of("RunContainerError", error.chain(), &error)))?;
     let subject = job.subject(container, &life);
     let ran = super::hooks::run(hook, &subject, HOOK_LIMIT);
     match job.cancel.run_until_cancelled(ran).await {
@@ -212,7 +214,17 @@ async fn run(job: &Job, container: &Container, id: String) -> Made {
             );
             job.host.events.record(involved, "Normal", "Killing", "FailedPostStartHook");
             let grace = spec(&job.pod).termination_grace_period_seconds.unwrap_or(30);
-            let _ = runtime.stop(&id, Duration::from_secs(u64::try_from(grace).unwrap_or(0))).await;
+            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            let mut failures = 0;
+            // Not left running with half of what it needs, whether its host answers now or later.
+            while let Err(error) = runtime.stop(&id, grace).await
+                && error.is_silence()
+            {
+                failures += 1;
+                if job.cancel.run_until_cancelled(tokio::time::sleep(QUICK.after(failures))).await.is_none() {
+                    break;
+                }
+            }
             Err(Some(Failed::new("PostStartHookError", format!("PostStartHook failed: {error}"), QUICK)))
         }
     }

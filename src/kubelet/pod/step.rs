@@ -56,6 +56,11 @@ pub fn step<'a>(view: &View<'a>, role: Role, container: &Container) -> Step<'a> 
     let hash = container_hash(container);
     let lives = view.lives(&container.name);
     let Some(life) = lives.first().copied() else { return missing(view, role, container, &hash) };
+    if let Some(older) = lives.iter().skip(1).copied().find(|life| life.state.is_running()) {
+        // However it came to run on: two at once would fight over their ports and files.
+        let message = format!("Stopping container {}", container.name);
+        return Step::Stop { life: older, message, grace: None };
+    }
     let facts = view.facts.container(&container.name);
     match &life.state {
         ContainerState::Running { .. } | ContainerState::Paused { .. } => {
@@ -65,6 +70,14 @@ pub fn step<'a>(view: &View<'a>, role: Role, container: &Container) -> Step<'a> 
             }
             match facts.and_then(|f| f.doom.as_ref()).filter(|doom| doom.id == life.id) {
                 Some(doom) => Step::Stop { life, message: doom.message.clone(), grace: doom.grace },
+                None if matches!(life.state, ContainerState::Running { .. })
+                    && has_hook(container)
+                    && !view.facts.life(&container.name, &life.id).hook_done =>
+                {
+                    // The answer to its start was lost, and with it the hook.
+                    let (attempt, streak) = (life.identity.restart_count, streak_of(life));
+                    held_back(view, container, &hash).unwrap_or(Step::Start { attempt, streak, made: Some(life) })
+                }
                 None => Step::Running(life),
             }
         }
@@ -153,6 +166,10 @@ fn missing<'a>(view: &View<'a>, role: Role, container: &Container, hash: &str) -
         return Step::Done { code: VANISHED };
     }
     held_back(view, container, hash).unwrap_or(Step::Start { attempt, streak: 0, made: None })
+}
+
+fn has_hook(container: &Container) -> bool {
+    container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
 }
 
 /// Waiting for another try after a failure that left no exited container.

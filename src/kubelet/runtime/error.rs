@@ -81,6 +81,11 @@ impl RuntimeError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// The call may have been carried out or not: no answer came.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+    }
+
     /// The whole chain in one line: `top: cause: cause`.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

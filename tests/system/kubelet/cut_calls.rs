@@ -1,11 +1,12 @@
 //! Calls to Podman whose answers are late or lost: whatever becomes of them, a container of a pod runs
-//! once.
+//! once, and so does its hook.
 
-use super::{FOREVER, cluster, first, script};
+use super::{FOREVER, cluster, exec, first, script};
 use crate::control_plane::{Cluster, is_ready};
 use crate::cutter::{At, Cutter};
 use crate::rig::Rig;
 use crate::wait::{self, Pace};
+use futures::future::join_all;
 use selkie::kubelet::runtime::podman::Podman;
 use selkie::kubelet::runtime::{ContainerRuntime, ContainerState, Listing};
 use serde_json::{Value, json};
@@ -20,6 +21,21 @@ const LIST_POD: Which = |line| is_listing(line) && line.contains("io.selkie.pod.
 fn is_listing(line: &str) -> bool {
     line.starts_with("GET ") && line.contains("/containers/json?")
 }
+
+/// What is done to make a pod run.
+const STARTING: [(&str, Which); 5] = [
+    ("pods/create", |line| line.starts_with("POST ") && line.contains("/pods/create")),
+    ("infra/start", |line| line.starts_with("POST ") && line.contains("-infra/start")),
+    ("containers/create", CREATE),
+    ("init", |line| line.starts_with("POST ") && line.contains("/init")),
+    ("start", |line| line.starts_with("POST ") && line.contains("/start") && !line.contains("-infra/")),
+];
+
+/// What is done to end it.
+const ENDING: [(&str, Which); 2] = [
+    ("stop", |line| line.starts_with("POST ") && line.contains("/stop?")),
+    ("pods/delete", |line| line.starts_with("DELETE ") && line.contains("/pods/")),
+];
 
 /// A cluster whose Podman is behind a proxy.
 async fn cut_off(rig: &Rig, name: &str) -> (Cluster, Cutter, tempfile::TempDir) {
@@ -72,4 +88,29 @@ async fn a_listing_from_before_a_start_does_not_start_it_again() {
     assert_eq!(running(&rig, name, &before).await, 1);
     let after = cluster.get("web").await.unwrap();
     assert_eq!((first(&after), &first(&after)["restartCount"]), (first(&before), &json!(0)));
+}
+
+/// Runs a pod while one of the calls is cut, and ends it.
+async fn with_a_cut(rig: &Rig, (what, which): (&'static str, Which), at: At) {
+    let name = format!("kubelet-cut-{what}-{at:?}").replace('/', "-").to_lowercase();
+    let (cluster, cutter, _directory) = cut_off(rig, &name).await;
+    let cut = cutter.cut(which, at);
+    cluster.run("web", server()).await;
+    let pod = cluster.until("web", is_ready).await;
+    assert_eq!(running(rig, &name, &pod).await, 1, "{name}");
+    assert_eq!(first(&pod)["restartCount"], 0, "{name}: {:#?}", cluster.events("web").await);
+    assert_eq!(exec(&cluster, &pod, &["cat", "/hook"]).await, ("ran\n".into(), 0), "{name}");
+    cluster.delete("web").await;
+    cluster.until_gone("web").await;
+    cut.met().await;
+    let left = listing(rig, &name, &pod).await;
+    assert!(left.containers.is_empty() && left.sandboxes.is_empty(), "{name}: {left:?}");
+}
+
+#[tokio::test]
+async fn whatever_call_is_cut_a_container_and_its_hook_run_once() {
+    let rig = Rig::shared().await;
+    let calls = STARTING.into_iter().chain(ENDING);
+    let cases = calls.flat_map(|call| [At::Request, At::Answer].map(|at| with_a_cut(&rig, call, at)));
+    join_all(cases).await;
 }

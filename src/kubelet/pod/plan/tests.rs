@@ -68,9 +68,11 @@ impl World {
                 });
             }
             Action::Start { container, attempt, streak, made } => {
-                assert!(!self.running(container), "{container} started twice");
                 self.containers.retain(|c| Some(&c.id) != made.as_ref());
+                assert!(!self.running(container), "{container} started twice");
                 self.made += 1;
+                let id = format!("c{}", self.made);
+                self.facts.container_mut(container).lives.entry(id).or_default().hook_done = true;
                 let spec = self.pod.spec.as_ref().unwrap();
                 let hash = container_hash(&find_container(spec, container).unwrap().1);
                 self.containers.push(ContainerStatus {
@@ -345,6 +347,46 @@ fn a_hook_holds_up_the_containers_after_its_own() {
     assert_eq!(starts(world.plan()), [""; 0]);
     world.busy.clear();
     assert_eq!(starts(world.step()), ["c"]);
+}
+
+#[test]
+fn a_hook_whose_start_was_cut_off_is_run() {
+    let hook = json!({"postStart": {"sleep": {"seconds": 1}}});
+    let mut world = World::new(json!({"containers": [{"name": "web", "image": "i", "lifecycle": hook}]}));
+    world.step();
+    world.step();
+    let id = world.containers[0].id.clone();
+    world.facts.container_mut("web").lives.clear();
+    assert_eq!(
+        world.step().actions,
+        [Action::Start { container: "web".into(), attempt: 0, streak: 0, made: Some(id) }]
+    );
+    assert_eq!(world.step(), Plan::default());
+}
+
+#[test]
+fn an_older_life_that_runs_on_is_stopped_before_anything_else() {
+    for crashed in [false, true] {
+        let mut world = World::new(web());
+        world.step();
+        world.step();
+        let mut second = world.containers[0].clone();
+        second.id = "second".into();
+        second.identity.restart_count = 1;
+        world.containers.push(second);
+        if crashed {
+            world.exit_id("second", 1);
+        }
+        let older = world.containers[0].id.clone();
+        let actions = world.step().actions;
+        assert!(matches!(&actions[..], [Action::Stop { id, .. }] if *id == older), "{actions:?}");
+        world.now += 20;
+        match &world.step().actions[..] {
+            [] => assert!(!crashed),
+            [Action::Start { attempt: 2, made: None, .. }] => assert!(crashed),
+            others => panic!("{others:?}"),
+        }
+    }
 }
 
 #[test]
