@@ -473,11 +473,14 @@ async fn sleep(timer: Option<Duration>) {
     }
 }
 
-/// A life whose process could not be run has ended, whatever Podman calls it.
+/// A life whose process could not be run has ended so, whatever Podman says of it.
 fn count_failed_start(facts: &Facts, life: &mut ContainerStatus) {
-    if life.state == ContainerState::Created
-        && let Some(exit) = facts.life(&life.identity.container, &life.id).failed_start
-    {
+    let ran = match &life.state {
+        ContainerState::Created => false,
+        ContainerState::Exited(exit) => exit.started.is_some(),
+        _ => return,
+    };
+    if !ran && let Some(exit) = facts.life(&life.identity.container, &life.id).failed_start {
         life.state = ContainerState::Exited(exit);
     }
 }

@@ -2,8 +2,11 @@
 
 use super::{FOREVER, cluster, first, script};
 use crate::control_plane::is_ready;
-use crate::rig::Rig;
+use crate::cutter::{At, Cutter};
+use crate::rig::{Rig, container, pod, sandbox};
+use crate::wait::{self, Pace};
 use selkie::kubelet::runtime::podman::{Podman, ServiceOptions, spawn_service};
+use selkie::kubelet::runtime::{ContainerRuntime, ContainerState};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -79,4 +82,78 @@ async fn a_dead_service_is_started_again_and_containers_live_on() {
     // Events of the new service arrive.
     rig.storage.cli(&["rm", "--force", "--time", "0", &id(&before)]);
     cluster.until("web", |pod| is_ready(pod) && id(pod) != id(&before)).await;
+}
+
+/// Whether a process of the container is left, whatever Podman says.
+fn lives(pid: u32, container: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(container))
+}
+
+/// A container of a pod of its own, not yet started.
+async fn made(podman: &Podman, name: &str) -> String {
+    let pod = pod(name);
+    let sandbox = podman.ensure_sandbox(&sandbox(&pod)).await.unwrap();
+    let stubborn = "trap '' TERM; while :; do sleep 0.1; done";
+    podman.create_container(&sandbox.id, &container(&pod, "main", stubborn)).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_runs_without_podmans_knowledge_ends_with_the_start_that_fails() {
+    let rig = Rig::shared().await;
+    let podman = rig.podman("cut-off-start").await;
+    let id = made(&podman, "half-started").await;
+    // As a service leaves it that dies between its runtime's start and the note of that.
+    rig.storage.cli(&["init", &id]);
+    let pid: u32 = rig.storage.cli(&["inspect", "--format", "{{.State.Pid}}", &id]).trim().parse().unwrap();
+    crate::daemon::run(&podman.info().await.unwrap().oci_runtime, &["start", id.as_str()]);
+    assert!(lives(pid, &id));
+    let refused = podman.start(&id).await.unwrap_err();
+    assert!(!refused.is_silence(), "{refused:?}");
+    assert!(!lives(pid, &id), "the next life would meet it");
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_start_was_cut_off_is_made_anew() {
+    let rig = Rig::shared().await;
+    let (name, pod) = ("cut-off-sandbox", pod("half-made"));
+    let cutter = Cutter::before(&rig.storage.url);
+    let cuts = [
+        cutter.cut(|line| line.starts_with("POST ") && line.contains("-infra/start"), At::Request),
+        cutter.cut(|line| line.starts_with("DELETE ") && line.contains("/pods/"), At::Request),
+    ];
+    let lost = Podman::new(&cutter.url, name).unwrap().ensure_sandbox(&sandbox(&pod)).await.unwrap_err();
+    assert!(lost.is_silence() && cuts.iter().all(|cut| cut.is_met()), "{lost:?}");
+    let podman = rig.podman(name).await;
+    let infra = format!("selkie_{}_{}_{}-infra", pod.namespace, pod.name, pod.uid);
+    rig.storage.cli(&["init", &infra]);
+    let id = rig.storage.cli(&["inspect", "--format", "{{.ID}}", &infra]);
+    crate::daemon::run(&podman.info().await.unwrap().oci_runtime, &["start", id.trim()]);
+    assert!(podman.ensure_sandbox(&sandbox(&pod)).await.unwrap().ready);
+}
+
+#[tokio::test]
+async fn a_container_whose_stop_was_cut_off_is_removed_with_its_process() {
+    let rig = Rig::shared().await;
+    let podman = rig.podman("cut-off-stop").await;
+    let id = made(&podman, "half-stopped").await;
+    podman.start(&id).await.unwrap();
+    let ContainerState::Running { pid, .. } = podman.inspect(&id).await.unwrap().state else { panic!("it runs") };
+    let options =
+        ServiceOptions { directory: rig.storage.directory.join("third"), arguments: rig.storage.arguments.clone() };
+    let url = spawn_service(&options).await.unwrap();
+    let service = self::pid(&url).await;
+    let other = Podman::new(&url, "cut-off-stop").unwrap();
+    let stopped = id.clone();
+    let stop = tokio::spawn(async move { other.stop(&stopped, Duration::from_secs(600)).await });
+    let state = async || match rig.storage.cli(&["inspect", "--format", "{{.State.Status}}", &id]).trim() {
+        "stopping" => Ok(()),
+        other => Err(other.to_owned()),
+    };
+    wait::until("it is being stopped", Pace::default(), state).await;
+    service.now();
+    assert!(stop.await.unwrap().unwrap_err().is_silence());
+    assert!(lives(pid, &id));
+    podman.remove(&id).await.unwrap();
+    assert!(podman.inspect(&id).await.unwrap_err().is_not_found());
+    assert!(!lives(pid, &id), "a process without a container");
 }

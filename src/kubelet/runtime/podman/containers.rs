@@ -78,6 +78,18 @@ impl Podman {
     }
 
     pub(super) async fn start_container(&self, container: &str) -> Result<()> {
+        match self.try_start(container).await {
+            // Its process may run all the same, without Podman knowing, where an earlier start was cut off: the
+            // next life must not meet it.
+            Err(error) if !error.is_silence() && !error.is_not_found() => {
+                self.end(container).await?;
+                Err(error)
+            }
+            started => started,
+        }
+    }
+
+    async fn try_start(&self, container: &str) -> Result<()> {
         let local = self.around().await.ok().filter(|around| around.local);
         if let Some(around) = &local
             && self.oom.expects(container)
@@ -94,6 +106,15 @@ impl Podman {
             self.watch_oom(container, around.cgroup_version).await;
         }
         Ok(())
+    }
+
+    /// Ends whatever runs of a container, at once. Fails only where no answer came.
+    async fn end(&self, container: &str) -> Result<()> {
+        let call = self.client.post(format!("containers/{}/stop", segment(container)), container);
+        match call.query("timeout", 0).deadline(SLOW).send().await {
+            Err(error) if error.is_silence() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Follows the memory events of a limited container on this machine, if they can be followed.
@@ -150,6 +171,8 @@ impl Podman {
     }
 
     pub(super) async fn delete_container(&self, container: &str) -> Result<()> {
+        // One whose stop was cut off Podman removes without looking whether its process has ended.
+        self.end(container).await?;
         let call = self.client.delete(format!("containers/{}", segment(container)), container);
         // Without timeout=0 Podman waits its default of 10 s for a running container to end.
         let removed = call.query("force", true).query("timeout", 0).query("v", true).deadline(SLOW).send().await;

@@ -120,7 +120,11 @@ impl Podman {
         }
         match infra.state() {
             ContainerState::Running { .. } => self.opened(&pod.id, &infra.id).await.map(Some),
-            ContainerState::Created => self.open(&pod.id, spec).await.map(Some),
+            ContainerState::Created => match self.open(&pod.id, spec).await {
+                // An earlier start was cut off halfway; whatever else it is, a new one meets it, too.
+                Err(error) if !error.is_silence() => Ok(None),
+                opened => opened.map(Some),
+            },
             _ => Ok(None),
         }
     }
