@@ -83,13 +83,15 @@ impl Reconcile for Controller {
             return Ok(Some(Duration::ZERO));
         }
         self.free_orphans(key).await?;
-        let job = self.jobs.get(&key.namespace, &key.name).filter(|job| is_ours(job));
-        let Some(job) = job else {
+        let job = self.jobs.get(&key.namespace, &key.name);
+        if !job.as_ref().is_some_and(|job| is_ours(job)) {
             self.pods_written.forget(key);
             self.own_written.forget(key);
-            return Ok(None);
-        };
-        match self.decide(key, &job) {
+        }
+        let Some(job) = job else { return Ok(None) };
+        let plan =
+            if is_ours(&job) { self.decide(key, &job) } else { Some(plan::of_another(&job, self.clock.now_seconds())) };
+        match plan {
             Some(plan) => self.act(key, &job, plan).await,
             None => Ok(None),
         }
@@ -148,7 +150,8 @@ impl Controller {
             self.events.record(kube::Resource::object_ref(&**job, &()), kind, &reason, message);
         }
         if plan.expired {
-            write::delete(&self.client, &**job).await.map_err(|source| SyncError::Own { done: "deleted", source })?;
+            let deleted = write::delete_last(&self.client, &**job).await;
+            deleted.map_err(|source| SyncError::Own { done: "deleted", source })?;
         }
         outcome.map(|()| plan.again.map(|wait| wait.unsigned_abs()))
     }

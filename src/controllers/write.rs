@@ -68,20 +68,30 @@ pub async fn patch<K: Kind>(
 /// Deletes exactly this object (by uid); dependants follow in the background. An object that is
 /// gone, or another by now, is no error.
 pub async fn delete<K: Kind>(client: &kube::Client, object: &K) -> Result<(), kube::Error> {
-    delete_within(client, object, None).await
+    delete_within(client, object, None, "Background").await
+}
+
+/// As [`delete`], and the object itself goes last, after all that depend on it.
+pub async fn delete_last<K: Kind>(client: &kube::Client, object: &K) -> Result<(), kube::Error> {
+    delete_within(client, object, None, "Foreground").await
 }
 
 /// As [`delete`], without the grace that a kubelet would give: for pods that no kubelet has any more.
 pub async fn delete_now<K: Kind>(client: &kube::Client, object: &K) -> Result<(), kube::Error> {
-    delete_within(client, object, Some(0)).await
+    delete_within(client, object, Some(0), "Background").await
 }
 
-async fn delete_within<K: Kind>(client: &kube::Client, object: &K, grace: Option<u32>) -> Result<(), kube::Error> {
+async fn delete_within<K: Kind>(
+    client: &kube::Client,
+    object: &K,
+    grace: Option<u32>,
+    propagation: &str,
+) -> Result<(), kube::Error> {
     let mut options = json!({
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": { "uid": object.meta().uid },
-        "propagationPolicy": "Background",
+        "propagationPolicy": propagation,
     });
     if let Some(seconds) = grace {
         options["gracePeriodSeconds"] = json!(seconds);

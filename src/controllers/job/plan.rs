@@ -120,18 +120,33 @@ pub fn plan(observed: &Observed) -> Option<Plan> {
     Some(plan)
 }
 
+/// What becomes of a Job that another controller manages: it goes when its time after the end is up, as it
+/// would with this one's.
+pub fn of_another(job: &Job, now: Timestamp) -> Plan {
+    let mut plan = Plan { status: job.status.clone().unwrap_or_default(), ..Plan::default() };
+    if let (Some(spec), Some(over)) = (job.spec.as_ref(), finished(job)) {
+        expire(&mut plan, job, spec, over, now);
+    }
+    plan
+}
+
 /// What is left to do for a Job that is over.
 fn after_the_end(observed: &Observed, spec: &JobSpec, over: &JobCondition, known: JobStatus) -> Plan {
     let tracked = observed.pods.iter().filter(|pod| is_tracked(pod)).cloned();
     let mut plan = Plan { release: tracked.collect(), status: known, ..Plan::default() };
-    if let (Some(ttl), Some(since)) = (spec.ttl_seconds_after_finished, over.last_transition_time.as_ref()) {
-        let left = SignedDuration::from_secs(ttl.into()) - observed.now.duration_since(since.0);
-        plan.expired = left <= SignedDuration::ZERO && observed.job.metadata.deletion_timestamp.is_none();
-        if left > SignedDuration::ZERO {
-            plan.look_again(left);
-        }
-    }
+    expire(&mut plan, observed.job, spec, over, observed.now);
     plan
+}
+
+fn expire(plan: &mut Plan, job: &Job, spec: &JobSpec, over: &JobCondition, now: Timestamp) {
+    let (Some(ttl), Some(since)) = (spec.ttl_seconds_after_finished, over.last_transition_time.as_ref()) else {
+        return;
+    };
+    let left = SignedDuration::from_secs(ttl.into()) - now.duration_since(since.0);
+    plan.expired = left <= SignedDuration::ZERO && job.metadata.deletion_timestamp.is_none();
+    if left > SignedDuration::ZERO {
+        plan.look_again(left);
+    }
 }
 
 fn note_suspension(plan: &mut Plan, suspended: bool, now: Timestamp) {

@@ -293,6 +293,22 @@ fn too_many_failures_end_it() {
 }
 
 #[test]
+fn ttl_removes_a_job_whoever_manages_it() {
+    let mut world = World::new(json!({"managedBy": "example.com/x", "ttlSecondsAfterFinished": 60}));
+    let plan = of_another(&world.job, world.now);
+    assert_eq!(plan, Plan::default(), "nothing is done for it while it runs");
+    world.job.status = from_value(json!({"succeeded": 3, "conditions": [
+        {"type": "Complete", "status": "True", "lastTransitionTime": start().to_string()}]}))
+    .unwrap();
+    let waiting = of_another(&world.job, world.now);
+    assert_eq!((waiting.expired, waiting.again), (false, Some(SignedDuration::from_secs(60))));
+    assert_eq!(Some(&waiting.status), world.job.status.as_ref(), "its status is the other's");
+    assert!(of_another(&world.job, world.now + SignedDuration::from_secs(60)).expired);
+    world.job.metadata.deletion_timestamp = Some(Time(world.now));
+    assert!(!of_another(&world.job, world.now + SignedDuration::from_secs(60)).expired, "it goes already");
+}
+
+#[test]
 fn a_deadline_ends_it_and_ttl_removes_it() {
     let mut world = World::new(json!({"activeDeadlineSeconds": 30, "ttlSecondsAfterFinished": 60}));
     assert_eq!(world.pass(false).again, Some(SignedDuration::from_secs(30)));
