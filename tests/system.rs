@@ -58,6 +58,8 @@ mod following;
 mod full_disk;
 #[path = "system/cluster/git.rs"]
 mod git;
+#[path = "system/cluster/jobs.rs"]
+mod jobs;
 #[path = "system/cluster/judging.rs"]
 mod judging;
 #[path = "system/kubelet.rs"]
