@@ -86,3 +86,36 @@ spec:
     assert!(said.contains("200% (200m) / 50%"), "{said}");
     assert!(daemon.kubectl(&["top", "nodes"]).contains("hollow-1"));
 }
+
+/// The example, whose load is turned on before the autoscaler comes and off when it has done its work.
+#[test]
+fn an_autoscaler_follows_the_load_of_real_containers() {
+    let setting = Setting::start(Folder::new(), &[]);
+    let daemon = &setting.daemon;
+    let calm = ("stabilizationWindowSeconds: 60", "stabilizationWindowSeconds: 0");
+    let example = setting.folder.example("workloads", &[calm]).join("worker.yaml");
+    let text = std::fs::read_to_string(example).expect("the example");
+    let (workers, autoscaler) = text.split_once("\n---\n").expect("a Deployment and its autoscaler");
+    apply(daemon, workers);
+    daemon.kubectl(&["rollout", "status", "deploy/worker", "--timeout=60s"]);
+    let busy = daemon.value(&["pods", "-l", "app=worker"], "{.items[0].metadata.name}");
+    daemon.kubectl(&["exec", &busy, "--", "touch", "/tmp/busy"]);
+    apply(daemon, autoscaler);
+    daemon.wait_for("there are two workers", || daemon.value(&["deploy", "worker"], "{.status.readyReplicas}") == "2");
+    // How much a busy loop gets depends on who else is busy; its target is 16m.
+    let cores = |pod: &str| top(daemon, &["pods", "-l", "app=worker"], &[pod]).map(|found| found[0]);
+    assert!(cores(&busy).is_some_and(|cores| cores > 16), "{:?}", cores(&busy));
+    let said = daemon.kubectl(&["describe", "hpa", "worker"]);
+    let why = "New size: 2; reason: cpu resource utilization (percentage of request) above target";
+    assert!(said.contains("SuccessfulRescale") && said.contains(why), "{said}");
+
+    daemon.kubectl(&["exec", &busy, "--", "rm", "/tmp/busy"]);
+    daemon.wait_for("there is one worker again", || daemon.value(&["deploy", "worker"], "{.status.replicas}") == "1");
+    let said = daemon.kubectl(&["describe", "hpa", "worker"]);
+    assert!(said.contains("New size: 1; reason: All metrics below target"), "{said}");
+    let left = daemon.value(&["pods", "-l", "app=worker"], "{.items[*].metadata.name}");
+    daemon.wait_for("what is left is idle for all who ask", || {
+        let found: Vec<u64> = left.split(' ').filter_map(cores).collect();
+        !found.is_empty() && found.iter().all(|cores| *cores < 16)
+    });
+}

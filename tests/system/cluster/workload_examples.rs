@@ -9,7 +9,7 @@ fn the_examples_of_workloads_do_what_they_say() {
     let folder = setting.folder.example("workloads", &[]);
     daemon.selkie(&["apply", "-f", folder.to_str().expect("a path"), "--timeout", "60s"]);
     daemon.kubectl(&["exec", "deploy/worker", "--", "touch", "/tmp/busy"]);
-    // Half a minute later there is another worker: that load is followed is tested where time is virtual.
+    // Half a minute later there is another worker, as `measuring` sees.
     daemon.wait_for("the autoscaler has found its workers", || {
         let able = "{.status.currentReplicas} {.status.conditions[?(@.type=='AbleToScale')].status}";
         daemon.value(&["hpa", "worker"], able) == "1 True"
