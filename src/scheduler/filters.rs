@@ -66,21 +66,24 @@ impl<'a> Wanted<'a> {
 
     /// Whether pods elsewhere have no say in which hosts the pod may run on.
     pub fn looks_at_hosts_alone(&self) -> bool {
-        self.neighbours.are_indifferent() && !self.spread.is_required() && !self.claims.are_taken()
+        self.neighbours.are_indifferent() && !self.spread.is_required() && !self.claims.look_at_pods()
     }
 }
 
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;
 
 /// In Kubernetes' order: the first that says no decides what is reported for the host.
-const FILTERS: [(Cause, Filter); 9] = [
+const FILTERS: [(Cause, Filter); 12] = [
     (Cause::Unschedulable, host::unschedulable),
     (Cause::Name, host::name),
     (Cause::Taints, taints::filter),
     (Cause::Affinity, affinity::filter),
     (Cause::Ports, host::ports),
     (Cause::Room, fit::filter),
-    (Cause::Volumes, volumes::filter),
+    (Cause::Volumes, volumes::restrictions),
+    (Cause::Volumes, volumes::limits),
+    (Cause::Volumes, volumes::binding),
+    (Cause::Volumes, volumes::zones),
     (Cause::Spread, spread::filter),
     (Cause::Neighbours, pod_affinity::filter),
 ];

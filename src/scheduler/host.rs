@@ -1,6 +1,7 @@
 //! One host, and the pods on it reduced to what decisions look at.
 
 use super::requests::{self, Amounts, HostPort};
+use super::storage::Inline;
 use super::topology::selection::{self, Term};
 use super::topology::{Claim, Count, Group};
 use crate::controllers::volume_binder;
@@ -44,6 +45,8 @@ pub struct Placed {
     pub(super) terms: Vec<Term>,
     /// Names of its claims.
     pub(super) claims: Vec<String>,
+    /// Its other volumes; few pods have such.
+    pub(super) inline: Option<Box<Inline>>,
     /// Was told to go: it still takes what it takes, but not for long.
     leaving: bool,
     takes: Amounts,
@@ -76,6 +79,7 @@ impl Placed {
             is_preempted: is_preempted(pod),
             terms: selection::terms(pod),
             claims: volume_binder::claims(pod).collect(),
+            inline: Inline::of(pod),
             leaving: pod.metadata.deletion_timestamp.is_some(),
             takes: spec.map(requests::of).unwrap_or_default(),
             takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),

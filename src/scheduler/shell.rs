@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use kube::ResourceExt;
 use preparing::{Asked, Preparing};
 use serde_json::{Value, json};
@@ -42,6 +42,8 @@ enum News {
     Claim(Change<PersistentVolumeClaim>),
     Volume(Change<PersistentVolume>),
     Class(Change<StorageClass>),
+    Drivers(Change<CSINode>),
+    Attachment(Change<VolumeAttachment>),
     Namespace(Change<Namespace>),
     Budget(Change<PodDisruptionBudget>),
     Service(Change<Service>),
@@ -76,6 +78,8 @@ pub async fn run_observed(ctx: Context, observer: Observer) {
     follow(&ctx, &sender, News::StatefulSet).await;
     follow(&ctx, &sender, News::ReplicationController).await;
     follow(&ctx, &sender, News::Class).await;
+    follow(&ctx, &sender, News::Drivers).await;
+    follow(&ctx, &sender, News::Attachment).await;
     follow(&ctx, &sender, News::Volume).await;
     follow(&ctx, &sender, News::Claim).await;
     follow(&ctx, &sender, News::Pod).await;
@@ -203,6 +207,21 @@ impl Scheduler {
                     Change::Added(class) | Change::Updated { new: class, .. } => self.snapshot.storage.set_class(class),
                 }
                 self.queue.wake(&Event::Storage, now);
+            }
+            News::Drivers(change) => {
+                match change {
+                    Change::Deleted(node) => self.snapshot.storage.remove_drivers(&node.name_any()),
+                    Change::Added(node) | Change::Updated { new: node, .. } => self.snapshot.storage.set_drivers(&node),
+                }
+                self.queue.wake(&Event::Storage, now);
+            }
+            News::Attachment(Change::Deleted(attachment)) => {
+                self.snapshot.storage.remove_attachment(&attachment);
+                self.queue.wake(&Event::Storage, now);
+            }
+            // It takes room, and makes none.
+            News::Attachment(Change::Added(attachment) | Change::Updated { new: attachment, .. }) => {
+                self.snapshot.storage.set_attachment(&attachment);
             }
             News::Namespace(change) => {
                 let labels = match &change {

@@ -4,21 +4,28 @@
 //! first consumer gets a volume of the chosen host: one that is there and free, or one that the class's
 //! provisioner makes. Both are asked for before the pod is bound, and waited for.
 
+mod attaching;
+mod disks;
+
 use super::filters::Rejection;
+use super::snapshot::HostState;
 use crate::client::ObjectKey;
 use crate::controllers::volume_binder::matching::{self, BIND_COMPLETED, SELECTED_NODE, annotation};
 use crate::controllers::volume_binder::{self, plan};
+use attaching::{Attachment, HostDrivers};
+use disks::Disk;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-const ZONES: [&str; 4] = [
-    "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/region",
+/// Labels of places, each with the one that a node may have in its stead.
+const ZONES: [(&str, &str); 4] = [
+    ("topology.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
 ];
 
 /// Kept up to date by changes.
@@ -31,6 +38,26 @@ pub struct Storage {
     promised: HashMap<String, String>,
     /// How many pods on hosts use each claim.
     used: HashMap<ObjectKey, usize>,
+    /// Hosts whose drivers attach only so much, by name.
+    drivers: HashMap<String, HostDrivers>,
+    /// Volumes that are attached, by host and by the attachment's name.
+    attached: HashMap<String, BTreeMap<String, String>>,
+}
+
+/// What a pod has of volumes that are not claims, where it matters who else has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inline {
+    disks: Vec<Disk>,
+    attachments: Vec<Attachment>,
+}
+
+impl Inline {
+    pub fn of(pod: &Pod) -> Option<Box<Self>> {
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let attachments: Vec<_> = volumes.filter_map(Attachment::inline).collect();
+        let disks: Vec<_> = Disk::all(pod).collect();
+        (!disks.is_empty() || !attachments.is_empty()).then(|| Box::new(Self { disks, attachments }))
+    }
 }
 
 /// What a pod's claims ask of every host; worked out once per cycle.
@@ -44,6 +71,10 @@ pub struct Needs {
     waiting: Vec<Arc<PersistentVolumeClaim>>,
     /// A claim that one pod may use at a time is in use.
     taken: bool,
+    /// What can not be shared with pods of the same host.
+    disks: Vec<Disk>,
+    /// What is to be attached, where any host limits that.
+    attachments: Vec<Attachment>,
     /// No host will do.
     refused: Option<String>,
 }
@@ -103,6 +134,34 @@ impl Storage {
         self.classes.remove(name);
     }
 
+    pub fn set_drivers(&mut self, node: &CSINode) {
+        let (name, drivers) = (node.metadata.name.clone().unwrap_or_default(), HostDrivers::of(node));
+        match drivers.are_limited() {
+            true => drop(self.drivers.insert(name, drivers)),
+            false => self.remove_drivers(&name),
+        }
+    }
+
+    pub fn remove_drivers(&mut self, node: &str) {
+        self.drivers.remove(node);
+    }
+
+    pub fn set_attachment(&mut self, attachment: &VolumeAttachment) {
+        if let Some(volume) = &attachment.spec.source.persistent_volume_name {
+            let of_host = self.attached.entry(attachment.spec.node_name.clone()).or_default();
+            of_host.insert(attachment.metadata.name.clone().unwrap_or_default(), volume.clone());
+        }
+    }
+
+    pub fn remove_attachment(&mut self, attachment: &VolumeAttachment) {
+        if let Some(of_host) = self.attached.get_mut(&attachment.spec.node_name) {
+            of_host.remove(attachment.metadata.name.as_deref().unwrap_or_default());
+            if of_host.is_empty() {
+                self.attached.remove(&attachment.spec.node_name);
+            }
+        }
+    }
+
     /// The next pod must not count on these volumes.
     pub fn promise(&mut self, requests: &[Request]) {
         for request in requests {
@@ -160,8 +219,12 @@ impl Storage {
     }
 
     pub fn needs(&self, pod: &Pod) -> Needs {
-        let mut needs = Needs::default();
+        let mut needs = Needs { disks: Disk::all(pod).collect(), ..Needs::default() };
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        if !self.drivers.is_empty() {
+            needs.attachments = self.attachments(namespace, volume_binder::claims(pod));
+            needs.attachments.extend(Inline::of(pod).into_iter().flat_map(|inline| inline.attachments));
+        }
         for name in volume_binder::claims(pod) {
             let Some(claim) = self.claims.get(&ObjectKey::new(namespace, &name)) else {
                 return Needs { refused: Some(format!("persistentvolumeclaim \"{name}\" not found")), ..needs };
@@ -202,22 +265,62 @@ impl Storage {
         named.is_empty() && matching::waits_for_consumer(self.class(claim))
     }
 
+    /// What claims have attached, or will have.
+    fn attachments(&self, namespace: &str, names: impl Iterator<Item = String>) -> Vec<Attachment> {
+        let of_claim = |name: String| {
+            let claim = self.claims.get(&ObjectKey::new(namespace, &name))?;
+            let volume = claim.spec.as_ref().and_then(|spec| self.volumes.get(spec.volume_name.as_deref()?));
+            match volume {
+                Some(volume) => Attachment::of_volume(volume),
+                None => self.class(claim).map(|class| Attachment::expected(claim, class)),
+            }
+        };
+        names.filter_map(of_claim).collect()
+    }
+
+    /// Whether other pods leave the volumes to this one.
+    pub fn restrictions(&self, needs: &Needs, host: &HostState) -> Option<Rejection> {
+        if needs.taken {
+            return Some(Rejection::room(
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+            ));
+        }
+        let excluded = |disk: &Disk| {
+            let others = host.pods().filter_map(|placed| placed.inline.as_deref());
+            others.flat_map(|inline| &inline.disks).any(|other| disk.excludes(other))
+        };
+        needs.disks.iter().any(excluded).then(|| Rejection::room("node(s) had no available disk"))
+    }
+
+    /// Whether the host's drivers attach so much.
+    pub fn limits(&self, needs: &Needs, host: &HostState) -> Option<Rejection> {
+        let drivers = self.drivers.get(&*host.name).filter(|_| !needs.attachments.is_empty())?;
+        let of_pods = host.pods().flat_map(|placed| {
+            let inline = placed.inline.iter().flat_map(|inline| inline.attachments.clone());
+            self.attachments(&placed.group.namespace, placed.claims.iter().cloned()).into_iter().chain(inline)
+        });
+        // What a pod that is gone left is detached some time later.
+        let volumes = self.attached.get(&*host.name).into_iter().flat_map(BTreeMap::values);
+        let left = volumes.filter_map(|name| Attachment::of_volume(self.volumes.get(name)?));
+        let attached: Vec<Attachment> = of_pods.chain(left).collect();
+        let exceeded = drivers.are_exceeded(&needs.attachments, &attached);
+        exceeded.then(|| Rejection::room("node(s) exceed max volume count"))
+    }
+
+    /// Whether the volumes are where the host is.
+    pub fn zones(&self, needs: &Needs, node: &Node) -> Option<Rejection> {
+        let elsewhere = needs.bound.iter().any(|volume| !is_in_zone(volume, node));
+        elsewhere.then(|| Rejection::never("node(s) had no available volume zone"))
+    }
+
     /// What the host must be asked for; why it will not do instead.
     pub fn requests(&self, needs: &Needs, node: &Node) -> Result<Vec<Request>, Rejection> {
         let no_volume = || Rejection::never("node(s) didn't find available persistent volumes to bind");
         if needs.lost {
             return Err(Rejection::never("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"));
         }
-        if needs.taken {
-            return Err(Rejection::room(
-                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
-            ));
-        }
         if !needs.bound.iter().all(|volume| matching::reachable(volume, node)) {
             return Err(Rejection::never("node(s) had volume node affinity conflict"));
-        }
-        if !needs.bound.iter().all(|volume| is_in_zone(volume, node)) {
-            return Err(Rejection::never("node(s) had no available volume zone"));
         }
         let mut requests: Vec<Request> = Vec::new();
         for claim in &needs.waiting {
@@ -264,26 +367,29 @@ impl Needs {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bound.is_empty() && self.waiting.is_empty() && !self.lost && !self.taken && self.refused.is_none()
+        let of_claims = !self.bound.is_empty() || !self.waiting.is_empty() || self.lost || self.refused.is_some();
+        !of_claims && !self.look_at_pods()
     }
 
-    /// Whether a pod elsewhere is in the way.
-    pub fn are_taken(&self) -> bool {
-        self.taken
+    /// Whether other pods, and not only the room they take, may be in the way.
+    pub fn look_at_pods(&self) -> bool {
+        self.taken || !self.disks.is_empty() || !self.attachments.is_empty()
     }
 }
 
 /// Whether the node is in the zone and region that the volume's labels name, if the node is in any. A zone may
-/// be several, joined by `__`. Source: Kubernetes' VolumeZone.
+/// be several, joined by `__`; what is no such list is not looked at. Source: Kubernetes' VolumeZone.
 fn is_in_zone(volume: &PersistentVolume, node: &Node) -> bool {
     let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    let is_zoned = ZONES.iter().any(|key| label(key).is_some());
+    let is_zoned = ZONES.iter().any(|(key, _)| label(key).is_some());
     let of_volume = volume.metadata.labels.as_ref();
-    !is_zoned
-        || ZONES.iter().all(|key| match of_volume.and_then(|labels| labels.get(*key)) {
-            Some(values) => label(key).is_some_and(|value| values.split("__").any(|one| one == value)),
-            None => true,
-        })
+    let fits = |(key, instead): &(&str, &str)| {
+        let Some(values) = of_volume.and_then(|labels| labels.get(*key)) else { return true };
+        let mut values = values.split("__").map(str::trim);
+        values.clone().any(str::is_empty)
+            || label(key).or_else(|| label(instead)).is_some_and(|own| values.any(|one| one == own))
+    };
+    !is_zoned || ZONES.iter().all(fits)
 }
 
 fn is_bound(claim: &PersistentVolumeClaim) -> bool {

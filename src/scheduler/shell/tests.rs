@@ -234,3 +234,30 @@ async fn a_scheduler_of_ones_own_weighs_hosts_otherwise() {
     let events = "/api/v1/namespaces/selkie-system/events";
     rig.until(events, |list| is_told(list, "InvalidScheduler", "default-scheduler")).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_waits_until_what_another_left_is_detached() {
+    const STORAGE: &str = "/apis/storage.k8s.io/v1";
+    let rig = cluster(&[("h1", "east")]).await;
+    let limit = json!([{"name": "d.example.com", "nodeID": "h1", "allocatable": {"count": 1}}]);
+    rig.post(&format!("{STORAGE}/csinodes"), json!({"metadata": {"name": "h1"}, "spec": {"drivers": limit}})).await;
+    for name in ["old", "new"] {
+        let csi = json!({"driver": "d.example.com", "volumeHandle": name});
+        let spec = json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "csi": csi});
+        rig.post("/api/v1/persistentvolumes", json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
+    let source = json!({"persistentVolumeName": "old"});
+    let left = json!({"metadata": {"name": "left"},
+        "spec": {"attacher": "d.example.com", "nodeName": "h1", "source": source}});
+    rig.post(&format!("{STORAGE}/volumeattachments"), left).await;
+    let claim = json!({"metadata": {"name": "data", "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": "new", "storageClassName": "", "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}}});
+    rig.post("/api/v1/namespaces/default/persistentvolumeclaims", claim).await;
+    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+    rig.post(PODS, pod("web", &json!({"volumes": volumes}))).await;
+    let why = refusal(&rig, "web").await;
+    assert!(why.starts_with("0/1 nodes are available: 1 node(s) exceed max volume count."), "{why}");
+    rig.delete(&format!("{STORAGE}/volumeattachments/left")).await;
+    assert_eq!(host(&rig, "web").await, "h1");
+}

@@ -3,6 +3,10 @@
 
 use super::*;
 use crate::controllers::volume_binder::provision::PROVISIONER;
+use crate::scheduler::cycle::{Verdict, decide};
+use crate::scheduler::preemption::Preemption;
+use crate::scheduler::rig::{self, cluster, schedule};
+use crate::scheduler::snapshot::Snapshot;
 use serde_json::from_value;
 
 fn node(name: &str) -> Node {
@@ -110,24 +114,132 @@ fn a_claim_for_one_pod_is_used_by_one() {
     alone["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
     let mut storage = storage(&[alone]);
     storage.use_claims("default", &["data".into()], true);
+    let host = HostState::new("h1");
     let needs = storage.needs(&pod(&["data"]));
-    let why = storage.requests(&needs, &node("h1")).unwrap_err();
+    let why = storage.restrictions(&needs, &host).unwrap();
     assert_eq!(
         (why.reason.as_ref(), why.unresolvable),
         ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode", false)
     );
     storage.use_claims("default", &["data".into()], false);
-    assert!(storage.requests(&storage.needs(&pod(&["data"])), &node("h1")).is_ok());
+    assert!(storage.restrictions(&storage.needs(&pod(&["data"])), &host).is_none());
 }
 
 #[test]
 fn the_zone_of_a_volume_is_that_of_its_pods() {
-    let mut zoned: PersistentVolume = (*volume("a", "h1")).clone();
-    zoned.metadata.labels = Some(BTreeMap::from([("topology.kubernetes.io/zone".into(), "east__west".into())]));
-    let mut host = node("h1");
-    assert!(is_in_zone(&zoned, &host), "no zones here");
-    for (zone, expected) in [("west", true), ("north", false)] {
-        host.metadata.labels = Some(BTreeMap::from([("topology.kubernetes.io/zone".into(), zone.into())]));
-        assert_eq!(is_in_zone(&zoned, &host), expected);
+    let (zone, old) = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone");
+    let cases = [
+        // What the volume says, what the host says, and whether that fits.
+        ((zone, "east__west"), None, true),
+        ((zone, "east__west"), Some((zone, "west")), true),
+        ((zone, "east__ west"), Some((zone, "west")), true),
+        ((zone, "east__west"), Some((zone, "north")), false),
+        ((old, "east"), Some((zone, "east")), true),
+        ((old, "east"), Some((zone, "west")), false),
+        ((zone, "east"), Some((old, "east")), false),
+        ((zone, "east__"), Some((zone, "north")), true),
+        (("zone", "east"), Some((zone, "north")), true),
+    ];
+    let labels = |(key, value): (&str, &str)| Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+    for (of_volume, of_host, fits) in cases {
+        let mut zoned: PersistentVolume = (*volume("a", "h1")).clone();
+        zoned.metadata.labels = labels(of_volume);
+        let mut host = node("h1");
+        host.metadata.labels = of_host.and_then(labels);
+        assert_eq!(is_in_zone(&zoned, &host), fits, "{of_volume:?} on {of_host:?}");
     }
+}
+
+/// A host whose driver `d` attaches one volume; claims that are bound to a volume of it each.
+fn limited(claims: &[&str]) -> Snapshot {
+    let mut snapshot = cluster(&[("h1", "")]);
+    let limit = json!([{"name": "d", "nodeID": "h1", "allocatable": {"count": 1}}]);
+    let drivers = json!({"metadata": {"name": "h1"}, "spec": {"drivers": limit}});
+    snapshot.storage.set_drivers(&from_value(drivers).unwrap());
+    for name in claims {
+        let volume = json!({"metadata": {"name": name}, "spec": {"csi": {"driver": "d", "volumeHandle": name}}});
+        snapshot.storage.set_volume(Arc::new(from_value(volume).unwrap()));
+        let mut bound = claim(name, "any");
+        bound["spec"]["volumeName"] = json!(name);
+        bound["metadata"]["annotations"][BIND_COMPLETED] = json!("yes");
+        snapshot.storage.set_claim(Arc::new(from_value(bound).unwrap()));
+    }
+    snapshot
+}
+
+fn user(name: &str, claim: &str, priority: i32) -> Pod {
+    let volume = json!({"name": "v", "persistentVolumeClaim": {"claimName": claim}});
+    rig::pod(name, "web", &json!({"volumes": [volume], "priority": priority}))
+}
+
+#[test]
+fn a_host_attaches_as_much_as_its_driver_can() {
+    let mut snapshot = limited(&["one", "two"]);
+    assert_eq!(schedule(&mut snapshot, &user("a", "one", 0)).as_deref(), Ok("h1"));
+    assert_eq!(schedule(&mut snapshot, &user("b", "one", 0)).as_deref(), Ok("h1"), "it is attached once");
+    let why = "0/1 nodes are available: 1 node(s) exceed max volume count. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    assert_eq!(schedule(&mut snapshot, &user("c", "two", 0)).unwrap_err(), why);
+    let Verdict::Unschedulable { preemption: Preemption::Nominated { victims, .. }, .. } =
+        decide(&user("c", "two", 1), &mut snapshot)
+    else {
+        panic!("the others make way");
+    };
+    let victims: Vec<_> = victims.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(victims, ["a", "b"]);
+    ["a", "b"].into_iter().for_each(|uid| snapshot.forget(uid));
+    // Their volume is still attached.
+    let attached = json!({"metadata": {"name": "x"},
+        "spec": {"attacher": "d", "nodeName": "h1", "source": {"persistentVolumeName": "one"}}});
+    let attached: VolumeAttachment = from_value(attached).unwrap();
+    snapshot.storage.set_attachment(&attached);
+    assert!(schedule(&mut snapshot, &user("c", "two", 1)).unwrap_err().contains("exceed max volume count"));
+    assert_eq!(schedule(&mut snapshot, &user("d", "one", 0)).as_deref(), Ok("h1"));
+    snapshot.forget("d");
+    snapshot.storage.remove_attachment(&attached);
+    assert_eq!(schedule(&mut snapshot, &user("c", "two", 1)).as_deref(), Ok("h1"));
+}
+
+#[test]
+fn what_waits_for_its_volume_counts_too() {
+    let mut snapshot = limited(&["one"]);
+    let class = json!({"metadata": {"name": "d"}, "provisioner": "d", "volumeBindingMode": "WaitForFirstConsumer"});
+    snapshot.storage.set_class(Arc::new(from_value(class).unwrap()));
+    snapshot.storage.set_claim(Arc::new(from_value(claim("new", "d")).unwrap()));
+    assert_eq!(schedule(&mut snapshot, &user("a", "new", 0)).as_deref(), Ok("h1"));
+    assert!(schedule(&mut snapshot, &user("b", "one", 0)).unwrap_err().contains("exceed max volume count"));
+}
+
+#[test]
+fn pods_that_share_no_disk_are_kept_apart_and_make_way() {
+    let mut snapshot = cluster(&[("h1", ""), ("h2", "")]);
+    let with = |name: &str, priority: i32| {
+        let volume = json!({"name": "v", "gcePersistentDisk": {"pdName": "disk"}});
+        rig::pod(name, "web", &json!({"volumes": [volume], "priority": priority}))
+    };
+    let first = schedule(&mut snapshot, &with("a", 0)).unwrap();
+    let second = schedule(&mut snapshot, &with("b", 0)).unwrap();
+    assert_ne!(first, second);
+    let why = "0/2 nodes are available: 2 node(s) had no available disk. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.";
+    assert_eq!(schedule(&mut snapshot, &with("c", 0)).unwrap_err(), why);
+    let Verdict::Unschedulable { preemption, .. } = decide(&with("c", 1), &mut snapshot) else { panic!("no room") };
+    assert!(matches!(preemption, Preemption::Nominated { victims, .. } if victims.len() == 1));
+}
+
+#[test]
+fn who_has_a_claim_for_one_pod_makes_way_for_one_of_higher_priority() {
+    let mut snapshot = limited(&["one"]);
+    let mut alone = claim("one", "any");
+    alone["spec"]["volumeName"] = json!("one");
+    alone["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+    alone["metadata"]["annotations"][BIND_COMPLETED] = json!("yes");
+    snapshot.storage.set_claim(Arc::new(from_value(alone).unwrap()));
+    snapshot.set_node(rig::node("h2", ""));
+    let host = schedule(&mut snapshot, &user("a", "one", 0)).unwrap();
+    let why = "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.";
+    assert_eq!(schedule(&mut snapshot, &user("b", "one", 0)).unwrap_err(), why);
+    let Verdict::Unschedulable { preemption, .. } = decide(&user("b", "one", 1), &mut snapshot) else {
+        panic!("it is taken")
+    };
+    let Preemption::Nominated { host: nominated, victims } = preemption else { panic!("{preemption:?}") };
+    assert_eq!((nominated, victims.len()), (host, 1));
 }
