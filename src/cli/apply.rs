@@ -145,7 +145,7 @@ impl Apply {
             reporter: printer,
             patience: Duration::ZERO,
             give_up: None,
-            settle: Duration::ZERO,
+            settle: wait::SETTLED,
             moved: None,
         };
         let waited = wait.until_ready(&waiting, &mut wait::Memory::default()).await;
@@ -161,7 +161,7 @@ fn ended(printer: &Printer, waited: wait::Waited, totals: Totals, begun: Instant
         totals,
         ready: waited.ready,
         failed: waited.failed,
-        elapsed: begun.elapsed(),
+        elapsed: begun.elapsed().saturating_sub(waited.settled),
     };
     printer.event("", Event::Done(summary));
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }

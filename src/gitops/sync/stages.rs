@@ -136,7 +136,7 @@ impl Steps<'_> {
 
     /// One stage after the other, each when the one before is ready. Ends where one fails.
     async fn all(&self, how: &InOrder<'_>) -> Result<wait::Waited, SyncError> {
-        let mut ready = 0;
+        let (mut ready, mut settled) = (0, Duration::ZERO);
         let last = self.course.stages().len() - 1;
         for (at, stage) in self.course.stages().iter().enumerate() {
             how.reporter.event("", Event::Stage { name: stage.name(), what: stage.describe(self.rendered) });
@@ -153,19 +153,19 @@ impl Steps<'_> {
                 reporter: how.reporter,
                 patience: Duration::ZERO,
                 give_up: None,
-                settle: Duration::ZERO,
+                settle: wait::SETTLED,
                 moved: None,
             };
             let mut waited = wait.until_ready(&self.to_wait_for(stage), &mut wait::Memory::default()).await;
             self.tidy(stage, &waited.failed).await;
             ready += waited.ready;
-            waited.ready = ready;
+            (waited.ready, settled) = (ready, waited.settled);
             if !waited.failed.is_empty() {
                 self.make(&self.course.on_failure()).await?;
                 return Ok(waited);
             }
         }
-        Ok(wait::Waited { ready, ..wait::Waited::default() })
+        Ok(wait::Waited { ready, settled, ..wait::Waited::default() })
     }
 
     pub fn ids_of_hooks(&self) -> Vec<ObjectId> {
