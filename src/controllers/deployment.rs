@@ -180,6 +180,7 @@ impl Controller {
             Ok(written) => {
                 self.sets_written.wrote(key, written.revision());
                 let wanted = sets::wanted(set);
+                plan::note_made(status, wanted);
                 if wanted > 0 {
                     let message = format!("Scaled up replica set {name} from 0 to {wanted}");
                     self.events.normal(deployment, "ScalingReplicaSet", message);
@@ -264,7 +265,7 @@ impl Controller {
         key: &ObjectKey,
         deployment: &Deployment,
         revision: Option<String>,
-        status: DeploymentStatus,
+        mut status: DeploymentStatus,
     ) -> Result<(), SyncError> {
         let mut current = Cow::Borrowed(deployment);
         if let Some(revision) = revision {
@@ -273,6 +274,8 @@ impl Controller {
             let written = write::patch(&self.client, &*current, "", change).await.map_err(failed)?;
             self.own_written.wrote(key, written.revision());
             current.to_mut().metadata.resource_version = Some(written.revision().to_string());
+            // Annotations count as well; the spec is the one that was acted on, or the write had been refused.
+            status.observed_generation = written.generation.or(status.observed_generation);
         }
         let failed = |source| SyncError::Own { part: "status", source };
         let written = write::put_status(&self.client, &*current, deployment.status.as_ref(), &status).await;

@@ -16,6 +16,8 @@ const JSON: &str = "application/json";
 pub struct Written {
     pub name: String,
     pub uid: String,
+    /// `None` of kinds that count none.
+    pub generation: Option<i64>,
     resource_version: String,
 }
 

@@ -10,7 +10,7 @@ mod scale;
 
 use super::sets::{self, Annotations, Limits};
 use super::template;
-pub use conditions::note_refusal;
+pub use conditions::{note_made, note_refusal};
 
 use conditions::Conditions;
 use jiff::{SignedDuration, Timestamp};

@@ -201,6 +201,12 @@ fn failure(set: &ReplicaSet) -> Option<(&str, &str, &str)> {
     Some((&condition.status, condition.reason.as_deref()?, condition.message.as_deref()?))
 }
 
+/// A set was made of this size: the next pass, which counts it, has nothing to add.
+pub fn note_made(status: &mut DeploymentStatus, size: i32) {
+    let unavailable = status.unavailable_replicas.unwrap_or(0) + size;
+    status.unavailable_replicas = Some(unavailable).filter(|count| *count > 0);
+}
+
 /// Says in the status that the API server refused a new set.
 pub fn note_refusal(status: &mut DeploymentStatus, set: &str, refusal: &str, now: Timestamp) {
     let mut conditions = Conditions(status.conditions.take().unwrap_or_default());

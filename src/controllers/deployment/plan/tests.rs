@@ -84,6 +84,23 @@ fn the_first_set_is_made_at_full_size() {
 }
 
 #[test]
+fn the_pass_after_a_set_was_made_has_nothing_to_say() {
+    let mut deployment = deployment(json!({}));
+    let Plan { actions, mut status, revision, .. } = decide(&deployment, &[set("old", 1, 4, 4, 4)]);
+    let [Action::Create(made)] = &actions[..] else { panic!("{actions:?}") };
+    note_made(&mut status, sets::wanted(made));
+    assert_eq!(status.unavailable_replicas, Some(1));
+    // The annotation with the revision counts as a generation.
+    (deployment.metadata.generation, status.observed_generation) = (Some(5), Some(5));
+    deployment.metadata.annotations.get_or_insert_default().extend(revision.map(|it| (sets::REVISION.into(), it)));
+    deployment.status = Some(status.clone());
+    let mut made = ReplicaSet::clone(made);
+    (made.metadata.generation, made.metadata.uid) = (Some(1), Some("new".into()));
+    let next = decide(&deployment, &[set("old", 1, 4, 4, 4), Arc::new(made)]);
+    assert_eq!((next.actions.as_slice(), next.revision, next.status), (&[][..], None, status));
+}
+
+#[test]
 fn a_new_template_starts_with_the_surge_only() {
     let plan = decide(&deployment(json!({})), &[set("old", 1, 4, 4, 4)]);
     let [Action::Create(new)] = &plan.actions[..] else { panic!("{plan:?}") };
