@@ -2,6 +2,7 @@
 //! own task and answers with an [`Outcome`]; none decides anything.
 
 use crate::base::backoff::Backoff;
+use crate::client::raw;
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
 use crate::kubelet::pod::{Role, facts, find_container, identity, spec};
@@ -9,9 +10,10 @@ use crate::kubelet::probes::Subject;
 use crate::kubelet::probes::check::Target;
 use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox};
 use crate::kubelet::{sandbox, sources, volumes};
+use http::Method;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
 use kube::Resource;
-use kube::api::{DeleteParams, Preconditions};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -224,13 +226,19 @@ async fn removed(job: &Job, outcome: Result<(), RuntimeError>) -> bool {
 pub async fn finish(job: Job) -> Outcome {
     crate::kubelet::host::remove_files(&job.host, job.uid()).await;
     let identity = identity(&job.pod);
-    let preconditions = Preconditions { uid: Some(identity.uid.clone()), resource_version: None };
-    let params =
-        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
-    let done = match job.host.api_pods(&identity.namespace).delete(&identity.name, &params).await {
+    let path = format!("/api/v1/namespaces/{}/pods/{}", identity.namespace, identity.name);
+    let options = json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": 0,
+        "preconditions": { "uid": identity.uid },
+    });
+    let body = Some(("application/json", options.to_string().into()));
+    // The answer, the pod as it was, is of no interest.
+    let done = match raw::request(&job.host.ctx.client, Method::DELETE, &path, body).await {
         Ok(_) => true,
         // Gone already, or another pod has the name now.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => true,
+        Err(error) if raw::is_not_found(&error) || raw::is_conflict(&error) => true,
         Err(error) => {
             warn!(pod = identity.name, %error, "cannot delete a finished pod from the API; trying again");
             tokio::time::sleep(PAUSE).await;
