@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ChangeSet {
+#[serde(rename_all = "camelCase", default, bound(deserialize = "O: Deserialize<'de> + Default"))]
+pub struct ChangeSet<O = Value> {
     pub api_version: String,
     pub kind: String,
-    pub spec: ChangeSetSpec,
+    pub spec: ChangeSetSpec<O>,
     pub status: ChangeSetStatus,
 }
 
+/// `O`: an object, or a borrowed one where the set is only to be sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ChangeSetSpec {
+#[serde(rename_all = "camelCase", default, bound(deserialize = "O: Deserialize<'de> + Default"))]
+pub struct ChangeSetSpec<O = Value> {
     /// Owner of the applied fields (server-side apply), e.g. `selkie-app-hello`.
     pub field_manager: String,
     /// Take over fields that another manager owns.
@@ -34,7 +35,7 @@ pub struct ChangeSetSpec {
     pub expected_revision: u64,
     /// Full intent of each object, namespaces already filled in; in any order (namespaces and
     /// definitions are applied before what needs them).
-    pub objects: Vec<Value>,
+    pub objects: Vec<O>,
     /// Objects to delete (prune), by identity; background propagation.
     pub deletions: Vec<ObjectId>,
 }

@@ -6,23 +6,35 @@ use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetSta
 use crate::api::plan::{Consequences, Order, Plan};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
-use crate::gitops::render::{Rendered, same_object};
+use crate::gitops::render::{Rendered, identity};
 use http::Method;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 const PATH: &str = "/apis/selkie.dev/v1alpha1/changesets";
 const PLANS: &str = "/apis/selkie.dev/v1alpha1/plans";
 
-pub(super) fn request(
-    rendered: &Rendered,
-    options: &Options,
+/// The objects of a request: thousands are not copied to be sent once.
+type Lent<'a> = ChangeSet<Cow<'a, Value>>;
+
+pub(super) fn request<'a>(
+    rendered: &'a Rendered,
+    options: &'a Options,
     owned: &Owners,
     deletions: &[ObjectId],
     dry_run: bool,
-) -> ChangeSet {
+) -> Lent<'a> {
     let application = |id: &ObjectId| owned.application(id).unwrap_or(&options.application);
-    let objects = rendered.objects.iter().map(|m| at_version(labelled(&m.value, application(&m.id)), &m.id, options));
+    let versions: HashMap<_, _> = options.versions.iter().map(|(id, version)| (identity(id), version)).collect();
+    let objects = rendered.objects.iter().map(|manifest| {
+        let object = labelled(&manifest.value, application(&manifest.id));
+        match versions.get(&identity(&manifest.id)) {
+            Some(version) => at_version(object, version),
+            None => object,
+        }
+    });
     ChangeSet {
         api_version: "selkie.dev/v1alpha1".to_owned(),
         kind: "ChangeSet".to_owned(),
@@ -34,7 +46,7 @@ pub(super) fn request(
             deletion_label: (!options.application.is_empty())
                 .then(|| DeletionLabel { name: LABEL.to_owned(), value: options.application.clone() }),
             expected_revision: 0,
-            objects: objects.chain(options.record.objects.iter().cloned()).collect(),
+            objects: objects.chain(options.record.objects.iter().map(Cow::Borrowed)).collect(),
             deletions: deletions.iter().chain(&options.record.deletions).cloned().collect(),
         },
         status: ChangeSetStatus::default(),
@@ -42,19 +54,18 @@ pub(super) fn request(
 }
 
 /// With the resourceVersion that it must still have, which is a precondition.
-fn at_version(mut object: Value, id: &ObjectId, options: &Options) -> Value {
-    let version = options.versions.iter().find(|(other, _)| same_object(other, id));
-    if let (Some((_, version)), Some(metadata)) = (version, object.get_mut("metadata").and_then(Value::as_object_mut)) {
-        metadata.insert("resourceVersion".to_owned(), Value::String(version.clone()));
+fn at_version<'a>(mut object: Cow<'a, Value>, version: &str) -> Cow<'a, Value> {
+    if let Some(metadata) = object.to_mut().get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), Value::String(version.to_owned()));
     }
     object
 }
 
-fn labelled(object: &Value, application: &str) -> Value {
-    let mut object = object.clone();
+fn labelled<'a>(object: &'a Value, application: &str) -> Cow<'a, Value> {
     if application.is_empty() {
-        return object;
+        return Cow::Borrowed(object);
     }
+    let mut object = object.clone();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
         if labels.is_null() {
@@ -65,10 +76,13 @@ fn labelled(object: &Value, application: &str) -> Value {
             labels.insert(LABEL.to_owned(), Value::String(application.to_owned()));
         }
     }
-    object
+    Cow::Owned(object)
 }
 
-pub(in crate::gitops) async fn post(client: &kube::Client, request: &ChangeSet) -> Result<ChangeSetStatus, SyncError> {
+pub(in crate::gitops) async fn post<O: Serialize>(
+    client: &kube::Client,
+    request: &ChangeSet<O>,
+) -> Result<ChangeSetStatus, SyncError> {
     let body = serde_json::to_vec(request).map_err(|e| SyncError::Answer(e.to_string()))?;
     let answer = raw::request(client, Method::POST, PATH, Some(("application/json", body.into()))).await;
     let bytes = answer.map_err(|error| SyncError::Api(Box::new(error)))?;
@@ -83,7 +97,7 @@ pub(in crate::gitops) async fn post(client: &kube::Client, request: &ChangeSet) 
 struct Asked<'a> {
     api_version: &'a str,
     kind: &'a str,
-    spec: &'a ChangeSetSpec,
+    spec: &'a ChangeSetSpec<Cow<'a, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<&'a Order>,
 }
@@ -92,7 +106,7 @@ struct Asked<'a> {
 /// consequences.
 pub(super) async fn plan(
     client: &kube::Client,
-    request: &ChangeSet,
+    request: &Lent<'_>,
     order: Option<&Order>,
 ) -> Result<(ChangeSetStatus, Option<Consequences>), SyncError> {
     let asked = Asked { api_version: &request.api_version, kind: "Plan", spec: &request.spec, order };
@@ -107,7 +121,7 @@ pub(super) async fn plan(
     Ok((answer.status.change, Some(answer.status.consequences)))
 }
 
-fn check(request: &ChangeSet, status: &ChangeSetStatus) -> Result<(), SyncError> {
+fn check<O>(request: &ChangeSet<O>, status: &ChangeSetStatus) -> Result<(), SyncError> {
     let (expected, found) = (request.spec.objects.len() + request.spec.deletions.len(), status.results.len());
     if found != expected {
         return Err(SyncError::Answer(format!("{found} results for {expected} objects")));
