@@ -138,12 +138,12 @@ impl Planner for Forks {
     }
 }
 
-/// Makes one plan, on this thread; `stop` ends it early, with what was seen until then. Told before the copy is
-/// taken down: that takes a while, and nobody need wait for it.
+/// Makes one plan, on this thread; `stop` ends it early, with what was seen until then. Told before the copy and
+/// the request are taken down: that takes a while, and nobody need wait for it.
 pub fn run(
     base: &Base,
     registry: Arc<Registry>,
-    request: Request,
+    mut request: Request,
     stop: &CancellationToken,
     tell: impl FnOnce(Result<PlanStatus, ApiError>),
 ) {
@@ -164,7 +164,7 @@ pub fn run(
     });
     let copy = runtime.block_on(async { Copy::of(base, registry, chain::applies_later(base, &request)) });
     let mut running = None;
-    tell(runtime.block_on(chain::plan(&copy, base, request, stop, &mut running)));
+    tell(runtime.block_on(chain::plan(&copy, base, &mut request, stop, &mut running)));
     drop(done);
     drop(watchdog);
 }

@@ -54,13 +54,13 @@ pub struct Running {
 pub async fn plan(
     copy: &Copy,
     base: &Base,
-    request: Request,
+    request: &mut Request,
     stop: &CancellationToken,
     running: &mut Option<Running>,
 ) -> Result<PlanStatus, ApiError> {
     let Request { spec, order } = request;
     // What comes in stages is only tried here: the sync applies it.
-    let mut spec = ChangeSetSpec { dry_run: order.is_some(), ..spec };
+    spec.dry_run = order.is_some();
     let busy = is_busy(base);
     if busy {
         // What is under way has nothing to do with the change set: it ends first.
@@ -69,10 +69,10 @@ pub async fn plan(
     }
     let from = copy.store.revision();
     let journal = follow(copy, from)?;
-    let mut change = copy.api.change(&spec).await?;
+    let mut change = copy.api.change(spec).await?;
     change.results.iter_mut().filter_map(|result| result.after.as_mut()).for_each(forget_ownership);
-    let nothing = match &order {
-        Some(order) => stages::is_nothing(&spec, order, &change),
+    let nothing = match order {
+        Some(order) => stages::is_nothing(spec, order, &change),
         None => copy.store.revision() == from,
     };
     if !change.applied || nothing {
@@ -83,8 +83,8 @@ pub async fn plan(
         None => running.insert(copy.start(base).await),
     };
     let begun = Instant::now();
-    let failed = match &order {
-        Some(order) => copy.go_through(&spec, order, stop).await?,
+    let failed = match order {
+        Some(order) => copy.go_through(spec, order, stop).await?,
         None => Vec::new(),
     };
     let owners = Owners { registry: &copy.registry, store: copy.store.as_ref(), base };

@@ -27,7 +27,7 @@ pub enum Rest {
 }
 
 /// Waits, in virtual time, until `store` rests; of its writes, `retries` says how many were none of something
-/// that moves. `is_done` is asked when nothing moved for a while.
+/// that moves. `is_done` is asked when nothing moved for a while, and of the same state once.
 pub async fn rest(
     store: &dyn Store,
     retries: impl Fn() -> u64,
@@ -37,6 +37,7 @@ pub async fn rest(
     let begun = Instant::now();
     let news = || store.revision().saturating_sub(retries());
     let (mut revision, mut moved, mut step) = (news(), begun, FIRST);
+    let mut asked = None;
     loop {
         tokio::select! {
             biased;
@@ -48,8 +49,12 @@ pub async fn rest(
             (revision, moved, step) = (now, Instant::now(), FIRST);
         } else {
             step = (step * 2).min(LONGEST);
-            if moved.elapsed() >= QUIET && is_done() {
-                return Rest::Settled;
+            let state = Some(store.revision());
+            if moved.elapsed() >= QUIET && asked != state {
+                asked = state;
+                if is_done() {
+                    return Rest::Settled;
+                }
             }
             if moved.elapsed() >= STUCK {
                 return Rest::Stuck;
