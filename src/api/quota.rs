@@ -36,6 +36,15 @@ pub fn add(total: &mut Usage, more: &Usage) {
     }
 }
 
+/// What there is more of in `after` than in `before`.
+pub fn growth(before: &Usage, after: &Usage) -> Usage {
+    let more = after.iter().filter_map(|(name, amount)| {
+        let was = before.get(name).copied().unwrap_or_default();
+        (*amount > was).then(|| (name.clone(), amount.minus(was)))
+    });
+    more.collect()
+}
+
 /// The collections that a quota of these resources counts: group and plural.
 pub fn counted(hard: &Usage) -> BTreeSet<(String, String)> {
     let core = |plural: &str| (String::new(), plural.to_string());
@@ -82,9 +91,8 @@ fn pod(pod: &Value, usage: &mut Usage) {
         return;
     }
     usage.insert("pods".into(), one());
-    let spec = &pod["spec"];
     for (kind, prefix) in [("requests", "requests."), ("limits", "limits.")] {
-        for (name, total) in totals(spec, kind) {
+        for (name, total) in held(pod, kind) {
             usage.insert(format!("{prefix}{name}"), total);
             if kind == "requests" && matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
                 usage.insert(name, total);
@@ -96,7 +104,40 @@ fn pod(pod: &Value, usage: &mut Usage) {
 /// What a pod asks for at most at any time: its containers and sidecars together, or one of its init
 /// containers with the sidecars started before it; and its overhead.
 pub fn totals(spec: &Value, kind: &str) -> Usage {
-    let of = |container: &Value| amounts(&container["resources"][kind]);
+    totals_of(spec, |container| amounts(&container["resources"][kind]))
+}
+
+/// What a pod takes: what it asks for, and while that is being changed, what its host has set aside for it
+/// and its containers have, where that is more. A change that its host can never make does not count.
+/// Source: Kubernetes' resource helper with `UseStatusResources`.
+fn held(pod: &Value, kind: &str) -> Usage {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let mut pending = conditions.filter(|condition| condition["type"] == "PodResizePending");
+    let infeasible = pending.any(|condition| condition["reason"] == "Infeasible");
+    let statuses: Vec<&Value> = ["containerStatuses", "initContainerStatuses"]
+        .into_iter()
+        .flat_map(|list| pod["status"][list].as_array().into_iter().flatten())
+        .collect();
+    let said = |container: &Value, choices: &[&dyn Fn(&Value) -> Value]| {
+        let status = statuses.iter().find(|status| status["name"] == container["name"]);
+        let found = status.and_then(|status| choices.iter().map(|of| of(status)).find(Value::is_object));
+        let asked = || if infeasible { Value::Null } else { container["resources"][kind].clone() };
+        amounts(&found.unwrap_or_else(asked))
+    };
+    let spec = &pod["spec"];
+    let actual = |status: &Value| status["resources"][kind].clone();
+    let allocated = |status: &Value| status["allocatedResources"].clone();
+    let mut total = if infeasible { Usage::new() } else { totals(spec, kind) };
+    if kind == "requests" {
+        raise(&mut total, &totals_of(spec, |container| said(container, &[&allocated])));
+        raise(&mut total, &totals_of(spec, |container| said(container, &[&actual, &allocated])));
+    } else {
+        raise(&mut total, &totals_of(spec, |container| said(container, &[&actual])));
+    }
+    total
+}
+
+fn totals_of(spec: &Value, of: impl Fn(&Value) -> Usage) -> Usage {
     let list = |name: &str| spec[name].as_array().cloned().unwrap_or_default();
     let (mut running, mut sidecars, mut peak) = (Usage::new(), Usage::new(), Usage::new());
     list("containers").iter().for_each(|container| add(&mut running, &of(container)));
@@ -240,6 +281,22 @@ mod tests {
         );
         pod["status"]["phase"] = "Succeeded".into();
         assert_eq!(shown(&usage("", "pods", &pod)), json!({"count/pods": "1"}));
+    }
+
+    #[test]
+    fn a_pod_that_changes_holds_the_most_of_before_and_after() {
+        let with = |asked: &str, allocated: &str, actual: &str, reason: &str| {
+            let pod = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": asked}}}]},
+                "status": {"conditions": [{"type": "PodResizePending", "reason": reason}], "containerStatuses": [{"name": "c",
+                    "allocatedResources": {"cpu": allocated}, "resources": {"requests": {"cpu": actual}}}]}});
+            usage("", "pods", &pod)["requests.cpu"].to_string()
+        };
+        assert_eq!(with("3", "1", "1", "Deferred"), "3");
+        assert_eq!(with("1", "1", "2", ""), "2", "it has not let go yet");
+        assert_eq!(with("1", "2", "1", ""), "2");
+        assert_eq!(with("9", "1", "1", "Infeasible"), "1", "it will never have that");
+        let more = growth(&amounts(&json!({"cpu": "1", "pods": 1})), &amounts(&json!({"cpu": "1500m", "pods": 1})));
+        assert_eq!(shown(&more), json!({"cpu": "500m"}));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What controllers ask about pods, in the API's own terms. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 pub fn uid(pod: &Pod) -> &str {
@@ -24,6 +24,30 @@ pub fn is_terminating(pod: &Pod) -> bool {
 /// Ran to its end: `Succeeded` or `Failed`.
 pub fn is_finished(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Asks for or has other resources than before: it was told to, or its host followed.
+pub fn is_resized(old: &Pod, new: &Pod) -> bool {
+    fn asked(pod: &Pod) -> impl Iterator<Item = &Container> {
+        let spec = pod.spec.iter();
+        spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()))
+    }
+    fn had(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+        let status = pod.status.iter();
+        status.flat_map(|s| [&s.container_statuses, &s.init_container_statuses]).flatten().flatten()
+    }
+    fn pending(pod: &Pod) -> Option<&str> {
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.find(|condition| condition.type_ == "PodResizePending")?.reason.as_deref()
+    }
+    let now = |status: &ContainerStatus| had(new).find(|now| now.name == status.name);
+    !asked(old).map(|c| &c.resources).eq(asked(new).map(|c| &c.resources))
+        || pending(old) != pending(new)
+        || had(old).filter(|status| status.allocated_resources.is_some()).any(|status| {
+            now(status).is_some_and(|now| {
+                now.allocated_resources != status.allocated_resources || now.resources != status.resources
+            })
+        })
 }
 
 /// Counts as a replica: neither finished nor on its way out.

@@ -1,7 +1,7 @@
 //! Keeps the status of ResourceQuotas: what is used of what is allowed.
 //!
-//! Admission adds to `used` what it lets in; this controller counts anew when pods have ended, when
-//! objects are gone, and when the limits change. A write that admission has overtaken is refused by
+//! Admission adds to `used` what it lets in; this controller counts anew when pods have ended or have other
+//! resources, when objects are gone, and when the limits change. A write that admission has overtaken is refused by
 //! its resourceVersion and made again.
 
 use super::shell::{self, Reconcile};
@@ -42,12 +42,14 @@ impl Reconcile for Controller {
         shell::own(&self.quotas, queue);
         let (to, quotas) = (queue.clone(), self.quotas.clone());
         self.pods.subscribe(Box::new(move |change| {
-            let ended = match change {
+            let uses_less = match change {
                 Change::Added(_) => false,
-                Change::Updated { old, new } => pods::is_finished(new) && !pods::is_finished(old),
+                Change::Updated { old, new } => {
+                    pods::is_finished(new) && !pods::is_finished(old) || pods::is_resized(old, new)
+                }
                 Change::Deleted(_) => true,
             };
-            if ended {
+            if uses_less {
                 wake(&quotas, &to, &change.object().namespace().unwrap_or_default());
             }
         }));

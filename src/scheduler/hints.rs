@@ -42,6 +42,8 @@ pub enum Event<'a> {
     Leaving(&'a Pod),
     /// A pod left its host, where there is this room now.
     Left(&'a Pod, Room<'a>),
+    /// A pod takes less of its host, where there is this room now.
+    Shrunk(Room<'a>),
     /// A namespace has other labels.
     Namespace,
     /// Claims, volumes or classes.
@@ -65,7 +67,12 @@ pub struct Waiter<'a> {
     pub requests: &'a Amounts,
 }
 
-impl Room<'_> {
+impl<'a> Room<'a> {
+    fn of_host_of(pod: &Pod, snapshot: &'a Snapshot) -> Self {
+        let host = pod.spec.as_ref().and_then(|spec| snapshot.host(spec.node_name.as_deref()?));
+        Self { host, promises: &snapshot.promises }
+    }
+
     /// Whether the pod has room there now, or could if lesser ones left. With those that the host was promised:
     /// when they let go of it, that is another event.
     fn is_enough(&self, Waiter { pod, requests }: Waiter<'_>) -> bool {
@@ -88,8 +95,12 @@ impl Room<'_> {
 impl<'a> Event<'a> {
     /// The pod left its host, as the snapshot shows already.
     pub fn left(pod: &'a Pod, snapshot: &'a Snapshot) -> Self {
-        let host = pod.spec.as_ref().and_then(|spec| snapshot.host(spec.node_name.as_deref()?));
-        Self::Left(pod, Room { host, promises: &snapshot.promises })
+        Self::Left(pod, Room::of_host_of(pod, snapshot))
+    }
+
+    /// The pod takes less of its host, as the snapshot shows already.
+    pub fn shrunk(pod: &'a Pod, snapshot: &'a Snapshot) -> Self {
+        Self::Shrunk(Room::of_host_of(pod, snapshot))
     }
 
     /// The causes that it can do away with for some pod.
@@ -102,6 +113,7 @@ impl<'a> Event<'a> {
             Self::HostGone | Self::Leaving(_) => &[Spread, Other],
             Self::Placed(_) => &[Spread, Neighbours, Other],
             Self::Left(..) => &[Ports, Room, Volumes, Spread, Neighbours, Other],
+            Self::Shrunk(_) => &[Room, Other],
             Self::Namespace => &[Neighbours, Other],
             Self::Storage => &[Volumes, Other],
             Self::PromiseOver => &[Ports, Room, Spread, Neighbours, Other],
@@ -133,6 +145,7 @@ pub fn may_help(cause: Cause, event: &Event<'_>, waiter: Waiter<'_>) -> bool {
             Cause::Ports => other.spec.as_ref().is_some_and(|other| clash(spec, other)),
             _ => true,
         },
+        Event::Shrunk(room) => cause != Cause::Room || room.is_enough(waiter),
         Event::Leaving(other) => pod.metadata.namespace == other.metadata.namespace,
         Event::HostGone | Event::Namespace | Event::Storage | Event::PromiseOver => true,
     }
@@ -239,6 +252,10 @@ mod tests {
         for (name, priority, cores) in [("stays", 5, "4"), ("lesser", 1, "2")] {
             snapshot.place(name, "a", Placed::of(&asks(name, priority, cores)));
         }
+        let less = asks("stays", 5, "4");
+        assert!(self::helps(Cause::Room, &Event::shrunk(&less, &snapshot), &asks("small", 1, "2")));
+        assert!(!self::helps(Cause::Room, &Event::shrunk(&less, &snapshot), &asks("large", 1, "3")));
+        assert!(!Event::shrunk(&less, &snapshot).helps().contains(&Cause::Ports));
         let gone = asks("gone", 1, "2");
         let helps = |snapshot: &Snapshot, pod: &Pod| helps(Cause::Room, &Event::left(&gone, snapshot), pod);
         assert!(helps(&snapshot, &asks("small", 1, "2")));

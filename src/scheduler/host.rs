@@ -81,14 +81,19 @@ impl Placed {
             claims: volume_binder::claims(pod).collect(),
             inline: Inline::of(pod),
             leaving: pod.metadata.deletion_timestamp.is_some(),
-            takes: spec.map(requests::of).unwrap_or_default(),
-            takes_for_scoring: spec.map(requests::for_scoring).unwrap_or_default(),
+            takes: requests::held(pod),
+            takes_for_scoring: requests::held_for_scoring(pod),
             ports: spec.map(requests::host_ports).unwrap_or_default(),
         }
     }
 
     pub(super) fn count(&self) -> Count {
         Count { all: 1, staying: i64::from(!self.leaving) }
+    }
+
+    /// Whether others have more room than when it was `before`.
+    pub(super) fn takes_less_than(&self, before: &Self) -> bool {
+        self.takes.cpu < before.takes.cpu || self.takes.memory < before.takes.memory
     }
 
     /// Whether it keeps others away by more than the room it takes.

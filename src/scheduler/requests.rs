@@ -1,7 +1,7 @@
 //! What a pod asks of a host: cpu, memory, other resources, ports.
 
 use crate::api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use std::collections::BTreeMap;
 
@@ -79,10 +79,75 @@ fn restarts_always(container: &Container) -> bool {
 /// its initialisation, plus overhead; the pod's own requests where it sets them.
 /// Source: Kubernetes' resource helper, `PodRequests`.
 pub fn of(spec: &PodSpec) -> Amounts {
-    sum(spec, container)
+    sum(spec, own(spec), container)
 }
 
-fn sum(spec: &PodSpec, container: impl Fn(&Container) -> Amounts) -> Amounts {
+type List<'a> = Option<&'a BTreeMap<String, Text>>;
+
+/// What the pod asks for as a whole, where it says so.
+fn own(spec: &PodSpec) -> List<'_> {
+    spec.resources.as_ref().and_then(|resources| resources.requests.as_ref())
+}
+
+/// What a pod on a host takes: what it asks for, and while that is being changed, what its host has set
+/// aside for it and its containers have, where that is more. A change that its host can never make does not
+/// count. Source: Kubernetes' resource helper with `UseStatusResources`.
+pub fn held(pod: &Pod) -> Amounts {
+    let Some(spec) = pod.spec.as_ref() else { return Amounts::default() };
+    most(pod, spec, container, of(spec))
+}
+
+/// [`held`], as [`for_scoring`] counts it.
+pub fn held_for_scoring(pod: &Pod) -> (i64, i64) {
+    let Some(spec) = pod.spec.as_ref() else { return (0, 0) };
+    let (cpu, memory) = for_scoring(spec);
+    let most = most(pod, spec, at_least, Amounts { cpu, memory, ..Amounts::default() });
+    (most.cpu, most.memory)
+}
+
+/// The most of what is asked for, set aside and had; `count` counts the requests of a container.
+fn most(pod: &Pod, spec: &PodSpec, count: fn(&Container) -> Amounts, asked: Amounts) -> Amounts {
+    let Some(status) = pod.status.as_ref() else { return asked };
+    let lists = [&status.container_statuses, &status.init_container_statuses];
+    let all = || lists.into_iter().flatten().flatten();
+    let requests = |one: &ContainerStatus| {
+        let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let own = all.into_iter().find(|container| container.name == one.name);
+        own.and_then(|container| container.resources.as_ref()).and_then(|resources| resources.requests.as_ref())
+    };
+    let settled = |one: &ContainerStatus| {
+        let (wanted, actual) = (requests(one), one.resources.as_ref().and_then(|all| all.requests.as_ref()));
+        one.allocated_resources.as_ref().is_none_or(|all| Some(all) == wanted) && (actual.is_none() || actual == wanted)
+    };
+    let whole = own(spec).is_none() || status.allocated_resources.as_ref().is_none_or(|all| Some(all) == own(spec));
+    // As almost always.
+    if whole && all().all(settled) {
+        return asked;
+    }
+    let mut conditions = status.conditions.iter().flatten();
+    let infeasible = conditions.any(|c| c.type_ == "PodResizePending" && c.reason.as_deref() == Some("Infeasible"));
+    let said = |of: fn(&ContainerStatus) -> Option<&BTreeMap<String, Text>>| {
+        move |one: &Container| {
+            let requests = all().find(|status| status.name == one.name).and_then(of);
+            let requests = requests.or_else(|| one.resources.as_ref()?.requests.as_ref().filter(|_| !infeasible));
+            let mut one = Container { restart_policy: one.restart_policy.clone(), ..Container::default() };
+            one.resources.get_or_insert_default().requests = requests.cloned();
+            count(&one)
+        }
+    };
+    let mut most = if infeasible { Amounts::default() } else { asked };
+    let whole = own(spec).and_then(|asked| status.allocated_resources.as_ref().or((!infeasible).then_some(asked)));
+    most.raise_to(&sum(spec, whole, said(|status| status.allocated_resources.as_ref())));
+    let actual = said(|status| {
+        let actual = status.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        actual.or(status.allocated_resources.as_ref())
+    });
+    most.raise_to(&sum(spec, whole, actual));
+    most
+}
+
+/// `whole`: what the pod asks for as a whole.
+fn sum(spec: &PodSpec, whole: List<'_>, container: impl Fn(&Container) -> Amounts) -> Amounts {
     let mut running = Amounts::default();
     for one in &spec.containers {
         running.add(&container(one));
@@ -101,7 +166,7 @@ fn sum(spec: &PodSpec, container: impl Fn(&Container) -> Amounts) -> Amounts {
         starting.raise_to(&moment);
     }
     running.raise_to(&starting);
-    if let Some(pod) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
+    if let Some(pod) = whole {
         let own = Amounts::of(Some(pod));
         if pod.contains_key("cpu") {
             running.cpu = own.cpu;
@@ -116,15 +181,16 @@ fn sum(spec: &PodSpec, container: impl Fn(&Container) -> Amounts) -> Amounts {
 
 /// For scores: a container without requests counts as a little, so that such pods spread too.
 pub fn for_scoring(spec: &PodSpec) -> (i64, i64) {
+    let asked = sum(spec, own(spec), at_least);
+    (asked.cpu, asked.memory)
+}
+
+fn at_least(one: &Container) -> Amounts {
     const CPU: i64 = 100;
     const MEMORY: i64 = 200 << 20;
-    let at_least = |one: &Container| {
-        let asked = container(one);
-        let or = |amount: i64, least: i64| if amount == 0 { least } else { amount };
-        Amounts { cpu: or(asked.cpu, CPU), memory: or(asked.memory, MEMORY), ..Amounts::default() }
-    };
-    let asked = sum(spec, at_least);
-    (asked.cpu, asked.memory)
+    let asked = container(one);
+    let or = |amount: i64, least: i64| if amount == 0 { least } else { amount };
+    Amounts { cpu: or(asked.cpu, CPU), memory: or(asked.memory, MEMORY), ..Amounts::default() }
 }
 
 /// A port of the host that a pod takes: address (empty for all), protocol, number.
@@ -194,6 +260,23 @@ mod tests {
         // big starts while side runs: 450; all running: 350.
         assert_eq!(of(&spec).cpu, 455);
         assert_eq!(of(&spec).memory, 3 << 20);
+    }
+
+    #[test]
+    fn a_pod_that_changes_holds_the_most_of_before_and_after() {
+        let with = |asked: &str, allocated: &str, actual: &str, reason: &str| {
+            let pod: Pod = serde_json::from_value(json!({
+                "spec": {"containers": [{"name": "c", "resources": asks(asked)}]},
+                "status": {"conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}],
+                    "containerStatuses": [{"name": "c", "ready": true, "restartCount": 0, "image": "", "imageID": "",
+                        "allocatedResources": {"cpu": allocated}, "resources": asks(actual)}]}}))
+            .unwrap();
+            (held(&pod).cpu, held_for_scoring(&pod).0)
+        };
+        assert_eq!(with("3", "1", "1", "Deferred"), (3000, 3000));
+        assert_eq!(with("1", "1", "2", ""), (2000, 2000), "it has not let go yet");
+        assert_eq!(with("1", "2", "1", ""), (2000, 2000));
+        assert_eq!(with("9", "1", "1", "Infeasible"), (1000, 1000), "it will never have that");
     }
 
     #[test]

@@ -264,6 +264,10 @@ impl Scheduler {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match self.snapshot.observe(&pod) {
             Seen::Placed => self.queue.wake(&Event::Placed(&pod), now),
+            Seen::Shrunk => {
+                self.queue.wake(&Event::Placed(&pod), now);
+                self.queue.wake(&Event::shrunk(&pod, &self.snapshot), now);
+            }
             Seen::Leaving => self.queue.wake(&Event::Leaving(&pod), now),
             Seen::Left => self.queue.wake(&Event::left(&pod, &self.snapshot), now),
             Seen::Nothing => {}

@@ -21,6 +21,8 @@ pub enum Seen {
     Nothing,
     /// It is on a host, or another than before.
     Placed,
+    /// It takes less of its host than before.
+    Shrunk,
     /// It was told to go.
     Leaving,
     /// It left its host.
@@ -184,10 +186,14 @@ impl Snapshot {
         match host {
             Some(host) if !requests::is_over(pod) => {
                 let leaves = pod.metadata.deletion_timestamp.is_some();
-                match (self.place(uid, host, Placed::of(pod)), leaves) {
+                let placed = Placed::of(pod);
+                let before = self.host_with(uid).filter(|on| *on.name == *host).and_then(|on| on.pod(uid));
+                let shrunk = before.is_some_and(|before| placed.takes_less_than(before));
+                match (self.place(uid, host, placed), leaves) {
                     (false, _) => Seen::Nothing,
-                    (true, false) => Seen::Placed,
                     (true, true) => Seen::Leaving,
+                    (true, false) if shrunk => Seen::Shrunk,
+                    (true, false) => Seen::Placed,
                 }
             }
             Some(_) if self.placed.contains_key(uid) => {
@@ -248,6 +254,33 @@ mod tests {
         assert_eq!(snapshot.observe(&pod("u1", "h1", "Succeeded")), Seen::Left);
         let host = snapshot.host("h1").unwrap();
         assert_eq!((host.used.cpu, host.ports.len(), host.pod_count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_pod_gives_back_what_its_host_took_from_it() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node("h1"));
+        let mut pod = pod("u1", "h1", "Running");
+        snapshot.observe(&pod);
+        let ask = |pod: &mut Pod, cpu: &str| {
+            let resources = json!({"requests": {"cpu": cpu}});
+            pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(resources).unwrap();
+        };
+        pod.status.as_mut().unwrap().container_statuses = serde_json::from_value(json!([{"name": "c", "ready": true,
+            "restartCount": 0, "image": "", "imageID": "", "allocatedResources": {"cpu": "500m"},
+            "resources": {"requests": {"cpu": "500m"}}}]))
+        .unwrap();
+        ask(&mut pod, "100m");
+        assert_eq!(snapshot.observe(&pod), Seen::Nothing, "it was only told to");
+        assert_eq!(snapshot.host("h1").unwrap().used.cpu, 500);
+        let status = &mut pod.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
+        status.allocated_resources = serde_json::from_value(json!({"cpu": "100m"})).unwrap();
+        status.resources = serde_json::from_value(json!({"requests": {"cpu": "100m"}})).unwrap();
+        assert_eq!(snapshot.observe(&pod), Seen::Shrunk);
+        assert_eq!(snapshot.host("h1").unwrap().used.cpu, 100);
+        ask(&mut pod, "300m");
+        assert_eq!(snapshot.observe(&pod), Seen::Placed);
+        assert_eq!(snapshot.host("h1").unwrap().used.cpu, 300, "what it is to get is set aside at once");
     }
 
     #[test]
