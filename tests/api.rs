@@ -11,6 +11,8 @@ mod forward;
 mod limits;
 #[path = "api/raw.rs"]
 mod raw;
+#[path = "api/resize.rs"]
+mod resize;
 #[path = "api/validation.rs"]
 mod validation;
 #[path = "api/versions.rs"]

@@ -106,6 +106,14 @@ pub trait Kind: Send + Sync {
     fn validate_update(&self, _new: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
     }
+    /// What the server keeps of the old object when its resources are changed in place.
+    fn prepare_resize(&self, object: &mut Value, old: &Value) {
+        self.prepare_update(object, old);
+    }
+    /// Everything that a change of resources in place may not do. `validate(new)` runs as well.
+    fn validate_resize(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        self.validate_update(new, old)
+    }
     /// Everything wrong with a new object (`old` is `None`) or with the new state of one.
     fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = self.validate(object);

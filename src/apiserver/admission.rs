@@ -58,6 +58,14 @@ pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Ad
     Ok(Admitted::default())
 }
 
+/// Admits a pod that is to be given more or less of what it has.
+pub fn resize(writer: &Writer<'_>, object: &Value, old: &Value) -> Result<Admitted, ApiError> {
+    let mut admitted = Admitted::default();
+    limits::check(writer, object)?;
+    quotas::admit_change(writer, object, old, &mut admitted)?;
+    Ok(admitted)
+}
+
 /// ConfigMaps and Secrets hold at most 1 MiB.
 fn size(writer: &Writer<'_>, object: &Value) -> Result<(), ApiError> {
     const LIMIT: usize = 1024 * 1024;

@@ -1,6 +1,7 @@
 //! Pods.
 
 mod label_keys;
+mod resize;
 mod status;
 mod update;
 
@@ -61,6 +62,15 @@ impl Kind for Pod {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         update::validate(new, old)
+    }
+
+    fn prepare_resize(&self, object: &mut Value, old: &Value) {
+        super::keep_status(object, old);
+        resize::prepare(object, old);
+    }
+
+    fn validate_resize(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        resize::validate(new, old)
     }
 
     fn field_names(&self) -> &'static [&'static str] {

@@ -16,9 +16,7 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 /// Fills in a new pod, and checks it; checks a new claim.
 pub fn admit(writer: &Writer<'_>, object: &mut Value) -> Result<(), ApiError> {
     let mut errors = Vec::new();
-    for record in writer.view.scan(&store::key("", "limitranges", writer.at.namespace, "")) {
-        let range = parse(&record);
-        let limits = range["spec"]["limits"].as_array().cloned().unwrap_or_default();
+    for limits in of_namespace(writer) {
         match writer.at.resource.plural.as_str() {
             "pods" => {
                 default_pod(object, &limits);
@@ -30,7 +28,24 @@ pub fn admit(writer: &Writer<'_>, object: &mut Value) -> Result<(), ApiError> {
             }
         }
     }
-    let why = match errors.as_slice() {
+    verdict(writer, &errors)
+}
+
+/// Checks what a pod that exists is to have from now on.
+pub fn check(writer: &Writer<'_>, pod: &Value) -> Result<(), ApiError> {
+    let limits = of_namespace(writer).into_iter().flatten();
+    let errors: Vec<String> = limits.flat_map(|limit| check_pod(&limit, &pod["spec"])).collect();
+    verdict(writer, &errors)
+}
+
+/// The limits of each LimitRange.
+fn of_namespace(writer: &Writer<'_>) -> Vec<Vec<Value>> {
+    let ranges = writer.view.scan(&store::key("", "limitranges", writer.at.namespace, ""));
+    ranges.iter().map(|record| parse(record)["spec"]["limits"].as_array().cloned().unwrap_or_default()).collect()
+}
+
+fn verdict(writer: &Writer<'_>, errors: &[String]) -> Result<(), ApiError> {
+    let why = match errors {
         [] => return Ok(()),
         [one] => one.clone(),
         several => format!("[{}]", several.join(", ")),

@@ -39,6 +39,21 @@ pub fn admit(writer: &Writer<'_>, object: &Value, admitted: &mut Admitted) -> Re
     Ok(())
 }
 
+/// Takes what `object` uses beyond what it used as `old` from every quota that covers it.
+pub fn admit_change(writer: &Writer<'_>, object: &Value, old: &Value, admitted: &mut Admitted) -> Result<(), ApiError> {
+    let (group, plural) = (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str());
+    let more = quota::growth(&quota::usage(group, plural, old), &quota::usage(group, plural, object));
+    for record in writer.view.scan(&store::key("", "resourcequotas", writer.at.namespace, "")) {
+        let quota = parse(&record);
+        let hard = quota::amounts(&quota["spec"]["hard"]);
+        let taken: Usage = more.clone().into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
+        if !taken.is_empty() && quota::covers(&quota, group, plural, object) {
+            take(writer, &record, quota, &hard, &taken, admitted)?;
+        }
+    }
+    Ok(())
+}
+
 fn refuse_unset(writer: &Writer<'_>, record: &Record, hard: &Usage, pod: &Value) -> Result<(), ApiError> {
     let unset = quota::unset(hard, pod);
     if unset.is_empty() {

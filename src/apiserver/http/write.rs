@@ -103,7 +103,8 @@ impl Ask<'_> {
 
     fn part(&self) -> Result<Part, ApiError> {
         match self.path.subresource {
-            "" | "ephemeralcontainers" | "resize" => Ok(Part::Main),
+            "" | "ephemeralcontainers" => Ok(Part::Main),
+            "resize" => Ok(Part::Resize),
             "status" => Ok(Part::Status),
             "finalize" => Ok(Part::Finalize),
             _ => Err(ApiError::method_not_allowed()),

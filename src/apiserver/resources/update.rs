@@ -18,6 +18,8 @@ pub enum Part {
     Scale,
     /// A namespace's `spec.finalizers`.
     Finalize,
+    /// What a running pod's containers ask for and may use.
+    Resize,
 }
 
 impl Part {
@@ -28,6 +30,7 @@ impl Part {
             Self::Status => "status",
             Self::Scale => "scale",
             Self::Finalize => "finalize",
+            Self::Resize => "resize",
         }
     }
 }
@@ -75,11 +78,16 @@ impl Writer<'_> {
             Part::Main | Part::Scale => rules.prepare_update(&mut new, old),
             Part::Status => only_status(&mut new, old, rules.kept_by_status()),
             Part::Finalize => only_finalizers(&mut new, old),
+            Part::Resize => {
+                keep_other_metadata(&mut new, old);
+                rules.prepare_resize(&mut new, old);
+            }
         }
-        let mut admitted = admission::Admitted::default();
-        if part == Part::Main {
-            admitted = admission::update(self, &mut new, old)?;
-        }
+        let mut admitted = match part {
+            Part::Main => admission::update(self, &mut new, old)?,
+            Part::Resize => admission::resize(self, &new, old)?,
+            Part::Status | Part::Scale | Part::Finalize => admission::Admitted::default(),
+        };
         codec::complete(&self.server.registry, at.resource, &mut new);
         rest.take_out_of(&mut new);
         if track {
@@ -96,6 +104,11 @@ impl Writer<'_> {
             Part::Main | Part::Scale => rules.check(&new, Some(old)),
             Part::Status => rules.validate_status(&new, old),
             Part::Finalize => Vec::new(),
+            Part::Resize => {
+                let mut errors = rules.validate(&new);
+                errors.extend(rules.validate_resize(&new, old));
+                errors
+            }
         });
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), at.name, &errors));
@@ -110,6 +123,7 @@ impl Writer<'_> {
         };
         let mut prepared = Prepared::new(at.key(), effect);
         prepared.preconditions = admitted.preconditions;
+        prepared.also = admitted.also;
         prepared.warnings = admitted.warnings;
         prepared.objects = is_whole.then_some((object, new));
         Ok(prepared)
@@ -152,6 +166,19 @@ fn only_status(new: &mut Value, old: &Value, kept: &[&str]) {
         match old["metadata"].get(name) {
             Some(value) => metadata.insert((*name).into(), value.clone()),
             None => metadata.remove(*name),
+        };
+    }
+}
+
+/// Of the metadata a resize changes who owns which fields.
+fn keep_other_metadata(new: &mut Value, old: &Value) {
+    let written = metadata(new);
+    let kept = ["managedFields", "resourceVersion"].map(|name| (name, written.remove(name)));
+    *written = old["metadata"].as_object().cloned().unwrap_or_default();
+    for (name, value) in kept {
+        match value {
+            Some(value) => written.insert(name.into(), value),
+            None => written.remove(name),
         };
     }
 }

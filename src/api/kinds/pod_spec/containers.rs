@@ -24,6 +24,7 @@ pub fn validate(spec: &Value, path: &str, volumes: &BTreeSet<&str>, cx: &mut Con
             mounts(container, &field, volumes, cx);
             resources::validate(&container["resources"], &format!("{field}.resources"), cx);
             policies(container, kind, &field, cx);
+            resize_policy(container, &field, text(spec, &["restartPolicy"]), cx);
             probes::validate(container, kind, &field, cx);
         }
     }
@@ -205,6 +206,30 @@ fn mounts(container: &Value, field: &str, volumes: &BTreeSet<&str>, cx: &mut Con
             cx.invalid(format!("{field}.subPath"), &mount["subPath"], "must be a relative path");
         } else if sub.split('/').any(|part| part == "..") {
             cx.invalid(format!("{field}.subPath"), &mount["subPath"], "must not contain '..'");
+        }
+    }
+}
+
+/// How the container takes a change of its resources.
+fn resize_policy(container: &Value, field: &str, restart_policy: &str, cx: &mut Context) {
+    let field = format!("{field}.resizePolicy");
+    let mut seen = BTreeSet::new();
+    for (i, policy) in list(container, &["resizePolicy"]).iter().enumerate() {
+        let name = text(policy, &["resourceName"]);
+        if !seen.insert(name) {
+            cx.errors.push(FieldError::duplicate(format!("{field}[{i}]"), &policy["resourceName"]));
+        }
+        for (key, supported) in
+            [("resourceName", &["cpu", "memory"]), ("restartPolicy", &["NotRequired", "RestartContainer"])]
+        {
+            match text(policy, &[key]) {
+                "" => cx.required(field.clone(), ""),
+                _ => cx.one_of(field.clone(), &policy[key], supported),
+            }
+        }
+        if restart_policy == "Never" && policy["restartPolicy"] != "NotRequired" {
+            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            cx.invalid(field.clone(), &policy["restartPolicy"], why);
         }
     }
 }
