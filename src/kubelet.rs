@@ -8,7 +8,7 @@
 //!
 //! [`host`] starts a worker per pod and feeds it; [`pod`] decides and acts; [`status`] words what the
 //! API shows; [`env`], [`volumes`], [`container`] and [`sandbox`] turn a spec into what a
-//! [`runtime`] is asked for; [`node`] keeps the Node object and its lease; [`streams`] serves logs,
+//! [`runtime`] is asked for; [`resize`] changes the resources of what runs; [`node`] keeps the Node object and its lease; [`streams`] serves logs,
 //! exec and attach; [`usage`] reads what all of it uses. A kubelet holds no state that a restart must keep: labels on containers do.
 //!
 //! Absent on purpose: service account tokens, device plugins, eviction under pressure, cgroups of
@@ -27,6 +27,7 @@ pub mod node;
 pub mod pod;
 pub mod probes;
 pub mod reclaim;
+pub mod resize;
 pub mod resources;
 pub mod routes;
 pub mod runtime;

@@ -32,7 +32,7 @@
 //! | [`daemon`] | wiring, bootstrap, supervision, ordered shutdown; plans: the whole of it on a copy of the store ([`daemon::fork`]) |
 //! | [`gitops`] | sources, rendering, plan (pure), sync, and who is told of it: Events, metrics, notifications |
 //! | [`network`] | addresses and service endpoints |
-//! | [`kubelet`] | pod workers (pure decide, thin shell), probes, volumes, images, streams, runtimes |
+//! | [`kubelet`] | pod workers (pure decide, thin shell), resizes, probes, volumes, images, streams, runtimes |
 //! | [`scheduler`] | snapshot, counts per topology domain, queue and what wakes it, filters, scores, preemption, what equal pods need not find out again |
 //! | [`controllers`] | one file per controller: shell; `<name>/plan.rs`: pure |
 //! | [`client`] | `kube::Client` in-process or over HTTPS, shared informers, work queue, events |
@@ -51,7 +51,8 @@
 //!   nothing holds global state, so that the same components run under virtual time. One table is shared by all of a
 //!   process: its file watchers, of which the machine gives each user few.
 //! - A wake-up carries no payload. Every pass is idempotent, and a timer repairs missed wake-ups.
-//! - The kubelet keeps no state of its own: labels on containers carry what a restart must know.
+//! - The kubelet keeps no state of its own: labels on containers carry what a restart must know, and the pod's
+//!   status what of a resize was granted.
 //! - Secret values never reach output, logs or errors.
 //!
 //! # Where the first design was left

@@ -84,6 +84,8 @@ mod printing;
 mod pushing;
 #[path = "system/cluster/rendering.rs"]
 mod rendering;
+#[path = "system/resizing_hollow.rs"]
+mod resizing_hollow;
 #[path = "system/cluster/rollbacks.rs"]
 mod rollbacks;
 #[path = "system/rootless.rs"]

@@ -60,7 +60,8 @@ fn ends(pod: &Pod, container: &Container) -> bool {
     init || owners.filter(|owner| owner.controller == Some(true)).any(|owner| owner.kind == "Job")
 }
 
-fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
+/// What the kernel is told of a container's resources on that host.
+pub fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
     let limits = resources::limits(pod, container, i64::try_from(host.memory).unwrap_or(i64::MAX));
     let shares = |milli: i64| u64::try_from((milli * 1024 / 1000).max(2)).unwrap_or(2);
     let oom_score_adj = i32::try_from(limits.oom_score_adj).ok();

@@ -9,6 +9,7 @@ use crate::kubelet::drift::{Drift, DriftObserver, What};
 use crate::kubelet::inbox::{Inbox, Listed, Moments};
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::worker;
+use crate::kubelet::resize::allocations::{Allocations, News};
 use crate::kubelet::resources::Amounts;
 use crate::kubelet::routes::Route;
 use crate::kubelet::runtime::{
@@ -17,10 +18,11 @@ use crate::kubelet::runtime::{
 use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::tokens::Tokens;
 use crate::kubelet::volumes::PodDir;
+use crate::scheduler::requests;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub struct Host {
     pub interests: Arc<Interests>,
     pub usage: Arc<Usage>,
     pub tokens: Tokens,
+    pub allocations: Allocations,
     info: RwLock<HostInfo>,
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
@@ -75,6 +78,7 @@ impl Host {
             interests,
             usage,
             tokens: Tokens::default(),
+            allocations: Allocations::default(),
             info,
             addresses,
             workers,
@@ -154,6 +158,7 @@ impl Host {
             };
             worker::run(host.clone(), mailbox, pod, listing).await;
             host.workers.lock().remove(&uid);
+            host.allocations.forget(&uid);
         });
     }
 
@@ -174,6 +179,22 @@ impl Host {
         self.ctx.shutdown.run_until_cancelled(asking).await.unwrap_or_default()
     }
 
+    /// Allocates what pods wait for, as far as there is room now.
+    pub fn judge_resizes(&self) {
+        let info = self.info();
+        let memory = i64::try_from(info.memory / 1024 * 1024).unwrap_or(i64::MAX);
+        let capacity = requests::Amounts { cpu: i64::from(info.cpus) * 1000, memory, ..Default::default() };
+        let pods = self.pods.on_node(&self.node.name);
+        for News { pod, words } in self.allocations.judge(&pods, &capacity, self.ctx.clock.now()) {
+            if let Some((kind, reason, message)) = words {
+                self.events.record(pod.object_ref(&()), kind, reason, message);
+            }
+            if let Some(inbox) = self.known(pod.metadata.uid.as_deref().unwrap_or_default()) {
+                inbox.ring();
+            }
+        }
+    }
+
     fn known(&self, uid: &str) -> Option<Arc<Inbox>> {
         self.workers.lock().get(uid).cloned()
     }
@@ -184,6 +205,10 @@ impl Host {
         let mine = |pod: &&Arc<Pod>| crate::kubelet::pod::spec(pod).node_name.as_deref() == Some(&self.node.name);
         if let Some(pod) = pod.as_ref().filter(mine) {
             self.wake_worker(pod, None);
+        }
+        // It may have left room behind.
+        if self.allocations.any_pending() {
+            self.judge_resizes();
         }
         // Whoever had the name before must notice that it is gone.
         let identity = (&*key.namespace, &*key.name);

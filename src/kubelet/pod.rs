@@ -11,10 +11,12 @@ mod last_words;
 pub mod ops;
 pub mod plan;
 mod report;
+mod resizing;
 pub mod start;
 pub mod step;
 pub mod worker;
 
+use crate::kubelet::resize::Standing;
 use crate::kubelet::runtime::{ContainerStatus, PodIdentity, Sandbox};
 use facts::Facts;
 use jiff::Timestamp;
@@ -25,6 +27,7 @@ use std::collections::BTreeSet;
 
 /// Everything a decision about a pod depends on.
 pub struct View<'a> {
+    /// With the resources that are allocated to it.
     pub pod: &'a Pod,
     pub sandbox: Option<&'a Sandbox>,
     /// Every life of every container, in any order.
@@ -32,6 +35,8 @@ pub struct View<'a> {
     pub facts: &'a Facts,
     /// The host does not take the pod.
     pub refused: Option<&'a plan::Failure>,
+    /// Where a change of the pod's resources stands; `None`: its containers have what it asks for.
+    pub resize: Option<&'a Standing>,
     /// Containers with an operation under way, which must be left alone.
     pub busy: &'a BTreeSet<String>,
     /// An operation on the sandbox is under way.
@@ -60,6 +65,12 @@ impl Role {
 impl<'a> View<'a> {
     pub fn spec(&self) -> &'a PodSpec {
         spec(self.pod)
+    }
+
+    /// The newest of a container's `lives`.
+    pub fn newest<'l>(lives: &'l [ContainerStatus], name: &str) -> Option<&'l ContainerStatus> {
+        let own = lives.iter().filter(|life| life.identity.container == name);
+        own.max_by_key(|life| (life.identity.restart_count, life.created))
     }
 
     /// The lives of a container, newest first.

@@ -72,6 +72,10 @@ pub trait ContainerRuntime: Send + Sync {
     /// `AlreadyExists` when this restart of this container was made before.
     async fn create_container(&self, sandbox: &str, spec: &ContainerSpec) -> Result<String>;
 
+    /// Gives a running container other limits, all of them at once; it goes on running. Only what the
+    /// kernel weighs and limits changes, not how it chooses among those that it kills.
+    async fn update(&self, container: &str, resources: &Resources) -> Result<()>;
+
     /// Starts a created (or exited) container; returns when its process runs.
     async fn start(&self, container: &str) -> Result<()>;
 

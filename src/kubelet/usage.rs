@@ -8,7 +8,7 @@ mod simulated;
 
 use super::host::Host;
 use super::pod::all_statuses;
-use super::runtime::{ContainerStats, RuntimeError};
+use super::runtime::{ContainerStats, ContainerStatus as ContainerLife, RuntimeError};
 use crate::apiserver::usage::{ContainerReading, FIRST_PERIOD, HostReadings, PERIOD, Reading};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -41,6 +41,15 @@ pub async fn run(host: Arc<Host>) {
     };
     host.ctx.shutdown.run_until_cancelled(reading).await;
     usage.leave(name);
+}
+
+/// Bytes in use by a container that runs, where that can be told.
+pub async fn memory_of(host: &Host, pod: &Pod, life: &ContainerLife) -> Result<Option<u64>, RuntimeError> {
+    if host.node.simulated {
+        return Ok(simulated::memory(pod));
+    }
+    let stats = host.runtime.stats().await?;
+    Ok(stats.into_iter().find(|stats| stats.id == life.id).map(|stats| stats.memory))
 }
 
 async fn read(host: &Host) -> Result<HostReadings, RuntimeError> {

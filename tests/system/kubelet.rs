@@ -8,6 +8,8 @@ mod endings;
 mod probes;
 #[path = "kubelet/recovery.rs"]
 mod recovery;
+#[path = "kubelet/resizing.rs"]
+mod resizing;
 #[path = "kubelet/rights.rs"]
 mod rights;
 #[path = "kubelet/volumes.rs"]

@@ -1,9 +1,13 @@
-//! What a pod's worker does besides its plan: asks once whether the host takes the pod, and keeps the
-//! volumes of a running pod with the objects and tokens that they show.
+//! What a pod's worker does besides its plan: asks once whether the host takes the pod, keeps the volumes of
+//! a running pod with the objects and tokens that they show, and probes its containers.
 
+use crate::kubelet::pod::facts::Doom;
 use crate::kubelet::pod::ops;
 use crate::kubelet::pod::worker::{WHOLE, Worker};
-use crate::kubelet::{admission, volumes};
+use crate::kubelet::pod::{Role, all_containers, spec};
+use crate::kubelet::probes::{Kind, Report};
+use crate::kubelet::runtime::ContainerStatus;
+use crate::kubelet::{admission, status, volumes};
 use kube::Resource;
 
 impl Worker {
@@ -39,5 +43,51 @@ impl Worker {
     pub(super) fn token_due(&self) -> Option<jiff::Timestamp> {
         let quiet = self.busy.is_empty() && self.sandbox.is_some() && self.pod.metadata.deletion_timestamp.is_none();
         if quiet { self.host.tokens.due(&self.identity.uid) } else { None }
+    }
+
+    /// Takes in what probes found.
+    pub(super) fn hear(&mut self, reports: &[Report]) {
+        for report in reports {
+            let container = self.facts.container_mut(&report.container);
+            let life = container.lives.entry(report.id.clone()).or_default();
+            match (report.kind, report.passed) {
+                (Kind::Readiness, passed) => life.ready = Some(passed),
+                (Kind::Startup, true) => life.startup = Some(true),
+                (Kind::Liveness, true) => {}
+                (kind, false) => {
+                    let title = kind.title().to_lowercase();
+                    let message = format!("Container {} failed {title} probe, will be restarted", report.container);
+                    let all = all_containers(spec(&self.pod));
+                    let of_spec = all.map(|(_, c)| c).find(|c| c.name == report.container);
+                    let grace = of_spec.and_then(|c| kind.of(c)).and_then(|p| p.termination_grace_period_seconds);
+                    container.doom = Some(Doom { id: report.id.clone(), message, grace });
+                }
+            }
+        }
+    }
+
+    /// Starts the probes whose time has come and ends the others.
+    pub(super) fn probe(&mut self) {
+        let mut wanted: Vec<(Kind, ContainerStatus, k8s_openapi::api::core::v1::Container)> = Vec::new();
+        let busy = self.busy();
+        let view = self.view(&busy);
+        if !view.deleting() {
+            for (role, container) in all_containers(view.spec()).filter(|(role, _)| *role != Role::Init) {
+                debug_assert!(role != Role::Init);
+                let Some(life) = status::running_life(&view, container) else { continue };
+                let facts = view.facts.life(&container.name, &life.id);
+                if container.startup_probe.is_some() && facts.startup != Some(true) {
+                    wanted.push((Kind::Startup, life.clone(), container.clone()));
+                } else if status::started(&view, container, life) {
+                    wanted.push((Kind::Liveness, life.clone(), container.clone()));
+                    wanted.push((Kind::Readiness, life.clone(), container.clone()));
+                }
+            }
+        }
+        let job = self.job();
+        self.probers.retain(|id, kind| wanted.iter().any(|(k, life, _)| *k == kind && life.id == id));
+        for (kind, life, container) in wanted {
+            self.probers.ensure(kind, || job.subject(&container, &life), &life.id, &container);
+        }
     }
 }

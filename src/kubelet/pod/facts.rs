@@ -3,6 +3,7 @@
 use crate::base::backoff::Backoff;
 use crate::kubelet::runtime::Exit;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub struct ContainerFacts {
     pub lives: BTreeMap<String, LifeFacts>,
     /// Stop it: a probe or a hook said so.
     pub doom: Option<Doom>,
+    /// Why it could not be given what was allocated to it.
+    pub resize: Option<Trouble>,
+    /// The life that is stopped so that the next one has what was allocated: that one starts in any case.
+    pub reborn: Option<String>,
 }
 
 /// A failure that left nothing behind on the host, and when to try again.
@@ -70,7 +75,7 @@ impl Trouble {
 }
 
 /// Facts of one life of a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LifeFacts {
     /// The postStart hook is over, or there is none.
     pub hook_done: bool,
@@ -82,6 +87,8 @@ pub struct LifeFacts {
     /// It was made, but its process could not be run. Podman shows such a life as one that was never
     /// started; forgotten, it is tried once more.
     pub failed_start: Option<Exit>,
+    /// The resources that this kubelet gave it.
+    pub actuated: Option<ResourceRequirements>,
 }
 
 /// An order to stop a container.
@@ -100,6 +107,11 @@ impl Facts {
         self.containers.get(name)
     }
 
+    /// Whether this life was stopped so that the container starts again, whatever its policy says.
+    pub fn is_reborn(&self, container: &str, life: &str) -> bool {
+        self.container(container).and_then(|facts| facts.reborn.as_deref()) == Some(life)
+    }
+
     pub fn container_mut(&mut self, name: &str) -> &mut ContainerFacts {
         self.containers.entry(name.to_string()).or_default()
     }
@@ -113,6 +125,7 @@ impl Facts {
         for container in self.containers.values_mut() {
             container.lives.retain(|id, _| exists(id));
             container.doom.take_if(|doom| !exists(&doom.id));
+            container.reborn.take_if(|id| !exists(id));
         }
     }
 }

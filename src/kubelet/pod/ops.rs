@@ -11,7 +11,7 @@ use crate::kubelet::probes::check::Target;
 use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox};
 use crate::kubelet::{sandbox, sources, volumes};
 use http::Method;
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, ResourceRequirements};
 use kube::Resource;
 use serde_json::json;
 use std::sync::Arc;
@@ -44,6 +44,12 @@ pub enum Outcome {
     },
     Finished {
         done: bool,
+    },
+    /// `Ok`: what the container has now.
+    Resized {
+        container: String,
+        id: String,
+        result: Result<ResourceRequirements, String>,
     },
     Refreshed,
 }

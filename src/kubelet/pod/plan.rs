@@ -15,8 +15,10 @@ pub enum Action {
     EnsureSandbox,
     /// Pull, create, start, postStart. `made`: the container exists; what is left of that is done.
     Start { container: String, attempt: u32, streak: u32, made: Option<String> },
-    /// preStop, stop signal, `grace` seconds, SIGKILL.
-    Stop { container: String, id: String, grace: i64, message: String },
+    /// preStop, stop signal, `grace` seconds, SIGKILL. `again`: it starts again whatever the policy says.
+    Stop { container: String, id: String, grace: i64, message: String, again: bool },
+    /// Give it the resources that are allocated to it.
+    Resize { container: String, id: String },
     /// A dead life nobody needs any more.
     Remove { container: String, id: String },
     /// The sandbox with everything in it, then the pod's volumes.
@@ -103,7 +105,7 @@ fn stop_all(view: &View, plan: &mut Plan, grace: i64, message: impl Fn(&str) -> 
             continue;
         }
         let (container, id) = (name.clone(), life.id.clone());
-        plan.actions.push(Action::Stop { container, id, grace, message: message(name) });
+        plan.actions.push(Action::Stop { container, id, grace, message: message(name), again: false });
     }
     running.is_empty() && view.busy.is_empty()
 }
@@ -183,7 +185,9 @@ fn initialized(view: &View, plan: &mut Plan) -> bool {
         let step = step(view, role, container);
         let passed = match (&step, role) {
             (Step::Done { code: 0 }, Role::Init) => true,
-            (Step::Running(life), Role::Sidecar) => crate::kubelet::status::started(view, container, life),
+            (Step::Running(life) | Step::Resize { life, .. }, Role::Sidecar) => {
+                crate::kubelet::status::started(view, container, life)
+            }
             _ => mains_exist,
         };
         take(view, plan, container, step);
@@ -199,9 +203,13 @@ fn take(view: &View, plan: &mut Plan, container: &Container, step: Step) {
     let name = container.name.clone();
     match step {
         Step::Busy | Step::Running(_) | Step::Done { .. } => {}
-        Step::Stop { life, message, grace } => {
+        Step::Stop { life, message, grace, again } => {
             let grace = grace.unwrap_or_else(|| default_grace(view));
-            plan.actions.push(Action::Stop { container: name, id: life.id.clone(), grace, message });
+            plan.actions.push(Action::Stop { container: name, id: life.id.clone(), grace, message, again });
+        }
+        Step::Resize { until: Some(until), .. } => plan.wake_at(until),
+        Step::Resize { life, until: None } => {
+            plan.actions.push(Action::Resize { container: name, id: life.id.clone() });
         }
         Step::Discard(life) => plan.actions.push(remove(life)),
         Step::Start { attempt, streak, made } => {

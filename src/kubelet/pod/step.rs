@@ -3,6 +3,7 @@
 use crate::base::backoff::Backoff;
 use crate::kubelet::pod::facts::SHOWN;
 use crate::kubelet::pod::{Role, View, container_hash};
+use crate::kubelet::resize::actuation;
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
@@ -28,6 +29,13 @@ pub enum Step<'a> {
         life: &'a ContainerStatus,
         message: String,
         grace: Option<i64>,
+        /// It is started again whatever the policy says.
+        again: bool,
+    },
+    /// It runs and is to have other resources, which it can be given as it is; not before `until`.
+    Resize {
+        life: &'a ContainerStatus,
+        until: Option<Timestamp>,
     },
     /// A life Podman lost track of.
     Discard(&'a ContainerStatus),
@@ -59,17 +67,17 @@ pub fn step<'a>(view: &View<'a>, role: Role, container: &Container) -> Step<'a> 
     if let Some(older) = lives.iter().skip(1).copied().find(|life| life.state.is_running()) {
         // However it came to run on: two at once would fight over their ports and files.
         let message = format!("Stopping container {}", container.name);
-        return Step::Stop { life: older, message, grace: None };
+        return Step::Stop { life: older, message, grace: None, again: false };
     }
     let facts = view.facts.container(&container.name);
     match &life.state {
         ContainerState::Running { .. } | ContainerState::Paused { .. } => {
             if life.identity.hash != hash {
                 let message = format!("Container {} definition changed, will be restarted", container.name);
-                return Step::Stop { life, message, grace: None };
+                return Step::Stop { life, message, grace: None, again: false };
             }
             match facts.and_then(|f| f.doom.as_ref()).filter(|doom| doom.id == life.id) {
-                Some(doom) => Step::Stop { life, message: doom.message.clone(), grace: doom.grace },
+                Some(doom) => Step::Stop { life, message: doom.message.clone(), grace: doom.grace, again: false },
                 None if matches!(life.state, ContainerState::Running { .. })
                     && has_hook(container)
                     && !view.facts.life(&container.name, &life.id).hook_done =>
@@ -78,11 +86,12 @@ pub fn step<'a>(view: &View<'a>, role: Role, container: &Container) -> Step<'a> 
                     let (attempt, streak) = (life.identity.restart_count, streak_of(life));
                     held_back(view, container, &hash).unwrap_or(Step::Start { attempt, streak, made: Some(life) })
                 }
-                None => Step::Running(life),
+                None => actuation::step(view, container, life),
             }
         }
         ContainerState::Lost => Step::Discard(life),
-        ContainerState::Created if life.identity.hash != hash => Step::Discard(life),
+        // Made with other resources than are allocated now, for all that is known.
+        ContainerState::Created if life.identity.hash != hash || view.resize.is_some() => Step::Discard(life),
         ContainerState::Created => {
             let (attempt, streak) = (life.identity.restart_count, streak_of(life));
             held_back(view, container, &hash).unwrap_or(Step::Start { attempt, streak, made: Some(life) })
@@ -99,7 +108,7 @@ fn exited<'a>(
     life: &'a ContainerStatus,
     exit: &Exit,
 ) -> Step<'a> {
-    let changed = life.identity.hash != hash && role != Role::Init;
+    let changed = view.facts.is_reborn(&container.name, &life.id) || life.identity.hash != hash && role != Role::Init;
     if !changed && !restarts(view, role, exit.code) {
         return Step::Done { code: exit.code };
     }

@@ -3,14 +3,16 @@
 use crate::kubelet::drift::{What, taken_away};
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::{Inbox, Listed, Moment};
-use crate::kubelet::pod::facts::{Doom, Facts, Trouble};
+use crate::kubelet::pod::facts::{Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Failure, Plan, plan};
 use crate::kubelet::pod::report::Reports;
+use crate::kubelet::pod::resizing;
 use crate::kubelet::pod::start::{self, Life};
 use crate::kubelet::pod::step::CANNOT_START;
-use crate::kubelet::pod::{Role, View, all_containers, container_hash, find_container, identity, spec};
-use crate::kubelet::probes::{Kind, Probers, Report};
+use crate::kubelet::pod::{View, container_hash, find_container, identity, spec};
+use crate::kubelet::probes::Probers;
+use crate::kubelet::resize::{Standing, actuation};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
 use crate::kubelet::status;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -32,6 +34,11 @@ pub struct Worker {
     pub(super) inbox: Arc<Inbox>,
     pub(super) identity: PodIdentity,
     pub(super) pod: Arc<Pod>,
+    /// The same with the resources that are allocated to it, and where a change of them stands.
+    pub(super) allocated: Arc<Pod>,
+    pub(super) resize: Option<Standing>,
+    /// As what the containers that are being started are made.
+    starting: HashMap<String, Arc<Pod>>,
     /// The object is gone from the API; `pod` is the last that was seen.
     gone: bool,
     pub(super) sandbox: Option<Sandbox>,
@@ -47,7 +54,7 @@ pub struct Worker {
     /// Containers that an operation under way removes, by id.
     removing: HashSet<String>,
     operations: JoinSet<(String, Outcome)>,
-    probers: Probers,
+    pub(super) probers: Probers,
     reports: Reports,
     /// Volumes are behind the objects they show.
     pub(super) stale_volumes: bool,
@@ -62,6 +69,9 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
     host.interests.enter(&host.node.name, &identity.namespace, &identity.name, &identity.uid, &inbox);
     let mut worker = Worker {
         identity: identity.clone(),
+        allocated: pod.clone(),
+        resize: None,
+        starting: HashMap::new(),
         pod,
         gone: false,
         sandbox: None,
@@ -92,6 +102,7 @@ impl Worker {
         while !self.finished {
             self.retry = false;
             self.look().await;
+            self.settle_resize();
             let plan = self.plan();
             self.tell(&plan);
             let status = self.status(&plan);
@@ -111,6 +122,7 @@ impl Worker {
         self.set_listing(listing);
         self.stale_volumes = self.sandbox.is_some();
         self.admit();
+        self.adopt_resize();
         let running: Vec<_> = self.lives.iter().filter(|life| life.state.is_running()).cloned().collect();
         for life in running {
             let name = &life.identity.container;
@@ -207,26 +219,6 @@ impl Worker {
         }
     }
 
-    fn hear(&mut self, reports: &[Report]) {
-        for report in reports {
-            let container = self.facts.container_mut(&report.container);
-            let life = container.lives.entry(report.id.clone()).or_default();
-            match (report.kind, report.passed) {
-                (Kind::Readiness, passed) => life.ready = Some(passed),
-                (Kind::Startup, true) => life.startup = Some(true),
-                (Kind::Liveness, true) => {}
-                (kind, false) => {
-                    let title = kind.title().to_lowercase();
-                    let message = format!("Container {} failed {title} probe, will be restarted", report.container);
-                    let all = all_containers(spec(&self.pod));
-                    let of_spec = all.map(|(_, c)| c).find(|c| c.name == report.container);
-                    let grace = of_spec.and_then(|c| kind.of(c)).and_then(|p| p.termination_grace_period_seconds);
-                    container.doom = Some(Doom { id: report.id.clone(), message, grace });
-                }
-            }
-        }
-    }
-
     /// The newest object: the informer's, unless an answer to a write of ours is newer.
     fn look_at_api(&mut self) {
         let seen = self.host.pods.get(&self.identity.namespace, &self.identity.name);
@@ -234,11 +226,13 @@ impl Worker {
             Some(pod) if version(&pod) >= version(&self.pod) => {
                 self.stale_volumes |= pod.metadata.labels != self.pod.metadata.labels
                     || pod.metadata.annotations != self.pod.metadata.annotations;
+                self.note_resize(&pod);
                 self.pod = pod;
             }
             None if self.host.pods.is_synced() => self.bury(),
             Some(_) | None => {}
         }
+        self.follow_resize();
         if self.pod.metadata.deletion_timestamp.is_some() {
             self.busy.values().for_each(CancellationToken::cancel);
         }
@@ -256,20 +250,21 @@ impl Worker {
         self.pod = Arc::new(pod);
     }
 
-    fn view<'a>(&'a self, busy: &'a BTreeSet<String>) -> View<'a> {
+    pub(super) fn view<'a>(&'a self, busy: &'a BTreeSet<String>) -> View<'a> {
         View {
-            pod: &self.pod,
+            pod: &self.allocated,
             sandbox: self.sandbox.as_ref(),
             containers: &self.lives,
             facts: &self.facts,
             refused: self.refused.as_ref(),
+            resize: self.resize.as_ref(),
             busy,
             sandbox_busy: self.busy.contains_key(WHOLE),
             now: self.host.ctx.clock.now(),
         }
     }
 
-    fn busy(&self) -> BTreeSet<String> {
+    pub(super) fn busy(&self) -> BTreeSet<String> {
         self.busy.keys().filter(|name| *name != WHOLE).cloned().collect()
     }
 
@@ -295,36 +290,11 @@ impl Worker {
         }
     }
 
-    /// Starts the probes whose time has come and ends the others.
-    fn probe(&mut self) {
-        let mut wanted: Vec<(Kind, ContainerStatus, k8s_openapi::api::core::v1::Container)> = Vec::new();
-        let busy = self.busy();
-        let view = self.view(&busy);
-        if !view.deleting() {
-            for (role, container) in all_containers(view.spec()).filter(|(role, _)| *role != Role::Init) {
-                debug_assert!(role != Role::Init);
-                let Some(life) = status::running_life(&view, container) else { continue };
-                let facts = view.facts.life(&container.name, &life.id);
-                if container.startup_probe.is_some() && facts.startup != Some(true) {
-                    wanted.push((Kind::Startup, life.clone(), container.clone()));
-                } else if status::started(&view, container, life) {
-                    wanted.push((Kind::Liveness, life.clone(), container.clone()));
-                    wanted.push((Kind::Readiness, life.clone(), container.clone()));
-                }
-            }
-        }
-        let job = self.job();
-        self.probers.retain(|id, kind| wanted.iter().any(|(k, life, _)| *k == kind && life.id == id));
-        for (kind, life, container) in wanted {
-            self.probers.ensure(kind, || job.subject(&container, &life), &life.id, &container);
-        }
-    }
-
     pub(super) fn job(&self) -> Job {
         Job {
             host: self.host.clone(),
             inbox: self.inbox.clone(),
-            pod: self.pod.clone(),
+            pod: self.allocated.clone(),
             sandbox: self.sandbox.clone(),
             cancel: CancellationToken::new(),
         }
@@ -336,10 +306,14 @@ impl Worker {
             Action::EnsureSandbox => self.spawn(WHOLE, &job.cancel.clone(), ops::ensure_sandbox(job)),
             Action::Start { container, attempt, streak, made } => {
                 let life = Life { attempt, streak, made };
+                self.starting.insert(container.clone(), job.pod.clone());
                 self.spawn(&container.clone(), &job.cancel.clone(), start::start(job, container, life));
             }
-            Action::Stop { container, id, grace, message } => {
+            Action::Stop { container, id, grace, message, again } => {
                 let Some(life) = self.lives.iter().find(|life| life.id == id).cloned() else { return };
+                if again {
+                    self.facts.container_mut(&container).reborn = Some(id);
+                }
                 self.spawn(&container, &job.cancel.clone(), ops::stop(job, life, grace, message));
             }
             Action::Remove { container, id } => {
@@ -347,6 +321,11 @@ impl Worker {
                     self.removing.insert(id.clone());
                 }
                 self.spawn(&container.clone(), &job.cancel.clone(), ops::remove(job, container, id));
+            }
+            Action::Resize { container, id } => {
+                let Some(life) = self.lives.iter().find(|life| life.id == id).cloned() else { return };
+                let has = actuation::actuated(&self.view(&self.busy()), &container, &life).unwrap_or_default();
+                self.spawn(&container, &job.cancel.clone(), resizing::resize(job, life, has));
             }
             Action::RemoveSandbox { id } => self.spawn(WHOLE, &job.cancel.clone(), ops::remove_sandbox(job, id)),
             Action::Finish if self.gone => self.finished = true,
@@ -412,9 +391,16 @@ impl Worker {
             }
             Outcome::Started { container, result: Ok(id) } => {
                 self.inspect(&id).await;
+                let made_as = self.starting.remove(&container);
+                let made_as = made_as.as_ref().filter(|_| self.resize.is_some());
+                let given = made_as.and_then(|pod| find_container(spec(pod), &container));
                 let facts = self.facts.container_mut(&container);
-                facts.trouble = None;
-                facts.lives.entry(id).or_default().hook_done = true;
+                (facts.trouble, facts.reborn) = (None, None);
+                let life = facts.lives.entry(id).or_default();
+                life.hook_done = true;
+                if let Some((_, given)) = given {
+                    life.actuated = Some(given.resources.clone().unwrap_or_default());
+                }
             }
             Outcome::Started { container, result: Err(failed) } => {
                 let hash = find_container(spec(&self.pod), &container).map(|(_, c)| container_hash(&c));
@@ -453,6 +439,7 @@ impl Worker {
                 }
             }
             Outcome::Finished { done } => self.finished = done,
+            Outcome::Resized { container, id, result } => self.resized(&container, &id, result),
             Outcome::Refreshed => {}
         }
     }

@@ -41,6 +41,8 @@ pub struct HollowOptions {
     pub start_latency: Duration,
     pub stop_latency: Duration,
     pub pull_latency: Duration,
+    /// How long it takes to give a container other limits.
+    pub update_latency: Duration,
     /// Where the addresses of its pods begin.
     pub pod_network: Ipv4Addr,
     /// Images that need not be pulled.
@@ -61,6 +63,7 @@ impl HollowOptions {
             start_latency: Duration::ZERO,
             stop_latency: Duration::ZERO,
             pull_latency: Duration::ZERO,
+            update_latency: Duration::ZERO,
             pod_network: host::network(0),
             images: Vec::new(),
             oci_runtime: String::new(),
@@ -101,6 +104,11 @@ impl Hollow {
     /// Ends a running container as if its process had ended by itself: a scenario's crash.
     pub fn crash(&self, container: &str, exit_code: i32) {
         self.0.end(self.number(container), exit_code, false);
+    }
+
+    /// The limits of a container.
+    pub fn resources(&self, container: &str) -> Option<Resources> {
+        self.0.host.lock().container(container).ok().map(|found| found.resources)
     }
 
     fn number(&self, id: &str) -> u64 {
@@ -228,10 +236,22 @@ impl ContainerRuntime for Hollow {
             created: now,
             state: ContainerState::Created,
             run: 0,
+            resources: spec.resources,
         })?;
         host.describe_container(id)
             .map(|found| found.id)
             .ok_or_else(|| RuntimeError::NotFound { object: "container".into() })
+    }
+
+    async fn update(&self, container: &str, resources: &Resources) -> Result<()> {
+        take(self.0.options.update_latency).await;
+        let mut host = self.0.host.lock();
+        let found = host.container(container)?;
+        if !found.state.is_running() {
+            return Err(RuntimeError::Invalid { object: container.to_owned(), message: "it is not running".into() });
+        }
+        found.resources = *resources;
+        Ok(())
     }
 
     async fn start(&self, container: &str) -> Result<()> {

@@ -189,6 +189,10 @@ impl ContainerRuntime for Podman {
         self.make_container(sandbox, spec).await
     }
 
+    async fn update(&self, container: &str, resources: &Resources) -> Result<()> {
+        self.update_container(container, resources).await
+    }
+
     async fn start(&self, container: &str) -> Result<()> {
         self.start_container(container).await
     }

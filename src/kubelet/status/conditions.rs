@@ -1,6 +1,7 @@
 //! A pod's conditions: ours in Kubernetes' order and words, everyone else's as they are.
 
 use crate::kubelet::pod::{Role, View, all_containers};
+use crate::kubelet::resize;
 use crate::kubelet::status::whole_seconds;
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -30,15 +31,35 @@ pub fn conditions(view: &View, status: &PodStatus) -> Vec<PodCondition> {
     let containers = containers_ready(view, status);
     let verdicts =
         [ready_to_start(view, status), initialized(view, status), ready(view, &containers, &old), containers];
-    let mut out: Vec<PodCondition> =
-        OURS.iter().zip(verdicts).map(|(name, verdict)| condition(view, name, verdict, &old)).collect();
+    let mut out = resizing(view, &old);
+    out.extend(OURS.iter().zip(verdicts).map(|(name, verdict)| condition(view, name, verdict, &old)));
     match old.iter().find(|c| c.type_ == "PodScheduled") {
         Some(scheduled) => out.push(scheduled.clone()),
         // Bound by its creator, not by a scheduler.
         None => out.push(condition(view, "PodScheduled", Verdict::yes(), &old)),
     }
-    out.extend(old.into_iter().filter(|c| !OURS.contains(&c.type_.as_str())));
+    out.extend(old.into_iter().filter(|c| !OURS.contains(&c.type_.as_str()) && !is_of_resize(c)));
     out
+}
+
+fn is_of_resize(condition: &PodCondition) -> bool {
+    [resize::PENDING, resize::IN_PROGRESS].contains(&condition.type_.as_str())
+}
+
+/// Where a change of the pod's resources stands: conditions that are there only while it is under way.
+fn resizing(view: &View, old: &[PodCondition]) -> Vec<PodCondition> {
+    let Some(standing) = view.resize else { return Vec::new() };
+    let yes = |name: &str, reason: &'static str, message: &str, generation: i64| {
+        let verdict = Verdict { holds: true, reason, message: message.into() };
+        PodCondition { observed_generation: Some(generation), ..condition(view, name, verdict, old) }
+    };
+    let pending = standing.pending.as_ref().map(|p| yes(resize::PENDING, p.reason, &p.message, p.generation));
+    let progress = standing.progress.as_ref().map(|progress| {
+        let error = progress.error.as_deref();
+        let reason = if error.is_some() { resize::ERROR } else { "" };
+        yes(resize::IN_PROGRESS, reason, error.unwrap_or_default(), progress.generation)
+    });
+    pending.into_iter().chain(progress).collect()
 }
 
 fn condition(view: &View, name: &str, verdict: Verdict, old: &[PodCondition]) -> PodCondition {

@@ -3,12 +3,13 @@
 use crate::kubelet::pod::plan::Plan;
 use crate::kubelet::pod::step::VANISHED;
 use crate::kubelet::pod::{Role, View};
+use crate::kubelet::resize::actuation;
 use crate::kubelet::runtime::{ContainerState as LifeState, ContainerStatus as Life, Exit};
 use crate::kubelet::status::whole_seconds;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, LinuxContainerUser, VolumeMountStatus,
+    ContainerUser, LinuxContainerUser, ResourceRequirements, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -41,6 +42,11 @@ pub fn container_status(view: &View, plan: &Plan, role: Role, container: &Contai
             last = terminated_life(view, life);
             waiting_state(reason, message)
         }
+        // Were it over, a pod that need not start again would be.
+        (LifeState::Exited(_), None) if !view.deleting() && view.facts.is_reborn(&container.name, &life.id) => {
+            last = terminated_life(view, life);
+            default_waiting(view)
+        }
         _ => terminated_life(view, life).unwrap_or_default(),
     };
     let done_well = state.terminated.as_ref().is_some_and(|t| t.exit_code == 0);
@@ -61,11 +67,18 @@ pub fn container_status(view: &View, plan: &Plan, role: Role, container: &Contai
         last_state: last.or_else(|| reported_last(view, &container.name, life)).or(Some(ContainerState::default())),
         state: Some(state),
         allocated_resources: container.resources.as_ref().and_then(|r| r.requests.clone()),
-        resources: container.resources.clone().filter(|r| *r != Default::default()),
+        resources: resources(view, container, life),
         volume_mounts: volume_mounts(container),
         user: user(life).or_else(|| reported_user(view, &container.name, life)),
         ..ContainerStatus::default()
     }
+}
+
+/// What a container that runs has, and what one that does not will have.
+fn resources(view: &View, container: &Container, life: &Life) -> Option<ResourceRequirements> {
+    let changes = view.resize.is_some() && life.state.is_running();
+    let actual = if changes { actuation::actuated(view, &container.name, life) } else { None };
+    actual.or_else(|| container.resources.clone()).filter(|resources| *resources != Default::default())
 }
 
 /// What is mounted, as it was asked for. No mount is made recursively read-only.
@@ -147,6 +160,9 @@ fn without_life(view: &View, plan: &Plan, role: Role, container: &Container) -> 
         restart_count: reported.map_or(0, |s| s.restart_count),
         ready: false,
         started: Some(false),
+        // What is set aside for it, where the spec no longer says that.
+        allocated_resources: view.resize.and_then(|_| container.resources.as_ref()?.requests.clone()),
+        resources: view.resize.and_then(|_| container.resources.clone()),
         // The id stays so that the next life counts on from this one.
         container_id: known.and_then(|s| s.container_id.clone()),
         last_state: Some(last.unwrap_or_default()),

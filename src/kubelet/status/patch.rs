@@ -28,6 +28,9 @@ pub fn patch(pod: &Pod, new: &PodStatus) -> Option<Value> {
     // Conditions merge field by field: what a condition no longer says must be taken back.
     if let (Some(Value::Array(new)), Some(Value::Array(old))) = (changes.get_mut("conditions"), old.get("conditions")) {
         new.iter_mut().for_each(|condition| take_back(condition, old));
+        let gone = old.iter().filter(|before| new.iter().all(|condition| condition["type"] != before["type"]));
+        let gone: Vec<Value> = gone.map(|before| json!({"type": before["type"], "$patch": "delete"})).collect();
+        new.extend(gone);
     }
     // Merged by key in Kubernetes' schema, but addresses replace each other.
     for key in ["podIPs", "hostIPs"] {
@@ -66,6 +69,16 @@ mod tests {
         new.pod_ips.as_mut().unwrap()[0].ip = "2".into();
         let expect = json!({"phase": "Failed", "message": null, "podIPs": [{"$patch": "replace"}, {"ip": "2"}]});
         assert_eq!(patch(&pod, &new).unwrap(), json!({"metadata": {"uid": "u"}, "status": expect}));
+    }
+
+    #[test]
+    fn a_condition_that_is_over_goes() {
+        let (ready, pending) = (json!({"type": "Ready", "status": "True"}), json!({"type": "P", "status": "True"}));
+        let pod = json!({"metadata": {"uid": "u"}, "status": {"conditions": [pending, ready]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let new = serde_json::from_value(json!({"conditions": [ready]})).unwrap();
+        let expect = json!([ready, {"type": "P", "$patch": "delete"}]);
+        assert_eq!(patch(&pod, &new).unwrap()["status"]["conditions"], expect);
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn status(pod: &Pod, lives: Vec<Life>) -> Value {
         containers: &lives,
         facts: &facts,
         refused: None,
+        resize: None,
         busy: &busy,
         sandbox_busy: false,
         now: at(6),

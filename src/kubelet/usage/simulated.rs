@@ -11,6 +11,12 @@ use std::sync::Arc;
 pub const CPU: &str = "hollow.selkie.dev/cpu";
 pub const MEMORY: &str = "hollow.selkie.dev/memory";
 
+/// Bytes that each container of the pod uses, where its annotation says so.
+pub fn memory(pod: &Pod) -> Option<u64> {
+    let text = pod.metadata.annotations.as_ref()?.get(MEMORY)?;
+    text.parse::<Quantity>().ok().and_then(|quantity| u64::try_from(quantity.value()).ok())
+}
+
 /// The readings after `last`, given that nothing changed since.
 pub fn read(pods: &[Arc<Pod>], last: impl Fn(&str, &str) -> Option<Reading>, now: Timestamp) -> Vec<ContainerReading> {
     let readings = running(pods).map(|(pod, status, started)| {

@@ -1,8 +1,11 @@
 //! Scenarios of a pod's life, and a simulation that checks plans against a naive host.
 #![allow(clippy::unwrap_used)]
+mod resizing;
+
 use super::*;
 use crate::kubelet::pod::facts::{Doom, Facts, QUICK, Trouble};
 use crate::kubelet::pod::{container_hash, find_container, identity};
+use crate::kubelet::resize::Standing;
 use crate::kubelet::runtime::{ContainerIdentity, Exit, Sandbox};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
@@ -20,6 +23,7 @@ struct World {
     containers: Vec<ContainerStatus>,
     facts: Facts,
     refused: Option<Failure>,
+    resize: Option<Standing>,
     busy: BTreeSet<String>,
     now: i64,
     made: usize,
@@ -34,6 +38,7 @@ impl World {
             containers: vec![],
             facts: Facts::default(),
             refused: None,
+            resize: None,
             busy: BTreeSet::new(),
             now: 0,
             made: 0,
@@ -47,6 +52,7 @@ impl World {
             containers: &self.containers,
             facts: &self.facts,
             refused: self.refused.as_ref(),
+            resize: self.resize.as_ref(),
             busy: &self.busy,
             sandbox_busy: false,
             now: at(self.now),
@@ -92,8 +98,17 @@ impl World {
                     log_path: String::new(),
                     user: None,
                 });
+                self.facts.container_mut(container).reborn = None;
+                let id = format!("c{}", self.made);
+                self.give(container, &id);
             }
-            Action::Stop { id, .. } => self.exit_id(id, 137),
+            Action::Stop { container, id, again, .. } => {
+                if *again {
+                    self.facts.container_mut(container).reborn = Some(id.clone());
+                }
+                self.exit_id(id, 137);
+            }
+            Action::Resize { container, id } => self.give(container, id),
             Action::Remove { id, .. } => self.containers.retain(|c| c.id != *id),
             Action::RemoveSandbox { .. } => {
                 self.sandbox = None;
@@ -101,6 +116,13 @@ impl World {
             }
             Action::Finish => {}
         }
+    }
+
+    /// The container's life has what is allocated to it.
+    fn give(&mut self, name: &str, id: &str) {
+        let found = find_container(self.pod.spec.as_ref().unwrap(), name).unwrap().1.resources.clone();
+        let facts = self.facts.container_mut(name);
+        facts.lives.entry(id.into()).or_default().actuated = Some(found.unwrap_or_default());
     }
 
     fn step(&mut self) -> Plan {

@@ -5,7 +5,7 @@ use super::behaviour::Behaviour;
 use super::host::{Address, HollowContainer, Host, HostPort};
 use super::{ContainerState, Exit, Hollow};
 use crate::kubelet::pod::{all_containers, container_hash, identity, is_terminal, spec};
-use crate::kubelet::runtime::{ContainerIdentity, PodIdentity};
+use crate::kubelet::runtime::{ContainerIdentity, PodIdentity, Resources};
 use crate::kubelet::sandbox::sandbox;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
@@ -53,8 +53,16 @@ fn add(host: &mut Host, pod: &PodIdentity, sandbox: u64, spec: &Container, statu
         hash: container_hash(spec),
     };
     let behaviour = Behaviour { run_for: None, ..Behaviour::of(&image, &Default::default()) };
-    let container =
-        HollowContainer { identity, sandbox, image, created: since, state: state(status, since), behaviour, run: 1 };
+    let container = HollowContainer {
+        identity,
+        sandbox,
+        image,
+        created: since,
+        state: state(status, since),
+        behaviour,
+        run: 1,
+        resources: Resources::default(),
+    };
     if let Ok(number) = host.add_container(container) {
         host.name(number, id);
     }

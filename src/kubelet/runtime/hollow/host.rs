@@ -5,7 +5,7 @@
 
 use super::behaviour::Behaviour;
 use crate::kubelet::runtime::{
-    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, PortMapping, Result,
+    ContainerIdentity, ContainerState, ContainerStatus, EventKind, Exit, PodIdentity, PortMapping, Resources, Result,
     RuntimeError, RuntimeEvent, Sandbox, VolumeSpec,
 };
 use jiff::Timestamp;
@@ -56,6 +56,7 @@ pub struct HollowContainer {
     pub behaviour: Behaviour,
     /// Counts starts, so that the end of an earlier run does not end this one.
     pub run: u32,
+    pub resources: Resources,
 }
 
 #[derive(Default)]

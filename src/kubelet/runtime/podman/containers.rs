@@ -7,7 +7,7 @@ use super::{
     wire::{Event, Inspected, OciConfig},
 };
 use crate::kubelet::runtime::{
-    ContainerSpec, ContainerState, ContainerStatus, Exit, ProcessUser, Result, RuntimeError, RuntimeEvent,
+    ContainerSpec, ContainerState, ContainerStatus, Exit, ProcessUser, Resources, Result, RuntimeError, RuntimeEvent,
 };
 use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
@@ -115,6 +115,26 @@ impl Podman {
             Err(error) if error.is_silence() => Err(error),
             _ => Ok(()),
         }
+    }
+
+    pub(super) async fn update_container(&self, container: &str, resources: &Resources) -> Result<()> {
+        let around = self.around().await?;
+        if !around.surroundings.resource_limits {
+            return Ok(());
+        }
+        let body = generate::update(resources, &around.surroundings);
+        let call = self.client.post(format!("containers/{}/update", segment(container)), container);
+        call.json(&body)?.deadline(SLOW).send().await?;
+        if resources.memory_limit.is_some()
+            && around.local
+            && !self.oom.watches(container)
+            && let Ok(found) = self.inspected(container).await
+            && found.state.pid != 0
+        {
+            // It was not limited before, and could not be killed for that.
+            self.oom.watch(&found.id, found.state.pid, around.cgroup_version);
+        }
+        Ok(())
     }
 
     /// Follows the memory events of a limited container on this machine, if they can be followed.

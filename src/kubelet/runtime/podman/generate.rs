@@ -191,6 +191,16 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     Value::Object(body)
 }
 
+/// The body of `containers/{id}/update`: OCI's resources, as in 4.3 and since. What has no limit any more is
+/// told so.
+pub fn update(resources: &Resources, around: &Surroundings) -> Value {
+    let mut body = limits(resources, around.swap);
+    if body["cpu"].is_object() && resources.cpu_quota.is_none() {
+        body["cpu"]["quota"] = json!(-1);
+    }
+    body
+}
+
 fn limits(resources: &Resources, swap: bool) -> Value {
     let mut limits = json!({});
     let mut cpu = Map::new();

@@ -59,6 +59,12 @@ impl OomWatch {
         self.containers.lock().get(id).is_some_and(|watched| !matches!(watched, Watched::Expected))
     }
 
+    /// Whether kills of that container are noticed.
+    pub fn watches(&self, id: &str) -> bool {
+        let containers = self.containers.lock();
+        containers.get(id).is_some_and(|watched| matches!(watched, Watched::Notified(_) | Watched::Counted(_)))
+    }
+
     /// Begins to watch a running container, by its main process. Where that is not possible (it has
     /// ended, or may not be seen), kills go unexplained and nothing else is lost.
     pub fn watch(&self, id: &str, pid: u32, cgroup_version: u8) {

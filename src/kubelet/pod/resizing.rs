@@ -1,0 +1,120 @@
+//! What a worker does about a change of its pod's resources: has it allocated, gives the containers what
+//! was, and tells.
+
+use crate::kubelet::container;
+use crate::kubelet::pod::facts::{QUICK, Trouble};
+use crate::kubelet::pod::ops::{Job, Outcome};
+use crate::kubelet::pod::worker::Worker;
+use crate::kubelet::pod::{View, all_containers, find_container, spec};
+use crate::kubelet::resize::{Allocation, Standing, actuation, is_resized};
+use crate::kubelet::runtime::ContainerStatus;
+use crate::kubelet::usage;
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use kube::Resource;
+use std::sync::Arc;
+
+impl Worker {
+    /// Takes up a change that an earlier daemon did not finish.
+    pub(super) fn adopt_resize(&mut self) {
+        let Some(standing) = Standing::reported(&self.pod) else { return };
+        self.host.allocations.enter(&self.pod, || standing, self.host.ctx.clock.now());
+        self.follow_resize();
+    }
+
+    /// The pod asks for other resources than before: until more is allocated, it has what it has.
+    pub(super) fn note_resize(&mut self, new: &Arc<Pod>) {
+        if !is_resized(&self.pod, new) {
+            return;
+        }
+        let allocated = self.allocated.clone();
+        let standing = || Standing { allocated: Allocation::desired(&allocated), ..Standing::default() };
+        self.host.allocations.enter(new, standing, self.host.ctx.clock.now());
+        // What runs was given what was allocated so far, which the API may not say yet.
+        for (_, container) in all_containers(spec(&allocated)) {
+            let newest = View::newest(&self.lives, &container.name).filter(|life| life.state.is_running());
+            let Some(id) = newest.map(|life| life.id.clone()) else { continue };
+            let facts = self.facts.container_mut(&container.name).lives.entry(id).or_default();
+            facts.actuated.get_or_insert_with(|| container.resources.clone().unwrap_or_default());
+        }
+    }
+
+    /// Brings what is allocated up to date with what the pod asks for.
+    pub(super) fn follow_resize(&mut self) {
+        self.resize = self.host.allocations.see(&self.pod);
+        let waits = |standing: &Standing| standing.allocated != Allocation::desired(&self.pod);
+        if self.resize.as_ref().is_some_and(waits) {
+            self.host.judge_resizes();
+            self.resize = self.host.allocations.see(&self.pod);
+        }
+        self.allocated = match &self.resize {
+            Some(standing) => standing.allocated.apply(&self.pod),
+            None => self.pod.clone(),
+        };
+    }
+
+    /// Tells when all containers have what was allocated.
+    pub(super) fn settle_resize(&mut self) {
+        let Some(standing) = self.resize.as_ref().filter(|standing| standing.progress.is_some()) else { return };
+        if actuation::is_in_progress(&self.view(&self.busy()), standing) {
+            return;
+        }
+        if let Some((kind, reason, message)) = self.host.allocations.complete(&self.allocated) {
+            self.host.events.record(self.pod.object_ref(&()), kind, reason, message);
+        }
+        self.resize = self.host.allocations.see(&self.pod);
+    }
+
+    pub(super) fn resized(&mut self, container: &str, id: &str, result: Result<ResourceRequirements, String>) {
+        let wanted = find_container(spec(&self.allocated), container).map(|(_, found)| actuation::wanted(&found));
+        let now = self.host.ctx.clock.now();
+        let facts = self.facts.container_mut(container);
+        let told = match result {
+            Ok(resources) => {
+                facts.resize = None;
+                facts.lives.entry(id.to_owned()).or_default().actuated = Some(resources);
+                self.host.allocations.note_error(&self.pod, None)
+            }
+            Err(message) => {
+                let (before, wanted) = (facts.resize.take(), wanted.unwrap_or_default());
+                let trouble = Trouble::after(before.as_ref(), "ResizeError", message.clone(), &wanted, now, QUICK);
+                facts.resize = Some(trouble);
+                self.host.allocations.note_error(&self.allocated, Some(&message))
+            }
+        };
+        if let Some((kind, reason, message)) = told {
+            self.host.events.record(self.pod.object_ref(&()), kind, reason, message);
+        }
+    }
+}
+
+/// Gives a running container what is allocated to it. `has`: what it has so far.
+pub async fn resize(job: Job, life: ContainerStatus, has: ResourceRequirements) -> Outcome {
+    let (name, id) = (life.identity.container.clone(), life.id.clone());
+    let found = find_container(spec(&job.pod), &name);
+    let result = match &found {
+        Some((_, container)) => try_resize(&job, container, &life, &has).await,
+        None => Err(format!("pod has no container {name:?}")),
+    };
+    Outcome::Resized { container: name, id, result }
+}
+
+async fn try_resize(
+    job: &Job,
+    container: &Container,
+    life: &ContainerStatus,
+    has: &ResourceRequirements,
+) -> Result<ResourceRequirements, String> {
+    if let Some(limit) = actuation::lowered_memory(container, has) {
+        let used = usage::memory_of(&job.host, &job.pod, life).await.map_err(|error| error.chain())?;
+        // The kernel would kill for it.
+        if let Some(used) = used.filter(|used| *used >= limit) {
+            let name = &container.name;
+            return Err(format!(
+                "cannot decrease memory limits: attempting to set container {name:?} memory limit ({limit}) below current usage ({used})"
+            ));
+        }
+    }
+    let resources = container::limits(&job.pod, container, &job.host.info());
+    job.host.runtime.update(&life.id, &resources).await.map_err(|error| error.chain())?;
+    Ok(container.resources.clone().unwrap_or_default())
+}
