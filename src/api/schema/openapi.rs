@@ -129,18 +129,26 @@ fn operations(row: &Resource) -> Vec<(String, Value)> {
             of_collection[method] = operation(action);
         }
     }
-    let mut of_item = json!({});
-    for (method, verb, action) in [("get", "get", "get"), ("put", "update", "put"), ("patch", "patch", "patch")] {
-        if has(verb) {
-            of_item[method] = operation(action);
+    let of_item = |has: &dyn Fn(&str) -> bool| {
+        let mut item = json!({});
+        for (method, verb, action) in [("get", "get", "get"), ("put", "update", "put"), ("patch", "patch", "patch")] {
+            if has(verb) {
+                item[method] = operation(action);
+            }
         }
-    }
-    if has("patch") {
-        of_item["patch"]["requestBody"]["content"] = patch_types(name.starts_with("io.k8s.") && !row.is_custom());
-    }
+        if has("patch") {
+            item["patch"]["requestBody"]["content"] = patch_types(name.starts_with("io.k8s.") && !row.is_custom());
+        }
+        item
+    };
     let mut paths = vec![(collection.clone(), of_collection)];
     if has("get") {
-        paths.push((format!("{collection}/{{name}}"), of_item));
+        paths.push((format!("{collection}/{{name}}"), of_item(&has)));
+    }
+    // Parts of the object that are written by themselves.
+    for part in row.subresources.iter().filter(|part| part.body.is_none() && part.verbs.contains(&"patch")) {
+        let item = of_item(&|verb| part.verbs.contains(&verb));
+        paths.push((format!("{collection}/{{name}}/{}", part.name), item));
     }
     paths
 }
@@ -221,6 +229,11 @@ mod tests {
         );
         assert!(patch["parameters"].as_array().unwrap().iter().any(|parameter| parameter["name"] == "fieldValidation"));
         assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_some());
+        let core = parsed(&openapi, "api/v1");
+        for part in ["resize", "status"] {
+            let path = format!("/api/v1/namespaces/{{namespace}}/pods/{{name}}/{part}");
+            assert_eq!(core["paths"][path]["patch"]["x-kubernetes-group-version-kind"]["kind"], "Pod");
+        }
         let schemas = &apps["components"]["schemas"];
         let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
         assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
