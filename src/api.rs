@@ -3,6 +3,7 @@
 //!
 //! Adding a kind costs one file in `kinds/` and one row in [`registry`].
 
+pub mod access;
 pub mod cel;
 pub mod changeset;
 pub mod disruption;

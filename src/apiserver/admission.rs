@@ -7,6 +7,7 @@ pub mod namespaces;
 pub mod pods;
 pub mod quotas;
 pub mod runtime_class;
+pub mod service_accounts;
 pub mod services;
 pub mod storage;
 
@@ -22,6 +23,8 @@ pub struct Admitted {
     /// Writes of other objects that belong to it.
     pub also: Vec<Write>,
     pub warnings: Vec<String>,
+    /// The pod's containers get a token: see [`finish`].
+    pub mounts_token: bool,
 }
 
 /// Admits and completes a new object (defaulted, not yet validated).
@@ -30,7 +33,7 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
     namespaces::admit(writer, &mut admitted)?;
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
         ("", "pods") => {
-            pods::admit(writer, object)?;
+            pods::admit(writer, object, &mut admitted)?;
             limits::admit(writer, object)?;
         }
         ("", "persistentvolumeclaims") => {
@@ -40,22 +43,33 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
         ("", "persistentvolumes") => storage::admit_volume(object),
         ("", "services") => services::allocate(writer, object, None)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
+        ("", "serviceaccounts") => admitted.warnings.extend(service_accounts::warning(object, None)),
         (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}
     }
     Ok(admitted)
 }
 
+/// Adds to a new object what it needs no checks for, and what none of its writers owns.
+pub fn finish(admitted: &Admitted, object: &mut Value) {
+    if admitted.mounts_token {
+        service_accounts::mount(object);
+    }
+}
+
 /// Admits and completes the new state of an existing object.
 pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Admitted, ApiError> {
+    let mut admitted = Admitted::default();
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
         ("", "services") => services::allocate(writer, object, Some(old))?,
         ("", "persistentvolumeclaims") => storage::admit_growth(writer, object, old)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
+        ("", "pods") => service_accounts::admit_update(writer, object, old)?,
+        ("", "serviceaccounts") => admitted.warnings.extend(service_accounts::warning(object, Some(old))),
         (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}
     }
-    Ok(Admitted::default())
+    Ok(admitted)
 }
 
 /// Admits a pod that is to be given more or less of what it has.

@@ -40,4 +40,19 @@ impl Ids {
     pub fn below(&self, end: usize) -> usize {
         if end == 0 { 0 } else { self.0.lock().random_range(0..end) }
     }
+
+    /// `length` letters as of [`Self::suffix`], always the same for the same text.
+    pub fn letters_of(text: &str, length: usize) -> String {
+        // FNV-1a (64 bits), whose letters are its digits.
+        let mut hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let count = NAME_LETTERS.len() as u64;
+        let digits = std::iter::repeat_with(|| {
+            let digit = hash % count;
+            hash /= count;
+            NAME_LETTERS[digit as usize] as char
+        });
+        digits.take(length).collect()
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! What an informer shows may be behind the API server, never ahead: writers use preconditions, and
 //! [`Informer::revision`] tells how far it has come. Objects are shared and must be treated as
-//! immutable; `metadata.managedFields` is dropped to save memory.
+//! immutable; to save memory, `metadata.managedFields` is dropped, and of pods the volume that all have
+//! ([`crate::api::access`]).
 
 mod cache;
 pub mod lines;

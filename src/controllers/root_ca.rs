@@ -1,6 +1,7 @@
 //! Gives every namespace the ConfigMap `kube-root-ca.crt`, by which pods know the API server.
 
 use super::write;
+use crate::api::access::ROOT_CA as NAME;
 use crate::client::{Change, Context, Informer, WorkQueue, raw, run_workers};
 use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const NAME: &str = "kube-root-ca.crt";
 const KEY: &str = "ca.crt";
 /// ConfigMaps are not watched for this one: there may be very many of them.
 const AGAIN: Duration = Duration::from_secs(10);

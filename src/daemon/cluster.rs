@@ -92,9 +92,12 @@ impl Cluster {
         let (said, usage) = (config.verdicts.clone(), config.usage.clone());
         let forks = Forks::new(store.clone(), registry.clone(), Clock::System, config.settled.clone());
         config.planner = forks.clone();
-        let pki = match &listener {
-            Some(listener) => Some(Pki::load_or_create(paths.root(), &[listener.local_addr()?.ip()])?),
-            None => None,
+        let addresses =
+            listener.iter().map(|listener| Ok(listener.local_addr()?.ip())).collect::<io::Result<Vec<_>>>()?;
+        // Pods have tokens of the cluster's key and trust its CA, whether or not the API is served just now.
+        let pki = match options.mode {
+            Mode::ReadOnly => None,
+            _ => Some(Pki::load_or_create(paths.root(), &addresses)?),
         };
         if let Some(pki) = &pki {
             config.tokens = Tokens::new([(pki.token.clone(), User::master("selkie-admin"))]);
@@ -126,10 +129,15 @@ impl Cluster {
         };
         forks.share(&cluster.context.informers);
         // The API answers while slow hosts are still being connected.
-        if let (Some(listener), Some(pki)) = (listener, pki) {
-            let certificate = pki.ca.clone();
-            let address = cluster.serve(api, listener, pki)?;
-            cluster.publish(address, certificate);
+        if let Some(pki) = pki {
+            let (context, certificate) = (cluster.context.clone(), pki.ca.clone());
+            cluster
+                .supervisor
+                .keep("root-ca", String::new(), move || root_ca::run(context.clone(), certificate.clone()));
+            if let Some(listener) = listener {
+                let address = cluster.serve(api, listener, pki)?;
+                cluster.publish(address);
+            }
         }
         if options.mode != Mode::ReadOnly {
             let reporter = pushes.clone().map_or(options.reporter.clone(), |pushes| pushes as Arc<dyn Reporter>);
@@ -200,9 +208,7 @@ impl Cluster {
     }
 
     /// Keeps what pods find the API server by.
-    fn publish(&mut self, address: SocketAddr, certificate: String) {
-        let context = self.context.clone();
-        self.supervisor.keep("root-ca", String::new(), move || root_ca::run(context.clone(), certificate.clone()));
+    fn publish(&mut self, address: SocketAddr) {
         let (context, cluster_ip) = (self.context.clone(), Cidr::default().first());
         self.supervisor.keep("kubernetes-service", String::new(), move || {
             kubernetes_service::run(context.clone(), address, cluster_ip)

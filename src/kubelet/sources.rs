@@ -1,6 +1,7 @@
 //! Fetches the objects that a pod refers to: from the shared informers, and from the API itself
 //! what those do not show (yet).
 
+use crate::api::access;
 use crate::kubelet::env::{self, Sources, services::service_variables};
 use crate::kubelet::fields::HostFacts;
 use crate::kubelet::host::Host;
@@ -14,6 +15,11 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The pod with the volume that informers leave out. Nothing on a host that is pretended reads it.
+pub fn whole(host: &Host, pod: Arc<Pod>) -> Arc<Pod> {
+    if host.node.simulated { pod } else { access::restore(&pod).map(Arc::new).unwrap_or(pod) }
+}
 
 /// What a pod's containers and volumes read, but for the variables of [`services`]. Registers the pod's
 /// interest in it.
@@ -31,8 +37,15 @@ pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources
         .chain(secrets.iter().map(|name| (Object::Secret, name.clone())))
         .collect();
     host.interests.register(&host.ctx.informers, uid, namespace, &wanted, inbox);
+    let mut config_maps = objects::<ConfigMap>(host, namespace, config_maps).await?;
+    if volumes::of(pod).any(access::is_access) && !config_maps.contains_key(access::ROOT_CA) {
+        // It hardly ever changes, and is read again with each new token: for its sake alone, not all ConfigMaps
+        // of the cluster are kept in memory.
+        let api: Api<ConfigMap> = Api::namespaced(host.ctx.client.clone(), namespace);
+        config_maps.insert(access::ROOT_CA.into(), api.get_opt(access::ROOT_CA).await?.map(Arc::new));
+    }
     Ok(Sources {
-        config_maps: objects::<ConfigMap>(host, namespace, config_maps).await?,
+        config_maps,
         secrets: objects::<Secret>(host, namespace, secrets).await?,
         services: BTreeMap::new(),
         tokens: match host.node.simulated {

@@ -13,6 +13,7 @@ pub mod mounts;
 pub mod payload;
 pub mod remote;
 
+use crate::api::access;
 use crate::kubelet::env::Sources;
 use crate::kubelet::fields::HostFacts;
 use crate::kubelet::runtime::{ContainerRuntime, VolumeSpec};
@@ -153,10 +154,10 @@ pub async fn set_up_remote(
     Ok(())
 }
 
-/// Names of the ConfigMaps and Secrets that the volumes read.
+/// Names of the ConfigMaps and Secrets that the volumes read, but for the volume that all pods have.
 pub fn references(pod: &Pod) -> (Vec<String>, Vec<String>) {
     let (mut config_maps, mut secrets) = (Vec::new(), Vec::new());
-    for volume in of(pod) {
+    for volume in of(pod).filter(|volume| !access::is_access(volume)) {
         config_maps.extend(volume.config_map.iter().map(|c| c.name.clone()));
         secrets.extend(volume.secret.iter().filter_map(|s| s.secret_name.clone()));
         for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {

@@ -99,3 +99,34 @@ async fn bindings_grant_what_roles_say() {
     let grab = ["create", "rolebinding", "grab", "--clusterrole=cluster-admin", "--user=bob", bob];
     server.fails(&grab, "", "forbidden");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_get_what_their_account_gives() {
+    let server = Server::start().await;
+    let pod = |name: &str, more: &str| {
+        format!(
+            "{{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"containers\":[{{\"name\":\"c\",\"image\":\"i\"}}]{more}}}}}"
+        )
+    };
+    let volumes = |name: &str| server.ok(&["get", "pod", name, "-o", "jsonpath={.spec.volumes[*].name}"], "");
+    server.ok(&["create", "-f", "-"], &pod("plain", ""));
+    assert!(volumes("plain").starts_with("kube-api-access-"), "{}", volumes("plain"));
+    let mounts = "jsonpath={.spec.containers[0].volumeMounts[*].mountPath}";
+    server.says(&["get", "pod", "plain", "-o", mounts], "", "/var/run/secrets/kubernetes.io/serviceaccount");
+    let owned =
+        server.ok(&["get", "pod", "plain", "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields}"], "");
+    assert!(owned.contains("f:containers") && !owned.contains("f:volumes"), "{owned}");
+    server.ok(&["apply", "-f", "-"], &pod("plain", ""));
+
+    let missing = "error looking up service account default/bot: serviceaccount \"bot\" not found";
+    server.fails(&["create", "-f", "-"], &pod("early", ",\"serviceAccountName\":\"bot\""), missing);
+    let bot = r#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"bot"},"automountServiceAccountToken":false,
+        "imagePullSecrets":[{"name":"pull"}]}"#;
+    server.ok(&["create", "-f", "-"], bot);
+    server.ok(&["create", "-f", "-"], &pod("quiet", ",\"serviceAccountName\":\"bot\""));
+    assert_eq!(volumes("quiet"), "");
+    server.says(&["get", "pod", "quiet", "-o", "jsonpath={.spec.imagePullSecrets[0].name}"], "", "pull");
+    let says = ",\"serviceAccountName\":\"bot\",\"automountServiceAccountToken\":true";
+    server.ok(&["create", "-f", "-"], &pod("loud", says));
+    assert!(volumes("loud").starts_with("kube-api-access-"));
+}

@@ -1,10 +1,11 @@
 //! A cluster of one kubelet for tests: an API server in memory, pods bound by hand.
 
 use crate::wait::{self, Pace};
-use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use selkie::api::registry::Registry;
+use selkie::apiserver::auth::accounts::AccountKeys;
 use selkie::apiserver::{ApiServer, Config, PodStreams, Usage, User};
 use selkie::base::{clock::Clock, ids::Ids};
 use selkie::client::{Context, in_process};
@@ -36,6 +37,8 @@ impl Cluster {
         // Clusters of several tests share a Podman, where uids are parts of names.
         config.ids = if matches!(clock, Clock::System) { Ids::random() } else { Ids::seeded(7) };
         config.streams = streams.clone();
+        let key = rcgen::KeyPair::generate().expect("a key").serialize_der();
+        config.account_keys = Some(Arc::new(AccountKeys::new(&key).expect("a key")));
         let usage = config.usage.clone();
         let client = in_process(&ApiServer::new(config), User::master("test"));
         let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -43,6 +46,14 @@ impl Cluster {
             let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
             namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");
         }
+        // What controllers give every namespace.
+        let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).expect("an account");
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
+        accounts.create(&PostParams::default(), &account).await.expect("an account");
+        let ca = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "the CA"}});
+        let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+        let ca = serde_json::from_value(ca).expect("a ConfigMap");
+        maps.create(&PostParams::default(), &ca).await.expect("a ConfigMap");
         Self { client, streams, usage, directory, clock, kubelet: None }
     }
 

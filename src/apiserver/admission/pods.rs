@@ -1,7 +1,7 @@
 //! What a new pod gets from the cluster: service account, priority, tolerations, what its
 //! runtime class adds.
 
-use super::runtime_class;
+use super::{Admitted, runtime_class, service_accounts};
 use crate::api::error::{ApiError, Target};
 use crate::apiserver::resources::Writer;
 use crate::apiserver::resources::object::parse;
@@ -13,15 +13,12 @@ const TOLERATED_SECONDS: i64 = 300;
 const PRIORITY_CLASSES: Target<'static> =
     Target { group: "scheduling.k8s.io", resource: "priorityclasses", kind: "PriorityClass" };
 
-pub fn admit(writer: &Writer<'_>, pod: &mut Value) -> Result<(), ApiError> {
+pub fn admit(writer: &Writer<'_>, pod: &mut Value, admitted: &mut Admitted) -> Result<(), ApiError> {
     if !pod["spec"].is_object() {
         return Ok(());
     }
     let spec = &mut pod["spec"];
-    if spec["serviceAccountName"].as_str().unwrap_or_default().is_empty() {
-        spec["serviceAccountName"] = "default".into();
-    }
-    spec["serviceAccount"] = spec["serviceAccountName"].clone();
+    admitted.mounts_token = service_accounts::admit(writer, spec)?;
     tolerate(spec);
     prioritize(writer, spec)?;
     runtime_class::admit(writer, spec)

@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Tries while other writers change the same objects.
 const TRIES: usize = 8;
 /// Kinds that others stand on; the rest follows in the order given.
-const FIRST: [&str; 4] = ["Namespace", "CustomResourceDefinition", "PriorityClass", "RuntimeClass"];
+const FIRST: [&str; 5] = ["Namespace", "CustomResourceDefinition", "PriorityClass", "RuntimeClass", "ServiceAccount"];
 
 /// A prepared set.
 struct Draft {

@@ -54,6 +54,7 @@ impl<'a> Writer<'a> {
             codec::track(&here, None, &mut object, "");
         }
         admitted.warnings.extend(at.resource.rules.warnings(&object));
+        admission::finish(&admitted, &mut object);
         let mut prepared = Prepared::new(key, Effect::Create(Packed::new(at.resource, &object)));
         prepared.preconditions = admitted.preconditions;
         prepared.also = admitted.also;

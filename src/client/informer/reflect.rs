@@ -6,14 +6,17 @@ use super::{
     lines::{Lines, WatchEvent},
     origin::Known,
 };
+use crate::api::access;
 use crate::base::{backoff::Backoff, ids::Ids, json};
 use crate::client::raw;
 use http::Method;
 use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::core::Status;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -200,6 +203,9 @@ fn parse<K: Kind>(path: &str, whole: &str) -> Option<Arc<K>> {
     };
     let mut object = parsed.inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()?;
     object.meta_mut().managed_fields = None;
+    if let Some(pod) = (&mut object as &mut dyn Any).downcast_mut::<Pod>() {
+        access::leave_out(pod);
+    }
     Some(Arc::new(object))
 }
 

@@ -14,7 +14,7 @@ use crate::kubelet::pod::{View, container_hash, find_container, identity, spec};
 use crate::kubelet::probes::Probers;
 use crate::kubelet::resize::{Standing, actuation};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
-use crate::kubelet::status;
+use crate::kubelet::{sources, status};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -67,6 +67,7 @@ pub struct Worker {
 pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Listing) {
     let identity = identity(&pod);
     host.interests.enter(&host.node.name, &identity.namespace, &identity.name, &identity.uid, &inbox);
+    let pod = sources::whole(&host, pod);
     let mut worker = Worker {
         identity: identity.clone(),
         allocated: pod.clone(),
@@ -227,7 +228,10 @@ impl Worker {
                 self.stale_volumes |= pod.metadata.labels != self.pod.metadata.labels
                     || pod.metadata.annotations != self.pod.metadata.annotations;
                 self.note_resize(&pod);
-                self.pod = pod;
+                // What is the same is shared, where it is whole.
+                if self.host.node.simulated || version(&pod) > version(&self.pod) {
+                    self.pod = sources::whole(&self.host, pod);
+                }
             }
             None if self.host.pods.is_synced() => self.bury(),
             Some(_) | None => {}

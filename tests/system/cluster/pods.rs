@@ -48,6 +48,15 @@ fn a_container_finds_its_token_its_groups_files_and_its_names() {
     assert_eq!(answer["status"]["user"]["username"], "system:serviceaccount:default:default", "{answer}");
     assert_eq!(answer["status"]["user"]["extra"]["authentication.kubernetes.io/pod-name"][0], "web", "{answer}");
 
+    // Every container has one for the API itself, with what it takes to reach it.
+    const ACCESS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    assert_eq!(exec(&format!("ls {ACCESS}; cat {ACCESS}/namespace")), "ca.crt\nnamespace\ntoken\ndefault");
+    let ca = std::fs::read_to_string(daemon.data.join("pki/ca.crt")).expect("the CA");
+    assert_eq!(exec(&format!("cat {ACCESS}/ca.crt")), ca);
+    let token = exec(&format!("cat {ACCESS}/token"));
+    let flag = format!("--token={token}");
+    assert!(daemon.kubectl(&["auth", "whoami", &flag]).contains("system:serviceaccount:default:default"));
+
     let hosts = exec("cat /etc/hosts");
     assert!(hosts.starts_with("# Kubernetes-managed hosts file.\n"), "{hosts}");
     assert!(hosts.contains("\tweb\n") && hosts.contains("\n10.0.0.9\tdb\tdb.shop\n"), "{hosts}");
@@ -85,4 +94,64 @@ fn a_container_finds_its_token_its_groups_files_and_its_names() {
     daemon.kubectl(&["apply", "-f", path.to_str().expect("a path")]);
     daemon.wait_for("the pod is refused", || daemon.value(&["pod", "greedy"], "{.status.reason}") == "SysctlForbidden");
     assert_eq!(daemon.value(&["pod", "greedy"], "{.status.phase}"), "Failed");
+}
+
+const CALLER: &str = "apiVersion: v1
+kind: Namespace
+metadata: {name: callers}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: caller, namespace: callers}
+spec:
+  serviceAccountName: bot
+  hostNetwork: true
+  restartPolicy: Never
+  containers:
+  - name: caller
+    image: localhost/selkie-demo:1
+    imagePullPolicy: IfNotPresent
+    command: [/tools/kubectl, auth, whoami, --cache-dir=/tmp]
+    env:
+    - {name: KUBERNETES_SERVICE_HOST, value: 127.0.0.1}
+    - {name: KUBERNETES_SERVICE_PORT, value: 'PORT'}
+    volumeMounts: [{name: tools, mountPath: /tools, readOnly: true}]
+  volumes:
+  - name: tools
+    hostPath: {path: TOOLS}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: bot, namespace: callers}
+";
+
+/// Where this machine has its kubectl, which is one file.
+fn tools() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).find_map(|folder| folder.join("kubectl").canonicalize().ok());
+    let found = found.expect("kubectl on the PATH");
+    found.parent().expect("a folder").display().to_string()
+}
+
+/// What its programs find there is what clients of Kubernetes look for: they check the server by the CA, and
+/// are known by the token.
+#[test]
+fn a_pod_calls_the_api_as_its_account() {
+    let folder = Folder::new();
+    let host = folder.host();
+    let setting = Setting::start(folder, &["--host", &host]);
+    let daemon = &setting.daemon;
+    let server = daemon.kubectl(&["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"]);
+    let port = server.rsplit(':').next().expect("a port");
+    let path = daemon.data.join("caller.yaml");
+    std::fs::write(&path, CALLER.replace("PORT'", &format!("{port}'")).replace("TOOLS", &tools())).expect("manifests");
+    // Namespace, account and pod in one: none of them is there before the others.
+    daemon.selkie(&["apply", "-f", path.to_str().expect("a path"), "--wait=false"]);
+    daemon.wait_for("the call is over", || {
+        let phase = daemon.value(&["pod", "caller", "-n", "callers"], "{.status.phase}");
+        ["Succeeded", "Failed"].contains(&phase.as_str())
+    });
+    let said = daemon.kubectl(&["logs", "caller", "-n", "callers"]);
+    assert!(said.contains("system:serviceaccount:callers:bot"), "{said}");
+    assert!(said.contains("authentication.kubernetes.io/pod-name"), "{said}");
 }

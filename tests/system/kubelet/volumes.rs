@@ -48,7 +48,7 @@ async fn every_kind_of_volume() {
     assert_eq!((text.as_str(), code), (expect, 0));
     assert_eq!(std::fs::read_to_string(host.join("file")).unwrap(), "made\n");
     let mounts = first(&pod)["volumeMounts"].as_array().unwrap();
-    assert_eq!(mounts.len(), 10);
+    assert_eq!(mounts.len(), 11, "these, and what all containers have");
     let expect = json!({"name": "host", "mountPath": "/read", "readOnly": true, "recursiveReadOnly": "Disabled"});
     assert_eq!(mounts[9], expect);
     cluster.delete("web").await;
