@@ -3,11 +3,15 @@
 //!
 //! Reasons and messages are those of Kubernetes' kubelet: controllers replace pods that fail so.
 
+mod make_way;
+mod room;
+
+use crate::api::placement;
 use crate::kubelet::pod::plan::Failure;
-use crate::kubelet::pod::{is_terminal, spec};
+use crate::kubelet::pod::spec;
 use crate::kubelet::runtime::PortMapping;
 use crate::kubelet::sandbox::ports;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use std::sync::Arc;
 
 /// Sysctls that touch nothing but the pod that sets them, and whose namespace they are in.
@@ -26,24 +30,101 @@ const SAFE: [(&str, Namespace); 12] = [
     ("net.ipv4.tcp_wmem", Namespace::Network),
 ];
 
+/// The refusal that newer labels of the host may undo.
+pub const NODE_AFFINITY: &str = "NodeAffinity";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Namespace {
     Ipc,
     Network,
 }
 
-/// Why a new pod must not run beside `others` of its node, which are asked for only where they matter;
-/// `None`: it may.
-pub fn refusal(pod: &Pod, others: impl FnOnce() -> Vec<Arc<Pod>>) -> Option<Failure> {
-    let (reason, why) = match sysctl(pod) {
-        Some(why) => ("SysctlForbidden", why),
-        None if has_taken_ports(pod, others) => {
-            let why = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
-            ("NodePorts", why.to_owned())
-        }
-        None => return None,
+/// From this priority on pods are critical to the cluster.
+const CRITICAL: i32 = 2_000_000_000;
+const OS: &str = "linux";
+
+/// What is decided about a pod.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    Admit,
+    Refuse(Failure),
+    /// It is critical, and taken as soon as these have made way.
+    MakeWay(Vec<Arc<Pod>>),
+}
+
+/// Decides about a new pod. `node` is its host, where that is known; `others` are the pods that the host has
+/// taken and that are not over.
+pub fn decide(pod: &Pod, node: Option<&Node>, others: &[Arc<Pod>]) -> Verdict {
+    if let Some((reason, why)) = unfit(pod) {
+        return refuse(reason, why);
+    }
+    let shortages = node.map(|node| room::shortages(pod, node, others)).unwrap_or_default();
+    let misfits = misfits(pod, node, others);
+    let Some(shortage) = shortages.first() else {
+        let first = misfits.into_iter().next();
+        return first.map_or(Verdict::Admit, |(filter, why)| refuse(filter, failed(filter, why)));
     };
-    Some(Failure { reason, message: format!("Pod was rejected: {why}") })
+    if !is_critical(pod) {
+        return refuse(format!("OutOf{}", shortage.resource), shortage.to_string());
+    }
+    if let Some((filter, why)) = misfits.into_iter().next() {
+        return refuse(filter, failed(filter, why));
+    }
+    match make_way::victims(pod, others, &shortages) {
+        Ok(victims) => Verdict::MakeWay(victims),
+        Err(why) => refuse("UnexpectedAdmissionError", why),
+    }
+}
+
+fn refuse(reason: impl Into<std::borrow::Cow<'static, str>>, message: String) -> Verdict {
+    Verdict::Refuse(Failure { reason: reason.into(), message })
+}
+
+fn failed(filter: &str, why: &str) -> String {
+    format!("Predicate {filter} failed: {why}")
+}
+
+pub fn is_critical(pod: &Pod) -> bool {
+    spec(pod).priority.is_some_and(|priority| priority >= CRITICAL)
+}
+
+/// What no host of this kind can do for the pod.
+fn unfit(pod: &Pod) -> Option<(&'static str, String)> {
+    if let Some(why) = sysctl(pod) {
+        return Some(("SysctlForbidden", why));
+    }
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/os"));
+    if label.is_some_and(|label| label != OS) {
+        let why = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
+        return Some(("PodOSSelectorNodeLabelDoesNotMatch", why.into()));
+    }
+    let is_other = spec(pod).os.as_ref().is_some_and(|os| os.name != OS);
+    is_other.then(|| ("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".into()))
+}
+
+/// The filters, by their names among the scheduler's, that keep the pod from this host, and why.
+fn misfits(pod: &Pod, node: Option<&Node>, others: &[Arc<Pod>]) -> Vec<(&'static str, &'static str)> {
+    let spec = spec(pod);
+    let selects = |node: &Node| {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        placement::selects(spec, name, node.metadata.labels.as_ref())
+    };
+    let repels = |node: &Node| {
+        let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+        // The others keep pods from being scheduled, and this one names its node.
+        taints.filter(|taint| taint.effect == "NoExecute").any(|taint| !placement::tolerates(spec, taint))
+    };
+    let mut found = Vec::new();
+    if node.is_some_and(|node| !selects(node)) {
+        found.push((NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector"));
+    }
+    if has_taken_ports(pod, others) {
+        found.push(("NodePorts", "node(s) didn't have free ports for the requested pod ports"));
+    }
+    if node.is_some_and(repels) {
+        found.push(("TaintToleration", "node(s) had taints that the pod didn't tolerate"));
+    }
+    found
 }
 
 fn sysctl(pod: &Pod) -> Option<String> {
@@ -62,14 +143,10 @@ fn sysctl(pod: &Pod) -> Option<String> {
     })
 }
 
-fn has_taken_ports(pod: &Pod, others: impl FnOnce() -> Vec<Arc<Pod>>) -> bool {
+fn has_taken_ports(pod: &Pod, others: &[Arc<Pod>]) -> bool {
     let own = ports(pod);
-    if own.is_empty() {
-        return false;
-    }
-    let others = others();
-    let running = others.iter().filter(|other| other.metadata.uid != pod.metadata.uid && !is_terminal(other));
-    running.flat_map(|other| ports(other)).any(|taken| own.iter().any(|port| clash(port, &taken)))
+    !own.is_empty()
+        && others.iter().flat_map(|other| ports(other)).any(|taken| own.iter().any(|port| clash(port, &taken)))
 }
 
 fn clash(one: &PortMapping, other: &PortMapping) -> bool {
@@ -79,47 +156,4 @@ fn clash(one: &PortMapping, other: &PortMapping) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn pod(uid: &str, spec: Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"uid": uid}, "spec": spec})).unwrap()
-    }
-
-    fn reason(new: &Pod, others: &[Pod]) -> Option<(&'static str, String)> {
-        refusal(new, || others.iter().cloned().map(Arc::new).collect()).map(|failure| (failure.reason, failure.message))
-    }
-
-    #[test]
-    fn only_safe_sysctls_are_set() {
-        let with = |name: &str, more: Value| {
-            let mut spec = json!({"containers": [], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
-            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            reason(&pod("a", spec), &[])
-        };
-        assert_eq!(with("kernel.shm_rmid_forced", json!({})), None);
-        assert_eq!(with("net/ipv4/tcp_syncookies", json!({})), None);
-        let message = "Pod was rejected: forbidden sysctl: \"kernel.shmmax\" not allowlisted";
-        assert_eq!(with("kernel.shmmax", json!({})), Some(("SysctlForbidden", message.into())));
-        let message = "Pod was rejected: forbidden sysctl: \"net.ipv4.tcp_rmem\" not allowed with host net enabled";
-        let of_host = with("net.ipv4.tcp_rmem", json!({"hostNetwork": true}));
-        assert_eq!(of_host, Some(("SysctlForbidden", message.into())));
-    }
-
-    #[test]
-    fn host_ports_are_free() {
-        let with = |uid: &str, ip: &str| {
-            let port = json!({"containerPort": 80, "hostPort": 80, "hostIP": ip});
-            pod(uid, json!({"containers": [{"name": "c", "ports": [port]}]}))
-        };
-        let first = with("a", "127.0.0.1");
-        assert_eq!(reason(&first, std::slice::from_ref(&first)), None);
-        assert_eq!(reason(&with("b", "127.0.0.2"), std::slice::from_ref(&first)), None);
-        assert_eq!(reason(&with("b", ""), std::slice::from_ref(&first)).unwrap().0, "NodePorts");
-        let mut over = first;
-        over.status.get_or_insert_default().phase = Some("Failed".into());
-        assert_eq!(reason(&with("b", ""), &[over]), None);
-    }
-}
+mod tests;

@@ -21,10 +21,10 @@ use crate::kubelet::volumes::PodDir;
 use crate::scheduler::requests;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -43,6 +43,9 @@ pub struct Host {
     pub runtime: Arc<dyn ContainerRuntime>,
     pub events: EventRecorder,
     pub pods: Informer<Pod>,
+    pub nodes: Informer<Node>,
+    /// Pods that were taken and do not say so in the API yet, by uid.
+    pub taken: Mutex<HashSet<String>>,
     pub interests: Arc<Interests>,
     pub usage: Arc<Usage>,
     pub tokens: Tokens,
@@ -65,9 +68,9 @@ impl Host {
         (interests, usage, observer): (Arc<Interests>, Arc<Usage>, Arc<dyn DriftObserver>),
     ) -> Arc<Self> {
         let events = ctx.events.component("kubelet", Some(&node.name));
-        let pods = ctx.informers.of::<Pod>();
+        let (pods, nodes) = (ctx.informers.of::<Pod>(), ctx.informers.of::<Node>());
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
-        let (info, workers, returned, moments) = Default::default();
+        let (info, workers, returned, moments, taken) = Default::default();
         let turns = Arc::new(Semaphore::new(1));
         Arc::new(Self {
             ctx,
@@ -75,6 +78,8 @@ impl Host {
             runtime,
             events,
             pods,
+            nodes,
+            taken,
             interests,
             usage,
             tokens: Tokens::default(),
@@ -192,6 +197,14 @@ impl Host {
             if let Some(inbox) = self.known(pod.metadata.uid.as_deref().unwrap_or_default()) {
                 inbox.ring();
             }
+        }
+    }
+
+    /// Has the pod make way for a critical one.
+    pub fn preempt(self: &Arc<Self>, pod: &Arc<Pod>) {
+        self.wake_worker(pod, None);
+        if let Some(inbox) = pod.metadata.uid.as_deref().and_then(|uid| self.known(uid)) {
+            inbox.post(|news| news.preempted = true);
         }
     }
 

@@ -42,6 +42,8 @@ pub struct News {
     pub probes: Vec<Report>,
     /// A ConfigMap or Secret the pod refers to changed.
     pub objects: bool,
+    /// It makes way for a critical pod.
+    pub preempted: bool,
 }
 
 /// One worker reads; anyone writes.

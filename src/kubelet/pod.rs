@@ -33,7 +33,7 @@ pub struct View<'a> {
     /// Every life of every container, in any order.
     pub containers: &'a [ContainerStatus],
     pub facts: &'a Facts,
-    /// The host does not take the pod.
+    /// The host does not take the pod, or not any more.
     pub refused: Option<&'a plan::Failure>,
     /// Where a change of the pod's resources stands; `None`: its containers have what it asks for.
     pub resize: Option<&'a Standing>,

@@ -6,6 +6,7 @@ use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal};
 use crate::kubelet::runtime::{ContainerState, ContainerStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One thing to do. Those for different containers may be done at the same time.
@@ -27,10 +28,13 @@ pub enum Action {
     Finish,
 }
 
+/// The reason of a pod that made way for a critical one.
+pub const PREEMPTED: &str = "Preempting";
+
 /// Why a pod that could run must not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
 }
 
@@ -60,6 +64,7 @@ pub fn plan(view: &View) -> Plan {
         stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
     } else if let Some(failure) = view.refused {
         plan.failure = Some(failure.clone());
+        stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
     } else if let Some(failure) = past_deadline(view, &mut plan) {
         plan.failure = Some(failure);
         stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
@@ -123,7 +128,7 @@ fn past_deadline(view: &View, plan: &mut Plan) -> Option<Failure> {
         return None;
     }
     let message = "Pod was active on the node longer than the specified deadline".to_string();
-    Some(Failure { reason: "DeadlineExceeded", message })
+    Some(Failure { reason: "DeadlineExceeded".into(), message })
 }
 
 fn run(view: &View, plan: &mut Plan) {

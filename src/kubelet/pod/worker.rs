@@ -3,6 +3,7 @@
 use crate::kubelet::drift::{What, taken_away};
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::{Inbox, Listed, Moment};
+use crate::kubelet::pod::around::{Admission, count_failed_start};
 use crate::kubelet::pod::facts::{Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Failure, Plan, plan};
@@ -47,7 +48,8 @@ pub struct Worker {
     /// or done since, and show what is gone.
     seen: Moment,
     pub(super) facts: Facts,
-    /// The host does not take the pod.
+    pub(super) admission: Admission,
+    /// The host does not take the pod, or not any more.
     pub(super) refused: Option<Failure>,
     /// What each operation under way can be called off with; [`WHOLE`] for the pod's own.
     pub(super) busy: HashMap<String, CancellationToken>,
@@ -79,6 +81,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         lives: Vec::new(),
         seen: Moment::default(),
         facts: Facts::default(),
+        admission: Admission::Open,
         refused: None,
         busy: HashMap::new(),
         removing: HashSet::new(),
@@ -95,6 +98,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
     worker.adopt(listing);
     let shutdown = host.ctx.shutdown.clone();
     let _ = shutdown.run_until_cancelled(worker.work()).await;
+    host.taken.lock().remove(&identity.uid);
     host.interests.leave(&host.node.name, &identity.namespace, &identity.name, &identity.uid);
 }
 
@@ -103,6 +107,10 @@ impl Worker {
         while !self.finished {
             self.retry = false;
             self.look().await;
+            if let Some(again) = self.waits_for_room() {
+                self.wait(Some(again)).await;
+                continue;
+            }
             self.settle_resize();
             let plan = self.plan();
             self.tell(&plan);
@@ -122,7 +130,9 @@ impl Worker {
     fn adopt(&mut self, listing: Listing) {
         self.set_listing(listing);
         self.stale_volumes = self.sandbox.is_some();
-        self.admit();
+        if self.has_begun() {
+            self.admission = Admission::Over;
+        }
         self.adopt_resize();
         let running: Vec<_> = self.lives.iter().filter(|life| life.state.is_running()).cloned().collect();
         for life in running {
@@ -168,6 +178,10 @@ impl Worker {
             self.facts.sandbox.take_if(|trouble| trouble.reason == "FailedMount");
         }
         self.look_at_api();
+        if news.preempted {
+            self.give_way();
+        }
+        self.admit().await;
         super::last_words::collect(self).await;
     }
 
@@ -461,18 +475,6 @@ impl Worker {
 async fn sleep(timer: Option<Duration>) {
     if let Some(wait) = timer {
         tokio::time::sleep(wait).await;
-    }
-}
-
-/// A life whose process could not be run has ended so, whatever Podman says of it.
-fn count_failed_start(facts: &Facts, life: &mut ContainerStatus) {
-    let ran = match &life.state {
-        ContainerState::Created => false,
-        ContainerState::Exited(exit) => exit.started.is_some(),
-        _ => return,
-    };
-    if !ran && let Some(exit) = facts.life(&life.identity.container, &life.id).failed_start {
-        life.state = ContainerState::Exited(exit);
     }
 }
 

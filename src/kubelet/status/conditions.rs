@@ -1,5 +1,6 @@
 //! A pod's conditions: ours in Kubernetes' order and words, everyone else's as they are.
 
+use crate::kubelet::pod::plan::PREEMPTED;
 use crate::kubelet::pod::{Role, View, all_containers};
 use crate::kubelet::resize;
 use crate::kubelet::status::whole_seconds;
@@ -7,6 +8,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// Somebody else than its owner ends the pod.
+const DISRUPTED: &str = "DisruptionTarget";
 
 /// What a condition says, without times.
 struct Verdict {
@@ -38,7 +42,17 @@ pub fn conditions(view: &View, status: &PodStatus) -> Vec<PodCondition> {
         // Bound by its creator, not by a scheduler.
         None => out.push(condition(view, "PodScheduled", Verdict::yes(), &old)),
     }
-    out.extend(old.into_iter().filter(|c| !OURS.contains(&c.type_.as_str()) && !is_of_resize(c)));
+    let preempted = view.refused.is_some_and(|failure| failure.reason == PREEMPTED);
+    let disrupted = preempted.then(|| {
+        let message = "Pod was preempted by Kubelet to accommodate a critical pod.".into();
+        let verdict = Verdict { holds: true, reason: "TerminationByKubelet", message };
+        condition(view, DISRUPTED, verdict, &old)
+    });
+    let kept = |c: &PodCondition| {
+        !OURS.contains(&c.type_.as_str()) && !is_of_resize(c) && (c.type_ != DISRUPTED || !preempted)
+    };
+    out.extend(old.into_iter().filter(kept));
+    out.extend(disrupted);
     out
 }
 

@@ -8,6 +8,7 @@ use crate::wait::{self, Pace};
 use selkie::kubelet::runtime::podman::{Podman, ServiceOptions, spawn_service};
 use selkie::kubelet::runtime::{ContainerRuntime, ContainerState};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn id(pod: &Value) -> String {
@@ -156,4 +157,24 @@ async fn a_container_whose_stop_was_cut_off_is_removed_with_its_process() {
     podman.remove(&id).await.unwrap();
     assert!(podman.inspect(&id).await.unwrap_err().is_not_found());
     assert!(!lives(pid, &id), "a process without a container");
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_fit_fails_and_the_others_run_on() {
+    let rig = Rig::shared().await;
+    let (mut cluster, _directory) = cluster(rig.podman("kubelet-room").await).await;
+    cluster.run("web", script(FOREVER, json!({}))).await;
+    let web = cluster.until("web", is_ready).await;
+    cluster.run("greedy", script(FOREVER, json!({"resources": {"requests": {"cpu": "4000"}}}))).await;
+    let greedy = cluster.until("greedy", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(greedy["status"]["reason"], "OutOfcpu");
+    cluster.until_event("greedy", "OutOfcpu: Node didn't have enough resource: cpu, requested: 4000000").await;
+    assert_eq!(rig.podman("kubelet-room").await.list().await.unwrap().containers.len(), 1, "nothing of it was made");
+
+    cluster.stop().await;
+    cluster.start(Arc::new(rig.podman("kubelet-room").await), false);
+    cluster.run("next", script(FOREVER, json!({}))).await;
+    cluster.until("next", is_ready).await;
+    let after = cluster.get("web").await.unwrap();
+    assert_eq!((id(&after), &after["status"]["phase"]), (id(&web), &json!("Running")));
 }

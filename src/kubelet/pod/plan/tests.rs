@@ -230,7 +230,7 @@ fn ephemeral_containers_run_once_beside_the_others() {
 #[test]
 fn a_pod_that_the_host_does_not_take_fails_before_it_begins() {
     let mut world = World::new(web());
-    world.refused = Some(Failure { reason: "NodePorts", message: "Pod was rejected".into() });
+    world.refused = Some(Failure { reason: "NodePorts".into(), message: "Pod was rejected".into() });
     let plan = world.step();
     assert_eq!((plan.failure, plan.actions), (world.refused.clone(), vec![]));
 }
