@@ -17,6 +17,12 @@ pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
+/// Whether its host did not take it. In the kubelet's words.
+pub fn was_rejected(pod: &Pod) -> bool {
+    let message = pod.status.as_ref().and_then(|status| status.message.as_deref());
+    phase(pod) == "Failed" && message.is_some_and(|message| message.starts_with("Pod was rejected: "))
+}
+
 pub fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }

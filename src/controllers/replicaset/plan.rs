@@ -2,7 +2,7 @@
 
 use super::Set;
 use super::rank::{self, Crowd};
-use crate::controllers::claim::{Claim, claim, matches};
+use crate::controllers::claim::{Claim, claim, controller_of, matches};
 use crate::controllers::pods::{self, Availability};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
@@ -10,6 +10,10 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// How long the successors of rejected pods wait, and at most.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
+const LONGEST: SignedDuration = SignedDuration::from_secs(300);
 
 /// What the controller sees.
 pub struct Observed<'a> {
@@ -39,7 +43,7 @@ pub struct Plan {
 pub fn plan(observed: &Observed) -> Plan {
     let set = observed.set;
     let mut plan = Plan::default();
-    let mut replicas = Vec::new();
+    let (mut replicas, mut held) = (Vec::new(), None);
     for pod in observed.pods.iter().filter(|pod| pods::is_active(pod) && !observed.doomed.contains(pods::uid(pod))) {
         match claim(set.metadata, &set.selector, &pod.metadata) {
             Claim::Keep => replicas.push(pod.clone()),
@@ -54,6 +58,10 @@ pub fn plan(observed: &Observed) -> Plan {
     if set.metadata.deletion_timestamp.is_none() {
         let wanted = usize::try_from(set.replicas).unwrap_or(0);
         plan.create = wanted.saturating_sub(replicas.len());
+        held = held_back(observed.pods, observed.now).filter(|_| plan.create > 0);
+        if held.is_some() {
+            plan.create = 0;
+        }
         let excess = replicas.len().saturating_sub(wanted);
         if excess > 0 {
             plan.delete = rank::choose(&replicas, excess, &(observed.crowd)(), observed.now);
@@ -61,7 +69,22 @@ pub fn plan(observed: &Observed) -> Plan {
     }
     replicas.retain(|pod| !plan.delete.iter().any(|doomed| Arc::ptr_eq(doomed, pod)));
     (plan.status, plan.again) = status(set, &replicas, observed.now);
+    plan.again = [plan.again, held].into_iter().flatten().min();
     plan
+}
+
+/// How long to wait before another pod takes the place of those that their hosts rejected: as long again as that
+/// has gone on. A template that names a host without room would otherwise make pods without end, as fast as
+/// they can be written.
+fn held_back(pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
+    let own = pods.iter().filter(|pod| controller_of(&pod.metadata).is_some() && pods::was_rejected(pod));
+    let times = own.filter_map(|pod| Some(pod.metadata.creation_timestamp.as_ref()?.0));
+    let recent = times.filter(|time| now.duration_since(*time) < LONGEST * 2);
+    let (oldest, newest) = recent.fold(None, |span: Option<(Timestamp, Timestamp)>, time| {
+        Some(span.map_or((time, time), |(oldest, newest)| (oldest.min(time), newest.max(time))))
+    })?;
+    let wait = newest.duration_since(oldest).clamp(SHORTEST, LONGEST) - now.duration_since(newest);
+    Some(wait).filter(SignedDuration::is_positive)
 }
 
 /// Counts pods that were just created. The status must not be reported without them: a generation

@@ -82,6 +82,29 @@ fn finished_terminating_and_doomed_pods_are_no_replicas() {
 }
 
 #[test]
+fn successors_of_rejected_pods_wait_as_long_as_that_has_gone_on() {
+    let rejected = |index: usize, seconds: i64| {
+        let mut rejected = Pod::clone(&pod(index, &Sketch { phase: "Failed", ..ours(false) }));
+        rejected.metadata.creation_timestamp = Some(Time(now() - SignedDuration::from_secs(seconds)));
+        rejected.status.as_mut().unwrap().message = Some("Pod was rejected: no room".into());
+        Arc::new(rejected)
+    };
+    let wait = |ages: &[i64]| {
+        let pods: Vec<_> = ages.iter().enumerate().map(|(index, age)| rejected(index, *age)).collect();
+        let (set, doomed) = (set(1, 0), HashSet::new());
+        let set = Replicated::set(&set);
+        let plan = plan(&Observed { set: &set, pods: &pods, doomed: &doomed, crowd: &Crowd::new, now: now() });
+        (plan.create, plan.again.map(|wait| wait.as_secs()))
+    };
+    assert_eq!(wait(&[0]), (0, Some(1)));
+    assert_eq!(wait(&[2]), (1, None));
+    assert_eq!(wait(&[30, 10]), (0, Some(10)));
+    assert_eq!(wait(&[30, 15]), (1, None));
+    assert_eq!(wait(&[599, 0]), (0, Some(300)));
+    assert_eq!(wait(&[10_000, 0]), (0, Some(1)), "what was long ago is forgotten");
+}
+
+#[test]
 fn adopts_and_releases() {
     let pods = [
         Sketch { owner: None, ..ours(true) },
