@@ -7,6 +7,7 @@ mod documents;
 mod forms;
 mod git;
 mod hooks;
+mod kubelet;
 pub mod negotiate;
 pub mod openapi;
 mod options;

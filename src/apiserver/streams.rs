@@ -80,6 +80,10 @@ pub trait PodStreams: Send + Sync + 'static {
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, ApiError>;
     async fn exec(&self, node: &str, pod: &Value, options: ExecOptions) -> Result<ExecSession, ApiError>;
     async fn attach(&self, node: &str, pod: &Value, options: ExecOptions) -> Result<ExecSession, ApiError>;
+    /// Whether a kubelet serves this node.
+    fn serves(&self, _node: &str) -> bool {
+        false
+    }
     /// Connects to a port of the pod. The error's message is for people.
     async fn connect(&self, node: &str, _pod: &Value, _port: u16) -> Result<Box<dyn Connection>, ApiError> {
         Err(ApiError::new(503, "ServiceUnavailable", format!("nothing reaches the pods of node {node:?} from here")))

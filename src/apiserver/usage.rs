@@ -136,6 +136,18 @@ impl Usage {
         host.pods.values().flatten().filter_map(|(_, series)| series.rate()).reduce(Rate::plus)
     }
 
+    /// The last reading of the machine, where it can be read.
+    pub fn machine(&self, host: &str) -> Option<Reading> {
+        self.hosts.lock().get(host)?.machine.as_ref().map(|series| series.last)
+    }
+
+    /// The last reading of each container of the pod, by name, and its rate where that is known.
+    pub fn readings(&self, host: &str, uid: &str) -> Vec<(String, Reading, Option<Rate>)> {
+        let hosts = self.hosts.lock();
+        let containers = hosts.get(host).and_then(|host| host.pods.get(uid));
+        containers.into_iter().flatten().map(|(name, series)| (name.clone(), series.last, series.rate())).collect()
+    }
+
     /// Changes what is known of one host, and counts it among those that are not ready, or not.
     fn change(&self, host: &str, change: impl FnOnce(&mut HashMap<String, Host>)) {
         let mut hosts = self.hosts.lock();

@@ -162,6 +162,10 @@ fn hand_over(session: runtime::ExecSession) -> ExecSession {
 
 #[async_trait]
 impl PodStreams for HostStreams {
+    fn serves(&self, node: &str) -> bool {
+        self.0.read().contains_key(node)
+    }
+
     async fn logs(
         &self,
         node: &str,

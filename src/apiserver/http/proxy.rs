@@ -1,4 +1,4 @@
-//! `pods/x/proxy` and `services/x/proxy`: requests to what a pod serves, through this server. Which port of
+//! `pods/x/proxy` and `services/x/proxy` (of nodes: [`super::kubelet`]): requests to what a pod serves, through this server. Which port of
 //! which pod is meant, and the texts, are Kubernetes'; the bytes go the way of port forwarding.
 
 use super::body::{Body, RequestBody};
@@ -48,6 +48,7 @@ impl Ask<'_> {
         let target = match self.resource.plural.as_str() {
             "pods" => self.of_pod()?,
             "services" => self.of_service()?,
+            "nodes" => return self.kubelet(node(self.path.name).ok_or_else(|| self.misnamed("node"))?).await,
             _ => return Err(ApiError::no_such_resource()),
         };
         let Some(rest) = rest(self.parts.uri.path()) else {
@@ -161,6 +162,11 @@ fn unavailable(message: String) -> ApiError {
     ApiError::new(503, "ServiceUnavailable", message)
 }
 
+/// As [`split`], of a node, whose kubelet speaks HTTPS.
+fn node(id: &str) -> Option<(&str, &str)> {
+    split(id.strip_prefix("https:").filter(|rest| rest.contains(':')).map_or(id, |rest| rest.trim_end_matches(':')))
+}
+
 /// Name and port (empty: none) of `name`, `name:port`, `http:name:` and `http:name:port`; `None` for anything else.
 fn split(id: &str) -> Option<(&str, &str)> {
     let mut parts = id.split(':');
@@ -199,6 +205,19 @@ mod tests {
         assert_eq!(split("http:web:"), Some(("web", "")));
         for wrong in ["", "web:", ":80", "ftp:web:80", "http::80", "http:web:80:x"] {
             assert_eq!(split(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nodes_may_be_asked_for_by_their_kubelets_port() {
+        for (id, expected) in [
+            ("h1", Some(("h1", ""))),
+            ("h1:10250", Some(("h1", "10250"))),
+            ("https:h1:10250", Some(("h1", "10250"))),
+            ("https:h1:", Some(("h1", ""))),
+            ("h1:", None),
+        ] {
+            assert_eq!(node(id), expected, "{id}");
         }
     }
 

@@ -52,6 +52,22 @@ spec:
     let node = daemon.value(&["nodes"], "{.items[0].metadata.name}");
     let machine = top(daemon, &["nodes"], &[&node]).expect("the machine is measured");
     assert!(machine[0] > 0 && machine[2] > 0, "{machine:?}");
+    let kubelet = |path: &str| daemon.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/{path}")]);
+    assert_eq!(kubelet("healthz"), "ok");
+    let summary: serde_json::Value = serde_json::from_str(&kubelet("stats/summary")).expect("JSON");
+    let pod = &summary["pods"][0];
+    assert_eq!((&summary["node"]["nodeName"], &pod["podRef"]["name"]), (&node.as_str().into(), &"pair".into()));
+    let used = |of: &serde_json::Value| of["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap_or_default();
+    let [busy, idle] = [&pod["containers"][0], &pod["containers"][1]];
+    assert_eq!((&busy["name"], &idle["name"]), (&"busy".into(), &"idle".into()));
+    assert!(used(busy) > used(idle) && used(pod) == used(busy) + used(idle), "{summary}");
+    assert!(used(&summary["node"]) > 0, "{summary}");
+    let metrics = kubelet("metrics/resource");
+    let sample = "container_memory_working_set_bytes{container=\"idle\",namespace=\"default\",pod=\"pair\"} ";
+    assert!(metrics.contains(sample) && metrics.contains("\nresource_scrape_error 0\n"), "{metrics}");
+    let pods: serde_json::Value = serde_json::from_str(&kubelet("pods")).expect("JSON");
+    assert_eq!(pods["items"].as_array().map(Vec::len), Some(1), "{pods}");
+    assert_eq!(kubelet("containerLogs/default/pair/idle"), "");
     let window = daemon.kubectl(&["get", "--raw", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/pair"]);
     assert!(window.contains("\"window\":\"") && window.contains("\"kind\":\"PodMetrics\""), "{window}");
 }

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io;
 
 /// How many lines that are there already go out together.
@@ -43,6 +43,19 @@ impl Ask<'_> {
             });
             return Ok(response);
         }
+        Ok(respond::build(StatusCode::OK, "text/plain", Body::Stream(joined(lines))))
+    }
+
+    /// The log of a container as the kubelet of its node serves it.
+    pub(in super::super) async fn log_of(
+        &self,
+        node: &str,
+        pod: &Value,
+        container: &str,
+    ) -> Result<Response<Body>, ApiError> {
+        let mut options = self.log_options()?;
+        options.container = super::container(pod, Some(container))?;
+        let lines = self.server.streams.logs(node, pod, options).await?;
         Ok(respond::build(StatusCode::OK, "text/plain", Body::Stream(joined(lines))))
     }
 
