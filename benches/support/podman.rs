@@ -26,7 +26,7 @@ pub struct Pod {
 impl Podman {
     pub async fn start() -> Self {
         let storage = Storage::start("selkie-bench-").await;
-        storage.build_demo_image();
+        storage.build_image("image");
         Self { client: Client::new(&storage.url).expect("a client"), storage }
     }
 

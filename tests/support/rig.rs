@@ -52,7 +52,7 @@ impl Rig {
 
     /// Makes sure that the examples' image is in this storage, under its usual name.
     pub fn demo_image(&self) {
-        self.demo.get_or_init(|| self.storage.build_demo_image());
+        self.demo.get_or_init(|| self.storage.build_image("image"));
     }
 
     pub async fn podman(&self, cluster: &str) -> Podman {

@@ -1,7 +1,7 @@
 //! Private Podman storage and a service on it, started by selkie. Also part of the benchmarks.
 
 use selkie::kubelet::runtime::podman::{ServiceOptions, spawn_service};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Removed with everything in it when dropped.
@@ -33,14 +33,14 @@ impl Storage {
         self.directory.join("service/containers.conf")
     }
 
-    /// Makes the examples' image, under its usual name.
-    pub fn build_demo_image(&self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/image/build");
+    /// Makes the image of an example, under its usual name; that of most is in `image`.
+    pub fn build_image(&self, example: &str) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example).join("build");
         let built = Command::new(script)
             .env("PODMAN", format!("podman {}", self.arguments.join(" ")))
             .env("CONTAINERS_CONF", self.settings())
             .output()
-            .expect("examples/image/build runs");
+            .expect("the script that builds an image runs");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     }
 
