@@ -146,6 +146,7 @@ fn default_spec(spec: &mut super::json::Object) {
     put(spec, "suspend", false);
     let policy = if absent(spec, "podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
     put_text(spec, "podReplacementPolicy", policy);
+    policies::default_conditions(spec);
     pod_spec::default_template(spec);
 }
 

@@ -1,7 +1,7 @@
 //! What a Job may say of failures and success, index by index.
 
 use crate::api::error::FieldError;
-use crate::api::kinds::json::{integer, list, text};
+use crate::api::kinds::json::{Object, integer, list, put_text, text};
 use crate::api::kinds::names;
 use crate::api::kinds::pod_spec::Context;
 use serde_json::Value;
@@ -146,6 +146,17 @@ fn failure_policy(spec: &Value, cx: &mut Context) {
                 "" => cx.required(format!("{at}.status"), "valid values: [\"False\" \"True\" \"Unknown\"]"),
                 _ => cx.one_of(format!("{at}.status"), &condition["status"], &["False", "True", "Unknown"]),
             }
+        }
+    }
+}
+
+/// A rule on a condition means that it holds, where it says nothing else.
+pub fn default_conditions(spec: &mut Object) {
+    let rules = spec.get_mut("podFailurePolicy").and_then(|policy| policy.get_mut("rules"));
+    for rule in rules.and_then(Value::as_array_mut).into_iter().flatten() {
+        let conditions = rule.get_mut("onPodConditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+            put_text(condition, "status", "True");
         }
     }
 }
@@ -364,6 +375,17 @@ mod tests {
         let found = errors(onfailure);
         assert!(found[0].ends_with("only \"Never\" is supported when podFailurePolicy is specified"), "{found:?}");
         assert!(found[1].starts_with("spec.podReplacementPolicy: Unsupported value"), "{found:?}");
+    }
+
+    #[test]
+    fn a_condition_is_met_when_it_holds_unless_a_rule_says_otherwise() {
+        let said = json!([{"type": "DisruptionTarget"}, {"type": "Other", "status": "False"}]);
+        let mut spec = json!({"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": said}]}});
+        assert!(errors(spec.clone())[0].starts_with("spec.podFailurePolicy.rules[0].onPodConditions[0].status"));
+        default_conditions(spec.as_object_mut().expect("a spec"));
+        let conditions = &spec["podFailurePolicy"]["rules"][0]["onPodConditions"];
+        assert_eq!((&conditions[0]["status"], &conditions[1]["status"]), (&json!("True"), &json!("False")));
+        assert!(errors(spec).is_empty());
     }
 
     #[test]
