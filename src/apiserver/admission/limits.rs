@@ -57,7 +57,8 @@ fn default_pod(pod: &mut Value, limits: &[Value]) {
     let mut said = Vec::new();
     for limit in limits.iter().filter(|limit| limit["type"] == "Container") {
         for list in ["initContainers", "containers"] {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
                 said.extend(default_container(container, limit, list == "initContainers"));
             }
         }
@@ -171,6 +172,7 @@ mod tests {
             "min": {"cpu": "100m"}, "max": {"cpu": "2", "memory": "1Gi"}, "maxLimitRequestRatio": {"cpu": "4"}});
         let mut pod = json!({"metadata": {}, "spec": {"containers": [{"name": "c", "resources": {}}]}});
         default_pod(&mut pod, std::slice::from_ref(&limit));
+        assert!(pod["spec"].get("initContainers").is_none(), "nothing is added that has no limits");
         let resources = &pod["spec"]["containers"][0]["resources"];
         assert_eq!(resources, &json!({"requests": {"cpu": "500m"}, "limits": {"cpu": "1"}}));
         let said = "LimitRanger plugin set: cpu request for container c; cpu limit for container c";
