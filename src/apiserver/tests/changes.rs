@@ -209,11 +209,15 @@ async fn a_large_change_set_does_what_its_objects_do_one_by_one() {
         let (_, alone) = rig.post(path, set(std::slice::from_ref(intent), true)).await;
         let (mut together, mut alone) =
             (all["status"]["results"][number].clone(), alone["status"]["results"][0].clone());
-        // What chance decides.
+        // What chance and the time of day decide.
         for after in [&mut together["after"], &mut alone["after"]].into_iter().filter(|after| after.is_object()) {
             let made_new = number >= 100;
+            for entry in after["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+                entry["time"] = Value::Null;
+            }
             if made_new {
                 after["metadata"]["uid"] = Value::Null;
+                after["metadata"]["creationTimestamp"] = Value::Null;
                 after["spec"]["clusterIP"] = Value::Null;
                 after["spec"]["clusterIPs"] = Value::Null;
             }
