@@ -23,8 +23,21 @@ impl HostArgs {
         options.no_hosts = self.no_hosts;
         options.hollow_hosts = self.hollow_hosts;
         options.hosts = parse_all::<Host>("--host", &self.host)?;
-        Ok(())
+        let hint = "give each host once, with a name and a Podman of its own";
+        distinct(&options.hosts).map_err(|message| CliError::new(message).hint(hint).code(2))
     }
+}
+
+/// Two kubelets on one Podman, or for one Node, would undo each other's work.
+fn distinct(hosts: &[Host]) -> Result<(), String> {
+    for (at, host) in hosts.iter().enumerate() {
+        let Some(other) = hosts[..at].iter().find(|other| other.name == host.name || other.url == host.url) else {
+            continue;
+        };
+        let same = if other.name == host.name { "the name" } else { "the Podman" };
+        return Err(format!("--host {}={} has {same} of --host {}={}", host.name, host.url, other.name, other.url));
+    }
+    Ok(())
 }
 
 pub fn parse_all<T: std::str::FromStr>(flag: &str, given: &[String]) -> Result<Vec<T>, CliError>
@@ -32,4 +45,22 @@ where
     T::Err: std::fmt::Display,
 {
     given.iter().map(|one| one.parse().map_err(|error| CliError::new(format!("{flag} {error}")).code(2))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_is_given_once() {
+        let told = |hosts: &[&str]| {
+            let hosts: Vec<Host> = hosts.iter().map(|host| host.parse().expect("a host")).collect();
+            distinct(&hosts)
+        };
+        assert_eq!(told(&["a=unix:///a", "b=unix:///b"]), Ok(()));
+        let name = "--host a=unix:///b has the name of --host a=unix:///a";
+        assert_eq!(told(&["a=unix:///a", "a=unix:///b"]), Err(name.to_owned()));
+        let podman = "--host b=unix:///a has the Podman of --host a=unix:///a";
+        assert_eq!(told(&["a=unix:///a", "b=unix:///a"]), Err(podman.to_owned()));
+    }
 }

@@ -28,8 +28,7 @@ spec:
 #[test]
 fn a_container_finds_its_token_its_groups_files_and_its_names() {
     let folder = Folder::new();
-    let host = folder.host();
-    let setting = Setting::start(folder, &["--host", &host]);
+    let setting = Setting::start(folder, &[]);
     let daemon = &setting.daemon;
     let path = daemon.data.join("pod.yaml");
     std::fs::write(&path, POD).expect("a manifest");
@@ -138,8 +137,7 @@ fn tools() -> String {
 #[test]
 fn a_pod_calls_the_api_as_its_account() {
     let folder = Folder::new();
-    let host = folder.host();
-    let setting = Setting::start(folder, &["--host", &host]);
+    let setting = Setting::start(folder, &[]);
     let daemon = &setting.daemon;
     let server = daemon.kubectl(&["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"]);
     let port = server.rsplit(':').next().expect("a port");
