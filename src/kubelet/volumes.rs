@@ -10,6 +10,7 @@ pub mod host_path;
 pub mod hosts;
 pub mod memory;
 pub mod mounts;
+pub mod ownership;
 pub mod payload;
 pub mod remote;
 
@@ -95,7 +96,7 @@ pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Source
         } else if volume.empty_dir.is_some() {
             empty_dir(&target, payload::owner(pod).group).map_err(written)?;
         } else if let Some(claim) = claims::claim_of(pod, volume) {
-            if let Some(Ok(Backing::Path(path))) = sources.claims.get(&claim)
+            if let Some(Ok(Backing::Path(path) | Backing::Local(path))) = sources.claims.get(&claim)
                 && !path.exists()
             {
                 return Err(VolumeError::set_up(&volume.name, format!("path {:?} does not exist", path)));
@@ -147,7 +148,7 @@ pub async fn set_up_remote(
     }
     for volume in of(pod).filter(own) {
         let tmpfs = remote::in_memory(pod, volume);
-        let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs };
+        let spec = VolumeSpec { name: remote::name(&uid, &volume.name), pod_uid: uid.clone(), tmpfs, group: None };
         let made = runtime.ensure_volume(&spec).await;
         made.map_err(|error| VolumeError::set_up(&volume.name, error.chain()))?;
     }

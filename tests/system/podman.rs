@@ -322,7 +322,7 @@ async fn volumes_and_files() {
     let rig = Rig::shared().await;
     let podman = rig.podman("volumes").await;
     let pod = pod("volumes");
-    let volume = VolumeSpec { name: "data".into(), pod_uid: pod.uid.clone(), tmpfs: None };
+    let volume = VolumeSpec { name: "data".into(), pod_uid: pod.uid.clone(), tmpfs: None, group: None };
     podman.ensure_volume(&volume).await.unwrap();
     podman.ensure_volume(&volume).await.unwrap();
     let host = rig.storage.directory.join("host-file");

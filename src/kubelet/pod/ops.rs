@@ -134,7 +134,9 @@ async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
     let (pod, runtime) = (&job.pod, &job.host.runtime);
     let mounted = async {
         let sources = sources::fetch(&job.host, pod, &job.inbox).await.map_err(|error| error.to_string())?;
-        volumes::claims::set_up(runtime.as_ref(), &sources.claims).await?;
+        if let Some(lost) = volumes::claims::set_up(&job.host, pod, &sources.claims).await? {
+            job.event("Warning", "FsGroupNotApplied", lost);
+        }
         match job.host.pod_dir(job.uid()) {
             Some(dir) => {
                 let (pod, facts) = (pod.clone(), sources::facts(&job.host, None));

@@ -190,6 +190,9 @@ pub struct VolumeSpec {
     pub pod_uid: String,
     /// Kept in memory, with a size limit in bytes if `Some(Some(_))`.
     pub tmpfs: Option<Option<u64>>,
+    /// Whose it is from the beginning. Otherwise a new volume on disk gets the owner and mode of the directory in
+    /// the image over which it is first mounted.
+    pub group: Option<u32>,
 }
 
 /// What a registry wants to know. The password never appears in Debug output.

@@ -1,10 +1,11 @@
-//! What is behind a pod's PersistentVolumeClaims on this host.
+//! What is behind a pod's PersistentVolumeClaims on this host, and whose its files are.
 
 pub use crate::controllers::volume_binder::claim_of;
 use crate::controllers::volume_binder::{self, matching, provision};
 use crate::kubelet::host::Host;
-use crate::kubelet::runtime::{ContainerRuntime, VolumeSpec};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use crate::kubelet::runtime::VolumeSpec;
+use crate::kubelet::volumes::ownership;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use kube::Api;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,8 +17,10 @@ pub enum Backing {
     /// A named volume of the host, and where its files are if the daemon shares the file system and was
     /// asked for a part of them.
     Named { name: String, files: Option<PathBuf> },
-    /// A directory (or file) of the host.
+    /// A directory (or file) of the host, which stays as it is.
     Path(PathBuf),
+    /// A directory of the host that is a volume, and no more.
+    Local(PathBuf),
 }
 
 /// By claim; an error is the message of the event.
@@ -72,8 +75,8 @@ async fn backing(host: &Host, pod: &Pod, claim: &str, volume: &PersistentVolume)
         let files = files.filter(|_| host.info().local).map(PathBuf::from);
         return Ok(Backing::Named { name: name.to_owned(), files });
     }
-    let path = spec.host_path.map(|source| source.path).or(spec.local.map(|source| source.path));
-    path.map(|path| Backing::Path(path.into())).ok_or_else(|| {
+    let path = spec.host_path.map(|source| Backing::Path(source.path.into()));
+    path.or(spec.local.map(|source| Backing::Local(source.path.into()))).ok_or_else(|| {
         let name = volume.metadata.name.as_deref().unwrap_or_default();
         format!(
             "PV {name} is of a kind that Podman hosts cannot mount: hostPath, local, and csi of {} are",
@@ -92,13 +95,59 @@ fn has_sub_path(pod: &Pod, claim: &str) -> bool {
     mounts.filter(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some()).any(|mount| of_claim(&mount.name))
 }
 
-/// Checks what is behind the pod's claims, and makes the named volumes that are not there yet.
-pub async fn set_up(runtime: &dyn ContainerRuntime, backings: &Backings) -> Result<(), String> {
-    for backing in backings.values() {
-        if let Backing::Named { name, .. } = backing.as_ref().map_err(Clone::clone)? {
-            let spec = VolumeSpec { name: name.clone(), pod_uid: String::new(), tmpfs: None };
-            runtime.ensure_volume(&spec).await.map_err(|error| error.chain())?;
+/// Checks what is behind the pod's claims, makes the named volumes that are not there yet, and gives what can be
+/// written to the pod's group. `Some`: why that was not to be had.
+pub async fn set_up(host: &Host, pod: &Pod, backings: &Backings) -> Result<Option<String>, String> {
+    let group = super::payload::owner(pod).group;
+    let mut lost = None;
+    for (claim, backing) in backings {
+        let backing = backing.as_ref().map_err(Clone::clone)?;
+        let group = group.filter(|_| is_written(pod, claim));
+        if let Backing::Named { name, .. } = backing {
+            // Where its files cannot be given to the group, the image's owner is better than none.
+            let owned = group.filter(|_| owns_files(host));
+            let spec = VolumeSpec { name: name.clone(), pod_uid: String::new(), tmpfs: None, group: owned };
+            host.runtime.ensure_volume(&spec).await.map_err(|error| error.chain())?;
         }
+        let Some(group) = group.filter(|_| !matches!(backing, Backing::Path(_)) && !host.node.simulated) else {
+            continue;
+        };
+        if !owns_files(host) {
+            lost = Some(format!(
+                "fsGroup {group} is not applied to the volume of claim {claim:?}: {}",
+                "only root can, on a host whose files it shares; the directory's owner in the image, or runAsGroup, decides"
+            ));
+            continue;
+        }
+        give(host, pod, backing, group).await.map_err(|why| format!("fsGroup of claim {claim:?}: {why}"))?;
     }
-    Ok(())
+    Ok(lost)
+}
+
+/// Whether the daemon can change whose the host's files are.
+fn owns_files(host: &Host) -> bool {
+    host.info().local && rustix::process::geteuid().is_root()
+}
+
+async fn give(host: &Host, pod: &Pod, backing: &Backing, group: u32) -> Result<(), String> {
+    let files = match backing {
+        Backing::Local(path) | Backing::Path(path) => Some(path.clone()),
+        Backing::Named { name, .. } => {
+            host.runtime.volume_files(name).await.map_err(|error| error.chain())?.map(PathBuf::from)
+        }
+    };
+    // What is missing is said of all volumes alike.
+    let Some(files) = files.filter(|files| files.exists()) else { return Ok(()) };
+    let security = crate::kubelet::pod::spec(pod).security_context.as_ref();
+    let policy = security.and_then(|security| security.fs_group_change_policy.as_deref());
+    let unless_right = policy == Some("OnRootMismatch");
+    let work =
+        move || ownership::give(&files, group, unless_right).map_err(|error| format!("{}: {error}", files.display()));
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+/// Whether the pod may write to what is behind a claim.
+fn is_written(pod: &Pod, claim: &str) -> bool {
+    let read_only = |volume: &Volume| volume.persistent_volume_claim.as_ref().and_then(|c| c.read_only) == Some(true);
+    super::of(pod).any(|volume| claim_of(pod, volume).is_some_and(|found| found == claim) && !read_only(volume))
 }

@@ -90,8 +90,10 @@ fn claimed(claim: &str, backings: &Backings, here: bool, sub_path: Option<&str>)
     let backing = backings.get(claim).ok_or_else(|| format!("claim {claim:?} was not looked up"))?;
     let (root, sub_path) = match (backing.clone()?, sub_path) {
         (Backing::Named { name, .. }, None) => return Ok(MountSource::Volume(name)),
-        (Backing::Path(path), None) => return Ok(MountSource::Host(path.to_string_lossy().into_owned())),
-        (Backing::Path(path), Some(sub_path)) if here => (path, sub_path),
+        (Backing::Path(path) | Backing::Local(path), None) => {
+            return Ok(MountSource::Host(path.to_string_lossy().into_owned()));
+        }
+        (Backing::Path(path) | Backing::Local(path), Some(sub_path)) if here => (path, sub_path),
         (Backing::Named { files: Some(files), .. }, Some(sub_path)) if here => (files, sub_path),
         (_, Some(sub_path)) => return Err(format!("subPath {sub_path:?} is not supported on a remote host")),
     };

@@ -302,7 +302,8 @@ pub fn named_volume(spec: &VolumeSpec, cluster: &str) -> Volume {
         let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
         pairs(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", &format!("mode=0777{size}"))])
     });
-    Volume { labels, options: options.unwrap_or_default() }
+    let owner = || spec.group.map(|group| pairs(&[("o", &format!("uid=0,gid={group}"))]));
+    Volume { labels, options: options.or_else(owner).unwrap_or_default() }
 }
 
 /// Linux's number of a signal given by name (with or without `SIG`) or number.

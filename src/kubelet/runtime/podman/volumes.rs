@@ -31,6 +31,7 @@ impl Podman {
                 name: labels.get(generate::VOLUME_NAME)?.clone(),
                 pod_uid: labels.get(labels::POD_UID).cloned().unwrap_or_default(),
                 tmpfs: tmpfs.then_some(None),
+                group: None,
             })
         };
         Ok(self.library.volumes(&wanted).await?.into_iter().filter_map(of).collect())

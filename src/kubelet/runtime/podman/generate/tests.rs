@@ -114,3 +114,19 @@ fn signals_by_name_and_number() {
         assert_eq!(signal_number(name), number, "{name}");
     }
 }
+
+#[test]
+fn named_volumes() {
+    let options = |tmpfs, group| {
+        let spec = VolumeSpec { name: "data".into(), pod_uid: "u1".into(), tmpfs, group };
+        let volume = named_volume(&spec, "c1");
+        assert_eq!(volume.labels[VOLUME_NAME], "data");
+        volume.options.into_iter().collect::<Vec<_>>()
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(options(None, None), []);
+    assert_eq!(options(None, Some(999)), [pair("o", "uid=0,gid=999")], "the first mount leaves its owner alone");
+    let mut memory = options(Some(Some(1024)), None);
+    memory.sort();
+    assert_eq!(memory, [pair("device", "tmpfs"), pair("o", "mode=0777,size=1024"), pair("type", "tmpfs")]);
+}
