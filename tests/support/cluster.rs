@@ -3,6 +3,7 @@
 use crate::wait::{self, Pace};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, PostParams};
+use kube::client::Body;
 use kube::{Api, Client};
 use selkie::api::registry::Registry;
 use selkie::apiserver::auth::accounts::AccountKeys;
@@ -16,12 +17,15 @@ use selkie::store::memory::Memory;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub const NODE: &str = "h1";
 
 pub struct Cluster {
     pub client: Client,
+    /// The kubelet's way to the API server.
+    pub calls: Calls,
     pub streams: Arc<HostStreams>,
     usage: Arc<Usage>,
     pub directory: PathBuf,
@@ -54,7 +58,7 @@ impl Cluster {
         let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
         let ca = serde_json::from_value(ca).expect("a ConfigMap");
         maps.create(&PostParams::default(), &ca).await.expect("a ConfigMap");
-        Self { client, streams, usage, directory, clock, kubelet: None }
+        Self { client, calls: Calls::default(), streams, usage, directory, clock, kubelet: None }
     }
 
     /// A cluster whose kubelet runs on `runtime`.
@@ -66,7 +70,7 @@ impl Cluster {
 
     pub fn start(&mut self, runtime: Arc<dyn ContainerRuntime>, simulated: bool) {
         let stop = CancellationToken::new();
-        let ctx = Context::new(self.client.clone(), self.clock.clone(), Ids::seeded(8), stop.clone());
+        let ctx = Context::new(self.calls.client(&self.client), self.clock.clone(), Ids::seeded(8), stop.clone());
         let node = NodeConfig { simulated, ..NodeConfig::named(NODE, self.directory.clone()) };
         let unobserved = selkie::kubelet::drift::unobserved();
         let kubelets = Kubelets::new(ctx, self.streams.clone(), self.usage.clone(), unobserved);
@@ -138,6 +142,51 @@ impl Cluster {
 
     pub fn streams(&self) -> &dyn PodStreams {
         self.streams.as_ref()
+    }
+}
+
+type Which = fn(&http::Request<Body>) -> bool;
+
+/// Holds calls on their way to the API server, until they are let through.
+#[derive(Clone, Default)]
+pub struct Calls {
+    rules: Arc<watch::Sender<Vec<Which>>>,
+    stopped: Arc<watch::Sender<usize>>,
+}
+
+impl Calls {
+    fn client(&self, client: &Client) -> Client {
+        let (calls, client) = (self.clone(), client.clone());
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (calls, client) = (calls.clone(), client.clone());
+            async move {
+                let mut rules = calls.rules.subscribe();
+                loop {
+                    let all = rules.borrow_and_update().clone();
+                    if !all.iter().any(|which| which(&request)) {
+                        return client.send(request).await.map_err(tower::BoxError::from);
+                    }
+                    calls.stopped.send_modify(|stopped| *stopped += 1);
+                    rules.changed().await?;
+                }
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    pub fn hold(&self, which: Which) {
+        self.rules.send_modify(|rules| rules.push(which));
+    }
+
+    /// Waits until `count` calls were held.
+    pub async fn met(&self, count: usize) {
+        let mut stopped = self.stopped.subscribe();
+        let met = stopped.wait_for(|stopped| *stopped >= count);
+        tokio::time::timeout(Pace::default().at_most, met).await.expect("the call comes").expect("a count");
+    }
+
+    pub fn let_through(&self) {
+        self.rules.send_modify(Vec::clear);
     }
 }
 

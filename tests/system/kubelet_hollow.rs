@@ -185,3 +185,31 @@ async fn pods_make_way_for_a_critical_one() {
     cluster.until("critical", is_ready).await;
     assert!(is_ready(&cluster.get("small").await.unwrap()));
 }
+
+/// A host that is treated like a real one.
+async fn real() -> (Cluster, Hollow, tempfile::TempDir) {
+    let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+    let host = Hollow::new(HollowOptions::named(crate::control_plane::NODE, clock.clone()));
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::with(Arc::new(host.clone()), clock, directory.path().into(), false).await;
+    (cluster, host, directory)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_while_a_report_is_on_its_way_is_seen() {
+    let (cluster, _host, _directory) = real().await;
+    cluster.run("web", asking("1")).await;
+    cluster.until("web", is_ready).await;
+    cluster.run("last", asking("1")).await;
+    cluster.until("last", is_ready).await;
+    cluster.calls.hold(|call| call.method() == "PATCH" && call.uri().path().ends_with("/pods/web/status"));
+    let image = json!({"spec": {"containers": [{"name": "c", "image": "web:2"}]}});
+    cluster.pods().patch("web", &Default::default(), &kube::api::Patch::Strategic(image)).await.unwrap();
+    cluster.calls.met(1).await;
+    cluster.delete("web").await;
+    // Whoever watches has seen that of the one when it sees this of the other.
+    cluster.delete("last").await;
+    cluster.until_gone("last").await;
+    cluster.calls.let_through();
+    cluster.until_gone("web").await;
+}

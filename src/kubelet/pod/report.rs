@@ -33,15 +33,21 @@ pub struct Reports {
     turn: Option<OwnedSemaphorePermit>,
     /// After a failure: nothing is sent before.
     not_before: Option<Instant>,
-    /// What was last accepted, and the revision it left. Sent again, it would change nothing, even
+    /// What was last accepted. Sent again, it would change nothing, even
     /// where the API shows it in other words.
-    accepted: Option<(String, PodStatus)>,
+    accepted: Option<Written>,
+}
+
+/// What the API accepted, and the revision of the pod that it left.
+#[derive(Clone)]
+pub struct Written {
+    pub revision: String,
+    pub status: PodStatus,
 }
 
 enum Step {
     Turn(OwnedSemaphorePermit),
-    /// The pod with what was reported.
-    Written(Arc<Pod>),
+    Written(Box<Written>),
     /// Deleted or replaced; the informer will say so.
     Refused,
     Failed,
@@ -88,23 +94,24 @@ impl Reports {
 
     fn is_accepted(&self, pod: &Pod, new: &PodStatus) -> bool {
         let known = self.accepted.as_ref();
-        known
-            .is_some_and(|(revision, status)| pod.metadata.resource_version.as_ref() == Some(revision) && status == new)
+        known.is_some_and(|Written { revision, status }| {
+            pod.metadata.resource_version.as_ref() == Some(revision) && status == new
+        })
     }
 
-    /// Waits for what is under way; pending while nothing is. `Some`: the pod as it was written.
+    /// Waits for what is under way; pending while nothing is. `Some`: what was written.
     /// Cancel-safe.
-    pub async fn next(&mut self) -> Option<Arc<Pod>> {
+    pub async fn next(&mut self) -> Option<Written> {
         match self.step.join_next().await {
             None => std::future::pending().await,
             Some(Ok(Step::Turn(turn))) => {
                 self.turn = Some(turn);
                 None
             }
-            Some(Ok(Step::Written(pod))) => {
+            Some(Ok(Step::Written(written))) => {
                 self.not_before = None;
-                self.accepted = pod.metadata.resource_version.clone().zip(pod.status.clone());
-                Some(pod)
+                self.accepted = Some(Written::clone(&written));
+                Some(*written)
             }
             Some(Ok(Step::Refused)) => None,
             Some(Ok(Step::Failed) | Err(_)) => {
@@ -122,10 +129,7 @@ async fn send(host: &Host, pod: &Arc<Pod>, new: PodStatus, body: Bytes) -> Step 
     let why = match timeout(ANSWER, sent).await {
         Ok(Ok(answer)) => match raw::metadata::<Revision>(&answer) {
             Ok(answer) => {
-                let mut written = Pod::clone(pod);
-                written.status = Some(new);
-                written.metadata.resource_version = Some(answer.resource_version);
-                return Step::Written(Arc::new(written));
+                return Step::Written(Box::new(Written { revision: answer.resource_version, status: new }));
             }
             Err(error) => error.to_string(),
         },

@@ -7,7 +7,7 @@ use crate::kubelet::pod::around::{Admission, count_failed_start};
 use crate::kubelet::pod::facts::{Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Failure, Plan, plan};
-use crate::kubelet::pod::report::Reports;
+use crate::kubelet::pod::report::{Reports, Written};
 use crate::kubelet::pod::resizing;
 use crate::kubelet::pod::start::{self, Life};
 use crate::kubelet::pod::step::CANNOT_START;
@@ -35,6 +35,8 @@ pub struct Worker {
     pub(super) inbox: Arc<Inbox>,
     pub(super) identity: PodIdentity,
     pub(super) pod: Arc<Pod>,
+    /// The informer's object that `pod` comes from.
+    informed: Arc<Pod>,
     /// The same with the resources that are allocated to it, and where a change of them stands.
     pub(super) allocated: Arc<Pod>,
     pub(super) resize: Option<Standing>,
@@ -69,6 +71,7 @@ pub struct Worker {
 pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Listing) {
     let identity = identity(&pod);
     host.interests.enter(&host.node.name, &identity.namespace, &identity.name, &identity.uid, &inbox);
+    let informed = pod.clone();
     let pod = sources::whole(&host, pod);
     let mut worker = Worker {
         identity: identity.clone(),
@@ -76,6 +79,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         resize: None,
         starting: HashMap::new(),
         pod,
+        informed,
         gone: false,
         sandbox: None,
         lives: Vec::new(),
@@ -242,8 +246,9 @@ impl Worker {
                 self.stale_volumes |= pod.metadata.labels != self.pod.metadata.labels
                     || pod.metadata.annotations != self.pod.metadata.annotations;
                 self.note_resize(&pod);
-                // What is the same is shared, where it is whole.
-                if self.host.node.simulated || version(&pod) > version(&self.pod) {
+                // After a write of ours this is the first to show what others wrote before it.
+                if !Arc::ptr_eq(&self.informed, &pod) {
+                    self.informed = pod.clone();
                     self.pod = sources::whole(&self.host, pod);
                 }
             }
@@ -301,10 +306,14 @@ impl Worker {
         self.retry |= self.reports.report(&self.host, &self.pod, status).is_some();
     }
 
-    /// What was written is newer than what the informer shows.
-    fn written(&mut self, pod: Option<Arc<Pod>>) {
-        if let Some(pod) = pod.filter(|pod| version(pod) > version(&self.pod)) {
-            self.pod = pod;
+    /// The status that was written is newer than what the informer shows; everything else is as it was seen:
+    /// the report may have been on its way since before that.
+    fn written(&mut self, written: Option<Written>) {
+        if let Some(Written { revision, status }) = written
+            && number(&revision) > version(&self.pod)
+        {
+            let pod = Arc::make_mut(&mut self.pod);
+            (pod.metadata.resource_version, pod.status) = (Some(revision), Some(status));
         }
     }
 
@@ -479,5 +488,9 @@ async fn sleep(timer: Option<Duration>) {
 }
 
 fn version(pod: &Pod) -> u64 {
-    pod.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    pod.metadata.resource_version.as_deref().map_or(0, number)
+}
+
+fn number(revision: &str) -> u64 {
+    revision.parse().unwrap_or(0)
 }
