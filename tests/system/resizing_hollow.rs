@@ -1,6 +1,7 @@
 //! Pods that are resized on a pretended host, with the clock paused.
 
 use crate::control_plane::{Cluster, NODE, is_ready};
+use crate::wait::{self, Pace};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use selkie::base::clock::Clock;
@@ -9,10 +10,16 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A host of eight CPUs that takes its time to give a container other limits.
+/// A host of eight CPUs that takes its time to pull an image, and to stop a container or give it other limits.
 async fn hollow() -> (Cluster, Hollow) {
     let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
-    let options = HollowOptions { update_latency: Duration::from_secs(2), ..HollowOptions::named(NODE, clock.clone()) };
+    let latency = Duration::from_secs(2);
+    let options = HollowOptions {
+        update_latency: latency,
+        pull_latency: latency,
+        stop_latency: latency,
+        ..HollowOptions::named(NODE, clock.clone())
+    };
     let host = Hollow::new(options);
     let cluster = Cluster::with(Arc::new(host.clone()), clock, "/nonexistent".into(), true).await;
     (cluster, host)
@@ -135,6 +142,30 @@ async fn what_has_no_room_waits_until_it_has() {
     cluster.until("low", waits).await;
     cpu(&cluster, "low", "4").await;
     cluster.until("low", has("4")).await;
+}
+
+async fn until_shares(host: &Hollow, pod: &Value, shares: u64) {
+    wait::until("the container has its limits", Pace::default(), async || match host.resources(id(pod)) {
+        Some(limits) if limits.cpu_shares == Some(shares) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_does_not_undo_a_resize() {
+    let (cluster, host) = hollow().await;
+    cluster.run("web", asks("1", json!({}))).await;
+    cluster.until("web", |pod| first(pod)["state"]["waiting"].is_object()).await;
+    cpu(&cluster, "web", "2").await;
+    let pod = cluster.until("web", |pod| is_ready(pod) && has("2")(pod)).await;
+    until_shares(&host, &pod, 2048).await;
+    cpu(&cluster, "web", "3").await;
+    cluster.until("web", |pod| condition(pod, "PodResizeInProgress")["observedGeneration"] == 3).await;
+    cpu(&cluster, "web", "2").await;
+    until_shares(&host, &pod, 3072).await;
+    until_shares(&host, &pod, 2048).await;
+    cluster.until("web", |pod| has("2")(pod) && pod["status"]["observedGeneration"] == 4).await;
 }
 
 #[tokio::test(start_paused = true)]

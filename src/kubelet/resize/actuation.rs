@@ -104,7 +104,8 @@ pub fn step<'a>(view: &View<'a>, container: &Container, life: &'a Life) -> Step<
     }
 }
 
-/// Whether some container that runs has not yet what was allocated to it.
+/// Whether some container that runs has not yet what was allocated to it, for all that is known: what is under
+/// way may leave it with what was allocated when that began.
 pub fn is_in_progress(view: &View, standing: &Standing) -> bool {
     standing.progress.is_some()
         && crate::kubelet::pod::all_containers(view.spec()).any(|(_, container)| {
@@ -116,7 +117,7 @@ pub fn is_in_progress(view: &View, standing: &Standing) -> bool {
             let behind = newest.filter(|life| life.state.is_running()).is_some_and(|life| {
                 actuated(view, &container.name, life).is_some_and(|has| change(container, &has) != Change::None)
             });
-            between || behind
+            view.busy.contains(&container.name) || between || behind
         })
 }
 

@@ -23,7 +23,6 @@ fn resizable(policy: &str) -> World {
 }
 
 fn is_in_progress(world: &World) -> bool {
-    let busy = BTreeSet::new();
     let view = View {
         pod: &world.pod,
         sandbox: None,
@@ -31,7 +30,7 @@ fn is_in_progress(world: &World) -> bool {
         facts: &world.facts,
         refused: None,
         resize: world.resize.as_ref(),
-        busy: &busy,
+        busy: &world.busy,
         sandbox_busy: false,
         now: at(world.now),
     };
@@ -46,6 +45,8 @@ fn a_resized_container_is_given_what_was_allocated() {
     assert!(is_in_progress(&world));
     assert!(matches!(&world.step().actions[..], [Action::Resize { container, .. }] if container == "web"));
     assert!(world.plan().actions.is_empty() && !is_in_progress(&world));
+    world.busy.insert("web".into());
+    assert!(is_in_progress(&world), "what is under way may undo it");
 }
 
 #[test]
