@@ -40,12 +40,16 @@ impl Worker {
 
     /// Brings what is allocated up to date with what the pod asks for.
     pub(super) fn follow_resize(&mut self) {
-        self.resize = self.host.allocations.see(&self.pod);
+        self.see_resize();
         let waits = |standing: &Standing| standing.allocated != Allocation::desired(&self.pod);
         if self.resize.as_ref().is_some_and(waits) {
             self.host.judge_resizes();
-            self.resize = self.host.allocations.see(&self.pod);
+            self.see_resize();
         }
+    }
+
+    fn see_resize(&mut self) {
+        self.resize = self.host.allocations.see(&self.pod);
         self.allocated = match &self.resize {
             Some(standing) => standing.allocated.apply(&self.pod),
             None => self.pod.clone(),
@@ -58,10 +62,10 @@ impl Worker {
         if actuation::is_in_progress(&self.view(&self.busy()), standing) {
             return;
         }
-        if let Some((kind, reason, message)) = self.host.allocations.complete(&self.allocated) {
+        if let Some((kind, reason, message)) = self.host.allocations.complete(&self.allocated, standing) {
             self.host.events.record(self.pod.object_ref(&()), kind, reason, message);
         }
-        self.resize = self.host.allocations.see(&self.pod);
+        self.see_resize();
     }
 
     pub(super) fn resized(&mut self, container: &str, id: &str, result: Result<ResourceRequirements, String>) {

@@ -141,10 +141,15 @@ impl Allocations {
         error.map(|error| words::failed(pod, progress.generation, error))
     }
 
-    /// The pod's containers have what was allocated. `allocated` is the pod with that.
-    pub fn complete(&self, allocated: &Pod) -> Option<Words> {
+    /// The pod's containers have what was allocated as of `standing`; `allocated` is the pod with that. More may
+    /// have been allocated since, by another pod's worker: that is not there yet.
+    pub fn complete(&self, allocated: &Pod, standing: &Standing) -> Option<Words> {
         let mut entries = self.0.lock();
         let entry = entries.get_mut(uid(allocated))?;
+        let now = &entry.standing;
+        if (&now.allocated, &now.progress) != (&standing.allocated, &standing.progress) {
+            return None;
+        }
         let progress = entry.standing.progress.take()?;
         if entry.is_settled() {
             entries.remove(uid(allocated));
@@ -238,9 +243,22 @@ mod tests {
         let standing = host.allocations.see(&host.pods[0]).unwrap();
         assert_eq!(standing.progress, Some(Progress { generation: 2, error: Some("in use".into()) }));
         assert!(host.allocations.note_error(&host.pods[0], None).is_none());
-        assert_eq!(host.allocations.complete(&host.pods[0]).unwrap().1, "ResizeCompleted");
+        let standing = host.allocations.see(&host.pods[0]).unwrap();
+        assert_eq!(host.allocations.complete(&host.pods[0], &standing).unwrap().1, "ResizeCompleted");
         assert!(host.allocations.see(&host.pods[0]).is_none());
-        assert!(host.allocations.complete(&host.pods[0]).is_none(), "told once");
+        assert!(host.allocations.complete(&host.pods[0], &standing).is_none(), "told once");
+    }
+
+    #[test]
+    fn what_was_allocated_since_is_not_complete() {
+        let mut host = Host { pods: vec![pod("a", 4, 0, 1)], ..Host::default() };
+        host.resize("a", 2);
+        let before = host.allocations.see(&host.pods[0]).unwrap();
+        host.resize("a", 3);
+        assert!(host.allocations.complete(&host.pods[0], &before).is_none());
+        let standing = host.allocations.see(&host.pods[0]).unwrap();
+        assert_eq!(standing.progress.as_ref().unwrap().generation, 3);
+        assert!(host.allocations.complete(&host.pods[0], &standing).is_some());
     }
 
     proptest! {
