@@ -189,8 +189,13 @@ impl Host {
         let info = self.info();
         let memory = i64::try_from(info.memory / 1024 * 1024).unwrap_or(i64::MAX);
         let capacity = requests::Amounts { cpu: i64::from(info.cpus) * 1000, memory, ..Default::default() };
-        let pods = self.pods.on_node(&self.node.name);
-        for News { pod, words } in self.allocations.judge(&pods, &capacity, self.ctx.clock.now()) {
+        let news = {
+            // No pod comes to the host between the look at its pods and the judgement.
+            let _taken = self.taken.lock();
+            let pods = self.pods.on_node(&self.node.name);
+            self.allocations.judge(&pods, &capacity, self.ctx.clock.now())
+        };
+        for News { pod, words } in news {
             if let Some((kind, reason, message)) = words {
                 self.events.record(pod.object_ref(&()), kind, reason, message);
             }

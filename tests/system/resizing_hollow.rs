@@ -144,6 +144,26 @@ async fn what_has_no_room_waits_until_it_has() {
     cluster.until("low", has("4")).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_not_granted_takes_no_room() {
+    let (cluster, _) = hollow().await;
+    for name in ["never", "later"] {
+        cluster.run(name, asks("1", json!({}))).await;
+        cluster.until(name, is_ready).await;
+    }
+    let pending = |reason: &'static str| move |pod: &Value| condition(pod, "PodResizePending")["reason"] == reason;
+    cpu(&cluster, "never", "1000").await;
+    cluster.until("never", pending("Infeasible")).await;
+    cpu(&cluster, "later", "8").await;
+    cluster.until("later", pending("Deferred")).await;
+    cluster.run("new", asks("6", json!({}))).await;
+    cluster.until("new", is_ready).await;
+    cluster.run("more", asks("1", json!({}))).await;
+    let more = cluster.until("more", |pod| pod["status"]["phase"] == "Failed").await;
+    let message = "Node didn't have enough resource: cpu, requested: 1000, used: 8000, capacity: 8000";
+    assert_eq!(more["status"]["message"], format!("Pod was rejected: {message}"));
+}
+
 async fn until_shares(host: &Hollow, pod: &Value, shares: u64) {
     wait::until("the container has its limits", Pace::default(), async || match host.resources(id(pod)) {
         Some(limits) if limits.cpu_shares == Some(shares) => Ok(()),

@@ -103,6 +103,8 @@ impl Worker {
                 && (has_begun(other) || uid.is_some_and(|uid| taken.contains(uid)))
                 && !leaving.iter().any(|leaving| leaving.metadata.uid.as_ref() == uid)
         });
+        // What they ask for and are not granted takes no room.
+        others.iter_mut().for_each(|other| *other = self.host.allocations.allocated(other));
         let verdict = admission::decide(&self.pod, node, &others);
         match verdict {
             Verdict::Refuse(_) => taken.remove(&self.identity.uid),

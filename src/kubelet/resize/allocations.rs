@@ -68,6 +68,11 @@ impl Allocations {
         Some(entry.standing.clone())
     }
 
+    /// The pod with what is set aside for it.
+    pub fn allocated(&self, pod: &Arc<Pod>) -> Arc<Pod> {
+        allocated(&self.0.lock(), pod)
+    }
+
     /// Whether some pod waits for room.
     pub fn any_pending(&self) -> bool {
         self.0.lock().values().any(Entry::wants_more)
@@ -89,12 +94,9 @@ impl Allocations {
             })
             .collect();
         waiting.sort();
-        let held = |entries: &BTreeMap<String, Entry>, pod: &Arc<Pod>| {
-            let known = entries.get(uid(pod)).map(|entry| entry.standing.allocated.clone());
-            requests::of(spec(&known.unwrap_or_else(|| Allocation::reported(pod)).apply(pod)))
-        };
+        let held = |pod: &Arc<Pod>| requests::of(spec(&allocated(&entries, pod)));
         let mut taken: HashMap<&str, Amounts> =
-            pods.iter().filter(|pod| !is_terminal(pod)).map(|pod| (uid(pod), held(&entries, pod))).collect();
+            pods.iter().filter(|pod| !is_terminal(pod)).map(|pod| (uid(pod), held(pod))).collect();
         let mut news = Vec::new();
         for (_, uid) in &waiting {
             let Some(entry) = entries.get_mut(uid) else { continue };
@@ -155,6 +157,13 @@ impl Allocations {
             entries.remove(uid(allocated));
         }
         Some(words::completed(allocated, &progress))
+    }
+}
+
+fn allocated(entries: &BTreeMap<String, Entry>, pod: &Arc<Pod>) -> Arc<Pod> {
+    match entries.get(uid(pod)) {
+        Some(entry) => entry.standing.allocated.apply(pod),
+        None => Allocation::reported(pod).apply(pod),
     }
 }
 
