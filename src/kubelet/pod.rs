@@ -2,7 +2,8 @@
 //! about it ([`plan`]), and the task that does it ([`worker`]).
 //!
 //! Facts are an optimisation and a courtesy (probe results, back-offs of things that left no
-//! container behind); losing them in a restart of the daemon restarts no container.
+//! container behind); losing them in a restart of the daemon restarts no container, and keeps none from
+//! starting that was stopped for a resize: that the API tells, too.
 
 mod around;
 pub mod facts;

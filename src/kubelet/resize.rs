@@ -11,7 +11,8 @@
 //!
 //! Nothing of it is written down on the host. What is allocated differs from what is desired only while
 //! the API says so ([`Allocation::reported`]): its status has the requests that are set aside and the limits
-//! that hold. A kubelet that starts again takes them from there, and so grants nothing twice.
+//! that hold. A kubelet that starts again takes them from there, and so grants nothing twice. For its sake, what
+//! is granted is told before it is done.
 //!
 //! [`allocations`] holds what the workers of a host share, [`room`] decides, [`actuation`] compares,
 //! [`words`] speaks as Kubernetes does. Source: KEP-1287 as in Kubernetes 1.36.
@@ -151,6 +152,11 @@ impl Standing {
 fn is_settled(pod: &Pod) -> bool {
     let seen = pod.status.as_ref().and_then(|status| status.observed_generation) == pod.metadata.generation;
     seen && condition(pod, PENDING).is_none()
+}
+
+/// Whether the API says that the pod is being resized to what was allocated.
+pub fn is_told(pod: &Pod, progress: &Progress) -> bool {
+    condition(pod, IN_PROGRESS).is_some_and(|told| told.observed_generation == Some(progress.generation))
 }
 
 fn condition<'a>(pod: &'a Pod, name: &str) -> Option<&'a PodCondition> {

@@ -12,8 +12,11 @@ use std::time::Duration;
 
 /// A host of eight CPUs that takes its time to pull an image, and to stop a container or give it other limits.
 async fn hollow() -> (Cluster, Hollow) {
+    hollow_with(Duration::from_secs(2)).await
+}
+
+async fn hollow_with(latency: Duration) -> (Cluster, Hollow) {
     let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
-    let latency = Duration::from_secs(2);
     let options = HollowOptions {
         update_latency: latency,
         pull_latency: latency,
@@ -231,6 +234,43 @@ async fn a_kubelet_that_starts_again_knows_what_it_granted() {
     assert_eq!(host.resources(id(&after)).unwrap().cpu_shares, Some(4096));
     let deferred = cluster.events("web").await.into_iter().filter(|event| event.starts_with("ResizeDeferred")).count();
     assert_eq!(deferred, 1, "it is not told again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kubelet_that_starts_again_knows_what_it_stopped() {
+    let (mut cluster, host) = hollow().await;
+    let policy = json!({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]});
+    let mut spec = asks("1", policy);
+    spec["restartPolicy"] = json!("OnFailure");
+    cluster.run("web", spec).await;
+    let before = cluster.until("web", is_ready).await;
+    cpu(&cluster, "web", "2").await;
+    cluster.until_event("web", "Killing: Container c resize requires restart").await;
+    cluster.stop().await;
+    // What the container was told takes effect.
+    host.crash(id(&before), 0);
+    cluster.start(Arc::new(host.clone()), true);
+    let after = cluster.until("web", |pod| is_ready(pod) && has("2")(pod)).await;
+    assert_eq!(first(&after)["restartCount"], 1);
+    assert_eq!(host.resources(id(&after)).unwrap().cpu_shares, Some(2048));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_granted_is_not_done_before_it_is_told() {
+    let (mut cluster, host) = hollow_with(Duration::ZERO).await;
+    cluster.run("web", asks("1", json!({}))).await;
+    cluster.until("web", is_ready).await;
+    cluster.calls.hold(|call| call.method() == "PATCH" && call.uri().path().ends_with("/pods/web/status"));
+    cpu(&cluster, "web", "6").await;
+    cluster.calls.met(1).await;
+    cluster.stop().await;
+    cluster.calls.let_through();
+    // Nobody knows of the grant: others may have the room.
+    cluster.run("other", asks("6", json!({}))).await;
+    cluster.start(Arc::new(host.clone()), true);
+    cluster.until("other", is_ready).await;
+    let web = cluster.until("web", |pod| condition(pod, "PodResizePending")["reason"] == "Deferred").await;
+    assert_eq!(host.resources(id(&web)).unwrap().cpu_shares, Some(1024));
 }
 
 #[tokio::test(start_paused = true)]

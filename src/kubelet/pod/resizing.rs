@@ -11,6 +11,7 @@ use crate::kubelet::runtime::ContainerStatus;
 use crate::kubelet::usage;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use kube::Resource;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Worker {
@@ -19,6 +20,16 @@ impl Worker {
         let Some(standing) = Standing::reported(&self.pod) else { return };
         self.host.allocations.enter(&self.pod, || standing, self.host.ctx.clock.now());
         self.follow_resize();
+        let stopped: Vec<_> = {
+            let (busy, allocated) = (BTreeSet::new(), self.allocated.clone());
+            let view = self.view(&busy);
+            let all = all_containers(spec(&allocated)).map(|(_, container)| container);
+            let lives = all.filter_map(|container| actuation::stopped(&view, container));
+            lives.map(|life| (life.identity.container.clone(), life.id.clone())).collect()
+        };
+        for (container, id) in stopped {
+            self.facts.container_mut(&container).reborn = Some(id);
+        }
     }
 
     /// The pod asks for other resources than before: until more is allocated, it has what it has.

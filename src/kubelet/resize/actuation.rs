@@ -4,7 +4,7 @@ use super::{RESIZABLE, Standing};
 use crate::api::quantity;
 use crate::kubelet::pod::View;
 use crate::kubelet::pod::step::Step;
-use crate::kubelet::runtime::ContainerStatus as Life;
+use crate::kubelet::runtime::{ContainerState, ContainerStatus as Life};
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -85,7 +85,9 @@ pub fn actuated(view: &View, name: &str, life: &Life) -> Option<ResourceRequirem
 
 /// The step of a container that runs and that nothing else is wrong with.
 pub fn step<'a>(view: &View<'a>, container: &Container, life: &'a Life) -> Step<'a> {
-    if view.resize.is_none() {
+    let Some(standing) = view.resize else { return Step::Running(life) };
+    if standing.progress.as_ref().is_some_and(|progress| !super::is_told(view.pod, progress)) {
+        // A kubelet that starts again must know what was granted, and what this stop is for.
         return Step::Running(life);
     }
     let Some(actuated) = actuated(view, &container.name, life) else { return Step::Running(life) };
@@ -102,6 +104,16 @@ pub fn step<'a>(view: &View<'a>, container: &Container, life: &'a Life) -> Step<
             Step::Resize { life, until }
         }
     }
+}
+
+/// The life of a container that an earlier kubelet stopped, to give the next one what was allocated: it has
+/// ended, and what the API says that it had takes a restart to change.
+pub fn stopped<'a>(view: &View<'a>, container: &Container) -> Option<&'a Life> {
+    let life = View::newest(view.containers, &container.name)?;
+    let progress = view.resize?.progress.as_ref()?;
+    let has = actuated(view, &container.name, life)?;
+    let ended = matches!(life.state, ContainerState::Exited(_)) && super::is_told(view.pod, progress);
+    (ended && change(container, &has) == Change::Restart).then_some(life)
 }
 
 /// Whether some container that runs has not yet what was allocated to it, for all that is known: what is under

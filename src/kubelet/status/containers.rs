@@ -74,9 +74,11 @@ pub fn container_status(view: &View, plan: &Plan, role: Role, container: &Contai
     }
 }
 
-/// What a container that runs has, and what one that does not will have.
+/// What a container that runs has, and what one that does not will have. Of one that is stopped to be given more,
+/// what it had: a kubelet that starts again sees what became of it.
 fn resources(view: &View, container: &Container, life: &Life) -> Option<ResourceRequirements> {
-    let changes = view.resize.is_some() && life.state.is_running();
+    let is_there = life.state.is_running() || view.facts.is_reborn(&container.name, &life.id);
+    let changes = view.resize.is_some() && is_there;
     let actual = if changes { actuation::actuated(view, &container.name, life) } else { None };
     actual.or_else(|| container.resources.clone()).filter(|resources| *resources != Default::default())
 }

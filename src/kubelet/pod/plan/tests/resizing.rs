@@ -7,6 +7,9 @@ use crate::kubelet::resize::{Progress, actuation};
 fn allocate(world: &mut World, memory: &str) {
     let resources = json!({"requests": {"memory": memory}, "limits": {"memory": memory}});
     world.pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(resources).unwrap();
+    let told = json!({"conditions": [
+        {"type": "PodResizeInProgress", "status": "True", "observedGeneration": 2}]});
+    world.pod.status = serde_json::from_value(told).unwrap();
     let progress = Some(Progress { generation: 2, error: None });
     world.resize = Some(Standing { progress, ..Standing::default() });
 }
@@ -47,6 +50,19 @@ fn a_resized_container_is_given_what_was_allocated() {
     assert!(world.plan().actions.is_empty() && !is_in_progress(&world));
     world.busy.insert("web".into());
     assert!(is_in_progress(&world), "what is under way may undo it");
+}
+
+#[test]
+fn nothing_is_done_before_it_is_told() {
+    for policy in ["NotRequired", "RestartContainer"] {
+        let mut world = resizable(policy);
+        allocate(&mut world, "2Gi");
+        let told = world.pod.status.take();
+        assert!(world.plan().actions.is_empty() && is_in_progress(&world));
+        world.pod.status = told;
+        world.resize.as_mut().unwrap().progress.as_mut().unwrap().generation = 3;
+        assert!(world.plan().actions.is_empty(), "that was another one");
+    }
 }
 
 #[test]
