@@ -120,6 +120,13 @@ impl Facts {
         self.container(name).and_then(|c| c.lives.get(id)).cloned().unwrap_or_default()
     }
 
+    /// All containers have what was allocated: none that runs is to start again for it, whatever was tried.
+    pub fn forget_resize(&mut self) {
+        for container in self.containers.values_mut() {
+            (container.resize, container.reborn) = (None, None);
+        }
+    }
+
     /// Forgets what is gone.
     pub fn retain_lives(&mut self, exists: impl Fn(&str) -> bool) {
         for container in self.containers.values_mut() {

@@ -75,6 +75,7 @@ impl Worker {
         }
         if let Some((kind, reason, message)) = self.host.allocations.complete(&self.allocated, standing) {
             self.host.events.record(self.pod.object_ref(&()), kind, reason, message);
+            self.facts.forget_resize();
         }
         self.see_resize();
     }

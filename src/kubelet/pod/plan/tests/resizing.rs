@@ -98,3 +98,17 @@ fn a_container_is_started_again_for_a_resize_whatever_it_ends_with() {
     world.exit("web", 0);
     assert!(world.plan().actions.is_empty(), "it ended by itself: OnFailure holds again");
 }
+
+#[test]
+fn a_container_whose_stop_failed_does_not_start_again_for_a_resize_that_was_taken_back() {
+    let mut world = resizable("RestartContainer");
+    allocate(&mut world, "2Gi");
+    let plan = world.plan();
+    let Action::Stop { id, again: true, .. } = &plan.actions[0] else { panic!("{plan:?}") };
+    world.facts.container_mut("web").reborn = Some(id.clone());
+    allocate(&mut world, "1Gi");
+    assert!(!is_in_progress(&world));
+    world.facts.forget_resize();
+    world.exit("web", 0);
+    assert!(world.plan().actions.is_empty(), "it ended by itself");
+}
