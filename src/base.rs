@@ -1,5 +1,5 @@
 //! What everything else stands on: clock, cores, ids, backoff, wake-ups, socket paths, URLs as they may be shown,
-//! values in JSON text. Knows nothing of Kubernetes.
+//! values in JSON text, TLS without trust. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
@@ -10,6 +10,7 @@ pub mod json;
 pub mod limits;
 pub mod socket;
 pub mod template;
+pub mod tls;
 pub mod url;
 pub mod value_path;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::verbs::Ask;
 use crate::api::error::ApiError;
 use crate::apiserver::resources::At;
 use crate::apiserver::resources::object::parse;
+use crate::base::tls;
 use crate::store;
 use futures::StreamExt;
 use http::header::{self, HeaderName, HeaderValue};
@@ -33,6 +34,7 @@ struct Target {
     pod: Value,
     node: String,
     port: u16,
+    secure: bool,
 }
 
 impl Ask<'_> {
@@ -48,7 +50,10 @@ impl Ask<'_> {
         let target = match self.resource.plural.as_str() {
             "pods" => self.of_pod()?,
             "services" => self.of_service()?,
-            "nodes" => return self.kubelet(node(self.path.name).ok_or_else(|| self.misnamed("node"))?).await,
+            "nodes" => {
+                let (_, name, port) = split(self.path.name).ok_or_else(|| self.misnamed("node"))?;
+                return self.kubelet((name, port)).await;
+            }
             _ => return Err(ApiError::no_such_resource()),
         };
         let Some(rest) = rest(self.parts.uri.path()) else {
@@ -62,24 +67,27 @@ impl Ask<'_> {
     }
 
     fn of_pod(&self) -> Result<Target, ApiError> {
-        let (name, port) = split(self.path.name).ok_or_else(|| self.misnamed("pod"))?;
+        let (scheme, name, port) = split(self.path.name).ok_or_else(|| self.misnamed("pod"))?;
+        let secure = scheme == "https";
         let pod = parse(&*At { name, ..self.at() }.get(&self.server.view())?);
         let first = || {
             let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
             let mut ports = containers.filter_map(|container| container["ports"][0]["containerPort"].as_u64());
-            ports.next().and_then(|port| u16::try_from(port).ok()).unwrap_or(80)
+            ports.next().and_then(|port| u16::try_from(port).ok()).unwrap_or(if secure { 443 } else { 80 })
         };
-        let port = if port.is_empty() { first() } else { port.parse().map_err(|_| self.misnamed("pod"))? };
+        let unknown =
+            |_| unavailable(format!("error trying to reach service: dial tcp: lookup tcp/{port}: unknown port"));
+        let port = if port.is_empty() { first() } else { port.parse().map_err(unknown)? };
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
         if node.is_empty() || pod["status"]["podIP"].as_str().is_none_or(str::is_empty) {
             return Err(ApiError::bad_request("address not allowed"));
         }
-        Ok(Target { pod, node, port })
+        Ok(Target { pod, node, port, secure })
     }
 
     /// A ready pod behind a port of the service.
     fn of_service(&self) -> Result<Target, ApiError> {
-        let (name, port) = split(self.path.name).ok_or_else(|| self.misnamed("service"))?;
+        let (scheme, name, port) = split(self.path.name).ok_or_else(|| self.misnamed("service"))?;
         let service = parse(&*At { name, ..self.at() }.get(&self.server.view())?);
         let mut port = port;
         if let Ok(number) = port.parse::<u64>() {
@@ -108,7 +116,7 @@ impl Ask<'_> {
         let pod = pod.map(|record| parse(&record)).ok_or_else(nobody)?;
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
         let port = port.as_u64().and_then(|port| u16::try_from(port).ok()).ok_or_else(nobody)?;
-        Ok(Target { pod, node, port })
+        Ok(Target { pod, node, port, secure: scheme == "https" })
     }
 
     fn misnamed(&self, what: &str) -> ApiError {
@@ -116,11 +124,16 @@ impl Ask<'_> {
     }
 
     async fn pass<B: RequestBody>(&self, target: Target, path: &str, body: B) -> Result<Response<Body>, ApiError> {
-        let Target { pod, node, port } = target;
+        let Target { pod, node, port, secure } = target;
         let unreached = |why: String| unavailable(format!("error trying to reach service: {why}"));
-        let address = format!("{}:{port}", pod["status"]["podIP"].as_str().unwrap_or_default());
+        let ip = pod["status"]["podIP"].as_str().unwrap_or_default();
+        let address = format!("{ip}:{port}");
         let connection = self.server.streams.connect(&node, &pod, port).await;
-        let connection = connection.map_err(|error| unreached(format!("{address}: {}", error.message)))?;
+        let mut connection = connection.map_err(|error| unreached(format!("{address}: {}", error.message)))?;
+        if secure {
+            let encrypted = tls::unchecked(connection, ip).await;
+            connection = Box::new(encrypted.map_err(|error| unreached(format!("{address}: {error}")))?);
+        }
         let (mut client, driver) = http1::handshake(TokioIo::new(connection))
             .await
             .map_err(|error| unreached(format!("{address}: {error}")))?;
@@ -162,21 +175,17 @@ fn unavailable(message: String) -> ApiError {
     ApiError::new(503, "ServiceUnavailable", message)
 }
 
-/// As [`split`], of a node, whose kubelet speaks HTTPS.
-fn node(id: &str) -> Option<(&str, &str)> {
-    split(id.strip_prefix("https:").filter(|rest| rest.contains(':')).map_or(id, |rest| rest.trim_end_matches(':')))
-}
-
-/// Name and port (empty: none) of `name`, `name:port`, `http:name:` and `http:name:port`; `None` for anything else.
-fn split(id: &str) -> Option<(&str, &str)> {
+/// Scheme, name and port (empty: none) of `name`, `name:port` and `scheme:name:port`; `None` for anything else.
+/// Source: Kubernetes' `SplitSchemeNamePort`.
+fn split(id: &str) -> Option<(&str, &str, &str)> {
     let mut parts = id.split(':');
-    match (parts.next()?, parts.next(), parts.next(), parts.next()) {
-        ("", ..) => None,
-        (name, None, ..) => Some((name, "")),
-        (name, Some(port), None, _) if !port.is_empty() => Some((name, port)),
-        ("http", Some(name), Some(port), None) if !name.is_empty() => Some((name, port)),
-        _ => None,
-    }
+    let (scheme, name, port) = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+        (name, None, ..) => ("", name, ""),
+        (name, Some(port), None, _) => ("", name, port),
+        (scheme, Some(name), Some(port), None) => (scheme, name, port),
+        _ => return None,
+    };
+    (!name.is_empty() && matches!(scheme, "" | "http" | "https")).then_some((scheme, name, port))
 }
 
 /// What follows `/api/v1/namespaces/NAMESPACE/KIND/NAME/proxy/`, as it was written; `None` without that slash.
@@ -199,25 +208,20 @@ mod tests {
 
     #[test]
     fn names_may_have_schemes_and_ports() {
-        assert_eq!(split("web"), Some(("web", "")));
-        assert_eq!(split("web:8080"), Some(("web", "8080")));
-        assert_eq!(split("http:web:http"), Some(("web", "http")));
-        assert_eq!(split("http:web:"), Some(("web", "")));
-        for wrong in ["", "web:", ":80", "ftp:web:80", "http::80", "http:web:80:x"] {
-            assert_eq!(split(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn nodes_may_be_asked_for_by_their_kubelets_port() {
         for (id, expected) in [
-            ("h1", Some(("h1", ""))),
-            ("h1:10250", Some(("h1", "10250"))),
-            ("https:h1:10250", Some(("h1", "10250"))),
-            ("https:h1:", Some(("h1", ""))),
-            ("h1:", None),
+            ("web", ("", "web", "")),
+            ("web:", ("", "web", "")),
+            ("web:8080", ("", "web", "8080")),
+            ("http:web:http", ("http", "web", "http")),
+            ("http:web:", ("http", "web", "")),
+            (":web:80", ("", "web", "80")),
+            ("https:h1:10250", ("https", "h1", "10250")),
+            ("https:h1:", ("https", "h1", "")),
         ] {
-            assert_eq!(node(id), expected, "{id}");
+            assert_eq!(split(id), Some(expected), "{id}");
+        }
+        for wrong in ["", ":80", "ftp:web:80", "http::80", "http:web:80:x", "https:h1::"] {
+            assert_eq!(split(wrong), None, "{wrong}");
         }
     }
 
