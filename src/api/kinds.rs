@@ -25,6 +25,7 @@ mod replicaset;
 pub mod resources;
 pub mod scale;
 mod secret;
+pub mod semantic;
 pub mod service;
 mod simple;
 pub mod table;

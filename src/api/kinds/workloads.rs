@@ -3,7 +3,7 @@
 
 use super::json::at;
 use super::pod_spec::Context;
-use super::table;
+use super::{semantic, table};
 use crate::api::error::FieldError;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ pub fn is_over_hundred(value: &Value) -> bool {
 
 /// A field that an update may not touch.
 pub fn immutable(new: &Value, old: &Value, path: &[&str], errors: &mut Vec<FieldError>) {
-    if at(new, path) != at(old, path) {
+    if !semantic::equal(at(new, path), at(old, path)) {
         errors.push(FieldError::invalid(path.join("."), at(new, path), "field is immutable"));
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{integer, list};
+use crate::api::kinds::semantic;
 use serde_json::Value;
 
 const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -31,7 +32,7 @@ pub fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
         errors.push(FieldError::forbidden("spec.tolerations", why));
     }
     let gated = !list(old, &["schedulingGates"]).is_empty();
-    if frozen(new, gated) != frozen(old, gated) {
+    if !semantic::equal(&frozen(new, gated), &frozen(old, gated)) {
         errors.push(FieldError::forbidden("spec", ALLOWED));
     }
     errors
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn only_images_deadlines_and_new_tolerations_change() {
-        let old = json!({"spec": {"nodeName": "a", "containers": [{"name": "c", "image": "a:1"}], "tolerations": [{"key": "x"}]}});
+        let old = json!({"spec": {"nodeName": "a", "tolerations": [{"key": "x"}], "resources": {"limits": {"memory": "1Gi"}},
+            "containers": [{"name": "c", "image": "a:1", "resources": {"limits": {"memory": "1Gi"}}}]}});
         let check = |field: &str, value: Value| {
             let mut new = old.clone();
             if let Some(found) = new.pointer_mut(&format!("/spec/{field}")) {
@@ -77,6 +79,9 @@ mod tests {
         assert!(check("tolerations", json!([{"key": "x"}, {"key": "y"}])).is_empty());
         assert_eq!(check("tolerations", json!([])), ["spec.tolerations"]);
         assert_eq!(check("nodeName", json!("b")), ["spec"]);
+        assert!(check("containers/0/resources/limits/memory", json!("1073741824")).is_empty(), "the same amount");
+        assert_eq!(check("containers/0/resources/limits/memory", json!("2Gi")), ["spec"]);
+        assert_eq!(check("resources/limits/memory", json!("2Gi")), ["spec"]);
         assert_eq!(check("containers", json!([])), ["spec.containers"]);
     }
 }
