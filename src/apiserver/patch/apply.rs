@@ -39,7 +39,7 @@ pub fn apply(
     check_intent(intent, schema)?;
     let empty = json!({});
     let old = live.unwrap_or(&empty);
-    let fields = managed::strip(to_set(intent, Some(schema)));
+    let fields = managed::of_subresource(writer.subresource, managed::strip(to_set(intent, Some(schema))));
     let mut object = combine(old, intent, Some(schema));
     if object == *old && says_nothing_new(old, &fields, writer) {
         return Ok(object);

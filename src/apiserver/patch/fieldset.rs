@@ -110,6 +110,23 @@ impl FieldSet {
         }
     }
 
+    /// Leaves only what is at these paths, or below them; `*` stands for any element.
+    pub fn keep(&mut self, paths: &[&[&str]]) {
+        self.member = false;
+        self.children.retain(|element, child| {
+            let below: Vec<&[&str]> = paths
+                .iter()
+                .filter_map(|path| path.split_first())
+                .filter(|(first, _)| **first == "*" || **first == element.as_ref())
+                .map(|(_, rest)| rest)
+                .collect();
+            if below.iter().all(|rest| !rest.is_empty()) {
+                child.keep(&below);
+            }
+            !child.is_empty()
+        });
+    }
+
     /// The paths as messages show them, e.g. `.spec.containers[name="c"].image`.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
@@ -267,6 +284,14 @@ mod tests {
             assert_eq!(serde_json::from_str::<FieldSet>(&fields.to_string()).ok().as_ref(), Some(&set), "{fields}");
             assert_eq!(serde_json::to_string(&set).ok(), Some(written(&set).to_string()), "{fields}");
         }
+    }
+
+    #[test]
+    fn paths_can_be_picked() {
+        let mut set = FieldSet::parse(&json!({"f:metadata": {"f:labels": {}}, "f:spec": {".": {}, "f:c": {
+            "k:a": {".": {}, "f:name": {}, "f:r": {"f:x": {}}}, "k:b": {".": {}, "f:name": {}}}}}));
+        set.keep(&[&["f:spec", "f:c", "*", "f:r"], &["f:other"]]);
+        assert_eq!(written(&set), json!({"f:spec": {"f:c": {"k:a": {"f:r": {"f:x": {}}}}}}));
     }
 
     #[test]

@@ -31,6 +31,15 @@ const UNOWNED: &[&[&str]] = &[
     &["f:metadata", "f:deletionGracePeriodSeconds"],
 ];
 
+/// What a resize changes of a pod.
+const RESIZED: &[&[&str]] = &[
+    &["f:spec", "f:resources"],
+    &["f:spec", "f:containers", "*", "f:resources"],
+    &["f:spec", "f:containers", "*", "f:resizePolicy"],
+    &["f:spec", "f:initContainers", "*", "f:resources"],
+    &["f:spec", "f:initContainers", "*", "f:resizePolicy"],
+];
+
 /// Who writes, and through what.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer<'a> {
@@ -167,6 +176,14 @@ pub(super) fn strip(mut fields: FieldSet) -> FieldSet {
         if metadata.is_empty() {
             fields.children.remove("f:metadata");
         }
+    }
+    fields
+}
+
+/// Of an intent applied through a subresource: what can be owned by that. The rest of it only says what is meant.
+pub(super) fn of_subresource(subresource: &str, mut fields: FieldSet) -> FieldSet {
+    if subresource == "resize" {
+        fields.keep(RESIZED);
     }
     fields
 }

@@ -8,7 +8,7 @@ use crate::api::error::{ApiError, FieldError, Target};
 use crate::api::kinds::scale;
 use crate::api::schema::Schema;
 use crate::apiserver::patch::{PatchType, apply_patch};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 impl Writer<'_> {
     /// Prepares a patch of the object or its status; `text` is the patch as sent, for errors.
@@ -47,6 +47,7 @@ impl Writer<'_> {
             None if part != Part::Main => Err(ApiError::not_found(at.target(), at.name)),
             None => {
                 meta::identify(at, &mut intent)?;
+                reduce(&mut intent, part, at.resource.rules.has_status());
                 self.create_missing(codec::merge_intent(self, None, &intent, part.name())?, false)
             }
             Some(before) => {
@@ -54,10 +55,7 @@ impl Writer<'_> {
                 check_identity(at, &old.object, &intent)?;
                 meta::identify(at, &mut intent)?;
                 meta::clear_server_fields(&mut intent);
-                if let (Part::Main, true, Some(fields)) = (part, at.resource.rules.has_status(), intent.as_object_mut())
-                {
-                    fields.remove("status");
-                }
+                reduce(&mut intent, part, at.resource.rules.has_status());
                 let mut new = codec::merge_intent(self, Some(&old.object), &intent, part.name())?;
                 if is_same(&new, &old.object) {
                     // Most of what is applied is as it was; rules and defaults held when it was written.
@@ -88,6 +86,48 @@ impl Writer<'_> {
         let shown = self.at.resource.rules.scale(&parse(&before));
         self.update_scale(&apply_patch(kind, &shown, patch, &Schema::default())?)
     }
+}
+
+/// Takes out of an intent what a write of this part does not change: it is not owned either.
+fn reduce(intent: &mut Value, part: Part, has_status: bool) {
+    let Some(intent) = intent.as_object_mut() else { return };
+    match part {
+        Part::Main if has_status => drop(intent.remove("status")),
+        Part::Main | Part::Scale => {}
+        Part::Status => intent.retain(|name, _| name != "spec"),
+        Part::Finalize => {
+            let finalizers = intent.get("spec").and_then(|spec| spec.get("finalizers")).cloned();
+            only_spec(intent, finalizers.map(|list| json!({"finalizers": list})));
+        }
+        Part::Resize => {
+            let spec = intent.get("spec").map(resizable);
+            only_spec(intent, spec);
+        }
+    }
+}
+
+fn only_spec(intent: &mut Map<String, Value>, spec: Option<Value>) {
+    intent.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    if let Some(metadata) = intent.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, _| matches!(name.as_str(), "name" | "namespace"));
+    }
+    intent.extend(spec.map(|spec| ("spec".to_owned(), spec)));
+}
+
+/// What a resize may speak of.
+fn resizable(spec: &Value) -> Value {
+    let mut kept = Map::new();
+    kept.extend(spec.get("resources").map(|resources| ("resources".to_owned(), resources.clone())));
+    for kind in ["containers", "initContainers"] {
+        let Some(list) = spec.get(kind).and_then(Value::as_array) else { continue };
+        let containers = list.iter().map(|container| {
+            let fields = container.as_object().into_iter().flatten();
+            let fields = fields.filter(|(name, _)| matches!(name.as_str(), "name" | "resources" | "resizePolicy"));
+            Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+        });
+        kept.insert(kind.to_owned(), containers.collect());
+    }
+    kept.into()
 }
 
 /// Whether a merge patch speaks of nothing that a write of the status would drop.
