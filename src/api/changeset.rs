@@ -105,6 +105,9 @@ pub struct Author {
     pub manager: String,
     /// `PATCH`, `DELETE`...
     pub method: String,
+    /// Which of the object's subresources was written, e.g. `resize`; empty for the object itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
     /// RFC 3339.
     pub time: String,
 }

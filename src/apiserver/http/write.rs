@@ -30,11 +30,12 @@ impl Ask<'_> {
     pub(super) async fn write(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
         let response = self.write_any(body).await?;
         let dry = self.query.get("dryRun").is_some_and(|value| !value.is_empty());
-        if !dry && !self.path.name.is_empty() && matches!(self.path.subresource, "" | "scale") {
+        if !dry && !self.path.name.is_empty() && matches!(self.path.subresource, "" | "resize" | "scale") {
             let author = Author {
                 user: self.user.name.clone(),
                 manager: self.query.get("fieldManager").map_or_else(|| self.agent(), str::to_owned),
                 method: self.parts.method.to_string(),
+                subresource: self.path.subresource.to_owned(),
                 time: self.server.clock.now_seconds().to_string(),
             };
             self.server.last_writes.note(self.at().key(), author);
@@ -62,6 +63,16 @@ impl Ask<'_> {
         }
     }
 
+    /// Whether the write may take a share of a quota: it makes an object, or gives one more.
+    fn may_take(&self) -> bool {
+        match self.parts.method {
+            Method::POST => true,
+            Method::PUT | Method::PATCH if self.path.subresource == "resize" => true,
+            Method::PATCH => self.path.subresource.is_empty() && negotiate::content_type(&self.parts.headers) == APPLY,
+            _ => false,
+        }
+    }
+
     /// Runs a preparation with everything this request brings.
     async fn perform(
         &self,
@@ -71,8 +82,8 @@ impl Ask<'_> {
     ) -> Result<Done, ApiError> {
         // Addresses are handed out one at a time.
         let addresses = self.resource.plural == "services" && self.resource.group.is_empty();
-        // So are shares of a quota: creates that compete for them would mostly be done again.
-        let shared = addresses || self.parts.method == Method::POST && quotas::any(&*self.server.store, at.namespace);
+        // So are shares of a quota: writes that compete for them would mostly be done again.
+        let shared = addresses || self.may_take() && quotas::any(&*self.server.store, at.namespace);
         let _lock = if shared { Some(self.server.allocation.lock().await) } else { None };
         let prepare = |view: &dyn View| prepare(&Writer { server: self.server, view, at, options });
         self.server.perform(at, options.dry_run, prepare).await

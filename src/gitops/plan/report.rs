@@ -108,7 +108,11 @@ impl Report {
     pub fn name_authors(&mut self) {
         for object in self.objects.iter_mut().filter(|object| object.action != Action::Unchanged) {
             let Some(author) = &object.author else { continue };
-            let did = if author.method == "DELETE" { "deleted" } else { "changed" };
+            let did = match (author.method.as_str(), author.subresource.as_str()) {
+                ("DELETE", _) => "deleted".to_owned(),
+                (_, "") => "changed".to_owned(),
+                (_, subresource) => format!("changed ({subresource})"),
+            };
             let who = match (author.user.as_str(), author.manager.as_str()) {
                 ("", manager) => format!("with {manager}"),
                 (user, manager) => format!("by {user} with {manager}"),
@@ -234,7 +238,8 @@ fn last_manager(object: &Value) -> Option<Author> {
     let text = |entry: &Value, field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let others = entries.iter().filter(|entry| entry["manager"] != OURS && entry["subresource"] != "status");
     let newest = others.max_by_key(|entry| text(entry, "time"))?;
-    Some(Author { manager: text(newest, "manager"), time: text(newest, "time"), ..Author::default() })
+    let of = |field| text(newest, field);
+    Some(Author { manager: of("manager"), time: of("time"), subresource: of("subresource"), ..Author::default() })
 }
 
 /// What a new object is, in a few words.
