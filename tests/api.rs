@@ -17,6 +17,8 @@ mod resize;
 mod validation;
 #[path = "api/versions.rs"]
 mod versions;
+#[path = "api/whole.rs"]
+mod whole;
 #[path = "api/workloads.rs"]
 mod workloads;
 

@@ -1,39 +1,19 @@
 //! What objects use of a namespace's ResourceQuotas. Pure: admission asks it before an object is
 //! made, the controller when objects have changed or gone.
 
-use super::kinds::resources::{amount, qos_class};
+use super::kinds::resources::{self, amount, pod_qos, sums, whole};
 use super::quantity::{Format, Quantity};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Amounts by resource name, e.g. `requests.cpu`.
-pub type Usage = BTreeMap<String, Quantity>;
+pub use sums::{Amounts as Usage, add, amounts, to_value};
+
+/// A condition of a pod that is to have more or less: it cannot have it now, or ever.
+const PENDING: &str = "PodResizePending";
 
 fn one() -> Quantity {
     Quantity::units(1, Format::DecimalSi)
-}
-
-/// The amounts of a `hard` or `used` map.
-pub fn amounts(map: &Value) -> Usage {
-    let fields = map.as_object().into_iter().flatten();
-    fields.filter_map(|(name, value)| Some((name.clone(), amount(value)?))).collect()
-}
-
-/// `map` as it is stored.
-pub fn to_value(usage: &Usage) -> Value {
-    usage
-        .iter()
-        .map(|(name, amount)| (name.clone(), Value::from(amount.to_string())))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
-/// Adds `more` to `total`.
-pub fn add(total: &mut Usage, more: &Usage) {
-    for (name, amount) in more {
-        let sum = total.get(name).map_or(*amount, |before| before.plus(*amount));
-        total.insert(name.clone(), sum);
-    }
 }
 
 /// What there is more of in `after` than in `before`.
@@ -91,29 +71,45 @@ fn pod(pod: &Value, usage: &mut Usage) {
         return;
     }
     usage.insert("pods".into(), one());
-    for (kind, prefix) in [("requests", "requests."), ("limits", "limits.")] {
-        for (name, total) in held(pod, kind) {
-            usage.insert(format!("{prefix}{name}"), total);
-            if kind == "requests" && matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                usage.insert(name, total);
-            }
+    for (name, total) in held(pod, "requests") {
+        let is_known =
+            matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || resources::is_huge_pages(&name);
+        if is_known || resources::is_extended(&name) {
+            usage.insert(format!("requests.{name}"), total);
+        }
+        if is_known {
+            usage.insert(name, total);
+        }
+    }
+    for (name, total) in held(pod, "limits") {
+        if matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") {
+            usage.insert(format!("limits.{name}"), total);
         }
     }
 }
 
-/// What a pod asks for at most at any time: its containers and sidecars together, or one of its init
-/// containers with the sidecars started before it; and its overhead.
-pub fn totals(spec: &Value, kind: &str) -> Usage {
-    totals_of(spec, |container| amounts(&container["resources"][kind]))
+fn conditions(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["status"]["conditions"].as_array().into_iter().flatten()
+}
+
+/// The pod as one whose resources are changed now: what was found of an earlier change says nothing of this one.
+pub fn changed_now(pod: &Value) -> Cow<'_, Value> {
+    if conditions(pod).all(|condition| condition["type"] != PENDING) {
+        return Cow::Borrowed(pod);
+    }
+    let mut changed = pod.clone();
+    if let Some(conditions) = changed["status"]["conditions"].as_array_mut() {
+        conditions.retain(|condition| condition["type"] != PENDING);
+    }
+    Cow::Owned(changed)
 }
 
 /// What a pod takes: what it asks for, and while that is being changed, what its host has set aside for it
 /// and its containers have, where that is more. A change that its host can never make does not count.
 /// Source: Kubernetes' resource helper with `UseStatusResources`.
 fn held(pod: &Value, kind: &str) -> Usage {
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let mut pending = conditions.filter(|condition| condition["type"] == "PodResizePending");
-    let infeasible = pending.any(|condition| condition["reason"] == "Infeasible");
+    let pending = conditions(pod).find(|condition| condition["type"] == PENDING);
+    let infeasible = pending.is_some_and(|condition| condition["reason"] == "Infeasible");
     let statuses: Vec<&Value> = ["containerStatuses", "initContainerStatuses"]
         .into_iter()
         .flat_map(|list| pod["status"][list].as_array().into_iter().flatten())
@@ -124,48 +120,34 @@ fn held(pod: &Value, kind: &str) -> Usage {
         let asked = || if infeasible { Value::Null } else { container["resources"][kind].clone() };
         amounts(&found.unwrap_or_else(asked))
     };
-    let spec = &pod["spec"];
+    let (spec, status) = (&pod["spec"], &pod["status"]);
     let actual = |status: &Value| status["resources"][kind].clone();
     let allocated = |status: &Value| status["allocatedResources"].clone();
-    let mut total = if infeasible { Usage::new() } else { totals(spec, kind) };
+    let mut total = if infeasible { Usage::new() } else { sums::of_containers(spec, kind) };
     if kind == "requests" {
-        raise(&mut total, &totals_of(spec, |container| said(container, &[&allocated])));
-        raise(&mut total, &totals_of(spec, |container| said(container, &[&actual, &allocated])));
+        sums::raise(&mut total, &sums::peak(spec, |container| said(container, &[&allocated])));
+        sums::raise(&mut total, &sums::peak(spec, |container| said(container, &[&actual, &allocated])));
     } else {
-        raise(&mut total, &totals_of(spec, |container| said(container, &[&actual])));
+        sums::raise(&mut total, &sums::peak(spec, |container| said(container, &[&actual])));
     }
+    let mut own = amounts(&spec["resources"][kind]);
+    if !own.is_empty() && status["resources"].is_object() {
+        if infeasible {
+            own.clear();
+        }
+        sums::raise(&mut own, &amounts(&status["resources"][kind]));
+        if kind == "requests" {
+            sums::raise(&mut own, &amounts(&status["allocatedResources"]));
+        }
+    }
+    whole::put_over(&mut total, own);
+    let mut overhead = amounts(&spec["overhead"]);
+    if kind == "limits" {
+        // What has no limit gets none by it.
+        overhead.retain(|name, _| total.get(name).is_some_and(|limit| !limit.is_zero()));
+    }
+    add(&mut total, &overhead);
     total
-}
-
-fn totals_of(spec: &Value, of: impl Fn(&Value) -> Usage) -> Usage {
-    let list = |name: &str| spec[name].as_array().cloned().unwrap_or_default();
-    let (mut running, mut sidecars, mut peak) = (Usage::new(), Usage::new(), Usage::new());
-    list("containers").iter().for_each(|container| add(&mut running, &of(container)));
-    for container in list("initContainers") {
-        let mut now = of(&container);
-        if container["restartPolicy"] == "Always" {
-            add(&mut running, &now);
-            add(&mut sidecars, &now);
-            now = sidecars.clone();
-        } else {
-            add(&mut now, &sidecars);
-        }
-        raise(&mut peak, &now);
-    }
-    raise(&mut running, &peak);
-    if !running.is_empty() {
-        add(&mut running, &amounts(&spec["overhead"]));
-    }
-    running
-}
-
-fn raise(total: &mut Usage, other: &Usage) {
-    for (name, amount) in other {
-        let entry = total.entry(name.clone()).or_insert(*amount);
-        if *amount > *entry {
-            *entry = *amount;
-        }
-    }
 }
 
 fn service(spec: &Value, usage: &mut Usage) {
@@ -222,21 +204,39 @@ pub fn covers(quota: &Value, group: &str, plural: &str, object: &Value) -> bool 
 
 fn in_scope(scope: &str, pod: &Value) -> bool {
     let ends = pod["spec"]["activeDeadlineSeconds"].is_number();
-    let best_effort = qos_class(&pod["spec"]) == "BestEffort";
+    let best_effort = pod_qos(pod) == "BestEffort";
     match scope {
         "Terminating" => ends,
         "NotTerminating" => !ends,
         "BestEffort" => best_effort,
         "NotBestEffort" => !best_effort,
         "PriorityClass" => !pod["spec"]["priorityClassName"].as_str().unwrap_or_default().is_empty(),
+        "CrossNamespacePodAffinity" => looks_abroad(&pod["spec"]["affinity"]),
         _ => false,
     }
 }
 
+/// Whether where a pod may run depends on pods of other namespaces.
+fn looks_abroad(affinity: &Value) -> bool {
+    let is_abroad = |term: &Value| {
+        term["namespaces"].as_array().is_some_and(|names| !names.is_empty()) || !term["namespaceSelector"].is_null()
+    };
+    let list = |rules: &Value, name: &str| rules[name].as_array().cloned().unwrap_or_default();
+    ["podAffinity", "podAntiAffinity"].iter().map(|kind| &affinity[*kind]).any(|rules| {
+        list(rules, "requiredDuringSchedulingIgnoredDuringExecution").iter().any(is_abroad)
+            || list(rules, "preferredDuringSchedulingIgnoredDuringExecution")
+                .iter()
+                .any(|preferred| is_abroad(&preferred["podAffinityTerm"]))
+    })
+}
+
 /// The resources that a quota limits and that some container of the pod does not set, with the
-/// containers' names: such pods cannot be counted and are refused.
+/// containers' names: such pods cannot be counted and are refused. Not where the pod says what it has as a whole.
 pub fn unset(hard: &Usage, pod: &Value) -> BTreeMap<String, Vec<String>> {
     let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if whole::is_set(&pod["spec"]) {
+        return missing;
+    }
     for name in hard.keys() {
         let (kind, resource) = match name.split_once('.') {
             Some(("requests", resource)) if resource != "storage" => ("requests", resource),
@@ -300,6 +300,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_of_an_earlier_change_does_not_count() {
+        let mut pod = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "9"}}}]},
+            "status": {"conditions": [{"type": "Ready"}, {"type": PENDING, "reason": "Infeasible"}],
+                "containerStatuses": [{"name": "c", "allocatedResources": {"cpu": "1"}}]}});
+        assert_eq!(usage("", "pods", &pod)["cpu"].to_string(), "1");
+        assert_eq!(usage("", "pods", &changed_now(&pod))["cpu"].to_string(), "9");
+        assert_eq!(changed_now(&pod)["status"]["conditions"], json!([{"type": "Ready"}]));
+        pod["status"]["conditions"] = json!([{"type": "Ready"}]);
+        assert!(matches!(changed_now(&pod), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_pod_counts_with_what_it_has_as_a_whole() {
+        let mut pod = json!({"spec": {
+            "resources": {"requests": {"cpu": "2", "hugepages-2Mi": "4Mi"}, "limits": {"cpu": "3"}},
+            "overhead": {"cpu": "100m", "memory": "1Mi"},
+            "containers": [{"name": "c", "resources": {
+                "requests": {"cpu": "1", "memory": "1Gi", "x.y/gpu": "1"}, "limits": {"x.y/gpu": "1"}}}]}});
+        let mut expected = json!({"count/pods": "1", "pods": "1", "requests.cpu": "2100m", "cpu": "2100m",
+            "requests.memory": "1025Mi", "memory": "1025Mi", "limits.cpu": "3100m", "requests.x.y/gpu": "1",
+            "requests.hugepages-2Mi": "4Mi", "hugepages-2Mi": "4Mi"});
+        assert_eq!(shown(&usage("", "pods", &pod)), expected);
+        pod["status"] = json!({"resources": {"requests": {"cpu": "4"}}, "allocatedResources": {"cpu": "3"}});
+        (expected["requests.cpu"], expected["cpu"]) = (json!("4100m"), json!("4100m"));
+        assert_eq!(shown(&usage("", "pods", &pod)), expected, "it has not let go yet");
+        assert!(unset(&amounts(&json!({"limits.memory": 1})), &pod).is_empty());
+    }
+
+    #[test]
     fn scopes_choose_pods() {
         let quota = json!({"spec": {"scopes": ["BestEffort", "NotTerminating"]}});
         let pod = json!({"spec": {"containers": [{}]}});
@@ -307,6 +336,11 @@ mod tests {
         assert!(!covers(&quota, "", "configmaps", &json!({})));
         let asking = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}});
         assert!(!covers(&quota, "", "pods", &asking));
+        let abroad = json!({"spec": {"scopes": ["CrossNamespacePodAffinity"]}});
+        let term = json!({"topologyKey": "z", "namespaces": ["other"]});
+        let preferred = json!([{"weight": 1, "podAffinityTerm": term}]);
+        let looking = json!({"spec": {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}}});
+        assert!(covers(&abroad, "", "pods", &looking) && !covers(&abroad, "", "pods", &asking));
     }
 
     #[test]

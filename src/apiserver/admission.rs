@@ -1,5 +1,6 @@
 //! What is decided about a write beyond its own kind: its namespace exists, its service account,
-//! priority, tolerations, runtime class, addresses, storage, limits. Quotas come last: when all else is decided.
+//! priority, tolerations, runtime class, addresses, storage. What it comes to is validated then, and judged
+//! last: by limits and quotas.
 
 pub mod definitions;
 pub mod limits;
@@ -13,6 +14,7 @@ pub mod storage;
 
 use super::resources::Writer;
 use crate::api::error::{ApiError, FieldError};
+use crate::api::quota;
 use crate::store::{Precondition, Write};
 use serde_json::Value;
 
@@ -33,21 +35,34 @@ pub fn create(writer: &Writer<'_>, object: &mut Value) -> Result<Admitted, ApiEr
     namespaces::admit(writer, &mut admitted)?;
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
         ("", "pods") => {
+            limits::default(writer, object);
             pods::admit(writer, object, &mut admitted)?;
-            limits::admit(writer, object)?;
         }
-        ("", "persistentvolumeclaims") => {
-            storage::admit_claim(writer, object);
-            limits::admit(writer, object)?;
-        }
+        ("", "persistentvolumeclaims") => storage::admit_claim(writer, object),
         ("", "persistentvolumes") => storage::admit_volume(object),
         ("", "services") => services::allocate(writer, object, None)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
         ("", "serviceaccounts") => admitted.warnings.extend(service_accounts::warning(object, None)),
-        (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}
     }
     Ok(admitted)
+}
+
+/// Tells in the status of a new object what its kind's own rules cannot know.
+pub fn tell(writer: &Writer<'_>, object: &mut Value) {
+    if definitions::concerns(&writer.at.resource.group, &writer.at.resource.plural) {
+        definitions::complete(writer, object);
+    }
+}
+
+/// Judges a new object that is complete and valid.
+pub fn judge(writer: &Writer<'_>, object: &Value, admitted: &mut Admitted) -> Result<(), ApiError> {
+    if let ("", "pods" | "persistentvolumeclaims") =
+        (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str())
+    {
+        limits::check(writer, object)?;
+    }
+    quotas::admit(writer, object, admitted)
 }
 
 /// Adds to a new object what it needs no checks for, and what none of its writers owns.
@@ -72,12 +87,10 @@ pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Ad
     Ok(admitted)
 }
 
-/// Admits a pod that is to be given more or less of what it has.
-pub fn resize(writer: &Writer<'_>, object: &Value, old: &Value) -> Result<Admitted, ApiError> {
-    let mut admitted = Admitted::default();
+/// Judges a pod that is to be given more or less of what it has.
+pub fn resize(writer: &Writer<'_>, object: &Value, old: &Value, admitted: &mut Admitted) -> Result<(), ApiError> {
     limits::check(writer, object)?;
-    quotas::admit_change(writer, object, old, &mut admitted)?;
-    Ok(admitted)
+    quotas::admit_change(writer, &quota::changed_now(object), old, admitted)
 }
 
 /// ConfigMaps and Secrets hold at most 1 MiB.

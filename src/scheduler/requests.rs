@@ -174,6 +174,7 @@ fn sum(spec: &PodSpec, whole: List<'_>, container: impl Fn(&Container) -> Amount
         if pod.contains_key("memory") {
             running.memory = own.memory;
         }
+        running.other.extend(own.other.into_iter().filter(|(name, _)| name.starts_with("hugepages-")));
     }
     running.add(&Amounts::of(spec.overhead.as_ref()));
     running

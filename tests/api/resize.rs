@@ -1,6 +1,8 @@
 //! Resources of a pod that exists, changed through its resize subresource.
 
 use crate::Server;
+use crate::raw::{ask, refused};
+use serde_json::json;
 
 fn pod(name: &str, resources: &str, more: &str) -> String {
     format!(
@@ -93,4 +95,97 @@ async fn a_resize_takes_its_share_of_quotas_and_keeps_to_limits() {
     server.ok(&["create", "-f", "-"], range);
     let least = "minimum cpu usage per Container is 200m, but request is 100m";
     server.fails(&["patch", "pod", "web", "--subresource", "resize", "-p", &resize("100m")], "", least);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_said_before_what_is_too_much() {
+    let server = Server::start().await;
+    server.ok(&["create", "quota", "q", "--hard=requests.cpu=2"], "");
+    server.ok(&["create", "-f", "-"], &pod("web", BURSTABLE, ""));
+    let range = r#"{"apiVersion":"v1","kind":"LimitRange","metadata":{"name":"r"},"spec":{"limits":[{"type":"Container",
+        "max":{"cpu":"3"}}]}}"#;
+    server.ok(&["create", "-f", "-"], range);
+    let path = "/api/v1/namespaces/default/pods/web/resize";
+    let merge = "application/strategic-merge-patch+json";
+    let both = patch(r#"{"requests":{"cpu":"9","ephemeral-storage":"1Mi"}}"#);
+    refused(&server, ("PATCH", path), merge, &both, 422, "only cpu and memory resources are mutable").await;
+    let much = patch(r#"{"requests":{"cpu":"3"}}"#);
+    refused(&server, ("PATCH", path), merge, &much, 403, "exceeded quota: q").await;
+    // What a LimitRange adds comes before all of that: here a limit of cpu.
+    server.ok(&["patch", "pod", "web", "--subresource", "resize", "-p", &patch(r#"{"requests":{"cpu":"1"}}"#)], "");
+    server.says(&["get", "pod", "web", "-o", RESOURCES], "", r#"{"limits":{"cpu":"3","memory":"128Mi"}"#);
+    let made = pod("new", r#"{"requests":{"cpu":"9"},"limits":{"cpu":"8"}}"#, "");
+    refused(&server, ("POST", "/api/v1/namespaces/default/pods"), "", &made, 422, "cpu limit of 8").await;
+    let other = pod("web", BURSTABLE, "").replace(r#""name":"c""#, r#""name":"d""#);
+    let renamed = "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize";
+    refused(&server, ("PUT", path), "", &other, 422, renamed).await;
+    let two = other.replace(r#""containers":["#, r#""containers":[{"name":"c","image":"i:1"},"#);
+    let added = "spec.containers: Forbidden: containers may not be added or removed on resize";
+    refused(&server, ("PUT", path), "", &two, 422, added).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_count_what_is_asked_for_now() {
+    let server = Server::start().await;
+    server.ok(&["create", "quota", "q", "--hard=requests.cpu=4"], "");
+    server.ok(&["create", "-f", "-"], &pod("web", BURSTABLE, ""));
+    let resize = |name: &str, cpu: &str| {
+        let body = patch(&format!(r#"{{"requests":{{"cpu":"{cpu}"}}}}"#));
+        server.kubectl(&["patch", "pod", name, "--subresource", "resize", "-p", &body], "")
+    };
+    let status = json!({"status": {"conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}],
+        "containerStatuses": [{"name": "c", "image": "i:1", "imageID": "", "ready": true, "restartCount": 0,
+            "allocatedResources": {"cpu": "500m", "memory": "64Mi"}}]}});
+    let status = status.to_string();
+    server.ok(&["patch", "pod", "web", "--subresource", "status", "--type", "merge", "-p", &status], "");
+    let refused = resize("web", "5");
+    assert!(refused.text.contains("exceeded quota: q, requested: requests.cpu=4500m"), "{}", refused.text);
+    // Several at once: what is left is shared out once.
+    let names: Vec<String> = (0..6).map(|n| format!("p{n}")).collect();
+    let small = r#"{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"memory":"128Mi"}}"#;
+    names.iter().for_each(|name| drop(server.ok(&["create", "-f", "-"], &pod(name, small, ""))));
+    let granted = std::thread::scope(|scope| {
+        let tries: Vec<_> = names.iter().map(|name| scope.spawn(|| resize(name, "1100m").ok)).collect();
+        tries.into_iter().map(|attempt| attempt.join().unwrap()).filter(|ok| *ok).count()
+    });
+    assert_eq!(granted, 2);
+    server.says(&["get", "quota", "q"], "", "requests.cpu: 3100m/4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_applies_a_resize_owns_resources_alone() {
+    let server = Server::start().await;
+    server.ok(&["create", "-f", "-"], &pod("web", BURSTABLE, ""));
+    let intent = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","labels":{"a":"b"}},"spec":{"nodeName":"n",
+        "containers":[{"name":"c","image":"other","resources":{"requests":{"cpu":"1"}}}]}}"#;
+    let path = "/api/v1/namespaces/default/pods/web/resize?fieldManager=m&force=true";
+    let media = [("Content-Type", "application/apply-patch+yaml")];
+    let (code, after) = ask(&server, "PATCH", path, &media, intent).await;
+    assert_eq!((code, &after["spec"]["containers"][0]["resources"]["requests"]["cpu"]), (200, &json!("1")), "{after}");
+    assert_eq!(after["spec"]["containers"][0]["image"], "i:1");
+    assert!(after["spec"]["nodeName"].is_null() && after["metadata"]["labels"].is_null());
+    let entries = after["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().find(|entry| entry["manager"] == "m").unwrap();
+    assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("resize")));
+    let fields =
+        json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {"f:resources": {"f:requests": {"f:cpu": {}}}}}}});
+    assert_eq!(own["fieldsV1"], fields);
+    // Whoever applies a status owns no spec.
+    let intent = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"nodeName":"n"},"status":{"message":"m"}}"#;
+    let path = "/api/v1/namespaces/default/pods/web/status?fieldManager=s";
+    let (code, after) = ask(&server, "PATCH", path, &media, intent).await;
+    assert_eq!((code, &after["status"]["message"]), (200, &json!("m")), "{after}");
+    let entries = after["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().find(|entry| entry["manager"] == "s").unwrap();
+    assert_eq!(own["fieldsV1"], json!({"f:status": {"f:message": {}}}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_amount_may_be_written_otherwise() {
+    let server = Server::start().await;
+    server.ok(&["create", "-f", "-"], &pod("web", BURSTABLE, ""));
+    let same = patch(r#"{"requests":{"memory":"65536Ki"}}"#);
+    let other = patch(r#"{"requests":{"memory":"65537Ki"}}"#);
+    server.ok(&["patch", "pod", "web", "-p", &same], "");
+    server.fails(&["patch", "pod", "web", "-p", &other], "", "pod updates may not change fields other than");
 }

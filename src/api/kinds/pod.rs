@@ -25,6 +25,7 @@ impl Kind for Pod {
         let Some(spec) = object.as_object_mut().and_then(|pod| ensure(pod, "spec")) else { return };
         pod_spec::default_spec(spec);
         pod_spec::default_requests(spec);
+        resources::whole::default(spec);
         put(spec, "enableServiceLinks", true);
     }
 

@@ -2,40 +2,34 @@
 //! for.
 
 use crate::api::error::ApiError;
-use crate::api::kinds::resources::amount;
-use crate::api::quantity::Quantity;
-use crate::api::quota;
+use crate::api::kinds::resources::sums::{Amounts, amounts};
+use crate::api::kinds::resources::{amount, whole};
 use crate::apiserver::resources::Writer;
 use crate::apiserver::resources::object::parse;
 use crate::store;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
-/// Fills in a new pod, and checks it; checks a new claim.
-pub fn admit(writer: &Writer<'_>, object: &mut Value) -> Result<(), ApiError> {
-    let mut errors = Vec::new();
-    for limits in of_namespace(writer) {
-        match writer.at.resource.plural.as_str() {
-            "pods" => {
-                default_pod(object, &limits);
-                errors.extend(limits.iter().flat_map(|limit| check_pod(limit, &object["spec"])));
-            }
-            _ => {
-                let claims = limits.iter().filter(|limit| limit["type"] == "PersistentVolumeClaim");
-                errors.extend(claims.flat_map(|limit| check_claim(limit, &object["spec"])));
-            }
-        }
-    }
-    verdict(writer, &errors)
+/// Fills in a pod that is new, or whose resources change.
+pub fn default(writer: &Writer<'_>, pod: &mut Value) {
+    of_namespace(writer).iter().for_each(|limits| default_pod(pod, limits));
 }
 
-/// Checks what a pod that exists is to have from now on.
-pub fn check(writer: &Writer<'_>, pod: &Value) -> Result<(), ApiError> {
-    let limits = of_namespace(writer).into_iter().flatten();
-    let errors: Vec<String> = limits.flat_map(|limit| check_pod(&limit, &pod["spec"])).collect();
-    verdict(writer, &errors)
+/// Checks a pod or a claim: the first LimitRange that it does not keep to is named.
+pub fn check(writer: &Writer<'_>, object: &Value) -> Result<(), ApiError> {
+    let spec = &object["spec"];
+    for limits in of_namespace(writer) {
+        let errors = match writer.at.resource.plural.as_str() {
+            "pods" => limits.iter().flat_map(|limit| check_pod(limit, spec)).collect::<Vec<_>>(),
+            _ => {
+                let claims = limits.iter().filter(|limit| limit["type"] == "PersistentVolumeClaim");
+                claims.flat_map(|limit| check_claim(limit, spec)).collect()
+            }
+        };
+        verdict(writer, &errors)?;
+    }
+    Ok(())
 }
 
 /// The limits of each LimitRange.
@@ -95,26 +89,21 @@ fn default_container(container: &mut Value, limit: &Value, init: bool) -> Vec<St
 fn check_pod(limit: &Value, spec: &Value) -> Vec<String> {
     let kind = limit["type"].as_str().unwrap_or_default();
     let all = |containers: &Value| containers.as_array().cloned().unwrap_or_default();
-    let asked: Vec<(BTreeMap<String, Quantity>, BTreeMap<String, Quantity>)> = match kind {
+    let asked: Vec<(Amounts, Amounts)> = match kind {
         "Container" => all(&spec["containers"])
             .iter()
             .chain(&all(&spec["initContainers"]))
-            .map(|c| (quota::amounts(&c["resources"]["requests"]), quota::amounts(&c["resources"]["limits"])))
+            .map(|c| (amounts(&c["resources"]["requests"]), amounts(&c["resources"]["limits"])))
             .collect(),
-        "Pod" => vec![(quota::totals(spec, "requests"), quota::totals(spec, "limits"))],
+        "Pod" => vec![(whole::total(spec, "requests"), whole::total(spec, "limits"))],
         _ => return Vec::new(),
     };
     asked.iter().flat_map(|(requests, limits)| bounds(limit, kind, requests, limits)).collect()
 }
 
-fn bounds(
-    limit: &Value,
-    kind: &str,
-    requests: &BTreeMap<String, Quantity>,
-    limits: &BTreeMap<String, Quantity>,
-) -> Vec<String> {
+fn bounds(limit: &Value, kind: &str, requests: &Amounts, limits: &Amounts) -> Vec<String> {
     let mut errors = Vec::new();
-    let each = |field: &str| quota::amounts(&limit[field]).into_iter();
+    let each = |field: &str| amounts(&limit[field]).into_iter();
     for (name, least) in each("min") {
         let head = format!("minimum {name} usage per {kind} is {least}");
         match (requests.get(&name), limits.get(&name)) {
@@ -135,7 +124,7 @@ fn bounds(
     }
     for (name, ratio) in each("maxLimitRequestRatio") {
         let head = format!("{name} max limit to request ratio per {kind} is {ratio}, but");
-        let known = |map: &BTreeMap<String, Quantity>| map.get(&name).copied().filter(|amount| !amount.is_zero());
+        let known = |map: &Amounts| map.get(&name).copied().filter(|amount| !amount.is_zero());
         match (known(requests), known(limits)) {
             (None, _) => errors.push(format!("{head} no request is specified or request is 0")),
             (_, None) => errors.push(format!("{head} no limit is specified or limit is 0")),
@@ -191,5 +180,16 @@ mod tests {
                 "cpu max limit to request ratio per Container is 4, but provided ratio is 60.000000"
             ]
         );
+    }
+
+    #[test]
+    fn a_pod_is_bound_by_what_it_has_as_a_whole() {
+        let limit = json!({"type": "Pod", "max": {"cpu": "2"}, "min": {"memory": "1Gi"}});
+        let mut spec = json!({"overhead": {"cpu": "5"}, "containers": [
+            {"resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": "1500m"}}},
+            {"resources": {"limits": {"cpu": "1"}}}]});
+        assert_eq!(check_pod(&limit, &spec), ["maximum cpu usage per Pod is 2, but limit is 2500m"]);
+        spec["resources"] = json!({"limits": {"cpu": "2"}, "requests": {"memory": "512Mi"}});
+        assert_eq!(check_pod(&limit, &spec), ["minimum memory usage per Pod is 1Gi, but request is 512Mi"]);
     }
 }

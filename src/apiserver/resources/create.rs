@@ -39,15 +39,16 @@ impl<'a> Writer<'a> {
         let key = at.key();
         here.stamp(&mut object);
         codec::default(at.resource, &mut object);
-        at.resource.rules.prepare_create(&mut object);
         let mut admitted = admission::create(&here, &mut object)?;
+        at.resource.rules.prepare_create(&mut object);
+        admission::tell(&here, &mut object);
         codec::complete(&self.server.registry, at.resource, &mut object);
         let mut errors = validate_metadata(&object, at.resource.namespaced, at.resource.rules.name_rule());
         errors.extend(at.resource.rules.check(&object, None));
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), &name, &errors));
         }
-        admission::quotas::admit(&here, &object, &mut admitted)?;
+        admission::judge(&here, &object, &mut admitted)?;
         // An intent that owns nothing (a bare namespace) leaves no entry: without one, the next apply
         // would take the object for one from before the first apply, and write.
         if track || object["metadata"]["managedFields"].is_null() {

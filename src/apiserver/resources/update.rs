@@ -79,14 +79,14 @@ impl Writer<'_> {
             Part::Status => only_status(&mut new, old, rules.kept_by_status()),
             Part::Finalize => only_finalizers(&mut new, old),
             Part::Resize => {
+                admission::limits::default(self, &mut new);
                 keep_other_metadata(&mut new, old);
                 rules.prepare_resize(&mut new, old);
             }
         }
         let mut admitted = match part {
             Part::Main => admission::update(self, &mut new, old)?,
-            Part::Resize => admission::resize(self, &new, old)?,
-            Part::Status | Part::Scale | Part::Finalize => admission::Admitted::default(),
+            Part::Status | Part::Scale | Part::Finalize | Part::Resize => admission::Admitted::default(),
         };
         codec::complete(&self.server.registry, at.resource, &mut new);
         rest.take_out_of(&mut new);
@@ -113,8 +113,10 @@ impl Writer<'_> {
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), at.name, &errors));
         }
-        if part == Part::Main {
-            admitted.warnings.extend(rules.warnings(&new));
+        match part {
+            Part::Main => admitted.warnings.extend(rules.warnings(&new)),
+            Part::Resize => admission::resize(self, &new, old, &mut admitted)?,
+            Part::Status | Part::Scale | Part::Finalize => {}
         }
         let packed = Packed::around(at.resource, &new, &rest, &before);
         let effect = match is_released(&new) {

@@ -1,25 +1,25 @@
-//! What a resize of a pod may change: what its containers ask for of cpu and memory, and how much of
+//! What a resize of a pod may change: what it and its containers ask for of cpu and memory, and how much of
 //! them they may use. Source: Kubernetes' resize strategy and `ValidatePodResize`.
 
 use crate::api::error::FieldError;
-use crate::api::kinds::json::{Object, list, text};
-use crate::api::kinds::resources::{self, amount};
-use serde_json::{Value, json};
+use crate::api::kinds::json::{has, list, text};
+use crate::api::kinds::{resources, semantic};
+use serde_json::{Map, Value, json};
 
 /// The resources that a running pod can be given more or less of.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 /// A pod that some host made by itself, and that is only shown here.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+const KINDS: [&str; 2] = ["containers", "initContainers"];
 
 /// Puts back what a resize does not speak of. Containers that were added, removed or renamed stay, to be
 /// refused.
 pub fn prepare(new: &mut Value, old: &Value) {
-    let kinds = ["containers", "initContainers"];
-    if kinds.iter().any(|kind| !same_names(list(new, &["spec", kind]), list(old, &["spec", kind]))) {
+    if KINDS.iter().any(|kind| !same_names(list(new, &["spec", kind]), list(old, &["spec", kind]))) {
         return;
     }
     let mut spec = old["spec"].clone();
-    for kind in kinds {
+    for kind in KINDS {
         let wanted = list(new, &["spec", kind]);
         let containers = spec.get_mut(kind).and_then(Value::as_array_mut);
         for (container, wanted) in containers.into_iter().flatten().zip(wanted) {
@@ -53,89 +53,128 @@ pub fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
         return vec![FieldError::forbidden("[]", "windows pods cannot be resized")];
     }
     let (new_spec, old_spec) = (&new["spec"], &old["spec"]);
-    for kind in ["containers", "initContainers"] {
-        if list(new_spec, &[kind]).len() != list(old_spec, &[kind]).len() {
-            return vec![FieldError::forbidden(format!("spec.{kind}"), "pod updates may not add or remove containers")];
-        }
-    }
     let mut errors = Vec::new();
     if resources::pod_qos(old) != resources::qos_class(new_spec) {
         let why = "Pod QOS Class may not change as a result of resizing";
         errors.push(FieldError::invalid("spec", &new["status"]["qosClass"], why));
     }
-    errors.extend(removed(&new_spec["resources"], &old_spec["resources"], "spec.resources"));
+    if !is_supported(old) {
+        errors.push(FieldError::forbidden("spec", "Pod running on node without support for resize"));
+    }
+    errors.extend(of_pod(&new_spec["resources"], &old_spec["resources"]));
+    let moved = moved(new_spec, old_spec);
+    if !moved.is_empty() {
+        errors.extend(moved);
+        return errors;
+    }
+    let both = |kind| list(new_spec, &[kind]).iter().zip(list(old_spec, &[kind])).enumerate();
     for kind in ["initContainers", "containers"] {
-        for (i, (new, old)) in list(new_spec, &[kind]).iter().zip(list(old_spec, &[kind])).enumerate() {
-            errors.extend(removed(&new["resources"], &old["resources"], &format!("spec.{kind}[{i}].resources")));
-            if frozen_container(new) != frozen_container(old) {
-                errors.push(FieldError::forbidden("spec", only_resizable(kind, old)));
-            }
+        for (i, (new, old)) in both(kind) {
+            errors.extend(removed(
+                "resource",
+                &new["resources"],
+                &old["resources"],
+                &format!("spec.{kind}[{i}].resources"),
+            ));
         }
     }
-    if errors.is_empty() && frozen(new_spec) != frozen(old_spec) {
-        errors.push(FieldError::forbidden("spec", only_resizable("containers", &Value::Null)));
+    for (_, (new, old)) in both("containers") {
+        if !semantic::equal(&frozen(new, old), old) {
+            errors.push(FieldError::forbidden("spec", "only cpu and memory resources are mutable"));
+        }
+    }
+    for (i, (new, old)) in both("initContainers") {
+        let field = format!("spec.initContainers[{i}]");
+        if !semantic::equal(&frozen(new, old), old) {
+            let why = "only cpu and memory resources for init or sidecar containers are mutable";
+            errors.push(FieldError::forbidden(&field, why));
+        }
+        let restarts = |policy: &Value| policy["restartPolicy"] == "RestartContainer";
+        if new["restartPolicy"] != "Always"
+            && list(new, &["resizePolicy"]).iter().any(restarts)
+            && !semantic::equal(new, old)
+        {
+            let why = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+            errors.push(FieldError::forbidden(&field, why));
+        }
     }
     errors
 }
 
-fn only_resizable(kind: &str, container: &Value) -> &'static str {
-    match kind {
-        "initContainers" if container["restartPolicy"] == "Always" => {
-            "only cpu and memory resources for sidecar containers are mutable"
-        }
-        _ => "only cpu and memory resources are mutable",
+/// A host tells what a running container has if it can change that.
+fn is_supported(pod: &Value) -> bool {
+    let running = |status: &&Value| has(&status["state"], "running");
+    let status = list(pod, &["status", "containerStatuses"]).iter().find(running);
+    status.is_none_or(|status| has(status, "resources"))
+}
+
+/// What is wrong with the change of what the pod has as a whole.
+fn of_pod(new: &Value, old: &Value) -> Vec<FieldError> {
+    let field = "spec.resources";
+    if !old.is_null() && new.is_null() {
+        return vec![FieldError::forbidden(field, "pod-level resources cannot be removed")];
     }
+    let mut errors = removed("pod-level resource", new, old, field);
+    let had = if old.is_null() { &json!({}) } else { old };
+    if !semantic::equal(&kept(new, old), had) {
+        errors.push(FieldError::forbidden("spec", "only cpu and memory resources are mutable at pod-level"));
+    }
+    errors
+}
+
+/// Containers that were added, removed, renamed or put into another order.
+fn moved(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for kind in KINDS {
+        let (new, old) = (list(new, &[kind]), list(old, &[kind]));
+        if new.len() != old.len() {
+            let why = format!("{kind} may not be added or removed on resize");
+            errors.push(FieldError::forbidden(format!("spec.{kind}"), &why));
+            continue;
+        }
+        for (i, _) in new.iter().zip(old).enumerate().filter(|(_, (new, old))| new["name"] != old["name"]) {
+            let why = format!("{kind} may not be renamed or reordered on resize");
+            errors.push(FieldError::forbidden(format!("spec.{kind}[{i}].name"), &why));
+        }
+    }
+    errors
 }
 
 /// Neither requests nor limits can be taken back: what would hold then is not known.
-fn removed(new: &Value, old: &Value, field: &str) -> Vec<FieldError> {
-    let gone = |kind: &str| {
-        let before = old[kind].as_object().into_iter().flatten();
-        before.filter(|(_, amount)| !amount.is_null()).any(|(name, _)| new[kind][name].is_null())
+fn removed(what: &str, new: &Value, old: &Value, field: &str) -> Vec<FieldError> {
+    let gone = |kind: &&str| {
+        let before = old[*kind].as_object().into_iter().flatten();
+        before.filter(|(_, amount)| !amount.is_null()).any(|(name, _)| new[*kind][name].is_null())
     };
-    [("requests", "resource requests cannot be removed"), ("limits", "resource limits cannot be removed")]
-        .into_iter()
-        .filter(|(kind, _)| gone(kind))
-        .map(|(kind, why)| FieldError::forbidden(format!("{field}.{kind}"), why))
+    let kinds = ["requests", "limits"].into_iter().filter(gone);
+    kinds
+        .map(|kind| FieldError::forbidden(format!("{field}.{kind}"), &format!("{what} {kind} cannot be removed")))
         .collect()
 }
 
-/// A spec without what may change.
-fn frozen(spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    for kind in ["containers", "initContainers"] {
-        if spec[kind].is_array() {
-            spec[kind] = list(&spec, &[kind]).iter().map(frozen_container).collect();
-        }
-    }
-    if let Some(fields) = spec.as_object_mut() {
-        freeze(fields);
-    }
-    spec
-}
-
-fn frozen_container(container: &Value) -> Value {
-    let mut container = container.clone();
+/// The new container with as much of cpu and memory as the old one has.
+fn frozen(new: &Value, old: &Value) -> Value {
+    let mut container = new.clone();
     if let Some(fields) = container.as_object_mut() {
-        freeze(fields);
+        fields.insert("resources".into(), kept(&new["resources"], &old["resources"]));
     }
     container
 }
 
-/// Leaves of `resources` what a resize cannot change, in numbers: the same amount can be written in many
-/// ways.
-fn freeze(fields: &mut Object) {
-    let resources = fields.remove("resources").unwrap_or_default();
-    let mut kept = Object::new();
+/// The new resources with what the old ones say of cpu and memory.
+fn kept(new: &Value, old: &Value) -> Value {
+    let mut kept = new.as_object().cloned().unwrap_or_default();
     for kind in ["requests", "limits"] {
-        let others = resources[kind].as_object().into_iter().flatten();
-        let others = others.filter(|(name, _)| !RESIZABLE.contains(&name.as_str()));
-        let others: Object =
-            others.map(|(name, value)| (name.clone(), json!(amount(value).map(|n| n.to_string())))).collect();
-        kept.insert(kind.into(), others.into());
+        let of = |side: &Value, resizable: bool| -> Map<String, Value> {
+            let all = side[kind].as_object().into_iter().flatten();
+            let all = all.filter(|(name, _)| RESIZABLE.contains(&name.as_str()) == resizable);
+            all.map(|(name, amount)| (name.clone(), amount.clone())).collect()
+        };
+        let mut map = of(new, false);
+        map.extend(of(old, true));
+        kept.insert(kind.into(), map.into());
     }
-    kept.insert("claims".into(), resources["claims"].clone());
-    fields.insert("resources".into(), kept.into());
+    kept.into()
 }
 
 #[cfg(test)]
@@ -160,7 +199,50 @@ mod tests {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         new.pointer_mut(parent).unwrap()[name] = value;
         prepare(&mut new, &old);
-        validate(&new, &old).into_iter().map(|e| format!("{}: {}", e.field, e.detail)).collect()
+        wrong(&new, &old)
+    }
+
+    fn wrong(new: &Value, old: &Value) -> Vec<String> {
+        validate(new, old).into_iter().map(|e| format!("{}: {}", e.field, e.detail)).collect()
+    }
+
+    #[test]
+    fn a_pod_as_a_whole_gets_more_or_less_too() {
+        let with = |resources: Value| {
+            let mut pod = pod();
+            pod["status"] = json!({"qosClass": "Burstable"});
+            pod["spec"]["resources"] = resources;
+            pod
+        };
+        let old = with(json!({"requests": {"cpu": "1", "hugepages-2Mi": "2Mi"}, "limits": {"cpu": "2"}}));
+        let check = |resources: Value| {
+            let mut new = with(resources);
+            prepare(&mut new, &old);
+            wrong(&new, &old)
+        };
+        let none: [String; 0] = [];
+        let more =
+            json!({"requests": {"cpu": "2", "hugepages-2Mi": "2048Ki"}, "limits": {"cpu": "4", "memory": "1Gi"}});
+        assert_eq!(check(more), none);
+        let pages = json!({"requests": {"cpu": "1", "hugepages-2Mi": "4Mi"}, "limits": {"cpu": "2"}});
+        assert_eq!(check(pages), ["spec: Forbidden: only cpu and memory resources are mutable at pod-level"]);
+        let less = json!({"requests": {"cpu": "1", "hugepages-2Mi": "2Mi"}});
+        let gone = "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed";
+        assert_eq!(check(less), [gone]);
+        let gone = "spec.resources: Forbidden: pod-level resources cannot be removed";
+        assert_eq!(check(Value::Null), [gone]);
+        let new = with(json!({"requests": {"cpu": "1"}}));
+        assert_eq!(wrong(&new, &pod()), none, "what had none may get some");
+    }
+
+    #[test]
+    fn hosts_tell_whether_they_can() {
+        let mut old = pod();
+        old["status"]["containerStatuses"] = json!([{"name": "c", "state": {"running": {}}}]);
+        let why = "spec: Forbidden: Pod running on node without support for resize";
+        assert_eq!(wrong(&old, &old), [why]);
+        old["status"]["containerStatuses"][0]["resources"] = json!({});
+        assert!(wrong(&old, &old).is_empty());
     }
 
     #[test]
@@ -176,9 +258,15 @@ mod tests {
         assert_eq!(resized(&of("containers", 0, "requests/ephemeral-storage"), json!("2Gi")), [only]);
         assert_eq!(resized(&of("containers", 0, "requests/ephemeral-storage"), json!("1024Mi")), none);
         let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
-        assert_eq!(resized("/spec/containers/0/resizePolicy", policy), [only]);
-        let side = "spec: Forbidden: only cpu and memory resources for sidecar containers are mutable";
+        assert_eq!(resized("/spec/containers/0/resizePolicy", policy.clone()), [only]);
+        let side = "spec.initContainers[1]: Forbidden: only cpu and memory resources for init or sidecar containers are mutable";
         assert_eq!(resized(&of("initContainers", 1, "requests/x.y~1z"), json!("2")), [side]);
+        let mut old = pod();
+        old["spec"]["initContainers"][0]["resizePolicy"] = policy;
+        let mut new = old.clone();
+        new["spec"]["initContainers"][0]["resources"]["requests"]["cpu"] = json!("2");
+        let once = "spec.initContainers[0]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+        assert_eq!(wrong(&new, &old), [once]);
     }
 
     #[test]
@@ -224,9 +312,22 @@ mod tests {
             let error = &validate(&old, &old)[0];
             assert_eq!((error.field.as_str(), error.detail.as_str()), ("[]", &*format!("Forbidden: {why}")));
         }
-        let mut more = pod();
-        more["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "d"}));
-        prepare(&mut more, &pod());
-        assert_eq!(validate(&more, &pod())[0].field, "spec.containers");
+    }
+
+    #[test]
+    fn containers_stay_who_they_are() {
+        let mut other = pod();
+        other["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "d"}));
+        other["spec"]["initContainers"].as_array_mut().unwrap().reverse();
+        prepare(&mut other, &pod());
+        let renamed = "Forbidden: initContainers may not be renamed or reordered on resize";
+        assert_eq!(
+            wrong(&other, &pod()),
+            [
+                "spec.containers: Forbidden: containers may not be added or removed on resize",
+                &format!("spec.initContainers[0].name: {renamed}"),
+                &format!("spec.initContainers[1].name: {renamed}"),
+            ]
+        );
     }
 }

@@ -63,6 +63,7 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
     let mut volumes = volumes::validate(spec, path, cx);
     volumes.extend(made.iter().map(String::as_str));
     containers::validate(spec, path, &volumes, cx);
+    resources::whole::validate(spec, path, cx);
     let field = |name: &str| format!("{path}.{name}");
     cx.one_of(field("restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);
     cx.one_of(field("dnsPolicy"), &spec["dnsPolicy"], &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);

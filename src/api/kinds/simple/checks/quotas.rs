@@ -8,36 +8,15 @@ use crate::api::quantity::Quantity;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const STANDARD: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "services.nodeports",
-    "services.loadbalancers",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-];
-
 pub fn resource_quota(object: &Value) -> Vec<FieldError> {
     let mut cx = Context::new();
     for (name, value) in object["spec"]["hard"].as_object().into_iter().flatten() {
         let field = format!("spec.hard[{name}]");
         let shown = Value::from(name.as_str());
-        if !name.contains('/') && !STANDARD.contains(&name.as_str()) {
+        if !name.contains('/') && !resources::is_standard(name) {
             cx.invalid(field.clone(), &shown, "must be a standard resource type or fully qualified");
+        }
+        if !name.contains('/') && (!resources::is_standard(name) || name == "storage") {
             cx.invalid(field.clone(), &shown, "must be a standard resource for quota");
         }
         if resources::amount(value).is_some_and(Quantity::is_negative) {
