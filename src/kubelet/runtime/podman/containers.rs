@@ -122,7 +122,10 @@ impl Podman {
         if !around.surroundings.resource_limits {
             return Ok(());
         }
-        let body = generate::update(resources, &around.surroundings);
+        // On cgroup v1 memory cannot be given more than memory and swap together have.
+        let coupled = resources.memory_limit.is_some() && around.cgroup_version == 1 && !around.surroundings.swap;
+        let swap_limited = coupled && self.inspected(container).await?.host_config.memory_swap > 0;
+        let body = generate::update(resources, swap_limited, &around.surroundings);
         let call = self.client.post(format!("containers/{}/update", segment(container)), container);
         call.json(&body)?.deadline(SLOW).send().await?;
         if resources.memory_limit.is_some()

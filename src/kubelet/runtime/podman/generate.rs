@@ -192,9 +192,13 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
 }
 
 /// The body of `containers/{id}/update`: OCI's resources, as in 4.3 and since. What has no limit any more is
-/// told so.
-pub fn update(resources: &Resources, around: &Surroundings) -> Value {
+/// told so. `swap_limited`: made with a limit of memory and swap together, which is to stay above that of memory.
+pub fn update(resources: &Resources, swap_limited: bool, around: &Surroundings) -> Value {
     let mut body = limits(resources, around.swap);
+    if let Some(bytes) = resources.memory_limit.filter(|_| swap_limited && !around.swap) {
+        // What Podman makes of a memory limit where nothing is said of swap.
+        body["memory"]["swap"] = json!(bytes.saturating_mul(2));
+    }
     if body["cpu"].is_object() && resources.cpu_quota.is_none() {
         body["cpu"]["quota"] = json!(-1);
     }

@@ -194,6 +194,9 @@ pub struct HostConfig {
     pub log_config: LogConfig,
     #[serde(default)]
     pub memory: i64,
+    /// Memory and swap together; 0 where that is not limited.
+    #[serde(default)]
+    pub memory_swap: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -109,6 +109,18 @@ fn a_container() {
 }
 
 #[test]
+fn other_limits() {
+    let limits = |bytes| Resources { memory_limit: Some(bytes), ..Resources::default() };
+    let body = |bytes, swap_limited, swap| update(&limits(bytes), swap_limited, &Surroundings { swap, ..around() });
+    assert_eq!(body(8, false, false), json!({"memory": {"limit": 8}}));
+    assert_eq!(body(8, true, false), json!({"memory": {"limit": 8, "swap": 16}}), "twice as much, as at first");
+    assert_eq!(body(8, true, true), json!({"memory": {"limit": 8, "swap": 8}}));
+    assert_eq!(body(i64::MAX, true, false)["memory"]["swap"], i64::MAX);
+    let unlimited = Resources { cpu_shares: Some(2), ..Resources::default() };
+    assert_eq!(update(&unlimited, false, &around()), json!({"cpu": {"shares": 2, "quota": -1}}));
+}
+
+#[test]
 fn signals_by_name_and_number() {
     for (name, number) in [("SIGTERM", Some(15)), ("kill", Some(9)), ("10", Some(10)), ("SIGNOPE", None), ("0", None)] {
         assert_eq!(signal_number(name), number, "{name}");
