@@ -14,6 +14,7 @@ pub mod deployment;
 pub mod disruption;
 pub mod endpointslice;
 pub mod ephemeral_volume;
+pub mod failures;
 pub mod freshness;
 pub mod garbage_collector;
 pub mod job;

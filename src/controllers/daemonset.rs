@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod plan;
 
 use super::claim::controller_reference;
+use super::failures::Failures;
 use super::freshness::Freshness;
 use super::replicaset::{refusal, slow_start};
 use super::revisions::keeper::{KeepError, Keeper};
@@ -17,15 +18,13 @@ use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw};
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use parking_lot::Mutex;
 use plan::{Observed, Plan};
 use serde_json::json;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,13 +41,6 @@ enum SyncError {
     Revisions(#[from] KeepError),
 }
 
-/// How often a set's pods failed on a host, and the last time.
-#[derive(Clone, Copy)]
-struct Failures {
-    count: u32,
-    last: Timestamp,
-}
-
 struct Controller {
     client: kube::Client,
     sets: Informer<DaemonSet>,
@@ -59,7 +51,7 @@ struct Controller {
     clock: Clock,
     pods_written: Freshness,
     own_written: Freshness,
-    failures: Mutex<HashMap<ObjectKey, HashMap<String, Failures>>>,
+    failures: Failures,
 }
 
 /// Runs until shutdown.
@@ -74,7 +66,7 @@ pub async fn run(ctx: Context, workers: usize) {
         clock: ctx.clock.clone(),
         pods_written: Freshness::default(),
         own_written: Freshness::default(),
-        failures: Mutex::default(),
+        failures: Failures::new(FAILED),
     };
     shell::run(&ctx, workers, controller).await;
 }
@@ -121,7 +113,7 @@ impl Reconcile for Controller {
             self.pods_written.forget(key);
             self.own_written.forget(key);
             self.revisions.forget(key);
-            self.failures.lock().remove(key);
+            self.failures.forget(key);
             return Ok(None);
         };
         let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else {
@@ -169,22 +161,8 @@ impl Controller {
             unaware.iter().filter(|uid| self.pods_written.is_deleted(key, uid)).map(|uid| (*uid).to_owned()).collect();
         pods.extend(shell::orphans(&self.pods, &key.namespace));
         let (nodes, now) = (self.nodes.list(), self.clock.now());
-        let held = self.held(key, now);
+        let held = self.failures.held(key, now);
         plan::plan(&Observed { set, nodes: &nodes, pods: &pods, doomed: &doomed, hash, held: &held, now })
-    }
-
-    /// Hosts that wait before a failed pod is replaced; failures long past are forgotten.
-    fn held(&self, key: &ObjectKey, now: Timestamp) -> HashMap<String, SignedDuration> {
-        let mut all = self.failures.lock();
-        let Some(failures) = all.get_mut(key) else { return HashMap::new() };
-        failures.retain(|_, failure| {
-            now.duration_since(failure.last) < SignedDuration::try_from(FAILED.max * 2).unwrap_or_default()
-        });
-        let wait = |failure: &Failures| {
-            SignedDuration::try_from(FAILED.after(failure.count)).unwrap_or_default() - now.duration_since(failure.last)
-        };
-        let waits = failures.iter().map(|(host, failure)| (host.clone(), wait(failure)));
-        waits.filter(|(_, wait)| wait.is_positive()).collect()
     }
 
     async fn act(&self, key: &ObjectKey, set: &Arc<DaemonSet>, plan: &Plan) -> Result<(), SyncError> {
@@ -212,10 +190,7 @@ impl Controller {
         let host = hosts::target(pod).unwrap_or_default();
         let what = format!("daemon pod {}/{} on node {host}", key.namespace, pods::name(pod));
         if pods::phase(pod) == "Failed" {
-            let mut all = self.failures.lock();
-            let failures = all.entry(key.clone()).or_default();
-            let count = failures.get(host).map_or(0, |known| known.count) + 1;
-            failures.insert(host.to_owned(), Failures { count, last: self.clock.now() });
+            self.failures.note(key, host, self.clock.now());
             self.events.warning(set, "FailedDaemonPod", format!("Found failed {what}, will try to kill it"));
         } else {
             self.events.normal(set, "SucceededDaemonPod", format!("Found succeeded {what}, will try to delete it"));

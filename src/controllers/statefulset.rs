@@ -9,12 +9,14 @@ mod retention;
 mod status;
 
 use super::claim::controller_reference;
+use super::failures::Failures;
 use super::freshness::Freshness;
 use super::replicaset::refusal;
 use super::revisions::keeper::{KeepError, Keeper};
 use super::revisions::{HISTORY_LABEL, Source};
 use super::shell::{self, Reconcile};
 use super::{pods, write};
+use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::client::{Change, Context, EventRecorder, Informer, ObjectKey, WorkQueue, raw};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
@@ -26,6 +28,10 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a pod that its host rejected stays before its successor is tried: a set that names a host without
+/// room would otherwise make pods as fast as they can be written.
+const REJECTED: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(300) };
 
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
@@ -47,6 +53,7 @@ struct Controller {
     pods_written: Freshness,
     claims_written: Freshness,
     own_written: Freshness,
+    rejections: Failures,
 }
 
 /// Runs until shutdown.
@@ -62,6 +69,7 @@ pub async fn run(ctx: Context, workers: usize) {
         pods_written: Freshness::default(),
         claims_written: Freshness::default(),
         own_written: Freshness::default(),
+        rejections: Failures::new(REJECTED),
     };
     shell::run(&ctx, workers, controller).await;
 }
@@ -112,6 +120,7 @@ impl Reconcile for Controller {
                 written.forget(key);
             }
             self.revisions.forget(key);
+            self.rejections.forget(key);
             return Ok(None);
         };
         let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else {
@@ -153,7 +162,8 @@ impl Controller {
         let claims: HashMap<_, _> =
             names.filter_map(|name| Some((name.clone(), self.claims.get(&key.namespace, &name)?))).collect();
         let now = self.clock.now();
-        plan::plan(&Observed { set, pods: &pods, doomed: &doomed, claims: &claims, revisions, now })
+        let held = self.rejections.held(key, now);
+        plan::plan(&Observed { set, pods: &pods, doomed: &doomed, claims: &claims, revisions, held: &held, now })
     }
 
     async fn act(&self, key: &ObjectKey, set: &StatefulSet, actions: Vec<Action>) -> Result<(), SyncError> {
@@ -186,6 +196,9 @@ impl Controller {
                 }
                 Action::Delete(pod) => self.delete(key, set, &pod).await?,
                 Action::Recreate(pod) => {
+                    if pods::was_rejected(&pod) {
+                        self.rejections.note(key, pods::name(&pod), self.clock.now());
+                    }
                     let message = format!(
                         "StatefulSet {}/{} is recreating {} Pod {}",
                         key.namespace,

@@ -58,9 +58,9 @@ pub fn plan(observed: &Observed) -> Plan {
     if set.metadata.deletion_timestamp.is_none() {
         let wanted = usize::try_from(set.replicas).unwrap_or(0);
         plan.create = wanted.saturating_sub(replicas.len());
-        held = held_back(observed.pods, observed.now).filter(|_| plan.create > 0);
-        if held.is_some() {
-            plan.create = 0;
+        if let Some((count, wait)) = held_back(observed.pods, observed.now).filter(|_| plan.create > 0) {
+            plan.create = plan.create.saturating_sub(count);
+            held = Some(wait);
         }
         let excess = replicas.len().saturating_sub(wanted);
         if excess > 0 {
@@ -73,18 +73,18 @@ pub fn plan(observed: &Observed) -> Plan {
     plan
 }
 
-/// How long to wait before another pod takes the place of those that their hosts rejected: as long again as that
-/// has gone on. A template that names a host without room would otherwise make pods without end, as fast as
-/// they can be written.
-fn held_back(pods: &[Arc<Pod>], now: Timestamp) -> Option<SignedDuration> {
+/// How many pods were rejected by their hosts and are not to be replaced yet, and how long to wait: as long again
+/// as that has gone on. A template that names a host without room would otherwise make pods without end, as
+/// fast as they can be written. Those of the first half of that time had their successors.
+fn held_back(pods: &[Arc<Pod>], now: Timestamp) -> Option<(usize, SignedDuration)> {
     let own = pods.iter().filter(|pod| controller_of(&pod.metadata).is_some() && pods::was_rejected(pod));
     let times = own.filter_map(|pod| Some(pod.metadata.creation_timestamp.as_ref()?.0));
-    let recent = times.filter(|time| now.duration_since(*time) < LONGEST * 2);
-    let (oldest, newest) = recent.fold(None, |span: Option<(Timestamp, Timestamp)>, time| {
-        Some(span.map_or((time, time), |(oldest, newest)| (oldest.min(time), newest.max(time))))
-    })?;
-    let wait = newest.duration_since(oldest).clamp(SHORTEST, LONGEST) - now.duration_since(newest);
-    Some(wait).filter(SignedDuration::is_positive)
+    let recent: Vec<Timestamp> = times.filter(|time| now.duration_since(*time) < LONGEST * 2).collect();
+    let (oldest, newest) = (*recent.iter().min()?, *recent.iter().max()?);
+    let span = newest.duration_since(oldest);
+    let last = recent.iter().filter(|time| newest.duration_since(**time) < (span / 2).max(SHORTEST)).count();
+    let wait = span.clamp(SHORTEST, LONGEST) - now.duration_since(newest);
+    Some((last, wait)).filter(|(_, wait)| wait.is_positive())
 }
 
 /// Counts pods that were just created. The status must not be reported without them: a generation

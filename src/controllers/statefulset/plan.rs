@@ -27,6 +27,8 @@ pub struct Observed<'a> {
     pub claims: &'a HashMap<String, Arc<PersistentVolumeClaim>>,
     /// Oldest first; the last is that of the set's template.
     pub revisions: &'a [Arc<ControllerRevision>],
+    /// Names of pods that stay for so long if their host rejected them.
+    pub held: &'a HashMap<String, SignedDuration>,
     pub now: Timestamp,
 }
 
@@ -72,6 +74,8 @@ struct Planner<'a> {
     /// One pod at a time.
     ordered: bool,
     actions: Vec<Action>,
+    /// When a rejected pod has stayed for long enough.
+    again: Option<SignedDuration>,
 }
 
 /// A plan that touches no pods where the revisions are not known.
@@ -89,6 +93,7 @@ pub fn plan(observed: &Observed) -> Plan {
         current,
         ordered: policy != Some("Parallel"),
         actions: Vec::new(),
+        again: None,
     };
     let mine = planner.claim();
     if set.metadata.deletion_timestamp.is_none() && planner.keep() && planner.scale_down() {
@@ -103,6 +108,7 @@ pub fn plan(observed: &Observed) -> Plan {
         .collect();
     let limit = set.spec.as_ref().and_then(|spec| spec.revision_history_limit);
     let expired = revisions::expired(observed.revisions, &live, limit);
+    let again = [again, planner.again].into_iter().flatten().min();
     Plan { actions: planner.actions, status, expired, again }
 }
 
@@ -156,9 +162,7 @@ impl Planner<'_> {
             let settled = match pod {
                 None => self.create(ordinal),
                 Some(pod) if pods::is_finished(&pod) => {
-                    if !self.is_leaving(&pod) {
-                        self.actions.push(Action::Recreate(pod));
-                    }
+                    self.recreate(pod);
                     false
                 }
                 Some(pod) => self.tend(ordinal, &pod),
@@ -168,6 +172,16 @@ impl Planner<'_> {
             }
         }
         true
+    }
+
+    fn recreate(&mut self, pod: Arc<Pod>) {
+        if self.is_leaving(&pod) {
+            return;
+        }
+        match self.observed.held.get(pods::name(&pod)).filter(|_| pods::was_rejected(&pod)) {
+            Some(wait) => self.again = Some(self.again.map_or(*wait, |known| known.min(*wait))),
+            None => self.actions.push(Action::Recreate(pod)),
+        }
     }
 
     /// Never true: a pod that is not there yet is not ready.

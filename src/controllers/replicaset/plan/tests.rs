@@ -81,14 +81,16 @@ fn finished_terminating_and_doomed_pods_are_no_replicas() {
     assert_eq!((plan.create, plan.status.replicas), (2, 0));
 }
 
+/// Made so many seconds ago.
+fn rejected(index: usize, seconds: i64) -> Arc<Pod> {
+    let mut rejected = Pod::clone(&pod(index, &Sketch { phase: "Failed", ..ours(false) }));
+    rejected.metadata.creation_timestamp = Some(Time(now() - SignedDuration::from_secs(seconds)));
+    rejected.status.as_mut().unwrap().message = Some("Pod was rejected: no room".into());
+    Arc::new(rejected)
+}
+
 #[test]
 fn successors_of_rejected_pods_wait_as_long_as_that_has_gone_on() {
-    let rejected = |index: usize, seconds: i64| {
-        let mut rejected = Pod::clone(&pod(index, &Sketch { phase: "Failed", ..ours(false) }));
-        rejected.metadata.creation_timestamp = Some(Time(now() - SignedDuration::from_secs(seconds)));
-        rejected.status.as_mut().unwrap().message = Some("Pod was rejected: no room".into());
-        Arc::new(rejected)
-    };
     let wait = |ages: &[i64]| {
         let pods: Vec<_> = ages.iter().enumerate().map(|(index, age)| rejected(index, *age)).collect();
         let (set, doomed) = (set(1, 0), HashSet::new());
@@ -102,6 +104,39 @@ fn successors_of_rejected_pods_wait_as_long_as_that_has_gone_on() {
     assert_eq!(wait(&[30, 15]), (1, None));
     assert_eq!(wait(&[599, 0]), (0, Some(300)));
     assert_eq!(wait(&[10_000, 0]), (0, Some(1)), "what was long ago is forgotten");
+}
+
+#[test]
+fn a_rejected_pod_holds_back_nobody_but_its_successor() {
+    let create = |replicas: i32, running: usize, ages: &[i64]| {
+        let mut pods: Vec<_> = ages.iter().enumerate().map(|(index, age)| rejected(index, *age)).collect();
+        pods.extend((0..running).map(|index| pod(100 + index, &ours(true))));
+        let (set, doomed) = (set(replicas, 0), HashSet::new());
+        let set = Replicated::set(&set);
+        let plan = plan(&Observed { set: &set, pods: &pods, doomed: &doomed, crowd: &Crowd::new, now: now() });
+        plan.create
+    };
+    assert_eq!(create(5, 2, &[0]), 2);
+    assert_eq!(create(10, 4, &[256, 255, 252, 248, 240, 224, 192, 128, 0]), 5, "the others had their successors");
+    assert_eq!(create(100, 0, &[0; 100]), 0);
+    assert_eq!(create(100, 0, &[&[1; 60][..], &[0; 40]].concat()), 60, "those of the second before");
+    assert_eq!(create(100, 0, &[&[2; 60][..], &[1; 40], &[0; 60]].concat()), 40);
+    assert_eq!(create(100, 0, &[&[3; 60][..], &[2; 40], &[1; 60], &[0; 40]].concat()), 0);
+}
+
+#[test]
+fn rejections_do_not_make_a_loop() {
+    let (mut born, mut second) = (Vec::<i64>::new(), 0);
+    while second < 600 {
+        let pods: Vec<_> = born.iter().enumerate().map(|(index, born)| rejected(index, second - born)).collect();
+        let (set, doomed) = (set(3, 0), HashSet::new());
+        let set = Replicated::set(&set);
+        let plan = plan(&Observed { set: &set, pods: &pods, doomed: &doomed, crowd: &Crowd::new, now: now() });
+        born.extend(std::iter::repeat_n(second, plan.create));
+        second += i64::from(plan.create == 0);
+    }
+    born.dedup();
+    assert_eq!(born, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
 }
 
 #[test]

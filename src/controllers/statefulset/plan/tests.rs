@@ -14,6 +14,7 @@ struct World {
     pods: Vec<Arc<Pod>>,
     claims: HashMap<String, Arc<PersistentVolumeClaim>>,
     revisions: Vec<Arc<ControllerRevision>>,
+    held: HashMap<String, SignedDuration>,
     now: Timestamp,
     made: usize,
 }
@@ -26,7 +27,7 @@ impl World {
         let set =
             from_value(json!({"metadata": {"name": "db", "namespace": "ns", "uid": "set"}, "spec": whole})).unwrap();
         let now = "2024-01-01T12:00:00Z".parse().unwrap();
-        Self { set, pods: vec![], claims: HashMap::new(), revisions: vec![], now, made: 0 }
+        Self { set, pods: vec![], claims: HashMap::new(), revisions: vec![], held: HashMap::new(), now, made: 0 }
     }
 
     fn edit(&mut self, change: Value) {
@@ -63,6 +64,7 @@ impl World {
             doomed: &HashSet::new(),
             claims: &self.claims,
             revisions: &self.revisions,
+            held: &self.held,
             now: self.now,
         })
     }
@@ -250,6 +252,24 @@ fn a_failed_pod_makes_room_and_a_lost_one_does_not() {
     }
     world.settle();
     assert_eq!(world.run(), "+db-1");
+}
+
+#[test]
+fn a_rejected_pod_stays_for_a_while() {
+    let mut world = World::new(json!({}));
+    world.run();
+    world.report("db-1", "Failed", false);
+    world.change("db-1", |pod| pod.status.as_mut().unwrap().message = Some("Pod was rejected: no room".into()));
+    world.held = [("db-1".to_owned(), SignedDuration::from_secs(4))].into();
+    let plan = world.decide();
+    assert_eq!((plan.actions.len(), plan.again), (0, Some(SignedDuration::from_secs(4))));
+    world.held.clear();
+    assert_eq!(world.pass(), ["-db-1"]);
+    world.settle();
+    world.held = [("db-1".to_owned(), SignedDuration::from_secs(4))].into();
+    assert_eq!(world.run(), "+db-1");
+    world.report("db-1", "Failed", false);
+    assert_eq!(world.pass(), ["-db-1"], "it failed by itself");
 }
 
 #[test]
