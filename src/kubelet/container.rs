@@ -10,6 +10,10 @@ use crate::kubelet::runtime::{
 use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile};
 use std::collections::BTreeMap;
 
+/// What the kernel takes: the least and the most weight, and microseconds of CPU in a period.
+const SHARES: (u64, u64) = (2, 262_144);
+const MOST_QUOTA: i64 = 1 << 40;
+
 /// Everything besides the pod that a container is made from.
 pub struct Inputs<'a> {
     pub image: &'a ImageInfo,
@@ -63,12 +67,15 @@ fn ends(pod: &Pod, container: &Container) -> bool {
 /// What the kernel is told of a container's resources on that host.
 pub fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
     let limits = resources::limits(pod, container, i64::try_from(host.memory).unwrap_or(i64::MAX));
-    let shares = |milli: i64| u64::try_from((milli * 1024 / 1000).max(2)).unwrap_or(2);
+    let shares = |milli: i64| u64::try_from(milli.saturating_mul(1024) / 1000).unwrap_or(0).clamp(SHARES.0, SHARES.1);
     let oom_score_adj = i32::try_from(limits.oom_score_adj).ok();
     let (cpu, memory) = (host.enforces("cpu"), host.enforces("memory"));
     Resources {
-        cpu_shares: cpu.then(|| limits.cpu_request_milli.map_or(2, shares)),
-        cpu_quota: limits.cpu_limit_milli.map(|milli| (milli * 100).max(1000)).filter(|_| cpu),
+        cpu_shares: cpu.then(|| limits.cpu_request_milli.map_or(SHARES.0, shares)),
+        cpu_quota: limits
+            .cpu_limit_milli
+            .map(|milli| milli.saturating_mul(100).clamp(1000, MOST_QUOTA))
+            .filter(|_| cpu),
         cpu_period: limits.cpu_limit_milli.map(|_| 100_000).filter(|_| cpu),
         memory_limit: limits.memory_limit.filter(|_| memory),
         pids_limit: None,
@@ -188,6 +195,17 @@ mod tests {
         assert_eq!((made.resources.cpu_quota, made.resources.cpu_shares), (Some(100_000), Some(512)));
         assert_eq!(made.resources.memory_limit, Some(64 << 20));
         assert_eq!(made.labels[STREAK], "1");
+    }
+
+    #[test]
+    fn asks_the_kernel_for_no_more_than_it_takes() {
+        let greedy =
+            json!({"requests": {"cpu": "9e18", "memory": "16Ei"}, "limits": {"cpu": "9e18", "memory": "16Ei"}});
+        let made = build(json!({"containers": [{"name": "c", "image": "i", "resources": greedy}]}), "").unwrap();
+        assert_eq!((made.resources.cpu_quota, made.resources.cpu_shares), (Some(MOST_QUOTA), Some(SHARES.1)));
+        let tiny = json!({"limits": {"cpu": "1m"}});
+        let made = build(json!({"containers": [{"name": "c", "image": "i", "resources": tiny}]}), "").unwrap();
+        assert_eq!((made.resources.cpu_quota, made.resources.cpu_shares), (Some(1000), Some(SHARES.0)));
     }
 
     #[test]

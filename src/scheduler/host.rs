@@ -163,7 +163,7 @@ impl HostState {
 
     /// Whether there is room for what one more pod asks for.
     pub fn has_room(&self, requests: &Amounts) -> bool {
-        let enough = |asked: i64, used: i64, all: i64| asked <= 0 || asked <= all - used;
+        let enough = |asked: i64, used: i64, all: i64| asked <= 0 || asked <= all.saturating_sub(used);
         let of = |list: &BTreeMap<String, i64>, name: &str| list.get(name).copied().unwrap_or(0);
         let (used, all) = (&self.used, &self.allocatable);
         self.pod_count < self.max_pods

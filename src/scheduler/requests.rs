@@ -14,6 +14,9 @@ pub struct Amounts {
     pub other: BTreeMap<String, i64>,
 }
 
+/// More than any host has of anything, and little enough for the sums of all pods of a host to be exact.
+const MOST: i64 = i64::MAX >> 12;
+
 impl Amounts {
     pub fn of(list: Option<&BTreeMap<String, Text>>) -> Self {
         let mut amounts = Self::default();
@@ -48,13 +51,20 @@ impl Amounts {
     }
 
     pub fn subtract(&mut self, less: &Self) {
-        self.cpu -= less.cpu;
-        self.memory -= less.memory;
+        self.cpu = self.cpu.saturating_sub(less.cpu);
+        self.memory = self.memory.saturating_sub(less.memory);
         for (name, amount) in &less.other {
             if let Some(sum) = self.other.get_mut(name) {
-                *sum -= amount;
+                *sum = sum.saturating_sub(*amount);
             }
         }
+    }
+
+    /// Nothing of it more than [`MOST`].
+    fn bounded(mut self) -> Self {
+        (self.cpu, self.memory) = (self.cpu.min(MOST), self.memory.min(MOST));
+        self.other.values_mut().for_each(|amount| *amount = (*amount).min(MOST));
+        self
     }
 
     fn raise_to(&mut self, least: &Self) {
@@ -177,7 +187,7 @@ fn sum(spec: &PodSpec, whole: List<'_>, container: impl Fn(&Container) -> Amount
         running.other.extend(own.other.into_iter().filter(|(name, _)| name.starts_with("hugepages-")));
     }
     running.add(&Amounts::of(spec.overhead.as_ref()));
-    running
+    running.bounded()
 }
 
 /// For scores: a container without requests counts as a little, so that such pods spread too.
@@ -278,6 +288,27 @@ mod tests {
         assert_eq!(with("1", "1", "2", ""), (2000, 2000), "it has not let go yet");
         assert_eq!(with("1", "2", "1", ""), (2000, 2000));
         assert_eq!(with("9", "1", "1", "Infeasible"), (1000, 1000), "it will never have that");
+    }
+
+    #[test]
+    fn what_nobody_has_leaves_the_sums_of_others_right() {
+        let greedy = json!({"requests": {"cpu": "9e18", "memory": "16Ei", "x.y/z": "9e18"}});
+        let of = |resources: &[serde_json::Value]| {
+            let all: Vec<_> = resources.iter().map(|resources| json!({"name": "c", "resources": resources})).collect();
+            of(&spec(json!({"containers": all})))
+        };
+        let (modest, greedy) = (of(&[asks("1")]), of(&[greedy.clone(), greedy]));
+        let mut used = Amounts::default();
+        used.add(&modest);
+        for _ in 0..2000 {
+            used.add(&greedy);
+        }
+        for _ in 0..2000 {
+            used.subtract(&greedy);
+        }
+        assert_eq!((used.cpu, used.memory), (modest.cpu, modest.memory));
+        (0..3).for_each(|_| used.subtract(&Amounts { cpu: i64::MAX, memory: i64::MAX, ..Amounts::default() }));
+        assert_eq!(used.cpu, i64::MIN);
     }
 
     #[test]

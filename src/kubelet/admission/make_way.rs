@@ -73,7 +73,7 @@ fn quality(pod: &Pod) -> u8 {
 
 fn subtract(missing: Missing, asked: &Amounts) -> Missing {
     let left = missing.into_iter().map(|(name, amount)| {
-        let left = amount - request(asked, &name);
+        let left = amount.saturating_sub(request(asked, &name));
         (name, left)
     });
     left.filter(|(_, amount)| *amount > 0).collect()
@@ -83,7 +83,7 @@ fn subtract(missing: Missing, asked: &Amounts) -> Missing {
 fn nearest(group: &[Candidate], missing: &Missing) -> Option<usize> {
     let distance = |candidate: &Candidate| -> f64 {
         let shares = missing.iter().map(|(name, amount)| {
-            let left = (amount - request(&candidate.asked, name)).max(0);
+            let left = amount.saturating_sub(request(&candidate.asked, name)).max(0);
             (left as f64 / *amount as f64).powi(2)
         });
         shares.sum()

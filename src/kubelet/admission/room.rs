@@ -19,7 +19,7 @@ pub struct Shortage {
 impl Shortage {
     /// What is missing.
     pub fn amount(&self) -> i64 {
-        self.requested - (self.capacity - self.used)
+        self.requested.saturating_sub(self.capacity.saturating_sub(self.used))
     }
 }
 
@@ -43,7 +43,7 @@ pub fn shortages(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Vec<Shortage> {
     others.iter().for_each(|other| used.add(&requests::of(spec(other))));
     let mut found = Vec::new();
     let mut need = |resource: &str, requested: i64, used: i64, capacity: i64| {
-        if requested > 0 && requested > capacity - used {
+        if requested > 0 && requested > capacity.saturating_sub(used) {
             found.push(Shortage { resource: resource.into(), requested, used, capacity });
         }
     };

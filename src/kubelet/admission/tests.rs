@@ -131,6 +131,19 @@ fn the_least_make_way_for_critical_pods() {
     assert_eq!(refused(on(&node, &elsewhere, &others)).0, "NodeAffinity");
 }
 
+#[test]
+fn what_nobody_has_is_refused() {
+    let node = node(json!({}));
+    let greedy = |uid: &str, priority| asking(uid, priority, json!({"cpu": "9e18", "memory": "16Ei", "x.y/z": "9e18"}));
+    let others = [greedy("a", 0), asking("b", 0, json!({"cpu": "1"}))];
+    assert_eq!(refused(on(&node, &greedy("new", 0), &others)).0, "OutOfcpu");
+    assert_eq!(refused(on(&node, &asking("new", 0, json!({"cpu": "1"})), &others)).0, "OutOfcpu");
+    assert_eq!(refused(on(&node, &greedy("new", CRITICAL), &others)).0, "UnexpectedAdmissionError");
+    let modest = asking("new", CRITICAL, json!({"cpu": "1"}));
+    let Verdict::MakeWay(victims) = on(&node, &modest, &others) else { panic!("nobody goes") };
+    assert_eq!(victims[0].metadata.uid.as_deref(), Some("a"));
+}
+
 impl Verdict {
     fn clone_reason(&self) -> &str {
         match self {

@@ -19,7 +19,7 @@ pub fn refusal(wanted: &Amounts, used: &Amounts, capacity: &Amounts) -> Option<R
         return Some((INFEASIBLE, message));
     }
     let (name, wanted, used, capacity) =
-        each.iter().find(|(_, wanted, used, capacity)| *wanted > 0 && *wanted > capacity - used)?;
+        each.iter().find(|(_, wanted, used, capacity)| *wanted > 0 && *wanted > capacity.saturating_sub(*used))?;
     let message =
         format!("Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {capacity}");
     Some((DEFERRED, message))
@@ -63,6 +63,14 @@ mod tests {
         assert_eq!(of(amounts(3000, 9), amounts(1500, 8000)), deferred(cpu));
         let memory = "memory, requested: 9, used: 8000, capacity: 8000";
         assert_eq!(of(amounts(0, 9), amounts(5000, 8000)), deferred(memory), "it asks for no cpu");
+    }
+
+    #[test]
+    fn what_nobody_has_is_infeasible() {
+        let (all, most) = (amounts(4000, 8000), amounts(i64::MAX, i64::MAX));
+        assert_eq!(refusal(&most, &most, &all).unwrap().0, INFEASIBLE);
+        assert_eq!(refusal(&amounts(1, 1), &most, &all).unwrap().0, DEFERRED);
+        assert_eq!(refusal(&amounts(1, 1), &most, &amounts(i64::MIN, i64::MIN)).unwrap().0, INFEASIBLE);
     }
 
     #[test]
