@@ -40,7 +40,7 @@ pub struct News {
     /// What a listing of the whole host says of the pod, which saves one.
     pub listing: Option<Listed>,
     pub probes: Vec<Report>,
-    /// A ConfigMap or Secret the pod refers to changed.
+    /// A ConfigMap, Secret or claim the pod refers to changed.
     pub objects: bool,
     /// It makes way for a critical pod.
     pub preempted: bool,

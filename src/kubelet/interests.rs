@@ -1,9 +1,9 @@
-//! Who wants to hear of which object: pods of the ConfigMaps and Secrets they use. One subscription
+//! Who wants to hear of which object: pods of the ConfigMaps, Secrets and claims they use. One subscription
 //! per kind and process, made when the first pod refers to one.
 
 use crate::client::Informers;
 use crate::kubelet::inbox::Inbox;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
@@ -12,6 +12,8 @@ use std::sync::{Arc, Weak};
 pub enum Object {
     ConfigMap,
     Secret,
+    /// A pod that comes before its claim is bound starts as soon as that is.
+    Claim,
 }
 
 type Key = (Object, String, String);
@@ -93,6 +95,9 @@ impl Interests {
                 tell(&this, object, &change.object().metadata);
             })),
             Object::Secret => informers.of::<Secret>().subscribe(Box::new(move |change| {
+                tell(&this, object, &change.object().metadata);
+            })),
+            Object::Claim => informers.of::<PersistentVolumeClaim>().subscribe(Box::new(move |change| {
                 tell(&this, object, &change.object().metadata);
             })),
         }

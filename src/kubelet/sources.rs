@@ -2,6 +2,7 @@
 //! what those do not show (yet).
 
 use crate::api::access;
+use crate::controllers::volume_binder;
 use crate::kubelet::env::{self, Sources, services::service_variables};
 use crate::kubelet::fields::HostFacts;
 use crate::kubelet::host::Host;
@@ -35,6 +36,7 @@ pub async fn fetch(host: &Host, pod: &Pod, inbox: &Arc<Inbox>) -> Result<Sources
         .iter()
         .map(|name| (Object::ConfigMap, name.clone()))
         .chain(secrets.iter().map(|name| (Object::Secret, name.clone())))
+        .chain(volume_binder::claims(pod).map(|name| (Object::Claim, name)))
         .collect();
     host.interests.register(&host.ctx.informers, uid, namespace, &wanted, inbox);
     let mut config_maps = objects::<ConfigMap>(host, namespace, config_maps).await?;
