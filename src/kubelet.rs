@@ -27,6 +27,7 @@ pub mod node;
 pub mod pod;
 pub mod probes;
 pub mod reclaim;
+pub mod residents;
 pub mod resize;
 pub mod resources;
 pub mod routes;

@@ -38,6 +38,8 @@ mod wait;
 mod applying;
 #[path = "system/cluster/apps.rs"]
 mod apps;
+#[path = "system/arriving_hollow.rs"]
+mod arriving_hollow;
 #[path = "system/cluster/bad_input.rs"]
 mod bad_input;
 #[path = "system/cluster/ci.rs"]

@@ -9,6 +9,7 @@ use crate::kubelet::drift::{Drift, DriftObserver, What};
 use crate::kubelet::inbox::{Inbox, Listed, Moments};
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::worker;
+use crate::kubelet::residents::Residents;
 use crate::kubelet::resize::allocations::{Allocations, News};
 use crate::kubelet::resources::Amounts;
 use crate::kubelet::routes::Route;
@@ -24,7 +25,7 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -44,8 +45,8 @@ pub struct Host {
     pub events: EventRecorder,
     pub pods: Informer<Pod>,
     pub nodes: Informer<Node>,
-    /// Pods that were taken and do not say so in the API yet, by uid.
-    pub taken: Mutex<HashSet<String>>,
+    /// Who has room here.
+    pub residents: Mutex<Residents>,
     pub interests: Arc<Interests>,
     pub usage: Arc<Usage>,
     pub tokens: Tokens,
@@ -70,7 +71,7 @@ impl Host {
         let events = ctx.events.component("kubelet", Some(&node.name));
         let (pods, nodes) = (ctx.informers.of::<Pod>(), ctx.informers.of::<Node>());
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
-        let (info, workers, returned, moments, taken) = Default::default();
+        let (info, workers, returned, moments, residents) = Default::default();
         let turns = Arc::new(Semaphore::new(1));
         Arc::new(Self {
             ctx,
@@ -79,7 +80,7 @@ impl Host {
             events,
             pods,
             nodes,
-            taken,
+            residents,
             interests,
             usage,
             tokens: Tokens::default(),
@@ -162,8 +163,11 @@ impl Host {
                 None => Listing::default(),
             };
             worker::run(host.clone(), mailbox, pod, listing).await;
-            host.workers.lock().remove(&uid);
+            // Before another worker of the pod can begin, which knows better.
             host.allocations.forget(&uid);
+            host.residents.lock().forget(&uid);
+            host.workers.lock().remove(&uid);
+            host.judge_pending();
         });
     }
 
@@ -191,8 +195,8 @@ impl Host {
         let capacity = requests::Amounts { cpu: i64::from(info.cpus) * 1000, memory, ..Default::default() };
         let news = {
             // No pod comes to the host between the look at its pods and the judgement.
-            let _taken = self.taken.lock();
-            let pods = self.pods.on_node(&self.node.name);
+            let residents = self.residents.lock();
+            let pods = residents.among_all(self.pods.on_node(&self.node.name));
             self.allocations.judge(&pods, &capacity, self.ctx.clock.now())
         };
         for News { pod, words } in news {
@@ -205,12 +209,24 @@ impl Host {
         }
     }
 
+    /// The same, if some wait.
+    pub fn judge_pending(&self) {
+        if self.allocations.any_pending() {
+            self.judge_resizes();
+        }
+    }
+
     /// Has the pod make way for a critical one.
     pub fn preempt(self: &Arc<Self>, pod: &Arc<Pod>) {
         self.wake_worker(pod, None);
         if let Some(inbox) = pod.metadata.uid.as_deref().and_then(|uid| self.known(uid)) {
             inbox.post(|news| news.preempted = true);
         }
+    }
+
+    /// Whether somebody looks after that pod.
+    pub fn has_worker(&self, uid: &str) -> bool {
+        self.workers.lock().contains_key(uid)
     }
 
     fn known(&self, uid: &str) -> Option<Arc<Inbox>> {
@@ -225,9 +241,7 @@ impl Host {
             self.wake_worker(pod, None);
         }
         // It may have left room behind.
-        if self.allocations.any_pending() {
-            self.judge_resizes();
-        }
+        self.judge_pending();
         // Whoever had the name before must notice that it is gone.
         let identity = (&*key.namespace, &*key.name);
         for inbox in self.interests.workers_of(&self.node.name, identity) {

@@ -6,6 +6,7 @@
 //! starting that was stopped for a resize: that the API tells, too.
 
 mod around;
+mod arrival;
 pub mod facts;
 pub mod hooks;
 mod last_words;
@@ -178,6 +179,11 @@ pub fn container_hash(container: &Container) -> String {
     hash.update([0]);
     hash.update(container.image.as_deref().unwrap_or_default().as_bytes());
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Its status begins with the time when the host took it.
+pub fn has_begun(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.start_time.is_some())
 }
 
 /// A pod that will never run again: its phase is Succeeded or Failed.

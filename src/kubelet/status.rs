@@ -28,11 +28,17 @@ pub fn pod_status(view: &View, plan: &Plan, node: &NodeAddresses) -> PodStatus {
     let ephemeral: Vec<_> = ephemeral_containers(spec)
         .map(|container| containers::container_status(view, plan, Role::Ephemeral, &container))
         .collect();
-    let failed = plan.failure.as_ref();
+    // While something of it runs a pod is not over: others would take its room.
+    let failed = plan.failure.as_ref().filter(|_| settled(view));
     let phase = match failed {
-        Some(_) => "Failed".to_string(),
-        None if is_terminal(view.pod) => reported_phase(view.pod).to_string(),
-        None => phase(spec, &init, &main, view.deleting() && settled(view)).to_string(),
+        Some(_) => "Failed",
+        None if is_terminal(view.pod) => reported_phase(view.pod),
+        None => match phase(spec, &init, &main, view.deleting() && settled(view)) {
+            "Failed" | "Succeeded" if !settled(view) => {
+                Some(reported_phase(view.pod)).filter(|p| !p.is_empty()).unwrap_or("Pending")
+            }
+            phase => phase,
+        },
     };
     let pod_ips = pod_ips(view, node);
     let mut status = PodStatus {
@@ -48,7 +54,7 @@ pub fn pod_status(view: &View, plan: &Plan, node: &NodeAddresses) -> PodStatus {
         init_container_statuses: Some(init).filter(|list| !list.is_empty()),
         container_statuses: Some(main),
         ephemeral_container_statuses: Some(ephemeral).filter(|list| !list.is_empty()),
-        phase: Some(phase),
+        phase: Some(phase.to_string()),
         // The sum of its containers has no limits of its own here: what is allocated holds at once.
         allocated_resources: spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
         resources: spec.resources.clone(),

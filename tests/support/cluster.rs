@@ -147,10 +147,16 @@ impl Cluster {
 
 type Which = fn(&http::Request<Body>) -> bool;
 
-/// Holds calls on their way to the API server, until they are let through.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Held,
+    Lost,
+}
+
+/// Holds calls on their way to the API server, or has them fail, until they are let through.
 #[derive(Clone, Default)]
 pub struct Calls {
-    rules: Arc<watch::Sender<Vec<Which>>>,
+    rules: Arc<watch::Sender<Vec<(Which, Fate)>>>,
     stopped: Arc<watch::Sender<usize>>,
 }
 
@@ -163,10 +169,13 @@ impl Calls {
                 let mut rules = calls.rules.subscribe();
                 loop {
                     let all = rules.borrow_and_update().clone();
-                    if !all.iter().any(|which| which(&request)) {
+                    let Some((_, fate)) = all.iter().find(|(which, _)| which(&request)) else {
                         return client.send(request).await.map_err(tower::BoxError::from);
-                    }
+                    };
                     calls.stopped.send_modify(|stopped| *stopped += 1);
+                    if *fate == Fate::Lost {
+                        return Err("the connection is lost".into());
+                    }
                     rules.changed().await?;
                 }
             }
@@ -175,10 +184,14 @@ impl Calls {
     }
 
     pub fn hold(&self, which: Which) {
-        self.rules.send_modify(|rules| rules.push(which));
+        self.rules.send_modify(|rules| rules.push((which, Fate::Held)));
     }
 
-    /// Waits until `count` calls were held.
+    pub fn lose(&self, which: Which) {
+        self.rules.send_modify(|rules| rules.push((which, Fate::Lost)));
+    }
+
+    /// Waits until `count` calls were held or lost.
     pub async fn met(&self, count: usize) {
         let mut stopped = self.stopped.subscribe();
         let met = stopped.wait_for(|stopped| *stopped >= count);

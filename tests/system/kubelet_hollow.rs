@@ -1,10 +1,10 @@
 //! The kubelet on a pretended host, with the clock paused: whole lives of pods in no time.
 
+use crate::arriving_hollow::asking;
 use crate::control_plane::{Cluster, condition, is_ready};
 use crate::wait::{self, Pace};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Api;
 use kube::api::PostParams;
 use selkie::apiserver::LogOptions;
@@ -120,70 +120,6 @@ async fn a_finished_pod_succeeds() {
     let pod = cluster.until("job", |pod| pod["status"]["phase"] == "Succeeded").await;
     assert_eq!(pod["status"]["containerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
     assert_eq!(condition(&pod, "Initialized"), "True");
-}
-
-fn asking(cpu: &str) -> serde_json::Value {
-    let requests = json!({"cpu": cpu});
-    json!({"containers": [{"name": "c", "image": "web:1", "resources": {"requests": requests}}]})
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_does_not_fit_is_rejected_and_what_runs_stays() {
-    let (mut cluster, host) = hollow().await;
-    cluster.run("big", asking("6")).await;
-    cluster.until("big", is_ready).await;
-    cluster.run("more", asking("4")).await;
-    let more = cluster.until("more", |pod| pod["status"]["phase"] == "Failed").await;
-    let message = "Node didn't have enough resource: cpu, requested: 4000, used: 6000, capacity: 8000";
-    assert_eq!(
-        (&more["status"]["reason"], &more["status"]["message"]),
-        (&json!("OutOfcpu"), &json!(format!("Pod was rejected: {message}")))
-    );
-    cluster.until_event("more", &format!("OutOfcpu: {message}")).await;
-    cluster
-        .run("elsewhere", {
-            let mut spec = asking("1");
-            spec["nodeSelector"] = json!({"disk": "ssd"});
-            spec
-        })
-        .await;
-    cluster.until("elsewhere", |pod| pod["status"]["reason"] == "NodeAffinity").await;
-
-    // The node shrinks while its kubelet is away: the pod was taken long before.
-    cluster.stop().await;
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let smaller = json!({"status": {"allocatable": {"cpu": "1"}}});
-    nodes
-        .patch_status(crate::control_plane::NODE, &Default::default(), &kube::api::Patch::Merge(smaller))
-        .await
-        .unwrap();
-    let taint = json!({"spec": {"taints": [{"key": "k", "effect": "NoExecute"}]}});
-    nodes.patch(crate::control_plane::NODE, &Default::default(), &kube::api::Patch::Merge(taint)).await.unwrap();
-    cluster.start(Arc::new(host), true);
-    cluster.run("late", asking("1m")).await;
-    cluster.until("late", |pod| pod["status"]["reason"] == "TaintToleration").await;
-    assert!(is_ready(&cluster.get("big").await.unwrap()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn pods_make_way_for_a_critical_one() {
-    let (cluster, _) = hollow().await;
-    let classes: Api<PriorityClass> = Api::all(cluster.client.clone());
-    let class = json!({"metadata": {"name": "system-node-critical"}, "value": 2000001000});
-    classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
-    for (name, cpu) in [("small", "1"), ("big", "6")] {
-        cluster.run(name, asking(cpu)).await;
-        cluster.until(name, is_ready).await;
-    }
-    let mut critical = asking("5");
-    critical["priorityClassName"] = json!("system-node-critical");
-    cluster.run("critical", critical).await;
-    let big = cluster.until("big", |pod| pod["status"]["phase"] == "Failed").await;
-    assert_eq!(big["status"]["reason"], "Preempting");
-    assert_eq!(condition(&big, "DisruptionTarget"), "True");
-    cluster.until_event("big", "Preempting: Preempted in order to admit critical pod").await;
-    cluster.until("critical", is_ready).await;
-    assert!(is_ready(&cluster.get("small").await.unwrap()));
 }
 
 /// A host that is treated like a real one.

@@ -3,7 +3,8 @@
 use crate::kubelet::drift::{What, taken_away};
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::{Inbox, Listed, Moment};
-use crate::kubelet::pod::around::{Admission, count_failed_start};
+use crate::kubelet::pod::around::count_failed_start;
+use crate::kubelet::pod::arrival::Admission;
 use crate::kubelet::pod::facts::{Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::plan::{Action, Failure, Plan, plan};
@@ -102,7 +103,6 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
     worker.adopt(listing);
     let shutdown = host.ctx.shutdown.clone();
     let _ = shutdown.run_until_cancelled(worker.work()).await;
-    host.taken.lock().remove(&identity.uid);
     host.interests.leave(&host.node.name, &identity.namespace, &identity.name, &identity.uid);
 }
 
@@ -134,9 +134,7 @@ impl Worker {
     fn adopt(&mut self, listing: Listing) {
         self.set_listing(listing);
         self.stale_volumes = self.sandbox.is_some();
-        if self.has_begun() {
-            self.admission = Admission::Over;
-        }
+        self.stay();
         self.adopt_resize();
         let running: Vec<_> = self.lives.iter().filter(|life| life.state.is_running()).cloned().collect();
         for life in running {

@@ -3,7 +3,7 @@
 
 use super::room::{self, refusal};
 use super::words::{self, Words};
-use super::{Allocation, Pending, Progress, Standing};
+use super::{Allocation, INFEASIBLE, Pending, Progress, Standing};
 use crate::kubelet::pod::{is_terminal, spec};
 use crate::scheduler::requests::{self, Amounts};
 use jiff::Timestamp;
@@ -35,6 +35,11 @@ impl Entry {
     fn wants_more(&self) -> bool {
         let over = self.pod.metadata.deletion_timestamp.is_some() || is_terminal(&self.pod);
         !over && self.standing.allocated != Allocation::desired(&self.pod)
+    }
+
+    fn is_infeasible(&self) -> bool {
+        let pending = self.standing.pending.as_ref().filter(|pending| pending.reason == INFEASIBLE);
+        pending.is_some_and(|pending| Some(pending.generation) == self.pod.metadata.generation)
     }
 
     fn is_settled(&self) -> bool {
@@ -73,16 +78,16 @@ impl Allocations {
         allocated(&self.0.lock(), pod)
     }
 
-    /// Whether some pod waits for room.
+    /// Whether some pod waits for room. What the host can never give waits until something else is asked for.
     pub fn any_pending(&self) -> bool {
-        self.0.lock().values().any(Entry::wants_more)
+        self.0.lock().values().any(|entry| entry.wants_more() && !entry.is_infeasible())
     }
 
     pub fn forget(&self, uid: &str) {
         self.0.lock().remove(uid);
     }
 
-    /// Allocates what fits beside the other `pods` of the host, one after the other.
+    /// Allocates what fits beside the other `pods` that have room on the host, one after the other.
     pub fn judge(&self, pods: &[Arc<Pod>], capacity: &Amounts, now: Timestamp) -> Vec<News> {
         let mut entries = self.0.lock();
         let mut waiting: Vec<_> = entries
@@ -95,8 +100,7 @@ impl Allocations {
             .collect();
         waiting.sort();
         let held = |pod: &Arc<Pod>| requests::of(spec(&allocated(&entries, pod)));
-        let mut taken: HashMap<&str, Amounts> =
-            pods.iter().filter(|pod| !is_terminal(pod)).map(|pod| (uid(pod), held(pod))).collect();
+        let mut taken: HashMap<String, Amounts> = pods.iter().map(|pod| (uid(pod).to_owned(), held(pod))).collect();
         let mut news = Vec::new();
         for (_, uid) in &waiting {
             let Some(entry) = entries.get_mut(uid) else { continue };
@@ -106,9 +110,7 @@ impl Allocations {
             let generation = entry.pod.metadata.generation.unwrap_or_default();
             let words = match refusal(&wanted, &used, capacity) {
                 None => {
-                    if let Some(own) = taken.get_mut(uid.as_str()) {
-                        *own = wanted;
-                    }
+                    taken.insert(uid.clone(), wanted);
                     entry.standing.allocated = Allocation::desired(&entry.pod);
                     entry.standing.pending = None;
                     entry.standing.progress = Some(Progress { generation, error: None });
@@ -241,6 +243,18 @@ mod tests {
         assert_eq!((host.allocated("b"), host.allocated("c")), (1, 4));
         assert_eq!(host.resize("b", 1), [""; 0], "it no longer wants more");
         assert!(host.allocations.see(&host.pods[0]).is_none());
+    }
+
+    #[test]
+    fn what_can_never_be_waits_until_something_else_is_asked_for() {
+        let mut host = Host { pods: vec![pod("a", 1, 0, 1), pod("b", 1, 0, 1)], ..Host::default() };
+        assert_eq!(host.resize("a", 99), ["ResizeInfeasible"]);
+        assert!(!host.allocations.any_pending());
+        assert_eq!(host.resize("b", 7), ["ResizeStarted"], "it holds up nobody");
+        assert_eq!(host.resize("a", 2), ["ResizeDeferred"]);
+        assert!(host.allocations.any_pending());
+        assert_eq!(host.resize("b", 1), ["ResizeStarted", "ResizeStarted"]);
+        assert_eq!(host.allocated("a"), 2);
     }
 
     #[test]
