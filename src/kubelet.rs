@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`host`] starts a worker per pod and feeds it; [`pod`] decides and acts; [`status`] words what the
-//! API shows; [`env`], [`volumes`], [`container`] and [`sandbox`] turn a spec into what a
+//! API shows; [`residents`] knows who has room; [`env`], [`volumes`], [`container`] and [`sandbox`] turn a spec into what a
 //! [`runtime`] is asked for; [`resize`] changes the resources of what runs; [`node`] keeps the Node object and its lease; [`streams`] serves logs,
 //! exec and attach; [`usage`] reads what all of it uses. A kubelet holds no state that a restart must keep: labels on containers do.
 //!

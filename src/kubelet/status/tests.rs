@@ -144,6 +144,19 @@ fn completed_and_failed_pods() {
 }
 
 #[test]
+fn what_still_runs_is_not_over() {
+    let spec =
+        json!({"restartPolicy": "Never", "activeDeadlineSeconds": 1, "containers": [{"name": "web", "image": "w"}]});
+    let mut pod = pod(spec);
+    pod.status = serde_json::from_value(json!({"phase": "Running", "startTime": at(0).to_string()})).unwrap();
+    let now = |state| status(&pod, vec![life(&pod, "web", 0, state)]);
+    let stopping = now(RUNNING());
+    assert_eq!((&stopping["phase"], &stopping["reason"]), (&json!("Running"), &Value::Null));
+    let stopped = now(exited(143, false));
+    assert_eq!((&stopped["phase"], &stopped["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+}
+
+#[test]
 fn conditions_of_others_stay_and_gates_count() {
     let mut pod =
         pod(json!({"readinessGates": [{"conditionType": "lb/ready"}], "containers": [{"name": "web", "image": "w"}]}));
