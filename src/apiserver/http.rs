@@ -2,6 +2,7 @@
 //! discovery, the forms of responses.
 
 pub mod body;
+mod components;
 mod discovery;
 mod documents;
 mod forms;

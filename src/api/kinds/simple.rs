@@ -219,6 +219,11 @@ fn storage(kind: &str) -> Simple {
 
 fn core(kind: &str) -> Simple {
     match kind {
+        "ComponentStatus" => Simple {
+            columns: "Name:string:name, Status:string, Message:string, Error:string",
+            row: Some(cells::component),
+            ..PLAIN
+        },
         "ServiceAccount" => Simple {
             columns: "Name:string:name, Age:string",
             row: Some(cells::name_and_age),

@@ -23,7 +23,7 @@ pub(super) enum Verbs {
     Single,
     /// Answered, never stored.
     Create,
-    /// Measured, never stored.
+    /// Measured or found out, never stored.
     Read,
 }
 
@@ -128,6 +128,7 @@ pub const METRICS: &str = "metrics.k8s.io";
 /// In discovery order: groups, then plurals.
 pub(super) const ROWS: &[Row] = &[
     row("", "bindings", "Binding", &[]).verbs(Verbs::Create),
+    row("", "componentstatuses", "ComponentStatus", &["cs"]).cluster().verbs(Verbs::Read),
     row("", "configmaps", "ConfigMap", &["cm"]),
     row("", "endpoints", "Endpoints", &["ep"]),
     row("", "events", "Event", &["ev"]),

@@ -101,6 +101,9 @@ impl ApiServer {
             if ask.resource.group == METRICS {
                 return ask.usage().await;
             }
+            if ask.resource.kind == "ComponentStatus" {
+                return ask.components();
+            }
             return ask.read().await.map(|response| ask.warned(response));
         }
         let body = body::read(body, BODY_LIMIT).await?;

@@ -12,6 +12,18 @@ pub fn name_and_age(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![table::name(object), table::age(object, now)]
 }
 
+pub fn component(object: &Value, _: Timestamp) -> Vec<Value> {
+    let mut conditions = list(object, &["conditions"]).iter();
+    let condition = conditions.find(|condition| condition["type"] == "Healthy").unwrap_or(&Value::Null);
+    let status = match text(condition, &["status"]) {
+        "True" => "Healthy",
+        "False" => "Unhealthy",
+        _ => "Unknown",
+    };
+    let cell = |field: &str| text(condition, &[field]).into();
+    vec![table::name(object), status.into(), cell("message"), cell("error")]
+}
+
 pub fn stateful_set(object: &Value, now: Timestamp) -> Vec<Value> {
     let ready = format!("{}/{}", workloads::status(object, "readyReplicas"), workloads::replicas(object));
     let [names, images, _] = workloads::wide(object);
