@@ -53,3 +53,21 @@ async fn limits_are_set_and_kept() {
         "spec.limits[0].min[cpu]: Invalid value: \"5\": min value 5 is greater than max value 2",
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_of_scopes_count_what_they_can() {
+    let server = Server::start().await;
+    let why = "spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource";
+    server.fails(&["create", "quota", "q", "--hard=cpu=1", "--scopes=BestEffort"], "", why);
+    let both = &["create", "quota", "q", "--hard=pods=1", "--scopes=BestEffort,NotBestEffort"];
+    server.fails(both, "", "conflicting scopes");
+    server.ok(&["create", "quota", "q", "--hard=pods=1", "--scopes=BestEffort"], "");
+    let other = r#"{"spec":{"scopes":["NotBestEffort"]}}"#;
+    server.fails(
+        &["patch", "quota", "q", "-p", other],
+        "",
+        "spec.scopes: Invalid value: [\"NotBestEffort\"]: field is immutable",
+    );
+    server.ok(&["run", "a", "--image=i"], "");
+    server.fails(&["run", "b", "--image=i"], "", "exceeded quota: q");
+}

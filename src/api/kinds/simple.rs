@@ -269,6 +269,7 @@ fn core(kind: &str) -> Simple {
             columns: "Name:string:name, Request:string, Limit:string, Age:string",
             row: Some(cells::quota),
             validate: Some(checks::quotas::resource_quota),
+            validate_update: Some(checks::quotas::resource_quota_update),
             status: true,
             returns_object: true,
             ..PLAIN
