@@ -115,6 +115,14 @@ pub trait Kind: Send + Sync {
     fn validate_resize(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         self.validate_update(new, old)
     }
+    /// What the server keeps of the old object when containers join it to look at it.
+    fn prepare_ephemeral(&self, object: &mut Value, old: &Value) {
+        self.prepare_update(object, old);
+    }
+    /// Everything that is wrong with their joining. `validate(new)` runs as well.
+    fn validate_ephemeral(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        self.validate_update(new, old)
+    }
     /// Everything wrong with a new object (`old` is `None`) or with the new state of one.
     fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = self.validate(object);

@@ -1,7 +1,8 @@
 //! What kubectl says about pods, budgets, events and concurrent writers.
 
-use crate::raw::ask;
+use crate::raw::{ask, refused};
 use crate::{Server, WEB};
+use serde_json::json;
 
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"NAME","labels":{"app":"web"}},
     "spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}}"#;
@@ -196,4 +197,45 @@ async fn what_csi_drivers_write_is_served() {
     server.fails(&["replace", "-f", "-"], &class.replace(r#""9""#, r#""8""#), "updates to parameters are forbidden.");
     server.says(&["explain", "csidriver.spec.attachRequired"], "", "attachRequired");
     server.ok(&["delete", "csidrivers,csinodes,volumeattachments,vac", "--all"], "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_plane_says_how_it_is() {
+    let server = Server::start().await;
+    let said = server.ok(&["get", "componentstatuses"], "");
+    assert!(said.contains("v1 ComponentStatus is deprecated in v1.19+") && said.contains("Healthy"), "{said}");
+    server.says(&["get", "cs", "-o", "jsonpath={.items[*].metadata.name}"], "", "scheduler controller-manager etcd-0");
+    server.says(&["get", "componentstatuses", "scheduler"], "", "scheduler");
+    server.fails(&["get", "cs", "nobody"], "", "componentstatuses \"nobody\" not found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_join_running_pods_their_own_way() {
+    let server = Server::start().await;
+    server.ok(&["run", "web", "--image=i:1"], "");
+    let joining = |name: &str, more: &str| {
+        format!(r#"{{"spec":{{"ephemeralContainers":[{{"name":"{name}","image":"b"{more}}}]}}}}"#)
+    };
+    let path = "/api/v1/namespaces/default/pods/web/ephemeralcontainers";
+    let media = "application/strategic-merge-patch+json";
+    let (code, after) = ask(&server, "PATCH", path, &[("Content-Type", media)], joining("dbg", "")).await;
+    assert_eq!((code, &after["spec"]["ephemeralContainers"][0]["name"]), (200, &json!("dbg")), "{after}");
+    let entries = after["metadata"]["managedFields"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["subresource"] == "ephemeralcontainers"), "{entries:?}");
+    let other = r#"{"metadata":{"labels":{"x":"y"}},"spec":{"activeDeadlineSeconds":5}}"#;
+    assert_eq!(ask(&server, "PATCH", path, &[("Content-Type", media)], other).await.0, 200);
+    server.says(&["get", "pod", "web", "-o", "jsonpath={.metadata.labels.x}{.spec.activeDeadlineSeconds}!"], "", "!");
+    for (name, more, why) in [
+        ("dbg", r#","command":["other"]"#, "existing ephemeral containers \"dbg\" may not be changed"),
+        ("web", "", "spec.ephemeralContainers[0].name: Duplicate value: \"web\""),
+        ("d2", r#","ports":[{"containerPort":1}]"#, "ports: Forbidden: cannot be set for an Ephemeral Container"),
+        ("d2", r#","targetContainerName":"z""#, "targetContainerName: Not found: \"z\""),
+    ] {
+        refused(&server, ("PATCH", path), media, &joining(name, more), 422, why).await;
+    }
+    let only = "pod updates may not change fields other than";
+    server.fails(&["patch", "pod", "web", "-p", &joining("d2", "")], "", only);
+    let made = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"new"},"spec":{"containers":[{"name":"c","image":"i"}],
+        "ephemeralContainers":[{"name":"d","image":"i"}]}}"#;
+    server.fails(&["create", "-f", "-"], made, "spec.ephemeralContainers: Forbidden: cannot be set on create");
 }

@@ -1,5 +1,6 @@
 //! Pods.
 
+mod ephemeral;
 mod label_keys;
 mod resize;
 mod status;
@@ -26,6 +27,7 @@ impl Kind for Pod {
         pod_spec::default_spec(spec);
         pod_spec::default_requests(spec);
         resources::whole::default(spec);
+        pod_spec::default_host_ports(spec);
         put(spec, "enableServiceLinks", true);
     }
 
@@ -63,6 +65,21 @@ impl Kind for Pod {
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         update::validate(new, old)
+    }
+
+    fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut errors = self.validate(object);
+        errors.extend(old.map_or_else(|| on_create(object), |old| self.validate_update(object, old)));
+        errors
+    }
+
+    fn prepare_ephemeral(&self, object: &mut Value, old: &Value) {
+        super::keep_status(object, old);
+        ephemeral::prepare(object, old);
+    }
+
+    fn validate_ephemeral(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        ephemeral::validate(new, old)
     }
 
     fn prepare_resize(&self, object: &mut Value, old: &Value) {
@@ -124,6 +141,19 @@ impl Kind for Pod {
     fn deletion(&self) -> Deletion {
         Deletion::Graceful
     }
+}
+
+/// What a new pod cannot have yet.
+fn on_create(pod: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if !list(pod, &["spec", "ephemeralContainers"]).is_empty() {
+        errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    if !text(pod, &["spec", "nodeName"]).is_empty() && !list(pod, &["spec", "schedulingGates"]).is_empty() {
+        let why = "cannot be set until all schedulingGates have been cleared";
+        errors.push(FieldError::forbidden("spec.nodeName", why));
+    }
+    errors
 }
 
 fn field(object: &Value, name: &str) -> String {
@@ -207,6 +237,17 @@ mod tests {
                 "spec.containers[1].name: Duplicate value: \"c\"",
             ]
         );
+    }
+
+    #[test]
+    fn some_things_come_later() {
+        let mut pod = made();
+        pod["spec"]["schedulingGates"] = json!([{"name": "a"}]);
+        pod["spec"]["nodeName"] = "n".into();
+        pod["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "i"}]);
+        let fields = |errors: Vec<FieldError>| errors.into_iter().map(|error| error.field).collect::<Vec<_>>();
+        assert_eq!(fields(Pod.check(&pod, None)), ["spec.ephemeralContainers", "spec.nodeName"]);
+        assert_eq!(fields(Pod.check(&pod, Some(&pod))), [""; 0]);
     }
 
     #[test]

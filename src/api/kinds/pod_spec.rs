@@ -2,6 +2,7 @@
 //! validation in the files beside.
 
 mod containers;
+mod ephemeral;
 mod placement;
 mod probes;
 mod security;
@@ -21,13 +22,12 @@ pub fn default_spec(spec: &mut Object) {
     put(spec, "terminationGracePeriodSeconds", 30);
     put(spec, "securityContext", json!({}));
     mirror_service_account(spec);
-    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for volume in items(spec, "volumes") {
         default_volume(volume);
     }
     for kind in ["initContainers", "containers", "ephemeralContainers"] {
         for container in items(spec, kind) {
-            default_container(container, host_network);
+            default_container(container);
         }
     }
 }
@@ -36,6 +36,22 @@ pub fn default_spec(spec: &mut Object) {
 pub fn default_template(spec: &mut Object) {
     if let Some(pod) = ensure(spec, "template").and_then(|template| ensure(template, "spec")) {
         default_spec(pod);
+    }
+}
+
+/// On the network of its host a container's ports are the host's: pods only, so that templates stay as written.
+pub fn default_host_ports(spec: &mut Object) {
+    if spec.get("hostNetwork") != Some(&Value::Bool(true)) {
+        return;
+    }
+    for kind in ["initContainers", "containers"] {
+        for port in items(spec, kind).flat_map(|container| items(container, "ports")) {
+            if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) == 0
+                && let Some(number) = port.get("containerPort").cloned()
+            {
+                port.insert("hostPort".into(), number);
+            }
+        }
     }
 }
 
@@ -62,7 +78,7 @@ fn mirror_service_account(spec: &mut Object) {
     }
 }
 
-fn default_container(container: &mut Object, host_network: bool) {
+fn default_container(container: &mut Object) {
     put_text(container, "terminationMessagePath", "/dev/termination-log");
     put_text(container, "terminationMessagePolicy", "File");
     put(container, "resources", json!({}));
@@ -71,13 +87,6 @@ fn default_container(container: &mut Object, host_network: bool) {
     put_text(container, "imagePullPolicy", policy);
     for port in items(container, "ports") {
         put_text(port, "protocol", "TCP");
-        let unset = port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) == 0;
-        if host_network
-            && unset
-            && let Some(number) = port.get("containerPort").cloned()
-        {
-            port.insert("hostPort".into(), number);
-        }
     }
     for variable in items(container, "env") {
         if let Some(source) = child(variable, "valueFrom") {
@@ -192,6 +201,20 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+    }
+
+    #[test]
+    fn ports_of_pods_are_those_of_the_host_on_its_network() {
+        let mut spec = json!({"hostNetwork": true, "containers": [{"name": "c", "image": "i",
+            "ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}]}]});
+        default_spec(spec.as_object_mut().unwrap());
+        assert!(spec["containers"][0]["ports"][0]["hostPort"].is_null());
+        default_host_ports(spec.as_object_mut().unwrap());
+        assert_eq!(spec["containers"][0]["ports"][0]["hostPort"], 80);
+        spec["hostNetwork"] = false.into();
+        spec["containers"][0]["ports"] = json!([{"containerPort": 80}]);
+        default_host_ports(spec.as_object_mut().unwrap());
+        assert!(spec["containers"][0]["ports"][0]["hostPort"].is_null());
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl Ask<'_> {
 
     fn part(&self) -> Result<Part, ApiError> {
         match self.path.subresource {
-            "" | "ephemeralcontainers" => Ok(Part::Main),
+            "" => Ok(Part::Main),
+            "ephemeralcontainers" => Ok(Part::Ephemeral),
             "resize" => Ok(Part::Resize),
             "status" => Ok(Part::Status),
             "finalize" => Ok(Part::Finalize),

@@ -103,6 +103,10 @@ fn reduce(intent: &mut Value, part: Part, has_status: bool) {
             let spec = intent.get("spec").map(resizable);
             only_spec(intent, spec);
         }
+        Part::Ephemeral => {
+            let joining = intent.get("spec").and_then(|spec| spec.get("ephemeralContainers")).cloned();
+            only_spec(intent, joining.map(|list| json!({"ephemeralContainers": list})));
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Part {
     Finalize,
     /// What a running pod's containers ask for and may use.
     Resize,
+    /// The containers that join a running pod.
+    Ephemeral,
 }
 
 impl Part {
@@ -31,6 +33,7 @@ impl Part {
             Self::Scale => "scale",
             Self::Finalize => "finalize",
             Self::Resize => "resize",
+            Self::Ephemeral => "ephemeralcontainers",
         }
     }
 }
@@ -83,9 +86,13 @@ impl Writer<'_> {
                 keep_other_metadata(&mut new, old);
                 rules.prepare_resize(&mut new, old);
             }
+            Part::Ephemeral => {
+                keep_other_metadata(&mut new, old);
+                rules.prepare_ephemeral(&mut new, old);
+            }
         }
         let mut admitted = match part {
-            Part::Main => admission::update(self, &mut new, old)?,
+            Part::Main | Part::Ephemeral => admission::update(self, &mut new, old)?,
             Part::Status | Part::Scale | Part::Finalize | Part::Resize => admission::Admitted::default(),
         };
         codec::complete(&self.server.registry, at.resource, &mut new);
@@ -109,6 +116,11 @@ impl Writer<'_> {
                 errors.extend(rules.validate_resize(&new, old));
                 errors
             }
+            Part::Ephemeral => {
+                let mut errors = rules.validate(&new);
+                errors.extend(rules.validate_ephemeral(&new, old));
+                errors
+            }
         });
         if !errors.is_empty() {
             return Err(ApiError::invalid(at.target(), at.name, &errors));
@@ -116,7 +128,7 @@ impl Writer<'_> {
         match part {
             Part::Main => admitted.warnings.extend(rules.warnings(&new)),
             Part::Resize => admission::resize(self, &new, old, &mut admitted)?,
-            Part::Status | Part::Scale | Part::Finalize => {}
+            Part::Status | Part::Scale | Part::Finalize | Part::Ephemeral => {}
         }
         let packed = Packed::around(at.resource, &new, &rest, &before);
         let effect = match is_released(&new) {
@@ -172,7 +184,7 @@ fn only_status(new: &mut Value, old: &Value, kept: &[&str]) {
     }
 }
 
-/// Of the metadata a resize changes who owns which fields.
+/// Of the metadata such a write changes who owns which fields.
 fn keep_other_metadata(new: &mut Value, old: &Value) {
     let written = metadata(new);
     let kept = ["managedFields", "resourceVersion"].map(|name| (name, written.remove(name)));

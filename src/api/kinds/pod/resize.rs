@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// The resources that a running pod can be given more or less of.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 /// A pod that some host made by itself, and that is only shown here.
-const MIRROR: &str = "kubernetes.io/config.mirror";
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 const KINDS: [&str; 2] = ["containers", "initContainers"];
 
 /// Puts back what a resize does not speak of. Containers that were added, removed or renamed stay, to be

@@ -2,7 +2,7 @@
 //! gated, where it may run.
 
 use crate::api::error::FieldError;
-use crate::api::kinds::json::{integer, list};
+use crate::api::kinds::json::{child, integer, items, list, text};
 use crate::api::kinds::semantic;
 use serde_json::Value;
 
@@ -27,32 +27,96 @@ pub fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
         let why = "must be less than or equal to previous value";
         errors.push(FieldError::invalid("spec.activeDeadlineSeconds", &new["activeDeadlineSeconds"], why));
     }
-    if list(old, &["tolerations"]).iter().any(|toleration| !list(new, &["tolerations"]).contains(toleration)) {
+    if list(old, &["tolerations"]).iter().any(|toleration| !stays(toleration, list(new, &["tolerations"]))) {
         let why = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(FieldError::forbidden("spec.tolerations", why));
     }
-    let gated = !list(old, &["schedulingGates"]).is_empty();
-    if !semantic::equal(&frozen(new, gated), &frozen(old, gated)) {
+    let known = list(old, &["schedulingGates"]);
+    for (i, gate) in list(new, &["schedulingGates"]).iter().enumerate().filter(|(_, gate)| !known.contains(gate)) {
+        let why = format!("only deletion is allowed, but found new scheduling gate '{}'", text(gate, &["name"]));
+        errors.push(FieldError::forbidden(format!("spec.schedulingGates[{i}].name"), &why));
+    }
+    let gated = !known.is_empty();
+    if gated {
+        errors.extend(placement(new, old));
+    }
+    if !semantic::equal(&frozen(new, old, gated), &frozen(old, old, gated)) {
         errors.push(FieldError::forbidden("spec", ALLOWED));
     }
     errors
 }
 
+/// Whether a toleration is still there, for as long or not.
+fn stays(old: &Value, all: &[Value]) -> bool {
+    let plain = |toleration: &Value| {
+        let mut plain = toleration.clone();
+        plain.as_object_mut().map(|fields| fields.remove("tolerationSeconds"));
+        plain
+    };
+    all.iter().any(|new| plain(new) == plain(old))
+}
+
+/// Where a gated pod may run can be narrowed.
+fn placement(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut labels = old["nodeSelector"].as_object().into_iter().flatten();
+    if labels.any(|(name, value)| new["nodeSelector"][name] != *value) {
+        let why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.push(FieldError::invalid("spec.nodeSelector", &new["nodeSelector"], why));
+    }
+    const TERMS: [&str; 4] =
+        ["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"];
+    let field = format!("spec.{}", TERMS.join("."));
+    let (after, before) = (list(new, &TERMS), list(old, &TERMS));
+    if !before.is_empty() && before.len() != after.len() {
+        let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.push(FieldError::invalid(field, &after.into(), why));
+        return errors;
+    }
+    let wrong = after.iter().zip(before).enumerate().filter(|(_, (after, before))| !narrows(after, before));
+    for (i, (after, _)) in wrong {
+        let why = "only additions are allowed (no mutations or deletions)";
+        errors.push(FieldError::invalid(format!("{field}[{i}]"), after, why));
+    }
+    errors
+}
+
+/// Whether a term only asks for more. One that asks for nothing matches nothing, and must stay so.
+fn narrows(new: &Value, old: &Value) -> bool {
+    let parts = ["matchExpressions", "matchFields"];
+    if parts.iter().all(|part| list(old, &[part]).is_empty()) {
+        return parts.iter().all(|part| list(new, &[part]).is_empty());
+    }
+    parts.iter().all(|part| list(new, &[part]).starts_with(list(old, &[part])))
+}
+
 /// A spec without what may change.
-fn frozen(spec: &Value, gated: bool) -> Value {
+fn frozen(spec: &Value, old: &Value, gated: bool) -> Value {
     let mut spec = spec.clone();
     let Some(fields) = spec.as_object_mut() else { return spec };
-    for name in ["activeDeadlineSeconds", "tolerations", "ephemeralContainers"] {
+    for name in ["activeDeadlineSeconds", "tolerations"] {
         fields.remove(name);
     }
     // Removing gates is how a gated pod is released.
     fields.remove("schedulingGates");
     if gated {
         fields.remove("nodeSelector");
-        fields.remove("affinity");
+        if let Some(affinity) = child(fields, "affinity") {
+            affinity.remove("nodeAffinity");
+            if affinity.is_empty() {
+                fields.remove("affinity");
+            }
+        }
+    }
+    // A grace that was negative by mistake can become the shortest.
+    let grace = &old["terminationGracePeriodSeconds"];
+    if grace.as_i64().is_some_and(|seconds| seconds < 0)
+        && fields.get("terminationGracePeriodSeconds") == Some(&1.into())
+    {
+        fields.insert("terminationGracePeriodSeconds".into(), grace.clone());
     }
     for kind in ["containers", "initContainers"] {
-        for container in super::super::json::items(fields, kind) {
+        for container in items(fields, kind) {
             container.remove("image");
         }
     }
@@ -83,5 +147,46 @@ mod tests {
         assert_eq!(check("containers/0/resources/limits/memory", json!("2Gi")), ["spec"]);
         assert_eq!(check("resources/limits/memory", json!("2Gi")), ["spec"]);
         assert_eq!(check("containers", json!([])), ["spec.containers"]);
+    }
+
+    #[test]
+    fn gated_pods_are_narrowed_and_released() {
+        let terms = |list: Value| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list}}});
+        let zone = json!({"key": "zone", "operator": "Exists"});
+        let old = json!({"spec": {"schedulingGates": [{"name": "a"}, {"name": "b"}], "nodeSelector": {"x": "1"},
+            "affinity": terms(json!([{"matchExpressions": [zone]}]))}});
+        let check = |field: &str, value: Value| {
+            let mut new = old.clone();
+            new["spec"][field] = value;
+            validate(&new, &old).into_iter().map(|e| e.field).collect::<Vec<_>>()
+        };
+        assert_eq!(check("schedulingGates", json!([{"name": "b"}])), [""; 0]);
+        assert_eq!(check("schedulingGates", json!([{"name": "c"}])), ["spec.schedulingGates[0].name"]);
+        assert_eq!(check("nodeSelector", json!({"x": "1", "y": "2"})), [""; 0]);
+        assert_eq!(check("nodeSelector", json!({"y": "2"})), ["spec.nodeSelector"]);
+        let disk = json!({"key": "disk", "operator": "Exists"});
+        assert_eq!(check("affinity", terms(json!([{"matchExpressions": [zone, disk]}]))), [""; 0]);
+        let at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+        assert_eq!(check("affinity", terms(json!([{"matchExpressions": [disk]}]))), [format!("{at}[0]")]);
+        assert_eq!(check("affinity", terms(json!([]))), [at]);
+        let mut spread = terms(json!([{"matchExpressions": [zone]}]));
+        spread["podAntiAffinity"] = json!({"requiredDuringSchedulingIgnoredDuringExecution": []});
+        assert_eq!(check("affinity", spread), ["spec"]);
+        let mut running = old.clone();
+        running["spec"]["schedulingGates"] = json!([]);
+        let mut gated = running.clone();
+        gated["spec"]["schedulingGates"] = json!([{"name": "a"}]);
+        assert_eq!(validate(&gated, &running)[0].field, "spec.schedulingGates[0].name");
+    }
+
+    #[test]
+    fn tolerations_may_last_longer_and_containers_join_elsewhere() {
+        let old = json!({"spec": {"tolerations": [{"key": "x", "tolerationSeconds": 5}], "terminationGracePeriodSeconds": -1}});
+        let mut new = old.clone();
+        new["spec"]["tolerations"][0]["tolerationSeconds"] = 9.into();
+        new["spec"]["terminationGracePeriodSeconds"] = 1.into();
+        assert!(validate(&new, &old).is_empty());
+        new["spec"]["ephemeralContainers"] = json!([{"name": "d"}]);
+        assert_eq!(validate(&new, &old)[0].field, "spec");
     }
 }

@@ -7,27 +7,40 @@ use crate::api::kinds::{names, resources};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Everything wrong with the containers of a pod spec. `volumes` are the names declared there.
-pub fn validate(spec: &Value, path: &str, volumes: &BTreeSet<&str>, cx: &mut Context) {
-    let mut seen = BTreeSet::new();
-    let mut host_ports = BTreeSet::new();
+/// What the containers of a pod share and take.
+pub struct Shared<'a> {
+    pub spec: &'a Value,
+    /// The names declared there.
+    pub volumes: &'a BTreeSet<&'a str>,
+    pub names: BTreeSet<&'a str>,
+    pub host_ports: BTreeSet<String>,
+}
+
+/// Everything wrong with the containers of a pod spec.
+pub fn validate<'a>(spec: &'a Value, path: &str, volumes: &'a BTreeSet<&'a str>, cx: &mut Context) {
+    let mut shared = Shared { spec, volumes, names: BTreeSet::new(), host_ports: BTreeSet::new() };
     if list(spec, &["containers"]).is_empty() {
         cx.required(format!("{path}.containers"), "");
     }
     for kind in ["containers", "initContainers"] {
         for (i, container) in list(spec, &[kind]).iter().enumerate() {
             let field = format!("{path}.{kind}[{i}]");
-            name(container, &field, &mut seen, cx);
-            image(container, &field, cx);
-            ports(container, &field, spec, &mut host_ports, cx);
-            environment(container, &field, cx);
-            mounts(container, &field, volumes, cx);
+            common(container, kind, &field, &mut shared, cx);
             resources::validate(&container["resources"], &format!("{field}.resources"), cx);
-            policies(container, kind, &field, cx);
             resize_policy(container, &field, text(spec, &["restartPolicy"]), cx);
             probes::validate(container, kind, &field, cx);
         }
     }
+}
+
+/// What containers of all sorts have.
+pub fn common<'a>(container: &'a Value, kind: &str, field: &str, shared: &mut Shared<'a>, cx: &mut Context) {
+    name(container, field, &mut shared.names, cx);
+    image(container, field, cx);
+    ports(container, field, shared.spec, &mut shared.host_ports, cx);
+    environment(container, field, cx);
+    mounts(container, field, shared.volumes, cx);
+    policies(container, kind, field, cx);
 }
 
 fn name<'a>(container: &'a Value, field: &str, seen: &mut BTreeSet<&'a str>, cx: &mut Context) {

@@ -1,6 +1,6 @@
 //! Validation of a pod spec and of a workload's pod template, with Kubernetes' texts.
 
-use super::{containers, placement, security, volumes};
+use super::{containers, ephemeral, placement, security, volumes};
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{at, integer, list, text};
 use crate::api::kinds::{labels, metadata, names, resources};
@@ -63,6 +63,7 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
     let mut volumes = volumes::validate(spec, path, cx);
     volumes.extend(made.iter().map(String::as_str));
     containers::validate(spec, path, &volumes, cx);
+    ephemeral::validate(spec, path, &volumes, cx);
     resources::whole::validate(spec, path, cx);
     let field = |name: &str| format!("{path}.{name}");
     cx.one_of(field("restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);
@@ -185,4 +186,8 @@ pub fn validate_template_body(template: &Value, cx: &mut Context) {
     metadata::labels(&template["metadata"]["labels"], "spec.template.labels", &mut cx.errors);
     metadata::annotations(&template["metadata"]["annotations"], "spec.template.annotations", &mut cx.errors);
     validate(&template["spec"], "spec.template.spec", cx);
+    if !list(template, &["spec", "ephemeralContainers"]).is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        cx.errors.push(FieldError::forbidden("spec.template.spec.ephemeralContainers", why));
+    }
 }
