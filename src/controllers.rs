@@ -63,7 +63,8 @@ impl Default for Timing {
 /// Runs all controllers that need nothing but the API, without CronJobs and autoscalers: those go by the clock,
 /// and time passes in a plan too. Returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context, timing: Timing) {
-    tokio::join!(endpointslice::run(ctx.clone(), WORKERS), run_but_endpoints(ctx, timing));
+    let mirror = endpointslice::mirror::run(ctx.clone(), 1);
+    tokio::join!(endpointslice::run(ctx.clone(), WORKERS), mirror, run_but_endpoints(ctx, timing));
 }
 
 /// As [`run`], for a cluster in which nobody reads the endpoints of services.

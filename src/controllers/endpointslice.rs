@@ -3,6 +3,7 @@
 //! Slices are owned by their service and go with it; an Endpoints object has no owner and is removed here.
 
 pub mod desired;
+pub mod mirror;
 pub mod slices;
 
 use super::freshness::Freshness;
@@ -12,6 +13,7 @@ use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, label, raw}
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,40 +112,50 @@ impl Reconcile for Controller {
         let own: Vec<_> =
             slices.into_iter().filter(|slice| slice.metadata.namespace.as_deref() == Some(&*key.namespace)).collect();
         let plan = slices::plan(&service, desired::groups(&service, &pods), &own);
-        self.act(key, plan).await.map_err(failed("an EndpointSlice"))?;
+        act(&self.client, &self.freshness, key, plan).await.map_err(failed("an EndpointSlice"))?;
         self.write_endpoints(key, &service, &pods, known).await.map_err(failed("the Endpoints"))?;
         Ok(None)
     }
 }
 
-impl Controller {
-    async fn act(&self, key: &ObjectKey, plan: slices::Plan) -> Result<(), kube::Error> {
-        for (old, new) in plan.update {
-            let change = json!({
-                "metadata": {
-                    "labels": label_change(old.metadata.labels.as_ref(), &new),
-                    "ownerReferences": new.metadata.owner_references,
-                },
-                "endpoints": new.endpoints,
-                "ports": new.ports,
-            });
-            let written = write::patch(&self.client, &*old, "", change).await?;
-            self.freshness.wrote(key, written.revision());
+/// Writes slices.
+async fn act(
+    client: &kube::Client,
+    freshness: &Freshness,
+    key: &ObjectKey,
+    plan: slices::Plan,
+) -> Result<(), kube::Error> {
+    for (old, new) in plan.update {
+        let (before, after) = (&old.metadata, &new.metadata);
+        let mut change = json!({
+            "metadata": {
+                "labels": map_change(before.labels.as_ref(), after.labels.as_ref()),
+                "ownerReferences": after.owner_references,
+            },
+            "endpoints": new.endpoints,
+            "ports": new.ports,
+        });
+        if after.annotations.is_some() {
+            change["metadata"]["annotations"] = map_change(before.annotations.as_ref(), after.annotations.as_ref());
         }
-        for slice in plan.create {
-            let body = write::body(&slice)?;
-            match write::create::<EndpointSlice>(&self.client, Some(&key.namespace), body).await {
-                Ok(written) => self.freshness.wrote(key, written.revision()),
-                Err(error) if is_leaving(&error) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        for slice in plan.delete {
-            write::delete(&self.client, &*slice).await?;
-        }
-        Ok(())
+        let written = write::patch(client, &*old, "", change).await?;
+        freshness.wrote(key, written.revision());
     }
+    for slice in plan.create {
+        let body = write::body(&slice)?;
+        match write::create::<EndpointSlice>(client, Some(&key.namespace), body).await {
+            Ok(written) => freshness.wrote(key, written.revision()),
+            Err(error) if is_leaving(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    for slice in plan.delete {
+        write::delete(client, &*slice).await?;
+    }
+    Ok(())
+}
 
+impl Controller {
     async fn write_endpoints(
         &self,
         key: &ObjectKey,
@@ -191,12 +203,12 @@ impl Controller {
     }
 }
 
-/// The merge patch of labels that leaves no others.
-fn label_change(old: Option<&std::collections::BTreeMap<String, String>>, new: &EndpointSlice) -> Value {
-    let wanted = new.metadata.labels.clone().unwrap_or_default();
-    let gone = old.into_iter().flatten().filter(|(name, _)| !wanted.contains_key(*name));
+/// The merge patch of labels or annotations that leaves no others.
+fn map_change(old: Option<&BTreeMap<String, String>>, new: Option<&BTreeMap<String, String>>) -> Value {
+    let is_gone = |name: &String| new.is_none_or(|wanted| !wanted.contains_key(name));
+    let gone = old.into_iter().flatten().filter(|(name, _)| is_gone(name));
     let mut change: serde_json::Map<String, Value> = gone.map(|(name, _)| (name.clone(), Value::Null)).collect();
-    change.extend(wanted.iter().map(|(name, value)| (name.clone(), json!(value))));
+    change.extend(new.into_iter().flatten().map(|(name, value)| (name.clone(), json!(value))));
     Value::Object(change)
 }
 
@@ -222,8 +234,13 @@ fn is_managed(endpoints: &Endpoints) -> bool {
 
 /// The service a slice of ours belongs to.
 fn service_of(slice: &EndpointSlice) -> Option<&str> {
+    managed(slice, slices::MANAGER)
+}
+
+/// The service a slice belongs to, if it is this manager's.
+fn managed<'a>(slice: &'a EndpointSlice, manager: &str) -> Option<&'a str> {
     let labels = slice.metadata.labels.as_ref()?;
-    (labels.get(slices::MANAGED_BY)? == slices::MANAGER).then(|| labels.get(slices::SERVICE_NAME))?.map(String::as_str)
+    (labels.get(slices::MANAGED_BY)? == manager).then(|| labels.get(slices::SERVICE_NAME))?.map(String::as_str)
 }
 
 /// The services whose selector the pod fits.

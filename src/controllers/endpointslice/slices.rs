@@ -4,7 +4,7 @@ use super::desired::{Group, is_headless};
 use crate::controllers::claim::controller_reference;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -31,12 +31,43 @@ struct Draft {
     endpoints: Vec<Endpoint>,
 }
 
+/// What all slices of one owner have.
+pub struct Head {
+    /// Of the service.
+    pub name: String,
+    pub namespace: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// `None`: they are nobody's business here.
+    pub annotations: Option<BTreeMap<String, String>>,
+    pub owner: OwnerReference,
+    /// `IPv4` or `IPv6`.
+    pub addresses: &'static str,
+    /// Without endpoints there is one empty slice, which says that this is known.
+    pub keeps_one: bool,
+}
+
+impl Head {
+    fn of(service: &Service) -> Self {
+        let name = service.metadata.name.clone().unwrap_or_default();
+        let mut labels = labels(service);
+        labels.insert(SERVICE_NAME.into(), name.clone());
+        labels.insert(MANAGED_BY.into(), MANAGER.into());
+        let (namespace, owner) = (service.metadata.namespace.clone(), controller_reference(service));
+        Self { name, namespace, labels, annotations: None, owner, addresses: "IPv4", keeps_one: true }
+    }
+}
+
 /// `slices` are the service's own, in order.
 pub fn plan(service: &Service, groups: Vec<Group>, slices: &[Arc<EndpointSlice>]) -> Plan {
+    plan_for(&Head::of(service), groups, slices)
+}
+
+/// `slices` are the owner's own, in order; no two groups have the same ports.
+pub fn plan_for(head: &Head, groups: Vec<Group>, slices: &[Arc<EndpointSlice>]) -> Plan {
     let (usable, mut doomed): (Vec<_>, Vec<_>) = slices
         .iter()
         .cloned()
-        .partition(|slice| slice.address_type == "IPv4" && slice.metadata.deletion_timestamp.is_none());
+        .partition(|slice| slice.address_type == head.addresses && slice.metadata.deletion_timestamp.is_none());
     doomed.retain(|slice| slice.metadata.deletion_timestamp.is_none());
     let mut drafts = Vec::new();
     let mut left: Vec<_> = usable;
@@ -45,23 +76,22 @@ pub fn plan(service: &Service, groups: Vec<Group>, slices: &[Arc<EndpointSlice>]
         left = others;
         drafts.extend(fill(group, fitting));
     }
-    // A service without endpoints keeps one empty slice, which says that this is known.
-    if drafts.is_empty() {
+    if drafts.is_empty() && head.keeps_one {
         let of = if left.is_empty() { None } else { Some(left.remove(0)) };
         drafts.push(Draft { of, ports: Vec::new(), endpoints: Vec::new() });
     }
     let mut plan = Plan::default();
-    let keep_one = drafts.iter().all(|draft| draft.endpoints.is_empty());
+    let keep_one = head.keeps_one && drafts.iter().all(|draft| draft.endpoints.is_empty());
     for (index, draft) in drafts.into_iter().enumerate() {
         match draft.of {
             Some(slice) if draft.endpoints.is_empty() && !(keep_one && index == 0) => doomed.push(slice),
             Some(slice) => {
-                let wanted = slice_of(service, Some(&slice), draft.ports, draft.endpoints);
+                let wanted = slice_of(head, Some(&slice), draft.ports, draft.endpoints);
                 if differs(&slice, &wanted) {
                     plan.update.push((slice, wanted));
                 }
             }
-            None => plan.create.push(slice_of(service, None, draft.ports, draft.endpoints)),
+            None => plan.create.push(slice_of(head, None, draft.ports, draft.endpoints)),
         }
     }
     doomed.extend(left);
@@ -122,25 +152,22 @@ pub fn labels(service: &Service) -> BTreeMap<String, String> {
 }
 
 fn slice_of(
-    service: &Service,
+    head: &Head,
     of: Option<&EndpointSlice>,
     ports: Vec<EndpointPort>,
     endpoints: Vec<Endpoint>,
 ) -> EndpointSlice {
-    let name = service.metadata.name.clone().unwrap_or_default();
-    let mut labels = labels(service);
-    labels.insert(SERVICE_NAME.into(), name.clone());
-    labels.insert(MANAGED_BY.into(), MANAGER.into());
     EndpointSlice {
         metadata: ObjectMeta {
             name: of.and_then(|slice| slice.metadata.name.clone()),
-            generate_name: of.is_none().then(|| format!("{name}-")),
-            namespace: service.metadata.namespace.clone(),
-            labels: Some(labels),
-            owner_references: Some(vec![controller_reference(service)]),
+            generate_name: of.is_none().then(|| format!("{}-", head.name)),
+            namespace: head.namespace.clone(),
+            labels: Some(head.labels.clone()),
+            annotations: head.annotations.clone(),
+            owner_references: Some(vec![head.owner.clone()]),
             ..ObjectMeta::default()
         },
-        address_type: "IPv4".into(),
+        address_type: head.addresses.into(),
         endpoints: Some(endpoints),
         ports: Some(ports),
     }
@@ -151,6 +178,8 @@ fn differs(slice: &EndpointSlice, wanted: &EndpointSlice) -> bool {
         || slice.endpoints.as_deref().unwrap_or_default() != wanted.endpoints.as_deref().unwrap_or_default()
         || slice.metadata.labels != wanted.metadata.labels
         || slice.metadata.owner_references != wanted.metadata.owner_references
+        || (wanted.metadata.annotations.as_ref())
+            .is_some_and(|wanted| *wanted != slice.metadata.annotations.clone().unwrap_or_default())
 }
 
 #[cfg(test)]
