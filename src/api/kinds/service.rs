@@ -1,5 +1,7 @@
 //! Services. Addresses and node ports are allocated by the verbs, which know those in use.
 
+mod checks;
+
 use super::json::{Object, child, ensure, integer, items, list, put, put_text, text};
 use super::pod_spec::Context;
 use super::{Column, Deletion, Kind, keep_status, metadata, names, table};
@@ -22,6 +24,8 @@ impl Kind for Service {
         let kind = spec["type"].as_str().unwrap_or_default().to_string();
         if spec["sessionAffinity"] == "ClientIP" {
             put(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
+        } else if spec["sessionAffinity"] == "None" {
+            spec.remove("sessionAffinityConfig");
         }
         for port in items(spec, "ports") {
             put_text(port, "protocol", "TCP");
@@ -56,6 +60,7 @@ impl Kind for Service {
         let Some(spec) = object.as_object_mut().and_then(|object| child(object, "spec")) else { return };
         keep_addresses(spec, &old["spec"]);
         keep_node_ports(spec, &old["spec"]);
+        drop_dependents(spec, &old["spec"]);
         mirror_addresses(spec);
     }
 
@@ -73,9 +78,6 @@ impl Kind for Service {
         }
         cx.one_of("spec.type".into(), &spec["type"], &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
         cx.one_of("spec.sessionAffinity".into(), &spec["sessionAffinity"], &["ClientIP", "None"]);
-        if kind == "ExternalName" && text(spec, &["externalName"]).is_empty() {
-            cx.required("spec.externalName".into(), "");
-        }
         if headless && has_node_ports(kind) {
             let why = "may not be set to 'None' for LoadBalancer services";
             let why = if kind == "NodePort" { "may not be set to 'None' for NodePort services" } else { why };
@@ -93,6 +95,7 @@ impl Kind for Service {
         }
         cx.one_of("spec.externalTrafficPolicy".into(), &spec["externalTrafficPolicy"], &["Cluster", "Local"]);
         ports(spec, kind, &mut cx);
+        checks::validate(spec, &mut cx);
         metadata::labels(&spec["selector"], "spec.selector", &mut cx.errors);
         for (i, ip) in list(spec, &["externalIPs"]).iter().enumerate() {
             if ip.as_str().is_none_or(|ip| ip.parse::<std::net::IpAddr>().is_err()) {
@@ -194,6 +197,27 @@ fn keep_addresses(spec: &mut Object, old: &Value) {
                 Value::Null => None,
                 value => spec.insert(field.into(), value.clone()),
             };
+        }
+    }
+}
+
+/// What only services of the old type have goes with it, unless it is changed at the same time: then it is refused.
+fn drop_dependents(spec: &mut Object, old: &Value) {
+    let now = spec.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let before = text(old, &["type"]);
+    let mut gone: Vec<&str> = Vec::new();
+    if has_node_ports(before) && !has_node_ports(&now) {
+        gone.push("externalTrafficPolicy");
+    }
+    if before == "LoadBalancer" && now != "LoadBalancer" {
+        gone.extend(["allocateLoadBalancerNodePorts", "healthCheckNodePort", "loadBalancerClass"]);
+    }
+    if before != "ExternalName" && now == "ExternalName" {
+        gone.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+    }
+    for field in gone {
+        if spec.get(field) == old.get(field) {
+            spec.remove(field);
         }
     }
 }
@@ -324,6 +348,18 @@ mod tests {
         new["spec"]["type"] = json!("ClusterIP");
         Service.prepare_update(&mut new, &old);
         assert_eq!(new["spec"]["ports"], json!([{"port": 80, "protocol": "TCP"}]));
+        let mut balanced = old.clone();
+        balanced["spec"]["type"] = "LoadBalancer".into();
+        Service.default(&mut balanced);
+        let mut plain = balanced.clone();
+        plain["spec"]["type"] = "ClusterIP".into();
+        Service.prepare_update(&mut plain, &balanced);
+        assert!(Service.validate(&plain).is_empty(), "{plain}");
+        let mut named = balanced.clone();
+        named["spec"]["type"] = "ExternalName".into();
+        named["spec"]["externalName"] = "a.b".into();
+        Service.prepare_update(&mut named, &balanced);
+        assert!(Service.validate(&named).is_empty() && named["spec"]["clusterIPs"].is_null(), "{named}");
         let mut moved = old.clone();
         moved["spec"]["clusterIP"] = json!("10.96.0.8");
         assert_eq!(Service.validate_update(&moved, &old).len(), 1);
