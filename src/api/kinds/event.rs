@@ -1,7 +1,8 @@
 //! Events: one storage, served as core/v1 and events.k8s.io/v1.
 
-use super::json::text;
-use super::{Column, Kind, table};
+use super::json::{has, text};
+use super::pod_spec::Context;
+use super::{Column, Kind, names, table};
 use crate::api::error::FieldError;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -29,13 +30,38 @@ const ALIASES: [(&str, &str); 8] = [
 
 impl Kind for Event {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut cx = Context::new();
         let involved = text(object, &["involvedObject", "namespace"]);
         let namespace = text(object, &["metadata", "namespace"]);
-        if involved != namespace && !(involved.is_empty() && namespace == "default") {
+        let is_new = has(object, "eventTime");
+        let anywhere = namespace == "default" || is_new && namespace == "kube-system";
+        if involved != namespace && !(involved.is_empty() && anywhere) {
             let why = "does not match event.namespace";
-            return vec![FieldError::invalid("involvedObject.namespace", &involved.into(), why)];
+            cx.invalid("involvedObject.namespace".into(), &involved.into(), why);
         }
-        Vec::new()
+        if is_new {
+            self.reported(object, &mut cx);
+        }
+        if *self == Self::Events {
+            if !is_new {
+                cx.required("eventTime".into(), "");
+            }
+            let kind = text(object, &["type"]);
+            if !matches!(kind, "Normal" | "Warning") {
+                cx.invalid("type".into(), &"".into(), &format!("has invalid value: {kind}"));
+            }
+            for (field, is_set) in [
+                ("firstTimestamp", has(object, "firstTimestamp")),
+                ("lastTimestamp", has(object, "lastTimestamp")),
+                ("count", object["count"].as_i64().unwrap_or(0) != 0),
+                ("source", ["component", "host"].iter().any(|part| !text(object, &["source", part]).is_empty())),
+            ] {
+                if is_set {
+                    cx.invalid(field.into(), &"".into(), "needs to be unset");
+                }
+            }
+        }
+        cx.errors
     }
 
     fn field_names(&self) -> &'static [&'static str] {
@@ -122,6 +148,30 @@ impl Kind for Event {
     }
 }
 
+impl Event {
+    /// Checks who tells what of an event of the newer sort.
+    fn reported(self, object: &Value, cx: &mut Context) {
+        const SHORT: usize = 128;
+        const LONG: usize = 1024;
+        let controller = if self == Self::Core { "reportingComponent" } else { "reportingController" };
+        match text(object, &["reportingComponent"]) {
+            "" => cx.required(controller.into(), ""),
+            name => cx.names(controller, &name.into(), names::qualified(name)),
+        }
+        for field in ["reportingInstance", "action", "reason"] {
+            let said = text(object, &[field]);
+            if said.is_empty() {
+                cx.required(field.into(), "");
+            } else if said.len() > SHORT {
+                cx.invalid(field.into(), &"".into(), &format!("can have at most {SHORT} characters"));
+            }
+        }
+        if text(object, &["message"]).len() > LONG {
+            cx.invalid("message".into(), &"".into(), &format!("can have at most {LONG} characters"));
+        }
+    }
+}
+
 fn source(event: &Value) -> String {
     let pair = |component: &str, host: &str| match host {
         "" => component.to_string(),
@@ -138,6 +188,27 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn events_of_the_newer_sort_say_who_tells_what() {
+        let new = json!({"metadata": {"name": "e", "namespace": "d"}, "involvedObject": {"namespace": "d"}, "type": "Normal",
+            "eventTime": "2026-01-01T00:00:00.000000Z", "reportingComponent": "a.b/c", "reportingInstance": "c-1", "action": "Do", "reason": "R"});
+        assert!(Event::Events.validate(&new).is_empty() && Event::Core.validate(&new).is_empty());
+        let fields = |event: &Event, object: &Value| {
+            event.validate(object).into_iter().map(|error| error.field).collect::<Vec<_>>()
+        };
+        let old = json!({"metadata": {"name": "e", "namespace": "d"}, "involvedObject": {"namespace": "d"}, "count": 2,
+            "source": {"component": "kubelet"}, "firstTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(fields(&Event::Core, &old), [""; 0]);
+        assert_eq!(fields(&Event::Events, &old), ["eventTime", "type", "firstTimestamp", "count", "source"]);
+        let mut silent = new.clone();
+        silent["reportingComponent"] = "".into();
+        silent["action"] = "x".repeat(129).into();
+        assert_eq!(fields(&Event::Events, &silent), ["reportingController", "action"]);
+        assert_eq!(fields(&Event::Core, &silent), ["reportingComponent", "action"]);
+        silent["involvedObject"]["namespace"] = "other".into();
+        assert_eq!(fields(&Event::Core, &silent)[0], "involvedObject.namespace");
+    }
 
     #[test]
     fn a_row_names_the_object_and_when() {

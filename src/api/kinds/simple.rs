@@ -155,6 +155,7 @@ fn networking(kind: &str) -> Simple {
             columns: "Name:string:name, Pod-Selector:string, Age:string",
             row: Some(cells::more::network_policy),
             default: Some(defaults::network_policy),
+            validate: Some(checks::policies::network_policy),
             generation: true,
             ..PLAIN
         },
@@ -168,6 +169,8 @@ fn storage(kind: &str) -> Simple {
             columns: "Name:string:name, Provisioner:string, ReclaimPolicy:string, VolumeBindingMode:string, AllowVolumeExpansion:string, Age:string",
             row: Some(cells::more::storage_class),
             default: Some(defaults::storage_class),
+            validate: Some(checks::storage::storage_class),
+            validate_update: Some(checks::storage::storage_class_update),
             returns_object: true,
             ..PLAIN
         },
@@ -309,6 +312,8 @@ fn apps(kind: &str) -> Simple {
         "ControllerRevision" => Simple {
             columns: "Name:string:name, Controller:string, Revision:string, Age:string",
             row: Some(cells::controller_revision),
+            validate: Some(checks::workloads::controller_revision),
+            validate_update: Some(checks::workloads::controller_revision_update),
             ..PLAIN
         },
         _ => PLAIN,

@@ -382,7 +382,7 @@ fn failure(id: ObjectId, error: ApiError) -> ChangeResult {
 }
 
 /// How the rules of kinds say that a field cannot change in place.
-const IMMUTABLE: [&str; 3] = ["immutable", "may not change", "updates to statefulset spec"];
+const IMMUTABLE: [&str; 3] = ["immutable", "may not change", "updates to "];
 
 /// Whether nothing is wrong but that fields cannot change in place.
 fn is_immutable(error: &ApiError) -> bool {

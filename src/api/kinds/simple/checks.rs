@@ -4,6 +4,7 @@ pub mod access;
 pub mod autoscaling;
 pub mod networking;
 pub mod node;
+pub mod policies;
 pub mod quotas;
 pub mod storage;
 pub mod volumes;

@@ -4,7 +4,7 @@
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{list, text};
 use crate::api::kinds::pod_spec::Context;
-use crate::api::kinds::{labels, names, resources, workloads};
+use crate::api::kinds::{labels, names, resources, semantic, workloads};
 use crate::api::quantity::Quantity;
 use serde_json::{Map, Value};
 
@@ -167,14 +167,36 @@ pub fn attachment_update(new: &Value, old: &Value) -> Vec<FieldError> {
     errors
 }
 
+pub fn storage_class(object: &Value) -> Vec<FieldError> {
+    let mut cx = Context::new();
+    match text(object, &["provisioner"]) {
+        "" => cx.required("provisioner".into(), ""),
+        name => cx.names("provisioner", &object["provisioner"], names::qualified(&name.to_lowercase())),
+    }
+    parameters(object, &mut cx);
+    cx.one_of("reclaimPolicy".into(), &object["reclaimPolicy"], &["Delete", "Retain"]);
+    cx.one_of("volumeBindingMode".into(), &object["volumeBindingMode"], &["Immediate", "WaitForFirstConsumer"]);
+    cx.errors
+}
+
+pub fn storage_class_update(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = kept(new, old, &["parameters", "provisioner", "reclaimPolicy"]);
+    workloads::immutable(new, old, &["volumeBindingMode"], &mut errors);
+    errors
+}
+
 pub fn attributes_class(object: &Value) -> Vec<FieldError> {
     let mut cx = Context::new();
     driver(&object["driverName"], "driverName", &mut cx);
-    let parameters = object["parameters"].as_object().filter(|parameters| !parameters.is_empty());
-    let Some(parameters) = parameters else {
+    if object["parameters"].as_object().is_none_or(Map::is_empty) {
         cx.required("parameters".into(), "must contain at least one key/value pair");
-        return cx.errors;
-    };
+    }
+    parameters(object, &mut cx);
+    cx.errors
+}
+
+fn parameters(object: &Value, cx: &mut Context) {
+    let Some(parameters) = object["parameters"].as_object() else { return };
     if parameters.len() > PARAMETERS {
         let why = format!("must have at most {PARAMETERS} items");
         cx.errors.push(FieldError::too_long("parameters", &why));
@@ -185,12 +207,15 @@ pub fn attributes_class(object: &Value) -> Vec<FieldError> {
         let why = format!("may not be more than {PARAMETER_BYTES} bytes");
         cx.errors.push(FieldError::too_long("parameters", &why));
     }
-    cx.errors
 }
 
 pub fn attributes_class_update(new: &Value, old: &Value) -> Vec<FieldError> {
-    let changed = ["driverName", "parameters"].into_iter().filter(|name| new[*name] != old[*name]);
-    changed.map(|name| FieldError::forbidden(name, &format!("updates to {name} are forbidden."))).collect()
+    kept(new, old, &["driverName", "parameters"])
+}
+
+fn kept(new: &Value, old: &Value, fields: &[&str]) -> Vec<FieldError> {
+    let changed = fields.iter().filter(|name| !semantic::equal(&new[**name], &old[**name]));
+    changed.map(|name| FieldError::forbidden(*name, &format!("updates to {name} are forbidden."))).collect()
 }
 
 #[cfg(test)]
@@ -241,5 +266,17 @@ mod tests {
         let why = "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName";
         assert_eq!(said(of(json!({}))), [why]);
         assert_eq!(of(json!({"persistentVolumeName": "v", "inlineVolumeSpec": {}})).len(), 1);
+    }
+
+    #[test]
+    fn classes_name_who_makes_volumes_and_stay() {
+        let class = json!({"provisioner": "a.b/c", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"});
+        assert!(storage_class(&class).is_empty());
+        let wrong = json!({"provisioner": "", "reclaimPolicy": "Recycle", "volumeBindingMode": "Never"});
+        let fields: Vec<_> = storage_class(&wrong).into_iter().map(|error| error.field).collect();
+        assert_eq!(fields, ["provisioner", "reclaimPolicy", "volumeBindingMode"]);
+        let details: Vec<_> = storage_class_update(&wrong, &class).into_iter().map(|error| error.detail).collect();
+        assert_eq!(details[0], "Forbidden: updates to provisioner are forbidden.");
+        assert_eq!(details.len(), 3);
     }
 }

@@ -36,6 +36,21 @@ pub fn stateful_set(object: &Value) -> Vec<FieldError> {
     cx.errors
 }
 
+pub fn controller_revision(object: &Value) -> Vec<FieldError> {
+    let mut cx = Context::new();
+    if object["data"].is_null() {
+        cx.required("data".into(), "data is mandatory");
+    }
+    cx.at_least("revision".into(), &object["revision"], 0);
+    cx.errors
+}
+
+pub fn controller_revision_update(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    workloads::immutable(new, old, &["data"], &mut errors);
+    errors
+}
+
 pub fn replication_controller(object: &Value) -> Vec<FieldError> {
     let (mut cx, spec) = (Context::new(), &object["spec"]);
     workloads::validate_counts(spec, &["replicas", "minReadySeconds"], &mut cx);
