@@ -33,7 +33,7 @@ use crate::telemetry::Metrics;
 use http::Method;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -44,6 +44,11 @@ use crate::api::registry::Registry;
 use rig::{Folder, Listener, Rig};
 
 const SHOP: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications/shop";
+
+/// Where mirrors of repositories are kept, for nothing else: what nobody uses of it is removed.
+fn mirrors() -> PathBuf {
+    std::env::temp_dir().join(format!("selkie-mirrors-{}", std::process::id()))
+}
 
 fn map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  k: {value:?}\n")
@@ -272,7 +277,7 @@ async fn what_an_earlier_daemon_waited_for_becomes_ready() {
     let (sender, mut events) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
     let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop.clone());
-    tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+    tokio::spawn(run(context, Settings::new(mirrors(), rig.registry.clone(), Arc::new(Listener(sender)))));
     next(&mut events, |event| matches!(event, Event::Progress(_)).then_some(())).await;
     let status = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1});
     rig.patch("/apis/apps/v1/namespaces/default/deployments/web/status", json!({"status": status})).await;

@@ -86,7 +86,10 @@ fn remove(root: &Path, path: &Path) -> bool {
     if name.starts_with(GONE) {
         return fs::remove_dir_all(path).is_ok();
     }
-    // Mirrors of earlier versions have no such file.
+    // Mirrors of earlier versions have no such file; whatever else is here is somebody else's.
+    if !path.join(LOCK).exists() && !path.join("objects").is_dir() {
+        return false;
+    }
     let Ok(lock) = File::options().write(true).create(true).truncate(false).open(path.join(LOCK)) else { return false };
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         return false;
@@ -105,6 +108,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path();
         fs::create_dir_all(root.join("of-an-earlier-version/objects")).unwrap();
+        fs::create_dir_all(root.join("foreign/things")).unwrap();
         let used = Directory::take(root, "used").unwrap();
         let again = Directory::take(root, "used").unwrap();
         let unused = Directory::take(root, "unused").unwrap().path;
@@ -114,7 +118,9 @@ mod tests {
         assert_eq!(sweep(root), 0, "the other one still uses it");
         drop(again);
         assert_eq!(sweep(root), 1);
-        assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+        let left: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["foreign"], "it is no mirror");
+        assert_eq!(fs::read_dir(root.join("foreign")).unwrap().count(), 1);
     }
 
     #[test]

@@ -103,10 +103,7 @@ async fn a_daemon_that_starts_in_the_middle_runs_no_hook_twice() {
     let restart = async |stop: CancellationToken| {
         let (sender, events) = mpsc::unbounded_channel();
         let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop);
-        tokio::spawn(run(
-            context,
-            Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender))),
-        ));
+        tokio::spawn(run(context, Settings::new(mirrors(), rig.registry.clone(), Arc::new(Listener(sender)))));
         events
     };
     rig.stop.cancel();

@@ -13,7 +13,7 @@ async fn start(rig: &Rig, spec: Value) -> mpsc::UnboundedReceiver<Event> {
     rig.create(SETS, &json!({"metadata": {"name": "shops"}, "spec": spec})).await;
     let (sender, receiver) = mpsc::unbounded_channel();
     let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(3), rig.stop.clone());
-    let settings = Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)));
+    let settings = Settings::new(mirrors(), rig.registry.clone(), Arc::new(Listener(sender)));
     tokio::spawn(sets::engine::run(context, settings));
     receiver
 }

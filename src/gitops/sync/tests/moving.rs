@@ -113,7 +113,7 @@ async fn what_moved_while_no_daemon_ran_moves_when_one_starts() {
     let _guard = stop.clone().drop_guard();
     let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop);
     let (sender, _events) = mpsc::unbounded_channel();
-    tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+    tokio::spawn(run(context, Settings::new(mirrors(), rig.registry.clone(), Arc::new(Listener(sender)))));
     until_held(&rig, &["a"], &["b", "x"]).await;
     assert_eq!(uid(&rig, "x").await, before);
 }

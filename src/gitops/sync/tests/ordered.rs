@@ -68,7 +68,7 @@ async fn waves_follow_each_other_and_hooks_are_run_once() {
     let (sender, mut events) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
     let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop.clone());
-    tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+    tokio::spawn(run(context, Settings::new(mirrors(), rig.registry.clone(), Arc::new(Listener(sender)))));
     assert_eq!(next(&mut events, stage).await, "PreSync");
     assert_eq!(hook(&rig, "migrate").await["metadata"]["uid"], first["metadata"]["uid"], "it is not run twice");
 

@@ -119,7 +119,7 @@ async fn a_history_keeps_its_limit_and_a_restart_adds_nothing() {
     let (sender, mut events) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
     let context = Context::new(rig.client.clone(), Clock::System, Ids::seeded(2), stop.clone());
-    tokio::spawn(run(context, Settings::new(std::env::temp_dir(), rig.registry.clone(), Arc::new(Listener(sender)))));
+    tokio::spawn(run(context, Settings::new(mirrors(), rig.registry.clone(), Arc::new(Listener(sender)))));
     folder.write("a.yaml", &map("a", "4"));
     next(&mut events, applied).await;
     assert_eq!(numbers(&records(&rig).await), [4, 5]);

@@ -99,7 +99,7 @@ impl Rig {
     pub fn run(&self, clock: Clock) -> mpsc::UnboundedReceiver<Event> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let context = Context::new(self.client.clone(), clock, Ids::seeded(1), self.stop.clone());
-        let mut settings = Settings::new(std::env::temp_dir(), self.registry.clone(), Arc::new(Listener(sender)));
+        let mut settings = Settings::new(mirrors(), self.registry.clone(), Arc::new(Listener(sender)));
         settings.metrics.count_in(&self.metrics);
         observe::attach(&context, settings.metrics.clone());
         settings.retry = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(1) };
