@@ -75,12 +75,13 @@ pub fn container_status(view: &View, plan: &Plan, role: Role, container: &Contai
 }
 
 /// What a container that runs has, and what one that does not will have. Of one that is stopped to be given more,
-/// what it had: a kubelet that starts again sees what became of it.
+/// what it had: a kubelet that starts again sees what became of it. That it is said, be it nothing, tells that it can
+/// be changed.
 fn resources(view: &View, container: &Container, life: &Life) -> Option<ResourceRequirements> {
     let is_there = life.state.is_running() || view.facts.is_reborn(&container.name, &life.id);
     let changes = view.resize.is_some() && is_there;
     let actual = if changes { actuation::actuated(view, &container.name, life) } else { None };
-    actual.or_else(|| container.resources.clone()).filter(|resources| *resources != Default::default())
+    Some(actual.or_else(|| container.resources.clone()).unwrap_or_default())
 }
 
 /// What is mounted, as it was asked for. No mount is made recursively read-only.
