@@ -15,12 +15,19 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::unix::pipe, sync::watch, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe,
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 /// How long a verdict may lag behind the exit: until the container's cgroup is removed.
 const VERDICT: Duration = Duration::from_secs(1);
 /// How long the kernel takes from the removal of a cgroup's files to its signal.
 const REMOVAL: Duration = Duration::from_millis(400);
+/// How long it takes to choose what to kill.
+const CHOICE: Duration = Duration::from_millis(500);
 
 /// What is known about one container.
 enum Watched {
@@ -126,9 +133,10 @@ fn kills(cgroup: &Path) -> u64 {
     cgroup::counter(&cgroup.join("memory.events"), "oom_kill").unwrap_or(0)
 }
 
-/// Asks the kernel to signal when the cgroup runs out of memory. It signals before it chooses what
-/// to kill, so the count of kills says nothing yet; and once more when the cgroup is removed, always
-/// after its files have gone. So every signal but that last one is for want of memory.
+/// Asks the kernel to signal when the cgroup runs out of memory, or the pod around it. It signals before it
+/// chooses what to kill, so the count of kills says nothing yet; and once more when the cgroup is removed, always
+/// after its files have gone. So every signal but that last one is for want of memory, though perhaps it is
+/// another container of the pod that is killed: then the count stays.
 fn notified(cgroup: &Path) -> io::Result<watch::Receiver<Option<bool>>> {
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let control_file = cgroup.join("memory.oom_control");
@@ -140,15 +148,37 @@ fn notified(cgroup: &Path) -> io::Result<watch::Receiver<Option<bool>>> {
     let (say, verdict) = watch::channel(None);
     tokio::spawn(async move {
         let _open = control;
-        let killed = match signals(&mut event).await {
-            Ok(count) if count > 1 || control_file.exists() => true,
-            // The removal; or a kill that we looked at so late that the removal is on its way.
-            Ok(_) => timeout(REMOVAL, signals(&mut event)).await.is_ok_and(|more| more.is_ok()),
-            Err(_) => false,
+        let killed = loop {
+            match signals(&mut event).await {
+                Ok(_) if control_file.exists() => {
+                    if is_killed(&control_file).await {
+                        break true;
+                    }
+                }
+                Ok(count) if count > 1 => break true,
+                // The removal; or a kill that we looked at so late that the removal is on its way.
+                Ok(_) => break timeout(REMOVAL, signals(&mut event)).await.is_ok_and(|more| more.is_ok()),
+                Err(_) => break false,
+            }
         };
         _ = say.send(Some(killed));
     });
     Ok(verdict)
+}
+
+/// Whether it is this cgroup that the kernel kills in, once it has chosen.
+async fn is_killed(control_file: &Path) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < CHOICE {
+        let Ok(text) = fs::read_to_string(control_file) else { return true };
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok());
+        // Old kernels do not count.
+        if count != Some(0) {
+            return true;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    false
 }
 
 async fn signals(event: &mut pipe::Receiver) -> io::Result<u64> {
