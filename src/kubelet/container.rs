@@ -7,12 +7,17 @@ use crate::kubelet::resources;
 use crate::kubelet::runtime::{
     ContainerIdentity, ContainerSpec, HostInfo, ImageInfo, Mount, Resources, Seccomp, SecurityContext,
 };
+use crate::scheduler::requests::{self, Amounts};
 use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile};
 use std::collections::BTreeMap;
 
 /// What the kernel takes: the least and the most weight, and microseconds of CPU in a period.
 const SHARES: (u64, u64) = (2, 262_144);
 const MOST_QUOTA: i64 = 1 << 40;
+
+/// Why a host cannot limit pods as a whole, only each container.
+const LONE: &str = "rootless Podman gives pods a cgroup of their own only on cgroup version 2 with systemd; \
+                    each container is limited by itself";
 
 /// Everything besides the pod that a container is made from.
 pub struct Inputs<'a> {
@@ -67,21 +72,33 @@ fn ends(pod: &Pod, container: &Container) -> bool {
 /// What the kernel is told of a container's resources on that host.
 pub fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
     let limits = resources::limits(pod, container, i64::try_from(host.memory).unwrap_or(i64::MAX));
-    let shares = |milli: i64| u64::try_from(milli.saturating_mul(1024) / 1000).unwrap_or(0).clamp(SHARES.0, SHARES.1);
     let oom_score_adj = i32::try_from(limits.oom_score_adj).ok();
-    let (cpu, memory) = (host.enforces("cpu"), host.enforces("memory"));
     Resources {
-        cpu_shares: cpu.then(|| limits.cpu_request_milli.map_or(SHARES.0, shares)),
-        cpu_quota: limits
-            .cpu_limit_milli
-            .map(|milli| milli.saturating_mul(100).clamp(1000, MOST_QUOTA))
-            .filter(|_| cpu),
-        cpu_period: limits.cpu_limit_milli.map(|_| 100_000).filter(|_| cpu),
-        memory_limit: limits.memory_limit.filter(|_| memory),
-        pids_limit: None,
         // Only root may make processes less killable than their parent; Podman 4.3 refuses the attempt.
         // What a user's session runs is made more killable than most containers would be.
         oom_score_adj: oom_score_adj.filter(|score| *score >= 0 && !host.rootless),
+        ..bounds(limits.cpu_request_milli, limits.cpu_limit_milli, limits.memory_limit, host)
+    }
+}
+
+/// What the kernel is told of a pod as a whole: its containers share it, and weigh as much as they ask for together.
+pub fn whole(pod: &Pod, host: &HostInfo) -> Resources {
+    let limits = resources::whole(spec(pod)).and_then(|all| all.limits.as_ref());
+    let limits = Amounts::of(limits);
+    let limit = |amount: i64| Some(amount).filter(|amount| *amount > 0);
+    bounds(Some(requests::of(spec(pod)).cpu), limit(limits.cpu), limit(limits.memory), host)
+}
+
+/// CPU in thousandths, memory in bytes.
+fn bounds(request: Option<i64>, limit: Option<i64>, memory_limit: Option<i64>, host: &HostInfo) -> Resources {
+    let shares = |milli: i64| u64::try_from(milli.saturating_mul(1024) / 1000).unwrap_or(0).clamp(SHARES.0, SHARES.1);
+    let (cpu, memory) = (host.enforces("cpu"), host.enforces("memory"));
+    Resources {
+        cpu_shares: cpu.then(|| request.map_or(SHARES.0, shares)),
+        cpu_quota: limit.map(|milli| milli.saturating_mul(100).clamp(1000, MOST_QUOTA)).filter(|_| cpu),
+        cpu_period: limit.map(|_| 100_000).filter(|_| cpu),
+        memory_limit: memory_limit.filter(|_| memory),
+        ..Resources::default()
     }
 }
 
@@ -94,10 +111,19 @@ pub fn unenforced(container: &Container, host: &HostInfo) -> Option<String> {
     (!lost.is_empty()).then(|| format!("Container {}: {} not enforced: {why}", container.name, lost.join(" and ")))
 }
 
+/// The limits of the pod as a whole that will not hold on this host, and why, for people.
+pub fn unenforced_whole(pod: &Pod, host: &HostInfo) -> Option<String> {
+    let why = why_unenforced(host)?;
+    let limits = resources::whole(spec(pod))?.limits.as_ref()?;
+    let lost = ["cpu", "memory"].into_iter().filter(|name| host.lone_containers || !host.enforces(name));
+    let lost: Vec<String> = lost.filter_map(|name| Some(format!("{name} limit {}", limits.get(name)?.0))).collect();
+    (!lost.is_empty()).then(|| format!("Pod: {} of all containers together not enforced: {why}", lost.join(" and ")))
+}
+
 /// Why limits do not hold on a host where some do not.
 pub fn why_unenforced(host: &HostInfo) -> Option<String> {
     if host.unenforced.is_empty() {
-        return None;
+        return host.lone_containers.then(|| LONE.to_owned());
     }
     let names = host.unenforced.join(" and ");
     Some(if host.cgroup_version == 2 {
@@ -222,6 +248,32 @@ mod tests {
         assert!(text.starts_with("Container c: cpu limit 500m and memory limit 64Mi not enforced: rootless"), "{text}");
         assert_eq!(unenforced(&limited, &HostInfo::default()), None);
         assert_eq!(unenforced(&Container::default(), &none), None);
+    }
+
+    #[test]
+    fn pods_are_limited_as_a_whole() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "250m"}},
+            "containers": [{"name": "a"}, {"name": "b"}]}}))
+        .unwrap();
+        let host = HostInfo { memory: 1 << 30, ..HostInfo::default() };
+        let limits = whole(&pod, &host);
+        assert_eq!(
+            (limits.cpu_shares, limits.cpu_quota, limits.memory_limit),
+            (Some(256), Some(50_000), Some(64 << 20))
+        );
+        assert_eq!(unenforced_whole(&pod, &host), None);
+        let plain: Pod = serde_json::from_value(json!({"spec": {"containers": [
+            {"name": "a", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "1Gi"}}}]}}))
+        .unwrap();
+        let limits = whole(&plain, &host);
+        assert_eq!((limits.cpu_shares, limits.cpu_quota, limits.memory_limit), (Some(1024), None, None));
+        let lone = HostInfo { lone_containers: true, ..host };
+        let text = unenforced_whole(&pod, &lone).unwrap();
+        let begin = "Pod: cpu limit 500m and memory limit 64Mi of all containers together not enforced: rootless";
+        assert!(text.starts_with(begin), "{text}");
+        assert_eq!(unenforced_whole(&plain, &lone), None);
+        assert_eq!(unenforced(&plain.spec.as_ref().unwrap().containers[0], &lone), None);
     }
 
     #[test]

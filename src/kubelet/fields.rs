@@ -1,7 +1,7 @@
 //! What a pod can be told about itself: `fieldRef` and `resourceFieldRef`, shared by environment
 //! variables and downward API volumes. Pure.
 
-use crate::kubelet::resources::{Amounts, milli};
+use crate::kubelet::resources::{Amounts, milli, whole};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use std::collections::BTreeMap;
 
@@ -61,10 +61,15 @@ pub fn resource(pod: &Pod, facts: &HostFacts, own: &str, wanted: &ResourceFieldS
     let amount = listed
         .and_then(|l| l.get(resource))
         .and_then(|q| milli(&q.0))
-        .or_else(|| (list == "limits").then(|| facts.allocatable.milli(resource)).flatten())
+        .or_else(|| (list == "limits").then(|| of_pod(pod, resource).or(facts.allocatable.milli(resource))).flatten())
         .unwrap_or(0);
     let divisor = wanted.divisor.as_ref().and_then(|q| milli(&q.0)).filter(|d| *d > 0).unwrap_or(1000);
     Ok(((amount + divisor - 1) / divisor).to_string())
+}
+
+/// The pod's own limit.
+fn of_pod(pod: &Pod, resource: &str) -> Option<i128> {
+    milli(&whole(pod.spec.as_ref()?)?.limits.as_ref()?.get(resource)?.0)
 }
 
 fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
@@ -141,5 +146,10 @@ mod tests {
         assert_eq!(get("requests.cpu", Some("1m")), "250");
         assert_eq!(get("limits.memory", Some("1Mi")), "128");
         assert_eq!(get("limits.cpu", None), "3");
+        let mut shared = pod();
+        let whole = json!({"limits": {"cpu": "2"}, "requests": {"cpu": "1"}});
+        shared.spec.as_mut().unwrap().resources = serde_json::from_value(whole).unwrap();
+        let wanted = serde_json::from_value(json!({"resource": "limits.cpu"})).unwrap();
+        assert_eq!(super::resource(&shared, &facts, "web", &wanted).unwrap(), "2", "the pod's before the node's");
     }
 }

@@ -23,7 +23,9 @@ pub mod room;
 pub mod words;
 
 use crate::kubelet::pod::{all_containers, all_statuses, spec};
-use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, ResourceRequirements};
+use crate::kubelet::resources::whole;
+use crate::scheduler::requests;
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +48,41 @@ pub struct Allocation {
     pod: Option<ResourceRequirements>,
     /// By container.
     containers: BTreeMap<String, ResourceRequirements>,
+}
+
+/// What a pod has as a whole: what it says of itself, and the cpu that is set aside for it, by which it is weighed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Whole {
+    pub resources: Option<ResourceRequirements>,
+    cpu: i64,
+}
+
+impl Whole {
+    pub fn of(spec: &PodSpec) -> Self {
+        let resources = whole(spec).map(|all| plain(Some(all)));
+        Self { resources, cpu: requests::of(spec).cpu }
+    }
+
+    /// As the API tells of a pod that was allocated what is in this `spec`.
+    pub fn reported(pod: &Pod, spec: &PodSpec) -> Self {
+        let resources = pod.status.as_ref().and_then(|status| status.resources.as_ref());
+        Self { resources: resources.map(|all| plain(Some(all))), ..Self::of(spec) }
+    }
+
+    /// Bytes.
+    pub fn memory_limit(&self) -> Option<i64> {
+        let limits = self.resources.as_ref().and_then(|all| all.limits.as_ref());
+        Some(requests::Amounts::of(limits).memory).filter(|bytes| *bytes > 0)
+    }
+
+    /// Whether both are limited alike; they may weigh differently.
+    pub fn is_limited_as(&self, other: &Self) -> bool {
+        let limits = |one: &Self| {
+            let all = requests::Amounts::of(one.resources.as_ref().and_then(|all| all.limits.as_ref()));
+            (all.cpu, all.memory)
+        };
+        limits(self) == limits(other)
+    }
 }
 
 /// Where a pod's resize stands.

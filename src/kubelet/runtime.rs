@@ -76,6 +76,9 @@ pub trait ContainerRuntime: Send + Sync {
     /// kernel weighs and limits changes, not how it chooses among those that it kills.
     async fn update(&self, container: &str, resources: &Resources) -> Result<()>;
 
+    /// Gives all containers of a sandbox together other limits. `Unsupported` where that takes a new sandbox.
+    async fn update_sandbox(&self, sandbox: &str, resources: &Resources) -> Result<()>;
+
     /// Starts a created (or exited) container; returns when its process runs.
     async fn start(&self, container: &str) -> Result<()>;
 

@@ -55,9 +55,11 @@ pub fn pod_status(view: &View, plan: &Plan, node: &NodeAddresses) -> PodStatus {
         container_statuses: Some(main),
         ephemeral_container_statuses: Some(ephemeral).filter(|list| !list.is_empty()),
         phase: Some(phase.to_string()),
-        // The sum of its containers has no limits of its own here: what is allocated holds at once.
         allocated_resources: spec.resources.as_ref().and_then(|resources| resources.requests.clone()),
-        resources: spec.resources.clone(),
+        resources: match view.facts.whole.as_ref().filter(|_| view.resize.is_some()) {
+            Some(has) => has.resources.clone(),
+            None => spec.resources.clone(),
+        },
         ..old
     };
     status.conditions = Some(conditions::conditions(view, &status));

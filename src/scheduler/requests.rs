@@ -92,6 +92,11 @@ pub fn of(spec: &PodSpec) -> Amounts {
     sum(spec, own(spec), container)
 }
 
+/// What a pod's containers reserve, whatever it says of itself as a whole.
+pub fn of_containers(spec: &PodSpec) -> Amounts {
+    sum(spec, None, container)
+}
+
 type List<'a> = Option<&'a BTreeMap<String, Text>>;
 
 /// What the pod asks for as a whole, where it says so.

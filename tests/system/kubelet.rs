@@ -14,6 +14,8 @@ mod resizing;
 mod rights;
 #[path = "kubelet/volumes.rs"]
 mod volumes;
+#[path = "kubelet/whole.rs"]
+mod whole;
 
 use crate::control_plane::{Cluster, NODE, is_ready};
 use crate::rig::{IMAGE, Rig, container, pod, sandbox};

@@ -286,3 +286,48 @@ async fn a_pod_that_does_not_run_yet_starts_with_what_it_is_to_have() {
     assert_eq!(host.resources(id(&pod)).unwrap().cpu_shares, Some(3072));
     let _: Pod = serde_json::from_value(pod).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_gets_other_limits_as_a_whole() {
+    let (cluster, host) = hollow().await;
+    let whole = |cpu: &str, memory: &str| json!({"requests": {"cpu": cpu, "memory": "1Gi"}, "limits": {"cpu": "8", "memory": memory}});
+    let own = json!({"limits": {"memory": "1Gi"}});
+    let containers = json!([{"name": "c", "image": "web:1"}, {"name": "d", "image": "web:1", "resources": own}]);
+    cluster.run("web", json!({"resources": whole("1", "2Gi"), "containers": containers})).await;
+    let before = cluster.until("web", is_ready).await;
+    let uid = before["metadata"]["uid"].as_str().unwrap();
+    let limits = host.pod_resources(uid).unwrap();
+    assert_eq!((limits.cpu_shares, limits.cpu_quota, limits.memory_limit), (Some(1024), Some(800_000), Some(2 << 30)));
+    assert_eq!(host.resources(id(&before)).unwrap().memory_limit, Some(2 << 30), "no container has more");
+    let patch = json!({"spec": {"resources": whole("2", "3Gi")}});
+    let patch = Patch::Strategic(patch);
+    cluster.pods().patch_subresource("resize", "web", &PatchParams::default(), &patch).await.unwrap();
+    let under_way = cluster.until("web", |pod| condition(pod, "PodResizeInProgress")["status"] == "True").await;
+    assert_eq!(under_way["status"]["allocatedResources"]["cpu"], "2");
+    assert_eq!(under_way["status"]["resources"]["limits"]["memory"], "2Gi", "not yet");
+    let after = cluster
+        .until("web", |pod| {
+            condition(pod, "PodResizeInProgress").is_null() && pod["status"]["resources"]["limits"]["memory"] == "3Gi"
+        })
+        .await;
+    assert_eq!((id(&after), first(&after)["restartCount"].as_i64()), (id(&before), Some(0)));
+    let limits = host.pod_resources(uid).unwrap();
+    assert_eq!((limits.cpu_shares, limits.memory_limit), (Some(2048), Some(3 << 30)));
+    assert_eq!(host.resources(id(&after)).unwrap().memory_limit, Some(3 << 30));
+    cluster.until_event("web", "ResizeCompleted: ").await;
+    cluster.run("more", json!({"resources": whole("7", "2Gi"), "containers": [{"name": "c", "image": "web:1"}]})).await;
+    cluster.until("more", |pod| pod["status"]["reason"] == "OutOfcpu").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_limit_pods_says_so() {
+    let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+    let host = Hollow::new(HollowOptions { lone_containers: true, ..HollowOptions::named(NODE, clock.clone()) });
+    let cluster = Cluster::with(Arc::new(host), clock, "/nonexistent".into(), true).await;
+    let whole = json!({"limits": {"cpu": "1"}});
+    cluster.run("web", json!({"resources": whole, "containers": [{"name": "c", "image": "web:1"}]})).await;
+    cluster.until("web", is_ready).await;
+    let text =
+        "LimitsNotEnforced: Pod: cpu limit 1 of all containers together not enforced: rootless Podman gives pods";
+    cluster.until_event("web", text).await;
+}

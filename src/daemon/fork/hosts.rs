@@ -5,6 +5,7 @@ use super::{Base, pods};
 use crate::api::quantity::Quantity;
 use crate::client::{Context, ObjectKey};
 use crate::kubelet::drift::unobserved;
+use crate::kubelet::node::object;
 use crate::kubelet::runtime::ContainerRuntime;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
 use crate::kubelet::{Kubelets, NodeConfig, pod};
@@ -126,6 +127,7 @@ fn prepare(
     let handlers = node.status.as_ref().and_then(|status| status.runtime_handlers.as_ref()).into_iter().flatten();
     let named = handlers.filter_map(|handler| handler.name.clone()).find(|name| !name.is_empty());
     options.oci_runtime = named.unwrap_or_default();
+    (options.unenforced, options.lone_containers, options.cgroup_version) = object::unenforced(node);
     let host = Hollow::new(options);
     let pods = ctx.informers.of::<Pod>();
     for record in residents {

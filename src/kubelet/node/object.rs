@@ -24,6 +24,8 @@ const IMAGES_FREE_PERCENT: u64 = 15;
 const VOLUMES_FREE_PERCENT: u64 = 10;
 /// Says that limits do not hold, where that is so. Not one of Kubernetes' own.
 const UNENFORCED: &str = "selkie.dev/LimitsNotEnforced";
+/// Its reason where only pods as a whole cannot be limited.
+const NO_PODS: &str = "NoPodCgroups";
 
 pub fn labels(config: &NodeConfig, info: &HostInfo) -> BTreeMap<String, String> {
     let arch = if info.arch.is_empty() { "amd64" } else { &info.arch };
@@ -131,7 +133,10 @@ fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
     match &unenforced {
-        Some(why) => all.insert(3, (UNENFORCED, "True", "NoCgroups", why)),
+        Some(why) => {
+            let reason = if info.unenforced.is_empty() { NO_PODS } else { "NoCgroups" };
+            all.insert(3, (UNENFORCED, "True", reason, why));
+        }
         None if before(UNENFORCED).is_some() => {
             all.insert(3, (UNENFORCED, "False", "HasCgroups", "limits of cpu and memory hold"));
         }
@@ -149,6 +154,22 @@ fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<
         }
     });
     made.collect()
+}
+
+/// Which limits do not hold on a host, as its Node says: of `cpu` and `memory`, and whether those of pods as a whole;
+/// and the host's cgroup version.
+pub fn unenforced(node: &Node) -> (Vec<&'static str>, bool, u8) {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let found = conditions.into_iter().find(|c| c.type_ == UNENFORCED && c.status == "True");
+    let Some(found) = found else { return (Vec::new(), false, 2) };
+    if found.reason.as_deref() == Some(NO_PODS) {
+        return (Vec::new(), true, 2);
+    }
+    // What follows is advice.
+    let words = found.message.as_deref().unwrap_or_default().split(';').next().unwrap_or_default();
+    let named = |name: &&str| words.split_whitespace().any(|word| word == *name);
+    let version = if words.ends_with("cgroup version 1") { 1 } else { 2 };
+    (["cpu", "memory"].into_iter().filter(named).collect(), false, version)
 }
 
 /// Whether a new status says anything new, heartbeat times aside.
@@ -236,5 +257,18 @@ mod tests {
         let conditions = Some(conditions(&bare, None, Timestamp::UNIX_EPOCH));
         let old = NodeStatus { conditions, ..NodeStatus::default() };
         assert_eq!(status(UNENFORCED, &HostInfo::default(), Some(&old)).as_deref(), Some("False"));
+    }
+
+    #[test]
+    fn a_node_says_which_limits_do_not_hold() {
+        let of = |names: &[&'static str], lone_containers, cgroup_version| {
+            let info = HostInfo { unenforced: names.to_vec(), lone_containers, cgroup_version, ..HostInfo::default() };
+            let conditions = Some(conditions(&info, None, Timestamp::UNIX_EPOCH));
+            unenforced(&Node { status: Some(NodeStatus { conditions, ..NodeStatus::default() }), ..Node::default() })
+        };
+        assert_eq!(of(&[], false, 2), (vec![], false, 2));
+        assert_eq!(of(&[], true, 2), (vec![], true, 2));
+        assert_eq!(of(&["cpu"], false, 2), (vec!["cpu"], false, 2), "memory is in the advice only");
+        assert_eq!(of(&["cpu", "memory"], true, 1), (vec!["cpu", "memory"], false, 1));
     }
 }

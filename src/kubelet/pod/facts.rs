@@ -1,6 +1,7 @@
 //! What this process knows about a pod that neither the API nor the runtime holds.
 
 use crate::base::backoff::Backoff;
+use crate::kubelet::resize::Whole;
 use crate::kubelet::runtime::Exit;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -19,6 +20,10 @@ pub struct Facts {
     /// Why the sandbox could not be made.
     pub sandbox: Option<Trouble>,
     pub containers: BTreeMap<String, ContainerFacts>,
+    /// What the sandbox was given for all of them together, where that is known.
+    pub whole: Option<Whole>,
+    /// Why it could not be given what was allocated.
+    pub whole_trouble: Option<Trouble>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -122,6 +127,7 @@ impl Facts {
 
     /// All containers have what was allocated: none that runs is to start again for it, whatever was tried.
     pub fn forget_resize(&mut self) {
+        self.whole_trouble = None;
         for container in self.containers.values_mut() {
             (container.resize, container.reborn) = (None, None);
         }

@@ -8,8 +8,9 @@ use crate::kubelet::inbox::Inbox;
 use crate::kubelet::pod::{Role, facts, find_container, identity, spec};
 use crate::kubelet::probes::Subject;
 use crate::kubelet::probes::check::Target;
-use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox};
-use crate::kubelet::{sandbox, sources, volumes};
+use crate::kubelet::resize::Whole;
+use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox, SandboxSpec};
+use crate::kubelet::{container, sandbox, sources, volumes};
 use http::Method;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, ResourceRequirements};
 use kube::Resource;
@@ -24,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// How an operation ended.
 pub enum Outcome {
-    Sandbox(Result<Sandbox, Failed>),
+    Sandbox(Result<(Sandbox, Whole), Failed>),
     /// `Ok`: the life that runs, its postStart hook over. `Err(None)`: called off.
     Started {
         container: String,
@@ -50,6 +51,11 @@ pub enum Outcome {
         container: String,
         id: String,
         result: Result<ResourceRequirements, String>,
+    },
+    /// `Ok`: it has that now.
+    ResizedWhole {
+        whole: Whole,
+        result: Result<(), String>,
     },
     Refreshed,
 }
@@ -130,7 +136,7 @@ pub async fn ensure_sandbox(job: Job) -> Outcome {
     Outcome::Sandbox(try_sandbox(&job).await)
 }
 
-async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
+async fn try_sandbox(job: &Job) -> Result<(Sandbox, Whole), Failed> {
     let (pod, runtime) = (&job.pod, &job.host.runtime);
     let mounted = async {
         let sources = sources::fetch(&job.host, pod, &job.inbox).await.map_err(|error| error.to_string())?;
@@ -162,8 +168,14 @@ async fn try_sandbox(job: &Job) -> Result<Sandbox, Failed> {
     if let Err(why) = sources::check_runtime_class(&job.host, pod).await {
         return Err(Failed::new(REASON, failed(why), facts::QUICK));
     }
-    let made = runtime.ensure_sandbox(&sandbox::sandbox(pod)).await;
-    made.map_err(|error| Failed::of(REASON, failed(error.chain()), &error))
+    let info = job.host.info();
+    let wanted = SandboxSpec { resources: container::whole(pod, &info), ..sandbox::sandbox(pod) };
+    let made = runtime.ensure_sandbox(&wanted).await;
+    let made = made.map_err(|error| Failed::of(REASON, failed(error.chain()), &error))?;
+    if let Some(lost) = container::unenforced_whole(pod, &info) {
+        job.event("Warning", "LimitsNotEnforced", lost);
+    }
+    Ok((made, Whole::of(spec(pod))))
 }
 
 /// preStop, the stop signal, `grace` seconds, SIGKILL.

@@ -3,6 +3,7 @@
 
 use crate::kubelet::pod::step::{Step, step};
 use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal};
+use crate::kubelet::resize::actuation;
 use crate::kubelet::runtime::{ContainerState, ContainerStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
@@ -20,6 +21,8 @@ pub enum Action {
     Stop { container: String, id: String, grace: i64, message: String, again: bool },
     /// Give it the resources that are allocated to it.
     Resize { container: String, id: String },
+    /// Give all containers together the resources that are allocated to the pod.
+    ResizeWhole,
     /// A dead life nobody needs any more.
     Remove { container: String, id: String },
     /// The sandbox with everything in it, then the pod's volumes.
@@ -151,6 +154,11 @@ fn run(view: &View, plan: &mut Plan) {
             None => plan.actions.push(Action::EnsureSandbox),
         }
         return;
+    }
+    match actuation::whole(view) {
+        Some(None) => plan.actions.push(Action::ResizeWhole),
+        Some(Some(until)) => plan.wake_at(until),
+        None => {}
     }
     if initialized(view, plan) {
         // As in Kubernetes a postStart hook holds up the containers after its own; otherwise they may

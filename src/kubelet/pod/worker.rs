@@ -352,6 +352,10 @@ impl Worker {
                 let has = actuation::actuated(&self.view(&self.busy()), &container, &life).unwrap_or_default();
                 self.spawn(&container, &job.cancel.clone(), resizing::resize(job, life, has));
             }
+            Action::ResizeWhole => {
+                let (lives, has) = (self.lives.clone(), self.facts.whole.clone().unwrap_or_default());
+                self.spawn(WHOLE, &job.cancel.clone(), resizing::resize_whole(job, lives, has));
+            }
             Action::RemoveSandbox { id } => self.spawn(WHOLE, &job.cancel.clone(), ops::remove_sandbox(job, id)),
             Action::Finish if self.gone => self.finished = true,
             Action::Finish => self.spawn(WHOLE, &job.cancel.clone(), ops::finish(job)),
@@ -401,8 +405,8 @@ impl Worker {
         self.seen = self.host.moments.next();
         let now = self.host.ctx.clock.now();
         match outcome {
-            Outcome::Sandbox(Ok(sandbox)) => {
-                self.facts.sandbox = None;
+            Outcome::Sandbox(Ok((sandbox, whole))) => {
+                (self.facts.sandbox, self.facts.whole) = (None, Some(whole));
                 if self.sandbox.as_ref().is_some_and(|old| old.id != sandbox.id) {
                     self.lives.clear();
                 }
@@ -465,6 +469,7 @@ impl Worker {
             }
             Outcome::Finished { done } => self.finished = done,
             Outcome::Resized { container, id, result } => self.resized(&container, &id, result),
+            Outcome::ResizedWhole { whole, result } => self.resized_whole(whole, result),
             Outcome::Refreshed => {}
         }
     }

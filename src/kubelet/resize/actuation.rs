@@ -1,11 +1,12 @@
 //! What has to be done so that a container has what was allocated to it. Pure.
 
-use super::{RESIZABLE, Standing};
+use super::{RESIZABLE, Standing, Whole};
 use crate::api::quantity;
 use crate::kubelet::pod::View;
 use crate::kubelet::pod::step::Step;
 use crate::kubelet::runtime::{ContainerState, ContainerStatus as Life};
-use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 
@@ -106,6 +107,25 @@ pub fn step<'a>(view: &View<'a>, container: &Container, life: &'a Life) -> Step<
     }
 }
 
+/// When to give the pod as a whole what was allocated to it, if it has something else: `Some(None)`: now.
+pub fn whole(view: &View) -> Option<Option<Timestamp>> {
+    let progress = view.resize?.progress.as_ref()?;
+    if !super::is_told(view.pod, progress) || !is_whole_behind(view) {
+        return None;
+    }
+    let trouble = view.facts.whole_trouble.as_ref().filter(|trouble| trouble.hash == wanted_whole(view.spec()));
+    Some(trouble.map(|trouble| trouble.retry_at).filter(|at| *at > view.now))
+}
+
+/// What is allocated to a pod as a whole, for comparison.
+pub fn wanted_whole(spec: &PodSpec) -> String {
+    format!("{:?}", Whole::of(spec))
+}
+
+fn is_whole_behind(view: &View) -> bool {
+    view.sandbox.is_some() && view.facts.whole.as_ref().is_some_and(|has| *has != Whole::of(view.spec()))
+}
+
 /// The life of a container that an earlier kubelet stopped, to give the next one what was allocated: it has
 /// ended, and what the API says that it had takes a restart to change.
 pub fn stopped<'a>(view: &View<'a>, container: &Container) -> Option<&'a Life> {
@@ -116,21 +136,22 @@ pub fn stopped<'a>(view: &View<'a>, container: &Container) -> Option<&'a Life> {
     (ended && change(container, &has) == Change::Restart).then_some(life)
 }
 
-/// Whether some container that runs has not yet what was allocated to it, for all that is known: what is under
+/// Whether the pod, or some container that runs, has not yet what was allocated to it, for all that is known: what is under
 /// way may leave it with what was allocated when that began.
 pub fn is_in_progress(view: &View, standing: &Standing) -> bool {
     standing.progress.is_some()
-        && crate::kubelet::pod::all_containers(view.spec()).any(|(_, container)| {
-            let lives = view.lives(&container.name);
-            let newest = lives.first();
-            // Stopped, to be started with what it is to have.
-            let between =
-                newest.is_some_and(|life| !life.state.is_running() && view.facts.is_reborn(&container.name, &life.id));
-            let behind = newest.filter(|life| life.state.is_running()).is_some_and(|life| {
-                actuated(view, &container.name, life).is_some_and(|has| change(container, &has) != Change::None)
-            });
-            view.busy.contains(&container.name) || between || behind
-        })
+        && (is_whole_behind(view)
+            || crate::kubelet::pod::all_containers(view.spec()).any(|(_, container)| {
+                let lives = view.lives(&container.name);
+                let newest = lives.first();
+                // Stopped, to be started with what it is to have.
+                let between = newest
+                    .is_some_and(|life| !life.state.is_running() && view.facts.is_reborn(&container.name, &life.id));
+                let behind = newest.filter(|life| life.state.is_running()).is_some_and(|life| {
+                    actuated(view, &container.name, life).is_some_and(|has| change(container, &has) != Change::None)
+                });
+                view.busy.contains(&container.name) || between || behind
+            }))
 }
 
 #[cfg(test)]

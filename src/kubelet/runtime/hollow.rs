@@ -49,6 +49,11 @@ pub struct HollowOptions {
     pub images: Vec<String>,
     /// See [`HostInfo::oci_runtime`].
     pub oci_runtime: String,
+    /// See [`HostInfo::unenforced`] and [`HostInfo::lone_containers`].
+    pub unenforced: Vec<&'static str>,
+    pub lone_containers: bool,
+    /// See [`HostInfo::cgroup_version`].
+    pub cgroup_version: u8,
 }
 
 impl HollowOptions {
@@ -67,6 +72,9 @@ impl HollowOptions {
             pod_network: host::network(0),
             images: Vec::new(),
             oci_runtime: String::new(),
+            unenforced: Vec::new(),
+            lone_containers: false,
+            cgroup_version: 2,
         }
     }
 
@@ -109,6 +117,12 @@ impl Hollow {
     /// The limits of a container.
     pub fn resources(&self, container: &str) -> Option<Resources> {
         self.0.host.lock().container(container).ok().map(|found| found.resources)
+    }
+
+    /// The limits of all containers of a pod together.
+    pub fn pod_resources(&self, uid: &str) -> Option<Resources> {
+        let host = self.0.host.lock();
+        host.sandbox_of(uid).and_then(|id| host.sandboxes.get(&id)).map(|found| found.resources)
     }
 
     fn number(&self, id: &str) -> u64 {
@@ -157,7 +171,9 @@ impl ContainerRuntime for Hollow {
             cpus: options.cpus,
             memory: options.memory,
             oci_runtime: options.oci_runtime.clone(),
-            cgroup_version: 2,
+            cgroup_version: options.cgroup_version,
+            unenforced: options.unenforced.clone(),
+            lone_containers: options.lone_containers,
             simulated: true,
             machine_id: image_id(&options.hostname)[..32].to_owned(),
             ..HostInfo::default()
@@ -211,6 +227,9 @@ impl ContainerRuntime for Hollow {
         };
         let ports = spec.ports.iter().map(HostPort::of).collect();
         let id = host.add_sandbox(&spec.pod, address, ports, now)?;
+        if let Some(made) = host.sandboxes.get_mut(&id) {
+            made.resources = spec.resources;
+        }
         host.describe_sandbox(id).ok_or_else(|| RuntimeError::NotFound { object: "sandbox".into() })
     }
 
@@ -251,6 +270,16 @@ impl ContainerRuntime for Hollow {
             return Err(RuntimeError::Invalid { object: container.to_owned(), message: "it is not running".into() });
         }
         found.resources = *resources;
+        Ok(())
+    }
+
+    async fn update_sandbox(&self, sandbox: &str, resources: &Resources) -> Result<()> {
+        take(self.0.options.update_latency).await;
+        let id = self.number(sandbox);
+        match self.0.host.lock().sandboxes.get_mut(&id) {
+            Some(found) => found.resources = *resources,
+            None => return Err(RuntimeError::NotFound { object: format!("sandbox {sandbox}") }),
+        }
         Ok(())
     }
 

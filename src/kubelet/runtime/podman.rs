@@ -26,6 +26,7 @@ mod sandbox;
 pub mod service;
 mod stats;
 mod volumes;
+mod whole;
 mod wire;
 
 use super::*;
@@ -65,6 +66,7 @@ pub struct Podman {
 struct Around {
     surroundings: Surroundings,
     local: bool,
+    rootless: bool,
     cgroup_version: u8,
 }
 
@@ -127,8 +129,10 @@ impl Podman {
                 swap,
                 may_lower_oom_score: host.local && !host.rootless && service::has_sys_resource(),
                 resource_limits: host.enforces("cpu") || host.enforces("memory"),
+                pod_limits: !host.lone_containers && (host.enforces("cpu") || host.enforces("memory")),
             };
-            Ok(Arc::new(Around { surroundings, local: host.local, cgroup_version: host.cgroup_version }))
+            let HostInfo { local, rootless, cgroup_version, .. } = host;
+            Ok(Arc::new(Around { surroundings, local, rootless, cgroup_version }))
         };
         self.around.get_or_try_init(ask).await.cloned()
     }
@@ -191,6 +195,10 @@ impl ContainerRuntime for Podman {
 
     async fn update(&self, container: &str, resources: &Resources) -> Result<()> {
         self.update_container(container, resources).await
+    }
+
+    async fn update_sandbox(&self, sandbox: &str, resources: &Resources) -> Result<()> {
+        self.update_pod(sandbox, resources).await
     }
 
     async fn start(&self, container: &str) -> Result<()> {

@@ -20,6 +20,8 @@ pub struct SandboxSpec {
     pub share_pid: bool,
     pub ports: Vec<PortMapping>,
     pub sysctls: BTreeMap<String, String>,
+    /// Of all its containers together.
+    pub resources: Resources,
     /// Further labels; identity is added by the runtime.
     pub labels: BTreeMap<String, String>,
     /// Read by the hollow runtime only (`hollow.selkie.dev/*`).
@@ -156,6 +158,13 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
     /// -1000 (never killed) to 1000 (killed first).
     pub oom_score_adj: Option<i32>,
+}
+
+impl Resources {
+    /// Whether there is more CPU or memory than may be used.
+    pub fn is_limited(&self) -> bool {
+        self.cpu_quota.is_some() || self.memory_limit.is_some()
+    }
 }
 
 /// Rights of the container's processes; `None` and empty keep the image's and Podman's defaults.

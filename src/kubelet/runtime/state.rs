@@ -38,6 +38,9 @@ pub struct HostInfo {
     /// Of `cpu` and `memory` those whose limits nobody enforces: rootless Podman needs cgroup v2 and
     /// the controllers delegated to its user.
     pub unenforced: Vec<&'static str>,
+    /// Pods have no cgroup of their own there: what all containers of one may use together is limited for each of
+    /// them by itself.
+    pub lone_containers: bool,
     /// Nothing really runs there: probes over the network would find nobody.
     pub simulated: bool,
 }

@@ -5,7 +5,7 @@ mod resizing;
 use super::*;
 use crate::kubelet::pod::facts::{Doom, Facts, QUICK, Trouble};
 use crate::kubelet::pod::{container_hash, find_container, identity};
-use crate::kubelet::resize::Standing;
+use crate::kubelet::resize::{Standing, Whole};
 use crate::kubelet::runtime::{ContainerIdentity, Exit, Sandbox};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
@@ -109,6 +109,7 @@ impl World {
                 self.exit_id(id, 137);
             }
             Action::Resize { container, id } => self.give(container, id),
+            Action::ResizeWhole => self.facts.whole = Some(Whole::of(self.pod.spec.as_ref().unwrap())),
             Action::Remove { id, .. } => self.containers.retain(|c| c.id != *id),
             Action::RemoveSandbox { .. } => {
                 self.sandbox = None;

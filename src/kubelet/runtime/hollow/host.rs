@@ -44,6 +44,7 @@ pub struct HollowSandbox {
     pub address: Option<IpAddr>,
     pub created: Timestamp,
     pub ports: Box<[HostPort]>,
+    pub resources: Resources,
 }
 
 #[derive(Debug)]
@@ -149,7 +150,10 @@ impl Host {
         self.addresses.extend(address);
         self.ports.extend(ports.iter().copied());
         self.by_pod.insert(pod.uid.clone(), id);
-        self.sandboxes.insert(id, HollowSandbox { pod: pod.clone(), address, created: now, ports });
+        self.sandboxes.insert(
+            id,
+            HollowSandbox { pod: pod.clone(), address, created: now, ports, resources: Resources::default() },
+        );
         self.tell(EventKind::Started, id, now);
         Ok(id)
     }

@@ -36,6 +36,8 @@ pub struct Info {
     pub cgroup_version: u8,
     /// Those that Podman's user may use.
     pub cgroup_controllers: Vec<String>,
+    /// `systemd` or `cgroupfs`.
+    pub cgroup_manager: String,
     pub rootless: bool,
     /// The directory of images and containers, and its file system's bytes.
     pub store: String,
@@ -49,6 +51,7 @@ impl Info {
         let delegated = |name: &str| self.cgroup_controllers.iter().any(|controller| controller == name);
         let enforced = |name: &str| !self.rootless || (self.cgroup_version == 2 && delegated(name));
         let unenforced = ["cpu", "memory"].into_iter().filter(|name| !enforced(name)).collect();
+        let has_pods = !self.rootless || (self.cgroup_version == 2 && self.cgroup_manager == "systemd");
         let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let id = |path: &str| if local { read(path) } else { String::new() };
         // A socket forwarded from elsewhere has a store whose directory does not exist here.
@@ -71,6 +74,7 @@ impl Info {
             machine_id: id("/etc/machine-id"),
             boot_id: id("/proc/sys/kernel/random/boot_id"),
             unenforced,
+            lone_containers: !has_pods,
             ..HostInfo::default()
         }
     }
@@ -90,6 +94,16 @@ impl Info {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn who_can_limit_pods() {
+        let lone = |rootless, cgroup_version, manager: &str| {
+            let info = Info { rootless, cgroup_version, cgroup_manager: manager.into(), ..Info::default() };
+            info.describe(false).lone_containers
+        };
+        assert!(!lone(false, 1, "cgroupfs") && !lone(false, 2, "systemd") && !lone(true, 2, "systemd"));
+        assert!(lone(true, 2, "cgroupfs") && lone(true, 1, "systemd"));
+    }
 
     #[test]
     fn versions_in_the_wild() {

@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub may_lower_oom_score: bool,
     /// CPU or memory limits are available.
     pub resource_limits: bool,
+    /// Also for pods as a whole.
+    pub pod_limits: bool,
 }
 
 /// Marks a sandbox in the host's network.
@@ -103,6 +105,9 @@ pub fn sandbox(spec: &SandboxSpec, around: &Surroundings) -> Value {
     set("infra_name", json!(infra_name(spec)));
     set("shared_namespaces", json!(shared));
     set("exit_policy", json!("continue"));
+    if around.pod_limits && spec.resources != Resources::default() {
+        set("resource_limits", limits(&spec.resources, around.swap));
+    }
     set("labels", json!(labels));
     Value::Object(body)
 }

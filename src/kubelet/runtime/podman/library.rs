@@ -193,6 +193,7 @@ fn host(info: models::Info) -> Option<Info> {
         oci_runtime: host.oci_runtime.and_then(|runtime| runtime.name).unwrap_or_default(),
         cgroup_version: if host.cgroup_version.as_deref() == Some("v2") { 2 } else { 1 },
         cgroup_controllers: host.cgroup_controllers.unwrap_or_default(),
+        cgroup_manager: host.cgroup_manager.unwrap_or_default(),
         rootless: host.security.and_then(|security| security.rootless).unwrap_or_default(),
         store: store.graph_root.unwrap_or_default(),
         store_size: store.graph_root_allocated.unwrap_or_default(),
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!((host.cgroup_version, host.rootless, host.local), (1, false, false));
         assert_eq!(host.oci_runtime, "runc");
         assert_eq!(host.memory, 25_276_514_304);
-        assert!(host.unenforced.is_empty());
+        assert!(host.unenforced.is_empty() && !host.lone_containers);
     }
 
     #[test]

@@ -120,6 +120,8 @@ impl Podman {
         }
         match infra.state() {
             ContainerState::Running { .. } => self.opened(&pod.id, &infra.id).await.map(Some),
+            // Since the host started anew, the pod's cgroup may be one without limits.
+            ContainerState::Created if spec.resources.is_limited() => Ok(None),
             ContainerState::Created => match self.open(&pod.id, spec).await {
                 // An earlier start was cut off halfway; whatever else it is, a new one meets it, too.
                 Err(error) if !error.is_silence() => Ok(None),

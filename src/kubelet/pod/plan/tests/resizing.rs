@@ -112,3 +112,30 @@ fn a_container_whose_stop_failed_does_not_start_again_for_a_resize_that_was_take
     world.exit("web", 0);
     assert!(world.plan().actions.is_empty(), "it ended by itself");
 }
+
+#[test]
+fn a_pod_is_given_what_was_allocated_to_it_as_a_whole() {
+    let mut world = World::new(json!({"containers": [{"name": "web", "image": "w"}],
+        "resources": {"limits": {"memory": "1Gi"}}}));
+    world.step();
+    world.step();
+    world.act(&Action::ResizeWhole);
+    world.resize = Some(Standing { progress: Some(Progress { generation: 2, error: None }), ..Standing::default() });
+    let told = json!({"conditions": [{"type": "PodResizeInProgress", "status": "True", "observedGeneration": 2}]});
+    let allocate = |world: &mut World, memory: &str| {
+        let resources = json!({"limits": {"memory": memory}});
+        world.pod.spec.as_mut().unwrap().resources = serde_json::from_value(resources).unwrap();
+    };
+    allocate(&mut world, "2Gi");
+    assert!(world.plan().actions.is_empty(), "it is told before");
+    world.pod.status = serde_json::from_value(told).unwrap();
+    assert_eq!(world.plan().actions, [Action::ResizeWhole]);
+    let wanted = actuation::wanted_whole(world.pod.spec.as_ref().unwrap());
+    let trouble = Trouble::after(None, "ResizeError", "in use".into(), &wanted, at(world.now), QUICK);
+    let retry_at = trouble.retry_at;
+    world.facts.whole_trouble = Some(trouble);
+    assert_eq!((world.plan().actions.len(), world.plan().wake), (0, Some(retry_at)));
+    allocate(&mut world, "3Gi");
+    assert_eq!(world.step().actions, [Action::ResizeWhole]);
+    assert!(world.plan().actions.is_empty());
+}

@@ -11,6 +11,7 @@ fn around() -> Surroundings {
         swap: true,
         may_lower_oom_score: false,
         resource_limits: true,
+        pod_limits: true,
     }
 }
 
@@ -41,6 +42,15 @@ fn a_sandbox() {
     assert_eq!(body["labels"][labels::CLUSTER], "c1");
     assert_eq!(body["labels"][labels::POD_UID], "u1");
     assert!(body.get("dns_server").is_none(), "the host's own");
+
+    assert!(body.get("resource_limits").is_none());
+
+    let resources = Resources { cpu_shares: Some(256), memory_limit: Some(8), ..Resources::default() };
+    let limited = SandboxSpec { resources, ..spec.clone() };
+    let limits = json!({"cpu": {"shares": 256}, "memory": {"limit": 8, "swap": 8}});
+    assert_eq!(sandbox(&limited, &around())["resource_limits"], limits);
+    let lone = Surroundings { pod_limits: false, ..around() };
+    assert!(sandbox(&limited, &lone).get("resource_limits").is_none(), "they would be of no effect");
 
     let body = sandbox(&SandboxSpec { host_network: true, host_ipc: true, ..spec }, &around());
     assert_eq!(body["netns"], json!({"nsmode": "host"}));
