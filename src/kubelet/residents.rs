@@ -33,6 +33,13 @@ impl Residents {
         self.0.entry(uid(pod).into()).or_insert_with(|| Resident { pod: pod.clone(), stay: Stay::Holds });
     }
 
+    /// The newest state of a pod that may be here: an older one would only take memory.
+    pub fn see(&mut self, pod: &Arc<Pod>) {
+        if let Some(resident) = self.0.get_mut(uid(pod)) {
+            resident.pod = pod.clone();
+        }
+    }
+
     /// The pod is to go; its room is counted until it has gone.
     pub fn make_way(&mut self, pod: &Arc<Pod>) {
         self.enter(pod);
@@ -131,7 +138,10 @@ mod tests {
     fn who_makes_way_has_room_until_it_is_gone() {
         let (mut residents, one) = (Residents::default(), pod("one", "Running", true));
         residents.make_way(&one);
-        residents.enter(&one);
+        let newer = Arc::new(Pod::clone(&one));
+        residents.enter(&newer);
+        residents.see(&newer);
+        assert!(Arc::ptr_eq(&residents.among(Vec::new())[0], &newer));
         assert!(residents.makes_way(&one));
         assert_eq!(uids(&residents.among(Vec::new())), ["one"]);
         assert!(residents.leave("one"));

@@ -51,6 +51,7 @@ impl Worker {
             Admission::After(leaving) if leaving.iter().any(|pod| self.host.still_makes_way(pod)) => {}
             Admission::After(_) | Admission::Open => self.decide().await,
         }
+        self.host.residents.lock().see(&self.pod);
         if is_terminal(&self.pod) {
             self.leave();
         }
