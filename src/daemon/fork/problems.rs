@@ -15,6 +15,8 @@ pub type Warnings = BTreeMap<About, BTreeMap<String, String>>;
 
 /// Reasons that say nothing but that it is not there yet.
 const WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// What is said of a pod that runs, but not in all as it was asked to.
+const LESS: &str = "LimitsNotEnforced";
 
 /// Collects problems; those of several pods of one workload are one.
 #[derive(Default)]
@@ -29,8 +31,11 @@ impl Problems {
         Self { cut_short, ..Self::default() }
     }
 
-    /// Notes why the pod is not ready, if it is not.
+    /// Notes why the pod is not ready, if it is not, and what it does without.
     pub fn pod(&mut self, root: &ObjectId, story: &Story, pod: &Value, warnings: &Warnings) {
+        for (reason, message) in said(pod, warnings).filter(|(reason, _)| *reason == LESS) {
+            *self.all.entry((root.clone(), reason.clone(), message.clone())).or_default() += 1;
+        }
         if pods::is_ready(pod) {
             return;
         }
@@ -119,9 +124,13 @@ fn why(pod: &Value, warnings: &Warnings) -> Option<(String, String)> {
             return Some((reason, text(&waiting["message"])));
         }
     }
+    let others = said(pod, warnings).filter(|(reason, _)| *reason != LESS);
+    others.map(|(reason, message)| (reason.clone(), message.clone())).last()
+}
+
+fn said<'a>(pod: &'a Value, warnings: &'a Warnings) -> impl Iterator<Item = (&'a String, &'a String)> {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-    let said = warnings.iter().filter(|(about, _)| about.uid == uid).flat_map(|(_, reasons)| reasons);
-    said.map(|(reason, message)| (reason.clone(), message.clone())).next_back()
+    warnings.iter().filter(move |(about, _)| about.uid == uid).flat_map(|(_, reasons)| reasons)
 }
 
 /// The volumes of a pod that live as long as it does.

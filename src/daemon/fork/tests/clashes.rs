@@ -1,6 +1,9 @@
-//! What two pods cannot have at once.
+//! What two pods cannot have at once, and what their host does not give them.
 
 use super::rig::{Rig, deployment};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 fn with_port(name: &str, replicas: u32, image: &str) -> Value {
@@ -37,6 +40,22 @@ async fn a_port_that_the_old_pod_keeps_holds_up_the_new_one() {
     rig.apply(vec![makes_way("web:1")]).await;
     let found = rig.plan(vec![makes_way("web:2")], vec![]).consequences;
     assert!(found.settled && found.problems.is_empty(), "{found:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_would_not_hold_are_told() {
+    let rig = Rig::new(&["h1"]).await;
+    let nodes: Api<Node> = Api::all(rig.client());
+    let lone = json!({"status": {"conditions": [{"type": "selkie.dev/LimitsNotEnforced", "status": "True",
+        "reason": "NoPodCgroups", "message": "rootless"}]}});
+    nodes.patch_status("h1", &PatchParams::default(), &Patch::Strategic(lone)).await.unwrap();
+    let mut whole = deployment("web", 2, "web:1");
+    whole["spec"]["template"]["spec"]["resources"] = json!({"limits": {"memory": "64Mi"}});
+    let found = rig.plan(vec![whole], vec![]).consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((problem.object.name.as_str(), problem.reason.as_str(), problem.pods), ("web", "LimitsNotEnforced", 2));
+    assert!(problem.message.starts_with("Pod: memory limit 64Mi of all containers together"), "{problem:?}");
+    assert!(found.settled, "{found:#?}");
 }
 
 fn store(class: &str) -> Vec<Value> {
