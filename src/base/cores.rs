@@ -1,38 +1,51 @@
 //! Work that is nothing but computing, on all cores.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, available_parallelism, scope};
 use tokio::runtime::Handle;
 
+/// Items that a thread takes at once: many enough that taking costs nothing, few enough that all threads end
+/// together.
+const TAKEN: usize = 4;
+
 /// What `each` makes of the items, in their order. `worth`: of how many shares the work is worth a thread each;
-/// there is one per core at most. The system may refuse a thread: then this one does its share.
+/// there is one per core at most. The system may refuse a thread: then the others do its share.
 pub fn map<T: Sync, R: Send>(items: &[T], worth: usize, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let shares = available_parallelism().map_or(1, usize::from).min(worth).min(items.len());
-    if shares < 2 {
+    let threads = available_parallelism().map_or(1, usize::from).min(worth).min(items.len());
+    if threads < 2 {
         return items.iter().map(each).collect();
     }
-    // Neighbours are alike: each share has some of all.
-    let share = |from: usize| items.iter().skip(from).step_by(shares).map(&each).collect::<Vec<_>>();
+    // Items differ in what they cost, often in turns: whoever is done takes the next.
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::with_capacity(items.len() / threads / TAKEN + 1);
+        loop {
+            let from = next.fetch_add(TAKEN, Ordering::Relaxed);
+            let Some(taken) = items.get(from..).filter(|left| !left.is_empty()) else { return done };
+            done.push((from, taken.iter().take(TAKEN).map(&each).collect::<Vec<_>>()));
+        }
+    };
     // A clock that is virtual is the runtime's.
     let runtime = Handle::try_current().ok();
-    let mut done: Vec<_> = scope(|scope| {
-        let (share, runtime) = (&share, &runtime);
-        let start = |from: usize| {
+    let mut done = scope(|scope| {
+        let (work, runtime) = (&work, &runtime);
+        let start = |_| {
             let work = move || {
                 let _entered = runtime.as_ref().map(Handle::enter);
-                share(from)
+                work()
             };
-            (from, Builder::new().name("selkie-cores".into()).spawn_scoped(scope, work))
+            Builder::new().name("selkie-cores".into()).spawn_scoped(scope, work).ok()
         };
-        let others: Vec<_> = (1..shares).map(start).collect();
-        let first = share(0);
-        let others = others.into_iter().map(|(from, thread)| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(_) => share(from),
-        });
-        std::iter::once(first).chain(others).map(Vec::into_iter).collect()
+        let others: Vec<_> = (1..threads).filter_map(start).collect();
+        let mut done = work();
+        for thread in others {
+            done.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
     });
-    (0..items.len()).filter_map(|at| done[at % shares].next()).collect()
+    done.sort_unstable_by_key(|(from, _)| *from);
+    done.into_iter().flat_map(|(_, made)| made).collect()
 }
 
 #[cfg(test)]
