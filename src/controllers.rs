@@ -39,7 +39,7 @@ pub mod write;
 
 use crate::client::{Context, WorkQueue, queue};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use std::future::Future;
+use std::future::{self, Future};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -64,13 +64,19 @@ impl Default for Timing {
 /// and time passes in a plan too. Returns when `ctx.shutdown` is cancelled and work under way is finished.
 pub async fn run(ctx: Context, timing: Timing) {
     let mirror = endpointslice::mirror::run(ctx.clone(), 1);
-    tokio::join!(endpointslice::run(ctx.clone(), WORKERS), mirror, run_but_endpoints(ctx, timing));
+    tokio::join!(endpointslice::run(ctx.clone(), WORKERS), mirror, run_in_copy(ctx, timing, future::ready(())));
 }
 
-/// As [`run`], for a cluster in which nobody reads the endpoints of services.
-pub async fn run_but_endpoints(ctx: Context, timing: Timing) {
+/// As [`run`], for a cluster in which nobody reads the endpoints of services, and which has nothing for the
+/// garbage collector to do before `garbage`.
+pub async fn run_in_copy(ctx: Context, timing: Timing, garbage: impl Future<Output = ()> + Send + 'static) {
     let mut running = JoinSet::new();
-    running.spawn(garbage_collector::run(ctx.clone(), WORKERS));
+    let context = ctx.clone();
+    running.spawn(async move {
+        if context.shutdown.run_until_cancelled(garbage).await.is_some() {
+            garbage_collector::run(context, WORKERS).await;
+        }
+    });
     running.spawn(definitions::run(ctx.clone(), WORKERS));
     running.spawn(namespace::run(ctx.clone(), WORKERS));
     running.spawn(node_lifecycle::run(ctx.clone(), timing, WORKERS));

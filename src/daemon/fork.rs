@@ -20,6 +20,7 @@
 
 mod chain;
 mod consequences;
+mod garbage;
 mod hosts;
 mod journal;
 pub mod offline;

@@ -4,10 +4,10 @@
 use super::batch::Draft;
 use super::history::History;
 use super::image::{Image, reads_from_image};
-use super::{Committed, Record, Revision, Store, StoreError, Txn};
+use super::{Committed, Event, Record, Revision, Store, StoreError, Txn};
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Durable for as long as the process lives. Commits never wait, unless a fault says so.
@@ -16,7 +16,11 @@ pub struct Memory {
     /// Held while a transaction is evaluated and applied: one writer.
     writer: Mutex<()>,
     faults: Mutex<Faults>,
+    observer: OnceLock<Observer>,
 }
+
+/// Told of each event before anybody else sees it, in order; must be quick.
+pub type Observer = Box<dyn Fn(&Event) + Send + Sync>;
 
 #[derive(Default)]
 struct Faults {
@@ -42,7 +46,13 @@ impl Memory {
     }
 
     fn over(image: Image) -> Arc<Self> {
-        Arc::new(Self { image: Arc::new(image), writer: Mutex::new(()), faults: Mutex::default() })
+        let (writer, faults, observer) = Default::default();
+        Arc::new(Self { image: Arc::new(image), writer, faults, observer })
+    }
+
+    /// Has `observer` told of all events from now on. The first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
     }
 
     /// Makes the `n`-th commit from now (1: the next) fail with [`StoreError::Unavailable`].
@@ -90,6 +100,9 @@ impl Store for Memory {
         self.fault()?;
         let mut draft = Draft::new(&self.image);
         let committed = draft.add(&self.image, txn)?;
+        if let Some(observer) = self.observer.get() {
+            draft.events.iter().for_each(|event| observer(event));
+        }
         self.image.apply(draft);
         Ok(committed)
     }

@@ -1,6 +1,7 @@
 //! Puts a copy of the cluster together, sets it going, applies the change set, waits for rest.
 
 use super::consequences::{self, Run};
+use super::garbage::Garbage;
 use super::hosts::Hosts;
 use super::journal::Journal;
 use super::owners::Owners;
@@ -39,6 +40,7 @@ pub struct Copy {
     api: Arc<ApiServer>,
     clock: Clock,
     ids: Ids,
+    garbage: Garbage,
 }
 
 /// Its running parts, and those who look on.
@@ -129,11 +131,12 @@ fn follow(copy: &Copy, from: Revision) -> Result<Journal, ApiError> {
 impl Copy {
     pub fn of(base: &Base, registry: Arc<Registry>, ownership: bool) -> Self {
         let store = Memory::from_snapshot(base.revision, base.records.clone());
+        let garbage = Garbage::watch(&store, &base.records);
         let (clock, ids) = (Clock::virtual_from(base.now), Ids::seeded(SEED));
         let mut config = Config::new(store.clone(), registry.clone());
         (config.clock, config.ids, config.settled) = (clock.clone(), ids.clone(), base.settled.clone());
         config.ownership = ownership;
-        Self { registry, store, api: ApiServer::new(config), clock, ids }
+        Self { registry, store, api: ApiServer::new(config), clock, ids, garbage }
     }
 
     async fn start(&self, base: &Base) -> Running {
@@ -151,7 +154,7 @@ impl Copy {
         let hosts = Hosts::start(&ctx, base).await;
         let verdicts = Verdicts::default();
         let timing = controllers::Timing { node_monitor_grace: FOREVER };
-        tokio::spawn(controllers::run_but_endpoints(ctx.clone(), timing));
+        tokio::spawn(controllers::run_in_copy(ctx.clone(), timing, self.garbage.clone().appears()));
         tokio::spawn(scheduler::run_observed(ctx, verdicts.observer()));
         Running { hosts, verdicts, warnings, _shutdown: shutdown.drop_guard() }
     }
