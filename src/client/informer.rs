@@ -9,6 +9,7 @@ mod cache;
 pub mod lines;
 mod origin;
 mod reflect;
+mod specs;
 
 pub use cache::{ObjectKey, label};
 
@@ -18,6 +19,7 @@ use k8s_openapi::api::core::v1::Pod;
 use origin::Origin;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
+use specs::Read;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -155,7 +157,7 @@ impl<K: Kind> Shared<K> {
     }
 
     /// Replaces everything by a fresh list.
-    fn replace(&self, revision: u64, objects: Vec<Arc<K>>) {
+    fn replace(&self, revision: u64, objects: Vec<Read<K>>) {
         let handlers = self.handlers.lock();
         let changes = self.cache.write().replace(objects);
         self.revision.send_replace(revision);

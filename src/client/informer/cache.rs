@@ -2,6 +2,7 @@
 //!
 //! Ordered maps throughout, so that whoever iterates does so in the same order in every run.
 
+use super::specs::Read;
 use super::{Change, Kind};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -96,7 +97,7 @@ pub(super) fn labels<K: Kind>(object: &K) -> Vec<Box<str>> {
 }
 
 pub(super) struct Cache<K> {
-    objects: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<K>>>,
+    objects: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Read<K>>>,
     indices: Vec<Index<K>>,
     count: usize,
 }
@@ -109,15 +110,20 @@ impl<K: Kind> Cache<K> {
     }
 
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.read(namespace, name).map(|read| read.object)
+    }
+
+    /// As it was read.
+    pub fn read(&self, namespace: &str, name: &str) -> Option<Read<K>> {
         self.objects.get(namespace)?.get(name).cloned()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values().flat_map(BTreeMap::values)
+        self.objects.values().flat_map(BTreeMap::values).map(|read| &read.object)
     }
 
     pub fn namespace(&self, namespace: &str) -> Vec<Arc<K>> {
-        self.objects.get(namespace).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
+        self.objects.get(namespace).into_iter().flat_map(BTreeMap::values).map(|read| read.object.clone()).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -163,7 +169,8 @@ impl<K: Kind> Cache<K> {
     }
 
     /// Adds or replaces; `None` if the cache already holds exactly this revision of the object.
-    pub fn put(&mut self, object: Arc<K>) -> Option<Change<K>> {
+    pub fn put(&mut self, read: Read<K>) -> Option<Change<K>> {
+        let object = read.object.clone();
         let key = ObjectKey::of(&*object);
         let known = self.get(&key.namespace, &key.name);
         if known.as_ref().is_some_and(|known| same_revision(&**known, &*object)) {
@@ -175,7 +182,7 @@ impl<K: Kind> Cache<K> {
             }
             index.insert(&key, &object);
         }
-        self.objects.entry(key.namespace).or_default().insert(key.name, object.clone());
+        self.objects.entry(key.namespace).or_default().insert(key.name, read);
         match known {
             // A new uid under an old name is another object: its watchers must see the first one end,
             // which `Updated` says by carrying both.
@@ -189,7 +196,7 @@ impl<K: Kind> Cache<K> {
 
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Change<K>> {
         let objects = self.objects.get_mut(&*key.namespace)?;
-        let removed = objects.remove(&*key.name)?;
+        let removed = objects.remove(&*key.name)?.object;
         if objects.is_empty() {
             self.objects.remove(&*key.namespace);
         }
@@ -199,12 +206,12 @@ impl<K: Kind> Cache<K> {
     }
 
     /// Becomes exactly `objects`; returns what that changed, deletions first.
-    pub fn replace(&mut self, objects: Vec<Arc<K>>) -> Vec<Change<K>> {
-        let listed: BTreeSet<ObjectKey> = objects.iter().map(|object| ObjectKey::of(&**object)).collect();
+    pub fn replace(&mut self, objects: Vec<Read<K>>) -> Vec<Change<K>> {
+        let listed: BTreeSet<ObjectKey> = objects.iter().map(|read| ObjectKey::of(&*read.object)).collect();
         let gone: Vec<_> =
             self.iter().map(|object| ObjectKey::of(&**object)).filter(|key| !listed.contains(key)).collect();
         let mut changes: Vec<_> = gone.iter().filter_map(|key| self.remove(key)).collect();
-        changes.extend(objects.into_iter().filter_map(|object| self.put(object)));
+        changes.extend(objects.into_iter().filter_map(|read| self.put(read)));
         changes
     }
 }

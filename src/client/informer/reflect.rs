@@ -5,18 +5,16 @@ use super::{
     Change, Kind, ObjectKey, Shared,
     lines::{Lines, WatchEvent},
     origin::Known,
+    specs::{Read, Reader},
 };
-use crate::api::access;
-use crate::base::{backoff::Backoff, ids::Ids, json};
+use crate::base::{backoff::Backoff, ids::Ids};
 use crate::client::raw;
 use http::Method;
 use http_body_util::BodyExt;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::core::Status;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -61,16 +59,17 @@ struct Bookmark {
 /// Runs until it is dropped.
 pub(super) async fn run<K: Kind>(client: kube::Client, shared: Arc<Shared<K>>, ids: Ids, known: Option<Known<K>>) {
     let path = K::url_path(&(), None);
+    let reader = Reader::new();
     let mut revision: Option<String> = None;
     let mut failures = 0;
     loop {
         let started = Instant::now();
         let outcome = match &mut revision {
-            None => list::<K>(&client, &path, known.as_ref()).await.map(|(listed, objects)| {
+            None => list::<K>(&client, &path, &reader, known.as_ref()).await.map(|(listed, objects)| {
                 shared.replace(number(&listed), objects);
                 revision = Some(listed);
             }),
-            Some(revision) => watch(&client, &path, revision, &shared, &ids).await,
+            Some(revision) => watch(&client, &path, revision, (&shared, &reader), &ids).await,
         };
         if started.elapsed() > HEALTHY {
             failures = 0;
@@ -101,10 +100,15 @@ pub(super) async fn run<K: Kind>(client: kube::Client, shared: Arc<Shared<K>>, i
 async fn list<K: Kind>(
     client: &kube::Client,
     path: &str,
+    reader: &Reader,
     known: Option<&Known<K>>,
-) -> Result<(String, Vec<Arc<K>>), ReflectError> {
+) -> Result<(String, Vec<Read<K>>), ReflectError> {
     let mut objects = Vec::new();
-    let read = |item: &RawValue| known.and_then(|known| known.find(item.get())).or_else(|| parse(path, item.get()));
+    let read = |item: &RawValue| {
+        let found = known.and_then(|known| known.find(item.get()));
+        let found = found.map(|object| Read { object, print: reader.print::<K>(item.get()) });
+        found.or_else(|| fitting(path, reader.read(item.get(), |_| None)))
+    };
     let mut token = String::new();
     loop {
         let mut query = format!("{path}?limit={PAGE}");
@@ -127,7 +131,7 @@ async fn watch<K: Kind>(
     client: &kube::Client,
     path: &str,
     revision: &mut String,
-    shared: &Shared<K>,
+    (shared, reader): (&Shared<K>, &Reader),
     ids: &Ids,
 ) -> Result<(), ReflectError> {
     let seconds = WATCH_SECONDS + ids.below(WATCH_SECONDS);
@@ -151,26 +155,36 @@ async fn watch<K: Kind>(
         if let Some(data) = frame.data_ref() {
             lines.feed(data, |line| {
                 events += 1;
-                apply(path, line, revision, shared)
+                apply(path, line, revision, (shared, reader))
             })?;
         }
     }
 }
 
 /// Applies one line of a watch body.
-fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Shared<K>) -> Result<(), ReflectError> {
+fn apply<K: Kind>(
+    path: &str,
+    line: &[u8],
+    revision: &mut String,
+    (shared, reader): (&Shared<K>, &Reader),
+) -> Result<(), ReflectError> {
     if line.is_empty() {
         return Ok(());
     }
     let event = WatchEvent::read(line).map_err(|source| ReflectError::Body("watch event", source))?;
     match event.what {
         "ADDED" | "MODIFIED" | "DELETED" => {
-            let Some(object) = parse::<K>(path, event.object) else { return Ok(()) };
+            let known = |object: &K| {
+                let key = ObjectKey::of(object);
+                shared.cache.read().read(&key.namespace, &key.name)
+            };
+            let Some(read) = fitting::<K>(path, reader.read(event.object, known)) else { return Ok(()) };
+            let object = read.object.clone();
             let at = object.meta().resource_version.clone().unwrap_or_default();
             shared.apply(number(&at), |cache| match event.what {
                 // The event carries the very last state, which the cache may never have seen.
                 "DELETED" => cache.remove(&ObjectKey::of(&*object)).map(|_| Change::Deleted(object)),
-                _ => cache.put(object),
+                _ => cache.put(read),
             });
             *revision = at;
         }
@@ -195,18 +209,8 @@ fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Share
 }
 
 /// An object that does not fit its type is left out: one odd object must not blind a controller.
-/// `metadata.managedFields`, often the largest part and dropped anyway, is not even parsed.
-fn parse<K: Kind>(path: &str, whole: &str) -> Option<Arc<K>> {
-    let parsed: Result<K, _> = match json::find(whole.as_bytes(), &["metadata", "managedFields"]) {
-        Some(at) => serde_json::from_str(&[&whole[..at.start], "null", &whole[at.end..]].concat()),
-        None => serde_json::from_str(whole),
-    };
-    let mut object = parsed.inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()?;
-    object.meta_mut().managed_fields = None;
-    if let Some(pod) = (&mut object as &mut dyn Any).downcast_mut::<Pod>() {
-        access::leave_out(pod);
-    }
-    Some(Arc::new(object))
+fn fitting<K: Kind>(path: &str, read: Result<Read<K>, serde_json::Error>) -> Option<Read<K>> {
+    read.inspect_err(|error| warn!(path, %error, "an object does not fit its kind")).ok()
 }
 
 fn expired(error: kube::Error) -> ReflectError {
