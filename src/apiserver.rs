@@ -6,6 +6,7 @@
 mod admission;
 pub mod auth;
 mod definitions;
+mod expiry;
 mod git;
 mod http;
 mod last_writes;
@@ -20,6 +21,7 @@ mod webhooks;
 
 pub use admission::services::Cidr;
 pub use auth::{Tokens, User};
+pub use expiry::Kept;
 pub use git::{GitRequest, GitServer, GitService, NoGit};
 pub use http::body::Body;
 pub use http::query::Query;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod expiry;
 mod objects;
 mod streams;
 mod verdicts;

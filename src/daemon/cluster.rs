@@ -128,6 +128,13 @@ impl Cluster {
             _lock: lock,
         };
         forks.share(&cluster.context.informers);
+        if daemon {
+            let (server, shutdown) = (api.clone(), cluster.shutdown.clone());
+            cluster.supervisor.keep("event-expiry", String::new(), move || {
+                let expiring = server.clone().expire_events(apiserver::Kept::default());
+                shutdown.clone().run_until_cancelled_owned(expiring).map(drop)
+            });
+        }
         // The API answers while slow hosts are still being connected.
         if let Some(pki) = pki {
             let (context, certificate) = (cluster.context.clone(), pki.ca.clone());
