@@ -1,10 +1,11 @@
-//! What everything else stands on: clock, cores, ids, backoff, wake-ups, socket paths, URLs as they may be shown,
+//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, socket paths, URLs as they may be shown,
 //! values in JSON text, TLS without trust. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
 pub mod cores;
 pub mod cron;
+pub mod few;
 pub mod ids;
 pub mod json;
 pub mod limits;

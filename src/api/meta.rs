@@ -47,13 +47,23 @@ impl Envelope {
         let metadata = object.get("metadata").map(Self::deserialize);
         let mut envelope = metadata.and_then(Result::ok).unwrap_or_default();
         envelope.fields = rules.fields(object);
+        envelope.tighten();
         envelope
+    }
+
+    /// Lists that were read have room for more than they hold, and there is an envelope for every object.
+    fn tighten(&mut self) {
+        self.owner_references.shrink_to_fit();
+        self.finalizers.shrink_to_fit();
+        self.fields.shrink_to_fit();
     }
 
     /// Of an object's JSON, reading no more than the kind's selectable fields need.
     pub fn read(bytes: &[u8], rules: &dyn Kind) -> Result<Self, serde_json::Error> {
         if rules.field_names().is_empty() {
-            return Ok(serde_json::from_slice::<Head>(bytes)?.metadata);
+            let mut envelope = serde_json::from_slice::<Head>(bytes)?.metadata;
+            envelope.tighten();
+            return Ok(envelope);
         }
         Ok(Self::of(&serde_json::from_slice(bytes)?, rules))
     }

@@ -159,7 +159,7 @@ impl Host {
             let listing = match listed {
                 Some(listed) => listed.listing,
                 // Asking costs nothing there, and what ran before the simulation began was never listed.
-                None if host.node.simulated || crate::kubelet::pod::has_run(&pod) => host.left_of(&uid).await,
+                None if host.node.simulated || crate::kubelet::pod::has_run(&pod) => Box::pin(host.left_of(&uid)).await,
                 None => Listing::default(),
             };
             worker::run(host.clone(), mailbox, pod, listing).await;

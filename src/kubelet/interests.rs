@@ -1,6 +1,7 @@
 //! Who wants to hear of which object: pods of the ConfigMaps, Secrets and claims they use. One subscription
 //! per kind and process, made when the first pod refers to one.
 
+use crate::base::few::Few;
 use crate::client::Informers;
 use crate::kubelet::inbox::Inbox;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
@@ -29,7 +30,7 @@ struct Uses {
 #[derive(Default)]
 pub struct Interests {
     uses: Mutex<Uses>,
-    by_pod: Mutex<HashMap<Name, BTreeMap<String, Weak<Inbox>>>>,
+    by_pod: Mutex<HashMap<Name, Few<Weak<Inbox>>>>,
     subscribed: Mutex<BTreeSet<Object>>,
 }
 
@@ -55,13 +56,13 @@ impl Interests {
     /// A worker of a pod of that name; there can be two while one pod makes way for its namesake.
     pub fn enter(&self, node: &str, namespace: &str, name: &str, uid: &str, inbox: &Arc<Inbox>) {
         let key = (node.to_string(), namespace.to_string(), name.to_string());
-        self.by_pod.lock().entry(key).or_default().insert(uid.to_string(), Arc::downgrade(inbox));
+        *self.by_pod.lock().entry(key).or_default().at(uid) = Arc::downgrade(inbox);
     }
 
     pub fn workers_of(&self, node: &str, (namespace, name): (&str, &str)) -> Vec<Arc<Inbox>> {
         let key = (node.to_string(), namespace.to_string(), name.to_string());
         let by_pod = self.by_pod.lock();
-        by_pod.get(&key).into_iter().flat_map(BTreeMap::values).filter_map(Weak::upgrade).collect()
+        by_pod.get(&key).into_iter().flat_map(Few::values).filter_map(Weak::upgrade).collect()
     }
 
     /// Forgets a pod's worker.

@@ -6,7 +6,7 @@
 
 use crate::kubelet::pod::{has_begun, is_terminal};
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// By pod uid.
@@ -81,7 +81,8 @@ impl Residents {
             None => unknown(pod),
         });
         let mut missing: Vec<_> = self.0.iter().filter(|(_, resident)| resident.stay != Stay::Over).collect();
-        missing.retain(|(uid, _)| pods.iter().all(|pod| pod.metadata.uid.as_ref() != Some(uid)));
+        let present: HashSet<&str> = pods.iter().map(|pod| uid(pod)).collect();
+        missing.retain(|(uid, _)| !present.contains(uid.as_str()));
         missing.sort_by_key(|(uid, _)| *uid);
         pods.extend(missing.into_iter().map(|(_, resident)| resident.pod.clone()));
         pods

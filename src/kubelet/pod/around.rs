@@ -34,7 +34,7 @@ impl Worker {
     pub(super) fn hear(&mut self, reports: &[Report]) {
         for report in reports {
             let container = self.facts.container_mut(&report.container);
-            let life = container.lives.entry(report.id.clone()).or_default();
+            let life = container.lives.at(&report.id);
             match (report.kind, report.passed) {
                 (Kind::Readiness, passed) => life.ready = Some(passed),
                 (Kind::Startup, true) => life.startup = Some(true),
@@ -61,16 +61,22 @@ impl Worker {
                 debug_assert!(role != Role::Init);
                 let Some(life) = status::running_life(&view, container) else { continue };
                 let facts = view.facts.life(&container.name, &life.id);
-                if container.startup_probe.is_some() && facts.startup != Some(true) {
-                    wanted.push((Kind::Startup, life.clone(), container.clone()));
+                let kinds: &[Kind] = if container.startup_probe.is_some() && facts.startup != Some(true) {
+                    &[Kind::Startup]
                 } else if status::started(&view, container, life) {
-                    wanted.push((Kind::Liveness, life.clone(), container.clone()));
-                    wanted.push((Kind::Readiness, life.clone(), container.clone()));
-                }
+                    &[Kind::Liveness, Kind::Readiness]
+                } else {
+                    &[]
+                };
+                let given = kinds.iter().filter(|kind| kind.of(container).is_some());
+                wanted.extend(given.map(|kind| (*kind, life.clone(), container.clone())));
             }
         }
-        let job = self.job();
         self.probers.retain(|id, kind| wanted.iter().any(|(k, life, _)| *k == kind && life.id == id));
+        if wanted.is_empty() {
+            return;
+        }
+        let job = self.job();
         for (kind, life, container) in wanted {
             self.probers.ensure(kind, || job.subject(&container, &life), &life.id, &container);
         }

@@ -49,7 +49,8 @@ impl Worker {
         match &self.admission {
             Admission::Over => {}
             Admission::After(leaving) if leaving.iter().any(|pod| self.host.still_makes_way(pod)) => {}
-            Admission::After(_) | Admission::Open => self.decide().await,
+            // Apart, as all that is rare: a worker that waits takes the memory of whatever it may ever wait for.
+            Admission::After(_) | Admission::Open => Box::pin(self.decide()).await,
         }
         self.host.residents.lock().see(&self.pod);
         if is_terminal(&self.pod) {

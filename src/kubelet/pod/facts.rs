@@ -1,11 +1,11 @@
 //! What this process knows about a pod that neither the API nor the runtime holds.
 
 use crate::base::backoff::Backoff;
+use crate::base::few::Few;
 use crate::kubelet::resize::Whole;
 use crate::kubelet::runtime::Exit;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Failed pulls and failed sandboxes.
@@ -19,7 +19,7 @@ pub const SHOWN: SignedDuration = SignedDuration::from_secs(3);
 pub struct Facts {
     /// Why the sandbox could not be made.
     pub sandbox: Option<Trouble>,
-    pub containers: BTreeMap<String, ContainerFacts>,
+    pub containers: Few<ContainerFacts>,
     /// What the sandbox was given for all of them together, where that is known.
     pub whole: Option<Whole>,
     /// Why it could not be given what was allocated.
@@ -31,7 +31,7 @@ pub struct ContainerFacts {
     /// Why the container could not be made or started.
     pub trouble: Option<Trouble>,
     /// By container id.
-    pub lives: BTreeMap<String, LifeFacts>,
+    pub lives: Few<LifeFacts>,
     /// Stop it: a probe or a hook said so.
     pub doom: Option<Doom>,
     /// Why it could not be given what was allocated to it.
@@ -118,7 +118,7 @@ impl Facts {
     }
 
     pub fn container_mut(&mut self, name: &str) -> &mut ContainerFacts {
-        self.containers.entry(name.to_string()).or_default()
+        self.containers.at(name)
     }
 
     pub fn life(&self, name: &str, id: &str) -> LifeFacts {
@@ -136,7 +136,7 @@ impl Facts {
     /// Forgets what is gone.
     pub fn retain_lives(&mut self, exists: impl Fn(&str) -> bool) {
         for container in self.containers.values_mut() {
-            container.lives.retain(|id, _| exists(id));
+            container.lives.retain(&exists);
             container.doom.take_if(|doom| !exists(&doom.id));
             container.reborn.take_if(|id| !exists(id));
         }

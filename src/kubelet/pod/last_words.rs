@@ -15,14 +15,15 @@ const LOG_LIMIT: usize = 2048;
 
 /// Reads the termination messages of lives that ended since the last look.
 pub async fn collect(worker: &mut Worker) {
-    for life in worker.ended() {
+    let ended: Vec<ContainerStatus> = worker.ended().cloned().collect();
+    for life in ended {
         let name = life.identity.container.clone();
         let container = find_container(spec(&worker.pod), &name).map(|(_, container)| container.into_owned());
         let message = match container {
             Some(container) => read(worker, &container, &life).await,
             None => String::new(),
         };
-        worker.facts.container_mut(&name).lives.entry(life.id).or_default().message = Some(message);
+        worker.facts.container_mut(&name).lives.at(&life.id).message = Some(message);
     }
 }
 

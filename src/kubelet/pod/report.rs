@@ -33,9 +33,9 @@ pub struct Reports {
     turn: Option<OwnedSemaphorePermit>,
     /// After a failure: nothing is sent before.
     not_before: Option<Instant>,
-    /// What was last accepted. Sent again, it would change nothing, even
+    /// What was last accepted, until the API shows it. Sent again, it would change nothing, even
     /// where the API shows it in other words.
-    accepted: Option<Written>,
+    accepted: Option<Box<Written>>,
 }
 
 /// What the API accepted, and the revision of the pod that it left.
@@ -68,7 +68,11 @@ impl Reports {
             return None;
         }
         let turn = self.turn.take();
-        if pod.status.as_ref() == Some(new) || self.is_accepted(pod, new) {
+        if pod.status.as_ref() == Some(new) {
+            self.accepted = None;
+            return None;
+        }
+        if self.is_accepted(pod, new) {
             return None;
         }
         if let Some(at) = self.not_before.filter(|at| *at > Instant::now()) {
@@ -94,8 +98,8 @@ impl Reports {
 
     fn is_accepted(&self, pod: &Pod, new: &PodStatus) -> bool {
         let known = self.accepted.as_ref();
-        known.is_some_and(|Written { revision, status }| {
-            pod.metadata.resource_version.as_ref() == Some(revision) && status == new
+        known.is_some_and(|known| {
+            pod.metadata.resource_version.as_ref() == Some(&known.revision) && known.status == *new
         })
     }
 
@@ -110,7 +114,7 @@ impl Reports {
             }
             Some(Ok(Step::Written(written))) => {
                 self.not_before = None;
-                self.accepted = Some(Written::clone(&written));
+                self.accepted = Some(written.clone());
                 Some(*written)
             }
             Some(Ok(Step::Refused)) => None,

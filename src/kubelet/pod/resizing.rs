@@ -50,7 +50,7 @@ impl Worker {
         for (_, container) in all_containers(spec(&allocated)) {
             let newest = View::newest(&self.lives, &container.name).filter(|life| life.state.is_running());
             let Some(id) = newest.map(|life| life.id.clone()) else { continue };
-            let facts = self.facts.container_mut(&container.name).lives.entry(id).or_default();
+            let facts = self.facts.container_mut(&container.name).lives.at(&id);
             facts.actuated.get_or_insert_with(|| container.resources.clone().unwrap_or_default());
         }
     }
@@ -93,7 +93,7 @@ impl Worker {
         let told = match result {
             Ok(resources) => {
                 facts.resize = None;
-                facts.lives.entry(id.to_owned()).or_default().actuated = Some(resources);
+                facts.lives.at(id).actuated = Some(resources);
                 self.host.allocations.note_error(&self.pod, None)
             }
             Err(message) => {

@@ -1,9 +1,9 @@
 //! The task of one pod: look, decide, report, act, wait; until nothing of the pod is left.
 
-use crate::kubelet::drift::{What, taken_away};
+mod sight;
+
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::{Inbox, Listed, Moment};
-use crate::kubelet::pod::around::count_failed_start;
 use crate::kubelet::pod::arrival::Admission;
 use crate::kubelet::pod::facts::{Facts, Trouble};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
@@ -15,7 +15,7 @@ use crate::kubelet::pod::step::CANNOT_START;
 use crate::kubelet::pod::{View, container_hash, find_container, identity, spec};
 use crate::kubelet::probes::Probers;
 use crate::kubelet::resize::{Standing, actuation};
-use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
+use crate::kubelet::runtime::{ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
 use crate::kubelet::{sources, status};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// After a status that could not be reported or a container that could not be inspected.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -111,21 +111,23 @@ impl Worker {
         while !self.finished {
             self.retry = false;
             self.look().await;
-            if let Some(again) = self.waits_for_room() {
-                self.wait(Some(again)).await;
-                continue;
-            }
-            self.settle_resize();
-            let plan = self.plan();
-            self.tell(&plan);
-            let status = self.status(&plan);
-            self.probe();
-            let wake = [plan.wake, self.token_due()].into_iter().flatten().min();
-            plan.actions.into_iter().for_each(|action| self.begin(action));
-            self.refresh();
-            self.report(&status);
+            let wake = self.waits_for_room().or_else(|| self.act());
             self.wait(wake).await;
         }
+    }
+
+    /// Decides, reports and acts; when to look again. Nothing of it is kept while the pod stays as it is.
+    fn act(&mut self) -> Option<jiff::Timestamp> {
+        self.settle_resize();
+        let plan = self.plan();
+        self.tell(&plan);
+        let status = self.status(&plan);
+        self.probe();
+        let wake = [plan.wake, self.token_due()].into_iter().flatten().min();
+        plan.actions.into_iter().for_each(|action| self.begin(action));
+        self.refresh();
+        self.report(&status);
+        wake
     }
 
     /// What runs already was started by an earlier daemon: its hooks are over, and what the API says
@@ -141,19 +143,11 @@ impl Worker {
             let name = &life.identity.container;
             let reported = View::reported(&self.view(&BTreeSet::new()), name).cloned();
             let same = reported.filter(|s| s.container_id.as_deref() == Some(&format!("podman://{}", life.id)));
-            let facts = self.facts.container_mut(name).lives.entry(life.id.clone()).or_default();
+            let facts = self.facts.container_mut(name).lives.at(&life.id);
             facts.hook_done = true;
             facts.ready = same.as_ref().map(|s| s.ready);
             facts.startup = same.and_then(|s| s.started).filter(|started| *started);
         }
-    }
-
-    fn set_listing(&mut self, listing: Listing) {
-        self.sandbox = listing.sandboxes.into_iter().max_by_key(|s| (s.ready, s.created));
-        let before = std::mem::replace(&mut self.lives, listing.containers);
-        self.notice(&before);
-        self.lives.iter_mut().for_each(|life| count_failed_start(&self.facts, life));
-        self.facts.retain_lives(|id| self.lives.iter().any(|life| life.id == id));
     }
 
     /// Brings everything observed up to date.
@@ -165,10 +159,10 @@ impl Worker {
                 self.set_listing(listing);
             }
             // What has been done and seen since a listing was asked for is not in it.
-            _ => self.list().await,
+            _ => Box::pin(self.list()).await,
         }
         for id in news.stale {
-            self.inspect(&id).await;
+            Box::pin(self.inspect(&id)).await;
         }
         self.hear(&news.probes);
         if news.objects {
@@ -184,55 +178,8 @@ impl Worker {
             self.give_way();
         }
         self.admit().await;
-        super::last_words::collect(self).await;
-    }
-
-    async fn list(&mut self) {
-        self.seen = self.host.moments.next();
-        match self.host.runtime.list_pod(&self.identity.uid).await {
-            Ok(listing) => self.set_listing(listing),
-            Err(error) => {
-                debug!(pod = self.identity.name, error = error.chain(), "cannot list a pod's containers");
-                self.inbox.keep(|news| news.relist = true);
-                self.retry = true;
-            }
-        }
-    }
-
-    async fn inspect(&mut self, id: &str) {
-        self.seen = self.host.moments.next();
-        match self.host.runtime.inspect(id).await {
-            Ok(mut life) => {
-                count_failed_start(&self.facts, &mut life);
-                match self.lives.iter_mut().find(|known| known.id == id) {
-                    Some(known) => *known = life,
-                    None => self.lives.push(life),
-                }
-            }
-            Err(error) if error.is_not_found() => {
-                let before = self.lives.clone();
-                self.lives.retain(|life| life.id != id);
-                self.notice(&before);
-                let lives = &self.lives;
-                self.facts.retain_lives(|id| lives.iter().any(|life| life.id == id));
-            }
-            Err(error) => {
-                debug!(pod = self.identity.name, error = error.chain(), "cannot inspect a container");
-                self.inbox.keep(|news| {
-                    news.stale.insert(id.to_string());
-                });
-                self.retry = true;
-            }
-        }
-    }
-
-    /// Tells of what was there `before` and was taken away by somebody else.
-    fn notice(&self, before: &[ContainerStatus]) {
-        if self.busy.contains_key(WHOLE) {
-            return;
-        }
-        for life in taken_away(&self.pod, before, &self.lives, &self.removing, self.host.ctx.clock.now()) {
-            self.host.drifted(What::Missing, life);
+        if self.has_ended() {
+            Box::pin(super::last_words::collect(self)).await;
         }
     }
 
@@ -380,6 +327,12 @@ impl Worker {
         if self.finished {
             return;
         }
+        if self.busy.is_empty() {
+            // It may be for long.
+            self.busy.shrink_to_fit();
+            self.removing.shrink_to_fit();
+            self.starting.shrink_to_fit();
+        }
         let until_wake =
             wake.map(|at| Duration::try_from(at.duration_since(self.host.ctx.clock.now())).unwrap_or_default());
         // A moment more than the exact time, so that the plan that follows finds it passed.
@@ -391,7 +344,7 @@ impl Worker {
             Some(done) = self.operations.join_next() => match done {
                 Ok((key, outcome)) => {
                     self.busy.remove(&key);
-                    self.absorb(outcome).await;
+                    Box::pin(self.absorb(outcome)).await;
                 }
                 Err(error) => warn!(pod = self.identity.name, %error, "an operation on a pod broke down"),
             },
@@ -410,7 +363,7 @@ impl Worker {
                 if self.sandbox.as_ref().is_some_and(|old| old.id != sandbox.id) {
                     self.lives.clear();
                 }
-                self.sandbox = Some(sandbox);
+                self.set_sandbox(Some(sandbox));
             }
             Outcome::Sandbox(Err(failed)) => {
                 let before = self.facts.sandbox.as_ref();
@@ -425,7 +378,7 @@ impl Worker {
                 let given = made_as.and_then(|pod| find_container(spec(pod), &container));
                 let facts = self.facts.container_mut(&container);
                 (facts.trouble, facts.reborn) = (None, None);
-                let life = facts.lives.entry(id).or_default();
+                let life = facts.lives.at(&id);
                 life.hook_done = true;
                 if let Some((_, given)) = given {
                     life.actuated = Some(given.resources.clone().unwrap_or_default());
@@ -441,7 +394,7 @@ impl Worker {
                         oom_killed: false,
                         message: Some(message),
                     };
-                    self.facts.container_mut(&container).lives.entry(id).or_default().failed_start = Some(exit);
+                    self.facts.container_mut(&container).lives.at(&id).failed_start = Some(exit);
                 } else if let Some(failed) = failed {
                     let facts = self.facts.container_mut(&container);
                     let (before, hash) = (facts.trouble.take(), hash.unwrap_or_default());
@@ -472,15 +425,6 @@ impl Worker {
             Outcome::ResizedWhole { whole, result } => self.resized_whole(whole, result),
             Outcome::Refreshed => {}
         }
-    }
-
-    /// Whether a life ended and nothing is known of its last words yet.
-    pub(super) fn ended(&self) -> Vec<ContainerStatus> {
-        let fresh = |life: &&ContainerStatus| {
-            matches!(life.state, ContainerState::Exited(_))
-                && self.facts.life(&life.identity.container, &life.id).message.is_none()
-        };
-        self.lives.iter().filter(fresh).cloned().collect()
     }
 }
 

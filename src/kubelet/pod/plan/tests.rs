@@ -78,7 +78,7 @@ impl World {
                 assert!(!self.running(container), "{container} started twice");
                 self.made += 1;
                 let id = format!("c{}", self.made);
-                self.facts.container_mut(container).lives.entry(id).or_default().hook_done = true;
+                self.facts.container_mut(container).lives.at(&id).hook_done = true;
                 let spec = self.pod.spec.as_ref().unwrap();
                 let hash = container_hash(&find_container(spec, container).unwrap().1);
                 self.containers.push(ContainerStatus {
@@ -123,7 +123,7 @@ impl World {
     fn give(&mut self, name: &str, id: &str) {
         let found = find_container(self.pod.spec.as_ref().unwrap(), name).unwrap().1.resources.clone();
         let facts = self.facts.container_mut(name);
-        facts.lives.entry(id.into()).or_default().actuated = Some(found.unwrap_or_default());
+        facts.lives.at(id).actuated = Some(found.unwrap_or_default());
     }
 
     fn step(&mut self) -> Plan {
