@@ -2,7 +2,10 @@
 //! bound pods, memory. Each beside a bare HTTPS server that answers the same bytes from memory, and,
 //! for creates, beside writing and syncing the same bytes to a file.
 //!
-//!   cargo bench --bench api [-- requests|memory|chain]
+//!   cargo bench --bench api [-- requests|memory|chain|scale [THOUSANDS]]
+//!
+//! `scale` runs only when it is named: so many thousand pods (150, if none are given), thirty on each simulated
+//! host, until all of them are available, and the memory that they take.
 
 #[path = "support/bare.rs"]
 mod bare;
@@ -46,6 +49,9 @@ async fn run() {
     }
     if wants("chain") {
         chain().await;
+    }
+    if wanted.iter().any(|one| one == "scale") {
+        scale(wanted.iter().find_map(|one| one.parse().ok()).unwrap_or(150)).await;
     }
 }
 
@@ -205,6 +211,44 @@ async fn chain() {
         busy * 1e3
     );
     println!("{:42} {:>9.1} MB", "memory, with these", daemon.memory());
+}
+
+/// Deployments of 1,000 replicas each, until everything has come to rest.
+async fn scale(thousands: usize) {
+    const PATIENCE: Pace = Pace { every: Duration::from_secs(2), at_most: Duration::from_secs(3600) };
+    let hosts = (1000 * thousands).div_ceil(30);
+    let daemon = Daemon::start(&["--hollow-hosts", &hosts.to_string()]);
+    let target = Target::of(&daemon.kubeconfig());
+    let mut one = target.connect().await;
+    wait::until("the hosts are ready", PATIENCE, async || {
+        let found = count(&mut one, "/api/v1/nodes", ready).await;
+        if found == hosts { Ok(()) } else { Err(found) }
+    })
+    .await;
+    println!("{:42} {:>9.1} MB", format!("memory, {hosts} hosts"), daemon.memory());
+    let begun = Instant::now();
+    for number in 0..thousands {
+        let labels = json!({"app": format!("scale-{number}")});
+        let requests = json!({"cpu": "10m", "memory": "16Mi"});
+        let containers = json!([{"name": "c", "image": "pause", "resources": {"requests": requests}}]);
+        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": containers}});
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("scale-{number}")},
+            "spec": {"replicas": 1000, "selector": {"matchLabels": labels}, "template": template},
+        });
+        let path = "/apis/apps/v1/namespaces/default/deployments";
+        one.send(Method::POST, path, Bytes::from(deployment.to_string())).await;
+    }
+    wait::until("the pods are available", PATIENCE, async || {
+        let whole = |deployment: &Value| deployment["status"]["availableReplicas"] == 1000;
+        let found = count(&mut one, "/apis/apps/v1/namespaces/default/deployments", whole).await;
+        if found == thousands { Ok(()) } else { Err(found) }
+    })
+    .await;
+    let what = format!("memory, {},000 pods on {hosts} hosts", thousands);
+    let per_pod = daemon.memory() * 1024.0 / (1000.0 * thousands as f64);
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{what:42} {:>9.1} MB, {per_pod:.0} KB a pod, after {seconds:.0} s", daemon.memory());
 }
 
 fn ready(node: &Value) -> bool {
