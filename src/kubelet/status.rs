@@ -113,7 +113,8 @@ pub fn phase(spec: &PodSpec, init: &[ContainerStatus], main: &[ContainerStatus],
         |s: &&ContainerStatus| s.state.as_ref().is_none_or(|st| st.running.is_none() && st.terminated.is_none());
     let waiting = main.iter().filter(|s| is_waiting(s) && !has_last(s)).count();
     let stopped = terminated + main.iter().filter(|s| is_waiting(s) && has_last(s)).count();
-    if ended && stopped + running > 0 {
+    // One that was deleted before anything of it ran has failed, too: whoever holds it waits for its end.
+    if ended {
         return if terminated == main.len() && succeeded == terminated { "Succeeded" } else { "Failed" };
     }
     let initialized = running + stopped > 0;

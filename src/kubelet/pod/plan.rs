@@ -4,7 +4,7 @@
 use crate::kubelet::pod::step::{Step, step};
 use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal};
 use crate::kubelet::resize::actuation;
-use crate::kubelet::runtime::{ContainerState, ContainerStatus};
+use crate::kubelet::runtime::ContainerStatus;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
 use std::borrow::Cow;
@@ -83,8 +83,9 @@ fn tear_down(view: &View, plan: &mut Plan) {
     if !settled || view.sandbox_busy {
         return;
     }
-    // The final states are in the API before what they were read from goes.
-    if view.containers.iter().any(|c| c.state != ContainerState::Created) && !is_terminal(view.pod) {
+    // The final states are in the API before what they were read from goes, and before the object does: whoever
+    // holds that by a finalizer, as Jobs do, waits for its end.
+    if !is_terminal(view.pod) {
         return;
     }
     match view.sandbox {

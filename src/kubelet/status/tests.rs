@@ -144,6 +144,14 @@ fn completed_and_failed_pods() {
 }
 
 #[test]
+fn a_pod_that_is_deleted_before_anything_of_it_ran_has_failed() {
+    let mut pod = pod(json!({"containers": [{"name": "web", "image": "w"}]}));
+    assert_eq!(status(&pod, vec![])["phase"], "Pending");
+    pod.metadata.deletion_timestamp = Some(Time(at(0)));
+    assert_eq!(status(&pod, vec![])["phase"], "Failed");
+}
+
+#[test]
 fn what_still_runs_is_not_over() {
     let spec =
         json!({"restartPolicy": "Never", "activeDeadlineSeconds": 1, "containers": [{"name": "web", "image": "w"}]});

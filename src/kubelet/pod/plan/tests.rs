@@ -6,7 +6,7 @@ use super::*;
 use crate::kubelet::pod::facts::{Doom, Facts, QUICK, Trouble};
 use crate::kubelet::pod::{container_hash, find_container, identity};
 use crate::kubelet::resize::{Standing, Whole};
-use crate::kubelet::runtime::{ContainerIdentity, Exit, Sandbox};
+use crate::kubelet::runtime::{ContainerIdentity, ContainerState, Exit, Sandbox};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -304,9 +304,11 @@ fn deletion_stops_then_reports_then_removes_then_finishes() {
 }
 
 #[test]
-fn a_pod_deleted_before_it_began_is_finished_at_once() {
+fn a_pod_deleted_before_it_began_is_finished_once_that_is_told() {
     let mut world = World::new(web());
     world.set(|pod| pod["metadata"]["deletionTimestamp"] = json!("2023-11-14T22:13:20Z"));
+    assert_eq!(world.step().actions, [], "a Job may wait for its end");
+    world.set(|pod| pod["status"] = json!({"phase": "Failed"}));
     assert_eq!(world.step().actions, [Action::Finish]);
 }
 
