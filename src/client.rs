@@ -9,7 +9,7 @@ pub mod queue;
 pub mod raw;
 
 pub use events::EventRecorder;
-pub use informer::{Change, Informer, Informers, Kind, ObjectKey, label};
+pub use informer::{Change, Extent, Informer, Informers, Kind, ObjectKey, Origin, label};
 pub use queue::{WorkQueue, run_workers};
 
 use crate::apiserver::{ApiServer, User};

@@ -171,6 +171,14 @@ pub fn key(group: &str, resource: &str, namespace: &str, name: &str) -> String {
     format!("/{resource}.{group}/{namespace}/{name}")
 }
 
+/// The bucket of a key: up to and including its second slash.
+pub fn bucket_of(key: &str) -> &str {
+    match key.match_indices('/').nth(1) {
+        Some((at, _)) => &key[..=at],
+        None => key,
+    }
+}
+
 /// The bucket of a resource: `/{resource}.{group}/`.
 pub fn bucket(group: &str, resource: &str) -> String {
     format!("/{resource}.{group}/")

@@ -12,14 +12,14 @@ mod reflect;
 mod specs;
 
 pub use cache::{ObjectKey, label};
+pub use origin::{Extent, Origin};
 
 use crate::base::ids::Ids;
 use cache::{By, Cache};
 use k8s_openapi::api::core::v1::Pod;
-use origin::Origin;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
-use specs::Read;
+use specs::{Read, Reader};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -90,15 +90,10 @@ impl Informers {
         Arc::new(Self { client, ids, stop, origin: None, running: Mutex::default() })
     }
 
-    /// As [`Self::with`], in a copy of a cluster as it was at the revision `until`: what the informers of the
-    /// cluster hold of it by now is not parsed again.
-    pub fn in_copy(
-        client: kube::Client,
-        ids: Ids,
-        stop: CancellationToken,
-        (informers, until): (Arc<Self>, u64),
-    ) -> Arc<Self> {
-        Arc::new(Self { client, ids, stop, origin: Some(Origin { informers, until }), running: Mutex::default() })
+    /// As [`Self::with`], in a copy of a cluster: what the informers of the cluster hold of it by now is not
+    /// parsed again.
+    pub fn in_copy(client: kube::Client, ids: Ids, stop: CancellationToken, origin: Origin) -> Arc<Self> {
+        Arc::new(Self { client, ids, stop, origin: Some(origin), running: Mutex::default() })
     }
 
     /// The informer of kind `K`. The first call starts its list and watch on the current tokio runtime.
@@ -107,10 +102,11 @@ impl Informers {
         if let Some(shared) = shared_of(&running) {
             return Informer { shared };
         }
-        let shared = Arc::new(Shared::<K>::new(self.stop.clone()));
+        let known = self.origin.as_ref().and_then(Origin::of::<K>);
+        let reader = known.as_ref().map_or_else(Reader::new, |known| known.reader().clone());
+        let shared = Arc::new(Shared::<K>::new(self.stop.clone(), reader));
         running.insert(TypeId::of::<K>(), shared.clone());
-        let origin = self.origin.as_ref().and_then(Origin::of);
-        let task = reflect::run(self.client.clone(), shared.clone(), self.ids.clone(), origin);
+        let task = reflect::run(self.client.clone(), shared.clone(), self.ids.clone(), known);
         tokio::spawn(self.stop.clone().run_until_cancelled_owned(task));
         Informer { shared }
     }
@@ -127,6 +123,7 @@ fn shared_of<K: Kind>(running: &HashMap<TypeId, Arc<dyn Any + Send + Sync>>) -> 
 
 /// What an informer's handles and its task share.
 struct Shared<K> {
+    reader: Reader,
     cache: RwLock<Cache<K>>,
     /// Held while a change is applied and told, so that a subscriber misses and doubles nothing.
     handlers: Mutex<Vec<Handler<K>>>,
@@ -136,8 +133,9 @@ struct Shared<K> {
 }
 
 impl<K: Kind> Shared<K> {
-    fn new(stop: CancellationToken) -> Self {
+    fn new(stop: CancellationToken, reader: Reader) -> Self {
         Self {
+            reader,
             cache: RwLock::new(Cache::new()),
             handlers: Mutex::default(),
             synced: watch::Sender::new(false),
@@ -154,6 +152,17 @@ impl<K: Kind> Shared<K> {
         if let Some(change) = told {
             handlers.iter().for_each(|handler| handler(&change));
         }
+    }
+
+    /// Begins with all of `cache`, as if that had been listed.
+    fn begin(&self, revision: u64, cache: Cache<K>) {
+        let handlers = self.handlers.lock();
+        let added: Vec<_> = cache.iter().filter(|_| !handlers.is_empty()).cloned().map(Change::Added).collect();
+        *self.cache.write() = cache;
+        self.revision.send_replace(revision);
+        added.iter().for_each(|change| handlers.iter().for_each(|handler| handler(change)));
+        drop(handlers);
+        self.synced.send_replace(true);
     }
 
     /// Replaces everything by a fresh list.

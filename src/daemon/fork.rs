@@ -42,11 +42,12 @@ use crate::api::plan::{Order, PlanStatus};
 use crate::api::registry::Registry;
 use crate::apiserver::{Planner, Settled};
 use crate::base::clock::Clock;
-use crate::client::Informers;
-use crate::store::{Record, Revision, Store};
+use crate::client::{Extent, Informers, Origin};
+use crate::store::{Record, Revision, Store, bucket_of};
 use async_trait::async_trait;
 use chain::Copy;
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -81,6 +82,17 @@ impl Base {
     pub fn get(&self, key: &str) -> Option<&Arc<Record>> {
         let at = self.records.binary_search_by(|record| (*record.key).cmp(key)).ok()?;
         self.records.get(at)
+    }
+
+    /// What a copy's informers may begin with.
+    fn origin(&self, informers: &Arc<Informers>) -> Origin {
+        let mut extents: HashMap<String, Extent> = HashMap::new();
+        for of_a_kind in self.records.chunk_by(|a, b| bucket_of(&a.key) == bucket_of(&b.key)) {
+            let newest = of_a_kind.iter().map(|record| record.modified).max().unwrap_or(0);
+            let bucket = of_a_kind.first().map_or("", |record| bucket_of(&record.key));
+            extents.insert(bucket.trim_matches('/').to_owned(), Extent { count: of_a_kind.len(), newest });
+        }
+        Origin { informers: informers.clone(), until: self.revision, extents }
     }
 
     /// The records of one kind.

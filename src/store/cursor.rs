@@ -1,7 +1,8 @@
 //! A watch: a position in one bucket's log. It holds no events and no queue, so a slow watcher costs
 //! nothing and never holds up a writer; one that falls behind compaction is told so.
 
-use super::image::{Image, bucket_of};
+use super::bucket_of;
+use super::image::Image;
 use super::{Event, Revision, StoreError, Watch};
 use async_trait::async_trait;
 use std::sync::Arc;

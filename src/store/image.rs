@@ -6,7 +6,7 @@
 
 use super::batch::Draft;
 use super::history::{History, Ledger};
-use super::{Event, Range, Record, Revision, StoreError};
+use super::{Event, Range, Record, Revision, StoreError, bucket_of};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -83,14 +83,6 @@ pub(super) struct Bucket {
     /// Events that left the front of `log` so far: the sequence number of `log[0]`.
     pub(super) first: u64,
     pub(super) bell: Arc<Notify>,
-}
-
-/// `key` up to and including its second slash.
-pub(super) fn bucket_of(key: &str) -> &str {
-    match key.match_indices('/').nth(1) {
-        Some((at, _)) => &key[..=at],
-        None => key,
-    }
 }
 
 /// The smallest string that is larger than every string with this prefix.

@@ -53,6 +53,12 @@ struct Index<K> {
     entries: HashMap<Box<str>, BTreeMap<ObjectKey, Arc<K>>>,
 }
 
+impl<K> Clone for Index<K> {
+    fn clone(&self) -> Self {
+        Self { name: self.name, by: self.by.clone(), entries: self.entries.clone() }
+    }
+}
+
 impl<K> Index<K> {
     fn insert(&mut self, key: &ObjectKey, object: &Arc<K>) {
         for value in self.by.values(object) {
@@ -67,6 +73,15 @@ impl<K> Index<K> {
             if entries.is_empty() {
                 self.entries.remove(&value);
             }
+        }
+    }
+}
+
+impl<K> Clone for By<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Value(value) => Self::Value(*value),
+            Self::Values(values) => Self::Values(*values),
         }
     }
 }
@@ -100,6 +115,12 @@ pub(super) struct Cache<K> {
     objects: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Read<K>>>,
     indices: Vec<Index<K>>,
     count: usize,
+}
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self { objects: self.objects.clone(), indices: self.indices.clone(), count: self.count }
+    }
 }
 
 impl<K: Kind> Cache<K> {

@@ -59,17 +59,20 @@ struct Bookmark {
 /// Runs until it is dropped.
 pub(super) async fn run<K: Kind>(client: kube::Client, shared: Arc<Shared<K>>, ids: Ids, known: Option<Known<K>>) {
     let path = K::url_path(&(), None);
-    let reader = Reader::new();
     let mut revision: Option<String> = None;
+    if let Some((at, cache)) = known.as_ref().and_then(Known::whole) {
+        shared.begin(at, cache);
+        revision = Some(at.to_string());
+    }
     let mut failures = 0;
     loop {
         let started = Instant::now();
         let outcome = match &mut revision {
-            None => list::<K>(&client, &path, &reader, known.as_ref()).await.map(|(listed, objects)| {
+            None => list::<K>(&client, &path, &shared.reader, known.as_ref()).await.map(|(listed, objects)| {
                 shared.replace(number(&listed), objects);
                 revision = Some(listed);
             }),
-            Some(revision) => watch(&client, &path, revision, (&shared, &reader), &ids).await,
+            Some(revision) => watch(&client, &path, revision, &shared, &ids).await,
         };
         if started.elapsed() > HEALTHY {
             failures = 0;
@@ -131,7 +134,7 @@ async fn watch<K: Kind>(
     client: &kube::Client,
     path: &str,
     revision: &mut String,
-    (shared, reader): (&Shared<K>, &Reader),
+    shared: &Shared<K>,
     ids: &Ids,
 ) -> Result<(), ReflectError> {
     let seconds = WATCH_SECONDS + ids.below(WATCH_SECONDS);
@@ -155,19 +158,14 @@ async fn watch<K: Kind>(
         if let Some(data) = frame.data_ref() {
             lines.feed(data, |line| {
                 events += 1;
-                apply(path, line, revision, (shared, reader))
+                apply(path, line, revision, shared)
             })?;
         }
     }
 }
 
 /// Applies one line of a watch body.
-fn apply<K: Kind>(
-    path: &str,
-    line: &[u8],
-    revision: &mut String,
-    (shared, reader): (&Shared<K>, &Reader),
-) -> Result<(), ReflectError> {
+fn apply<K: Kind>(path: &str, line: &[u8], revision: &mut String, shared: &Shared<K>) -> Result<(), ReflectError> {
     if line.is_empty() {
         return Ok(());
     }
@@ -178,7 +176,7 @@ fn apply<K: Kind>(
                 let key = ObjectKey::of(object);
                 shared.cache.read().read(&key.namespace, &key.name)
             };
-            let Some(read) = fitting::<K>(path, reader.read(event.object, known)) else { return Ok(()) };
+            let Some(read) = fitting::<K>(path, shared.reader.read(event.object, known)) else { return Ok(()) };
             let object = read.object.clone();
             let at = object.meta().resource_version.clone().unwrap_or_default();
             shared.apply(number(&at), |cache| match event.what {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Print(u64);
 
-/// Reads objects of one kind.
+/// Reads objects of one kind. Prints of clones can be compared.
+#[derive(Clone)]
 pub(super) struct Reader {
     key: RandomState,
 }

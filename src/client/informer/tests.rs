@@ -9,8 +9,9 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::Body;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
@@ -166,6 +167,39 @@ async fn resumes_where_the_watch_ended_and_lists_again_when_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_lists_nothing_where_the_cluster_shows_what_it_has() {
+    let there = [config_map("a", 3), config_map("b", 4)];
+    let (cluster, watch) = Script::default().then(200, vec![&list(9, &there)]).open();
+    let cluster = Informers::new(cluster.client());
+    let origin = cluster.of::<ConfigMap>();
+    origin.synced().await;
+    let asked = async |count, newest, until| {
+        let extents = HashMap::from([("configmaps.".to_owned(), Extent { count, newest })]);
+        let (script, changes) = Script::default().open();
+        let origin = Origin { informers: cluster.clone(), until, extents };
+        let copy = Informers::in_copy(script.client(), Ids::seeded(1), CancellationToken::new(), origin);
+        let informer = copy.of::<ConfigMap>();
+        let told = record(&informer);
+        changes.send(event("MODIFIED", &config_map("a", 21))).unwrap();
+        changes.send(event("DELETED", &config_map("b", 22))).unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(1), informer.reached(22)).await;
+        let asked = script.asked.lock().clone();
+        (asked, told.lock().clone())
+    };
+    let (queries, told) = asked(2, 4, 8).await;
+    assert!(queries[0].contains("watch=true") && queries[0].contains("resourceVersion=8&"), "{queries:?}");
+    assert_eq!(told, ["+a@3", "+b@4", "~a@21", "-b@22"]);
+    assert_eq!(origin.len(), 2, "what happens in the copy is no business of the cluster's");
+    let lists = |(queries, _): (Vec<String>, Vec<String>)| queries[0].contains("?limit=");
+    assert!(lists(asked(3, 4, 8).await) && lists(asked(1, 4, 8).await), "there were others");
+    assert!(lists(asked(2, 10, 12).await), "it does not show the newest yet");
+    assert!(lists(asked(2, 3, 3).await), "b came later");
+    watch.send(event("MODIFIED", &config_map("b", 10))).unwrap();
+    origin.reached(10).await;
+    assert!(lists(asked(2, 4, 8).await), "b was written since");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_copy_shares_what_the_cluster_has_parsed_in_the_same_state() {
     let there = [config_map("a", 3), config_map("b", 4), config_map("c", 5), config_map("d", 9)];
     let here = [config_map("a", 3), config_map("b", 6), config_map("c", 5).replace("u-c", "u-x"), config_map("d", 9)];
@@ -175,7 +209,8 @@ async fn a_copy_shares_what_the_cluster_has_parsed_in_the_same_state() {
     let origin = cluster.of::<ConfigMap>();
     origin.synced().await;
     // What came after revision 8 came to the copy alone, however it is numbered.
-    let copy = Informers::in_copy(copy.client(), ids, CancellationToken::new(), (cluster, 8));
+    let origin_of = |informers, until| Origin { informers, until, extents: HashMap::new() };
+    let copy = Informers::in_copy(copy.client(), ids, CancellationToken::new(), origin_of(cluster, 8));
     let informer = copy.of::<ConfigMap>();
     informer.synced().await;
     let get = |informer: &Informer<ConfigMap>, name| informer.get("ns", name).unwrap();

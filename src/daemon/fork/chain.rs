@@ -144,7 +144,7 @@ impl Copy {
         let client = in_process(&self.api, User::master("system:selkie"));
         let (ids, stop) = (self.ids.clone(), shutdown.child_token());
         let informers = match &base.informers {
-            Some(known) => Informers::in_copy(client.clone(), ids, stop, (known.clone(), base.revision)),
+            Some(known) => Informers::in_copy(client.clone(), ids, stop, base.origin(known)),
             None => Informers::with(client.clone(), ids, stop),
         };
         let (events, reports) = EventRecorder::collecting(REPORTS);
