@@ -22,6 +22,7 @@ pub mod kubernetes_service;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod objects;
+mod patience;
 pub mod pod_gc;
 pub mod pods;
 pub mod replicaset;
@@ -52,11 +53,13 @@ const WORKERS: usize = 4;
 pub struct Timing {
     /// A node that says nothing for this long is taken for unreachable.
     pub node_monitor_grace: Duration,
+    /// How long the status of a Deployment may wait in which nothing is new but counts of what has begun.
+    pub status_patience: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { node_monitor_grace: Duration::from_secs(40) }
+        Self { node_monitor_grace: Duration::from_secs(40), status_patience: Duration::ZERO }
     }
 }
 
@@ -82,7 +85,7 @@ pub async fn run_in_copy(ctx: Context, timing: Timing, garbage: impl Future<Outp
     running.spawn(node_lifecycle::run(ctx.clone(), timing, WORKERS));
     running.spawn(pod_gc::run(ctx.clone()));
     running.spawn(service_account::run(ctx.clone(), 1));
-    running.spawn(deployment::run(ctx.clone(), WORKERS));
+    running.spawn(deployment::run(ctx.clone(), timing, WORKERS));
     running.spawn(replicaset::run::<ReplicaSet>(ctx.clone(), WORKERS));
     running.spawn(replicaset::run_replication_controllers(ctx.clone(), WORKERS));
     running.spawn(daemonset::run(ctx.clone(), WORKERS));

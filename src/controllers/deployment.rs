@@ -6,8 +6,10 @@ pub mod plan;
 pub mod sets;
 pub mod template;
 
+use super::Timing;
 use super::claim::{Claim, claim, controller_of, controller_reference};
 use super::freshness::Freshness;
+use super::patience::Patience;
 use super::replicaset::refusal;
 use super::shell::{self, Reconcile};
 use super::{pods, write};
@@ -41,10 +43,11 @@ struct Controller {
     /// Writes to ReplicaSets, and to Deployments themselves.
     sets_written: Freshness,
     own_written: Freshness,
+    patience: Patience,
 }
 
 /// Runs until shutdown.
-pub async fn run(ctx: Context, workers: usize) {
+pub async fn run(ctx: Context, timing: Timing, workers: usize) {
     let controller = Controller {
         client: ctx.client.clone(),
         deployments: ctx.informers.of(),
@@ -54,6 +57,7 @@ pub async fn run(ctx: Context, workers: usize) {
         clock: ctx.clock.clone(),
         sets_written: Freshness::default(),
         own_written: Freshness::default(),
+        patience: Patience::new(timing.status_patience),
     };
     shell::run(&ctx, workers, controller).await;
 }
@@ -162,8 +166,9 @@ impl Controller {
                 break;
             }
         }
-        self.report(key, deployment, plan.revision.filter(|_| outcome.is_ok()), status).await?;
-        outcome
+        let revision = plan.revision.filter(|_| outcome.is_ok());
+        let left = self.report(key, deployment, revision, (status, plan.complete)).await?;
+        outcome.map(|again| again.into_iter().chain(left).min())
     }
 
     async fn create(
@@ -259,14 +264,15 @@ impl Controller {
         write::delete(&self.client, set).await.map_err(failed)
     }
 
-    /// Writes the revision annotation and the status, if they changed.
+    /// Writes the revision annotation and the status, if they changed; how long the status still may wait, if it
+    /// was not written for that.
     async fn report(
         &self,
         key: &ObjectKey,
         deployment: &Deployment,
         revision: Option<String>,
-        mut status: DeploymentStatus,
-    ) -> Result<(), SyncError> {
+        (mut status, complete): (DeploymentStatus, bool),
+    ) -> Result<Option<Duration>, SyncError> {
         let mut current = Cow::Borrowed(deployment);
         if let Some(revision) = revision {
             let change = json!({ "metadata": { "annotations": { sets::REVISION: revision } } });
@@ -277,10 +283,14 @@ impl Controller {
             // Annotations count as well; the spec is the one that was acted on, or the write had been refused.
             status.observed_generation = written.generation.or(status.observed_generation);
         }
+        let known = deployment.status.as_ref();
+        if let Some(left) = self.patience.left(key, !complete && plan::is_on_the_way(known, &status)) {
+            return Ok(Some(left));
+        }
         let failed = |source| SyncError::Own { part: "status", source };
-        let written = write::put_status(&self.client, &*current, deployment.status.as_ref(), &status).await;
+        let written = write::put_status(&self.client, &*current, known, &status).await;
         self.own_written.wrote(key, written.map_err(failed)?);
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -178,7 +178,10 @@ impl Cluster {
             });
         }
         let context = self.context.clone();
-        let timing = controllers::Timing { node_monitor_grace: options.timing.node_monitor_grace };
+        let timing = controllers::Timing {
+            node_monitor_grace: options.timing.node_monitor_grace,
+            ..controllers::Timing::default()
+        };
         self.supervisor.keep("controllers", String::new(), move || controllers::run(context.clone(), timing));
         let context = self.context.clone();
         let observer = verdicts::keep(said, Clock::System);

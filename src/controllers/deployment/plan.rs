@@ -10,7 +10,7 @@ mod scale;
 
 use super::sets::{self, Annotations, Limits};
 use super::template;
-pub use conditions::{note_made, note_refusal};
+pub use conditions::{is_on_the_way, note_made, note_refusal};
 
 use conditions::Conditions;
 use jiff::{SignedDuration, Timestamp};
@@ -57,6 +57,8 @@ pub struct Plan {
     /// The Deployment's own revision annotation, if it is to change.
     pub revision: Option<String>,
     pub status: DeploymentStatus,
+    /// The rollout is over.
+    pub complete: bool,
     /// When the progress deadline passes.
     pub again: Option<SignedDuration>,
 }
@@ -232,6 +234,7 @@ impl<'a> Pass<'a> {
     }
 
     fn finish(mut self) -> Plan {
+        self.plan.complete = self.is_complete() && !self.resizes();
         self.plan.status.conditions = self.conditions.into_list();
         self.plan
     }

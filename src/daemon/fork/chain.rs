@@ -33,6 +33,10 @@ const REPORTS: usize = 1 << 16;
 /// No host is given up in a copy, where none says that it is alive.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Longer than most pods take to become ready: what Deployments say of that on the way is a tenth of all
+/// writes, and no part of the copy acts on it.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A copy of a cluster.
 pub struct Copy {
     registry: Arc<Registry>,
@@ -153,7 +157,7 @@ impl Copy {
         let ctx = Context { client, informers, clock, ids, events, shutdown: shutdown.clone() };
         let hosts = Hosts::start(&ctx, base).await;
         let verdicts = Verdicts::default();
-        let timing = controllers::Timing { node_monitor_grace: FOREVER };
+        let timing = controllers::Timing { node_monitor_grace: FOREVER, status_patience: STATUS_PATIENCE };
         tokio::spawn(controllers::run_in_copy(ctx.clone(), timing, self.garbage.clone().appears()));
         tokio::spawn(scheduler::run_observed(ctx, verdicts.observer()));
         Running { hosts, verdicts, warnings, _shutdown: shutdown.drop_guard() }

@@ -149,7 +149,7 @@ impl Pass<'_> {
     }
 
     /// A complete rollout may still remove old sets, but changes no sizes.
-    fn resizes(&self) -> bool {
+    pub(super) fn resizes(&self) -> bool {
         self.plan.actions.iter().any(|action| matches!(action, super::Action::Scale { .. } | super::Action::Create(_)))
     }
 
@@ -205,6 +205,19 @@ fn failure(set: &ReplicaSet) -> Option<(&str, &str, &str)> {
 pub fn note_made(status: &mut DeploymentStatus, size: i32) {
     let unavailable = status.unavailable_replicas.unwrap_or(0) + size;
     status.unavailable_replicas = Some(unavailable).filter(|count| *count > 0);
+}
+
+/// Whether a status of a rollout that is not over tells nothing but how far it has come.
+pub fn is_on_the_way(known: Option<&DeploymentStatus>, status: &DeploymentStatus) -> bool {
+    let none = DeploymentStatus::default();
+    let known = known.unwrap_or(&none);
+    known != status && known.collision_count == status.collision_count && alarms(known).eq(alarms(status))
+}
+
+/// The conditions that tell of trouble.
+fn alarms(status: &DeploymentStatus) -> impl Iterator<Item = (&str, &str)> {
+    let all = status.conditions.iter().flatten().map(|condition| (&*condition.type_, &*condition.status));
+    all.filter(|(kind, status)| *kind == FAILURE || *kind == PROGRESSING && *status != "True")
 }
 
 /// Says in the status that the API server refused a new set.

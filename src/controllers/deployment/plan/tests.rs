@@ -101,6 +101,27 @@ fn the_pass_after_a_set_was_made_has_nothing_to_say() {
 }
 
 #[test]
+fn counts_alone_are_on_the_way() {
+    let status = |value: serde_json::Value| serde_json::from_value::<DeploymentStatus>(value).unwrap();
+    let before = status(json!({"replicas": 1, "conditions": [{"type": "Progressing", "status": "True"}]}));
+    let further = status(json!({"replicas": 2, "readyReplicas": 1, "conditions": [
+        {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"},
+        {"type": "Available", "status": "False"},
+    ]}));
+    let late = status(json!({"replicas": 2, "conditions": [{"type": "Progressing", "status": "False"}]}));
+    let failed = status(json!({"replicas": 2, "conditions": [
+        {"type": "Progressing", "status": "True"},
+        {"type": "ReplicaFailure", "status": "True"},
+    ]}));
+    assert!(is_on_the_way(Some(&before), &further) && is_on_the_way(None, &before));
+    assert!(!is_on_the_way(Some(&before), &before) && !is_on_the_way(None, &DeploymentStatus::default()));
+    assert!(!is_on_the_way(Some(&before), &late) && !is_on_the_way(Some(&late), &before));
+    assert!(!is_on_the_way(Some(&before), &failed));
+    let collided = DeploymentStatus { collision_count: Some(1), ..further };
+    assert!(!is_on_the_way(Some(&before), &collided), "the next name depends on it");
+}
+
+#[test]
 fn a_new_template_starts_with_the_surge_only() {
     let plan = decide(&deployment(json!({})), &[set("old", 1, 4, 4, 4)]);
     let [Action::Create(new)] = &plan.actions[..] else { panic!("{plan:?}") };
