@@ -1,7 +1,7 @@
 //! Tells pod templates apart: which ReplicaSet belongs to a Deployment's current template, and what
 //! a new one is called. Pure.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use serde_json::Value;
 
 /// The label that keeps the pods of a Deployment's ReplicaSets apart.
@@ -13,14 +13,23 @@ pub fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
         let labels = template.metadata.as_ref().and_then(|meta| meta.labels.clone());
         labels.unwrap_or_default().into_iter().filter(|(key, _)| key != HASH_LABEL).collect::<Vec<_>>()
     };
-    // Equal values need no detour over JSON, which is the rule.
-    if a.spec != b.spec && !same_text(&a.spec, &b.spec) {
+    // Most are equal, or say another thing where nothing can mean nothing: neither needs the detour over JSON.
+    if a.spec != b.spec && (essence(&a.spec).ne(essence(&b.spec)) || !same_text(&a.spec, &b.spec)) {
         return false;
     }
     let annotations = |template: &PodTemplateSpec| {
         template.metadata.as_ref().and_then(|meta| meta.annotations.clone()).unwrap_or_default()
     };
     labels(a) == labels(b) && annotations(a) == annotations(b)
+}
+
+/// Texts of which each means something: what most changes change.
+fn essence(spec: &Option<PodSpec>) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let containers = spec.iter().flat_map(|spec| &spec.containers);
+    containers.flat_map(|container| {
+        let env = container.env.iter().flatten().map(|var| (&*var.name, var.value.as_deref()));
+        env.chain([(&*container.name, container.image.as_deref())])
+    })
 }
 
 /// Whether both are the same JSON, what means nothing aside.
