@@ -67,6 +67,8 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Between two renewals of the lease; 10 s in Kubernetes.
     pub heartbeat: Duration,
+    /// How long the report of a pod that is being started or stopped waits for that to be over.
+    pub report_patience: Duration,
     /// The runtime only pretends: network probes pass, no files are written.
     pub simulated: bool,
 }
@@ -80,6 +82,7 @@ impl NodeConfig {
             addresses: vec![node::own_address()],
             labels: BTreeMap::new(),
             heartbeat: Duration::from_secs(10),
+            report_patience: Duration::from_millis(50),
             simulated: false,
         }
     }

@@ -3,19 +3,27 @@
 use crate::arriving_hollow::asking;
 use crate::control_plane::{Cluster, condition, is_ready};
 use crate::wait::{self, Pace};
+use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{PostParams, WatchEvent, WatchParams};
 use selkie::apiserver::LogOptions;
 use selkie::base::clock::Clock;
 use selkie::kubelet::runtime::hollow::{Hollow, HollowOptions};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn hollow() -> (Cluster, Hollow) {
+    taking(Duration::ZERO).await
+}
+
+/// A host that takes this long to start a container, and to stop one.
+async fn taking(latency: Duration) -> (Cluster, Hollow) {
     let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
-    let host = Hollow::new(HollowOptions::named(crate::control_plane::NODE, clock.clone()));
+    let options = HollowOptions::named(crate::control_plane::NODE, clock.clone());
+    let host = Hollow::new(HollowOptions { start_latency: latency, stop_latency: latency, ..options });
     let cluster = Cluster::with(Arc::new(host.clone()), clock, "/nonexistent".into(), true).await;
     (cluster, host)
 }
@@ -41,6 +49,34 @@ async fn a_pod_runs_and_ends_gracefully() {
     cluster.until_gone("web").await;
     cluster.until_event("web", "Killing: Stopping container web").await;
     cluster.stop().await;
+}
+
+/// The phases that a pod's watchers see on such a host while it starts and ends, with each change of it.
+async fn phases(latency: Duration) -> Vec<String> {
+    let (cluster, _) = taking(latency).await;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client.clone());
+    let mut changes = pods.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    cluster.run("web", json!({"containers": [{"name": "web", "image": "web:1"}]})).await;
+    let mut phases = Vec::new();
+    while let Some(Ok(change)) = changes.next().await {
+        let WatchEvent::Modified(pod) = &change else { continue };
+        phases.push(pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default());
+        let pod = serde_json::to_value(pod).unwrap();
+        if is_ready(&pod) && pod["metadata"]["deletionTimestamp"].is_null() {
+            cluster.delete("web").await;
+        }
+        if pod["status"]["phase"] == "Succeeded" {
+            break;
+        }
+    }
+    phases
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_in_a_moment_is_reported_when_it_is_over() {
+    assert_eq!(phases(Duration::from_millis(20)).await, ["Running", "Running", "Succeeded"], "the second is deleted");
+    let of_a_second = phases(Duration::from_secs(1)).await;
+    assert_eq!(of_a_second, ["Pending", "Running", "Running", "Running", "Succeeded"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,9 @@ pub const STARTING: Duration = Duration::from_millis(700);
 pub const STOPPING: Duration = Duration::from_millis(1100);
 pub const PULLING: Duration = Duration::from_millis(2900);
 
+/// Longer than most pods take to start or to stop: nobody reads what is said of one on the way.
+const REPORT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A host that got work, and the images it had before.
 struct Started {
     host: Hollow,
@@ -163,6 +166,7 @@ fn config(node: &Node) -> NodeConfig {
         addresses: addresses.filter(|one| one.type_ == "InternalIP").map(|one| one.address.clone()).collect(),
         labels: BTreeMap::new(),
         heartbeat: Duration::from_secs(10),
+        report_patience: REPORT_PATIENCE,
         simulated: true,
     }
 }

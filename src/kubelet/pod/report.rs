@@ -2,7 +2,8 @@
 //!
 //! A report takes as long as a disk does, and waits its turn among the host's other pods, as in
 //! Kubernetes' status manager. The worker goes on meanwhile: what is sent is the status at the time
-//! of the turn, so that the states in between of a pod that starts quickly are never written.
+//! of the turn, and a pod that is being started or stopped has a moment for that first: the states in between of
+//! one that starts quickly are never written.
 
 use crate::client::raw;
 use crate::kubelet::host::Host;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -31,6 +32,7 @@ pub struct Reports {
     /// What is under way: waiting for the turn, or for the API's answer. At most one.
     step: JoinSet<Step>,
     turn: Option<OwnedSemaphorePermit>,
+    change: Change,
     /// After a failure: nothing is sent before.
     not_before: Option<Instant>,
     /// What was last accepted, until the API shows it. Sent again, it would change nothing, even
@@ -45,7 +47,19 @@ pub struct Written {
     pub status: PodStatus,
 }
 
+/// A start or end of the pod.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Change {
+    #[default]
+    None,
+    /// It may be over soon.
+    New,
+    /// It takes longer: what it has come to is worth a report.
+    Long,
+}
+
 enum Step {
+    ChangeIsLong,
     Turn(OwnedSemaphorePermit),
     Written(Box<Written>),
     /// Deleted or replaced; the informer will say so.
@@ -62,8 +76,15 @@ struct Revision {
 
 impl Reports {
     /// Brings the API's view of the pod closer to `status`. Returns when to try again if it must wait
-    /// after a failure; otherwise [`Self::next`] tells when to look again.
-    pub fn report(&mut self, host: &Arc<Host>, pod: &Arc<Pod>, new: &PodStatus) -> Option<Instant> {
+    /// after a failure; otherwise [`Self::next`] tells when to look again. `changing`: the pod is
+    /// being started or stopped.
+    pub fn report(&mut self, host: &Arc<Host>, pod: &Arc<Pod>, new: &PodStatus, changing: bool) -> Option<Instant> {
+        if !changing {
+            if self.change == Change::New {
+                self.step = JoinSet::new();
+            }
+            self.change = Change::None;
+        }
         if !self.step.is_empty() {
             return None;
         }
@@ -79,6 +100,14 @@ impl Reports {
             return Some(at);
         }
         match turn {
+            None if changing && self.change == Change::None => {
+                self.change = Change::New;
+                let patience = host.node.report_patience;
+                self.step.spawn(async move {
+                    sleep(patience).await;
+                    Step::ChangeIsLong
+                });
+            }
             None => {
                 let turns = host.turns.clone();
                 self.step.spawn(async move { turns.acquire_owned().await.map_or(Step::Failed, Step::Turn) });
@@ -108,6 +137,10 @@ impl Reports {
     pub async fn next(&mut self) -> Option<Written> {
         match self.step.join_next().await {
             None => std::future::pending().await,
+            Some(Ok(Step::ChangeIsLong)) => {
+                self.change = Change::Long;
+                None
+            }
             Some(Ok(Step::Turn(turn))) => {
                 self.turn = Some(turn);
                 None

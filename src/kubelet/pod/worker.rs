@@ -248,7 +248,10 @@ impl Worker {
         if self.gone {
             return;
         }
-        self.retry |= self.reports.report(&self.host, &self.pod, status).is_some();
+        let starts_or_ends =
+            status.phase.as_deref() == Some("Pending") || self.pod.metadata.deletion_timestamp.is_some();
+        let changing = starts_or_ends && !self.busy.is_empty();
+        self.retry |= self.reports.report(&self.host, &self.pod, status, changing).is_some();
     }
 
     /// The status that was written is newer than what the informer shows; everything else is as it was seen:
