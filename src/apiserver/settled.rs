@@ -59,7 +59,7 @@ impl Settled {
     }
 
     /// Whether the cluster has this state of an object too.
-    fn is_shared(&self, modified: Revision) -> bool {
+    pub fn is_shared(&self, modified: Revision) -> bool {
         self.until.is_none_or(|until| modified <= until)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::typed::{Form, elements, field, form, is_bare, item_schema};
 use crate::api::schema::Schema;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// `live` with `intent` on top. `null` in the intent removes a field.
@@ -11,21 +11,14 @@ pub fn combine(live: &Value, intent: &Value, schema: Option<&Schema>) -> Value {
     match (how, live, intent) {
         _ if is_bare(live) => without_nulls(intent),
         (Form::Struct(_) | Form::Map(_), Value::Object(old), Value::Object(new)) => {
-            let mut merged: Map<String, Value> = old.clone();
-            for (name, value) in new {
-                match (value, old.get(name)) {
-                    (Value::Null, _) => {
-                        merged.remove(name);
-                    }
-                    (value, Some(old)) => {
-                        merged.insert(name.clone(), combine(old, value, field(how, name)));
-                    }
-                    (value, None) => {
-                        merged.insert(name.clone(), without_nulls(value));
-                    }
-                }
-            }
-            Value::Object(merged)
+            let kept = old.iter().filter_map(|(name, old)| match new.get(name) {
+                None => Some((name.clone(), old.clone())),
+                Some(Value::Null) => None,
+                Some(value) => Some((name.clone(), combine(old, value, field(how, name)))),
+            });
+            let added = new.iter().filter(|(name, value)| !value.is_null() && !old.contains_key(*name));
+            let added = added.map(|(name, value)| (name.clone(), without_nulls(value)));
+            Value::Object(kept.chain(added).collect())
         }
         (Form::ListMap(..) | Form::Set, Value::Array(old), Value::Array(new)) => {
             Value::Array(combine_lists(old, new, how))

@@ -16,6 +16,7 @@ use crate::api::registry::{Registry, Resource};
 use crate::api::schema::decode::FieldValidation;
 use crate::apiserver::{ApiServer, definitions};
 use crate::store::{Committed, Precondition, Record, Revision, StoreError, Txn};
+use ahead::Ahead;
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -117,9 +118,8 @@ impl ApiServer {
         };
         let mut ahead = self.prepare_ahead(&base, spec, &options);
         for index in order {
-            let id = identify(&spec.objects[index]);
-            let known = ahead.get_mut(index).and_then(Option::take);
-            let prepared = match known.filter(|(_, reads)| kinds.defined.is_empty() && !overlay.changes(reads)) {
+            let Ahead { id, prepared } = std::mem::take(&mut ahead[index]);
+            let prepared = match prepared.filter(|(_, reads)| kinds.defined.is_empty() && !overlay.changes(reads)) {
                 Some((prepared, _)) => claim_id(&kinds, &id, &mut seen).map(|()| prepared),
                 None => self.prepare_apply((&overlay, &kinds), &options, &id, &spec.objects[index], &mut seen),
             };
@@ -158,6 +158,7 @@ impl ApiServer {
             let resource = self.registry.by_kind(group, version, &result.id.kind);
             if let (Some(record), Some(false)) = (record, resource.map(|row| row.is_custom()))
                 && result.warnings.is_empty()
+                && self.settled.is_shared(record.modified)
             {
                 let apply = self.settled.fingerprint(intent, &spec.field_manager, spec.force);
                 self.settled.note(&record.key, record.modified, apply);
