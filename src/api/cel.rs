@@ -17,7 +17,7 @@ mod time;
 mod value;
 
 pub use predicate::Predicate;
-pub use rule::Rule;
+pub use rule::{Rule, device_selector};
 
 use crate::api::error::FieldError;
 use crate::api::schema::custom::validate::{old_item, step, step_key};
@@ -29,6 +29,11 @@ use value::{Fault, Val, load};
 
 /// Steps that all rules of one object may take together.
 const PER_OBJECT: i64 = 10_000_000;
+
+/// Whether a text is a semantic version.
+pub fn is_semver(text: &str) -> bool {
+    net::Semver::parse(text).is_some()
+}
 
 /// Whether any part of a schema has rules.
 pub fn has_rules(schema: &Schema) -> bool {

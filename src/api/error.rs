@@ -209,6 +209,12 @@ impl FieldError {
         Self { reason: "FieldValueNotFound", field: field.into(), detail: format!("Not found: {value}") }
     }
 
+    pub fn too_many(field: impl Into<String>, count: usize, most: usize) -> Self {
+        let items = if most == 1 { "item" } else { "items" };
+        let detail = format!("Too many: {count}: must have at most {most} {items}");
+        Self { reason: "FieldValueTooMany", field: field.into(), detail }
+    }
+
     pub fn too_long(field: impl Into<String>, why: &str) -> Self {
         Self { reason: "FieldValueTooLong", field: field.into(), detail: after_colon("Too long", why) }
     }

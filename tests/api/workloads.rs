@@ -239,3 +239,51 @@ async fn containers_join_running_pods_their_own_way() {
         "ephemeralContainers":[{"name":"d","image":"i"}]}}"#;
     server.fails(&["create", "-f", "-"], made, "spec.ephemeralContainers: Forbidden: cannot be set on create");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_on_devices_are_served() {
+    let server = Server::start().await;
+    let body = |kind: &str, rest: &str| format!(r#"{{"apiVersion":"resource.k8s.io/v1","kind":"{kind}",{rest}}}"#);
+    let class =
+        body("DeviceClass", r#""metadata":{"name":"gpu"},"spec":{"selectors":[{"cel":{"expression":"false"}}]}"#);
+    server.ok(&["create", "-f", "-"], &class);
+    let patch = r#"{"spec":{"selectors":[{"cel":{"expression":"1 == 0"}}]}}"#;
+    server.ok(&["patch", "deviceclass", "gpu", "-p", patch], "");
+    let path = ["get", "deviceclass", "gpu", "-o", "jsonpath={.metadata.generation} {.spec.selectors[*].cel.expression}"];
+    assert_eq!(server.ok(&path, ""), "2 1 == 0");
+    server.fails(&["patch", "deviceclass", "gpu", "-p", &patch.replace("1 == 0", "pod")], "", "compilation failed");
+
+    let spec = r#"{"devices":{"requests":[{"name":"req-0","exactly":{"deviceClassName":"gpu"}}]}}"#;
+    let claim = body("ResourceClaim", &format!(r#""metadata":{{"name":"c","namespace":"default"}},"spec":{spec}"#));
+    server.ok(&["create", "-f", "-"], &claim);
+    server.says(&["get", "resourceclaims"], "", "c      pending   ");
+    let exactly = ["get", "resourceclaim", "c", "-o", "jsonpath={.spec.devices.requests[0].exactly}"];
+    assert_eq!(server.ok(&exactly, ""), r#"{"allocationMode":"ExactCount","count":1,"deviceClassName":"gpu"}"#);
+    server.fails(&["replace", "-f", "-"], &claim.replace("req-0", "req-1"), "field is immutable");
+    // Nothing allocated is an allocation.
+    for (kind, patch) in [
+        ("strategic", r#"{"metadata":{"labels":{"a":"b"}},"status":{"allocation":{}}}"#),
+        ("json", r#"[{"op":"remove","path":"/status/allocation"}]"#),
+        ("merge", r#"{"status":{"allocation":{}}}"#),
+    ] {
+        server.ok(&["patch", "resourceclaim", "c", "--subresource=status", "--type", kind, "-p", patch], "");
+    }
+    server.says(&["get", "resourceclaims"], "", "c      allocated   ");
+    let reserved = r#"{"status":{"reservedFor":[{"resource":"pods","name":"p","uid":"u"}]}}"#;
+    server.ok(&["patch", "resourceclaim", "c", "--subresource=status", "-p", reserved], "");
+    server.says(&["get", "resourceclaims"], "", "c      allocated,reserved   ");
+    assert_eq!(server.ok(&["get", "resourceclaim", "c", "-o", "jsonpath={.metadata.labels}"], ""), "");
+
+    let template = format!(r#""metadata":{{"name":"t","namespace":"default"}},"spec":{{"spec":{spec}}}"#);
+    server.ok(&["create", "-f", "-"], &body("ResourceClaimTemplate", &template));
+    let pool = r#""driver":"a.example.com","nodeName":"n1","pool":{"name":"p","generation":1,"resourceSliceCount":1}"#;
+    let slice = body("ResourceSlice", &format!(r#""metadata":{{"name":"s"}},"spec":{{{pool}}}"#));
+    server.ok(&["create", "-f", "-"], &slice);
+    let devices = r#"{"spec":{"devices":[{"name":"device-0","attributes":{"model":{"string":"x"}}}]}}"#;
+    server.ok(&["patch", "resourceslice", "s", "-p", devices], "");
+    server.says(&["get", "resourceslices", "--field-selector=spec.nodeName=n1"], "", "s      n1     a.example.com   p      ");
+    assert_eq!(server.ok(&["get", "resourceslices", "--field-selector=spec.driver=b", "-o", "name"], ""), "");
+    server.says(&["explain", "resourceslice.spec.pool.generation"], "", "generation");
+    let all = ["delete", "deviceclasses,resourceclaims,resourceclaimtemplates,resourceslices", "--all"];
+    server.ok(&all, "");
+}

@@ -19,6 +19,11 @@ pub fn fields(expression: &IdedExpr) -> Result<Vec<String>, String> {
     Ok(known.fields.unwrap_or_default().into_iter().map(str::to_owned).collect())
 }
 
+/// Whether an expression refers to nothing but functions and these variables.
+pub fn only<'e>(expression: &'e IdedExpr, variables: &[&'e str]) -> Result<(), String> {
+    names(expression, &mut Known { variables: variables.to_vec(), fields: None })
+}
+
 /// What an expression may refer to.
 struct Known<'e> {
     variables: Vec<&'e str>,

@@ -1,7 +1,7 @@
 //! One rule: what must hold, and what is said when it does not.
 
 use super::names::check;
-use cel::common::ast::{Expr, IdedExpr};
+use cel::common::ast::{Expr, IdedExpr, LiteralValue};
 use cel::parser::{ParseErrors, Parser};
 use serde_json::Value;
 use std::fmt;
@@ -96,6 +96,20 @@ pub(super) fn syntax(source: &str) -> Result<IdedExpr, ParseErrors> {
         .enable_optional_syntax(true)
         .enable_ident_escape_syntax(true)
         .parse(source)
+}
+
+/// What is wrong with an expression that selects devices, which are in the variable `device`. As elsewhere, what can
+/// be found without types is.
+pub fn device_selector(source: &str) -> Option<String> {
+    let found = parse(source).and_then(|program| {
+        super::names::only(&program, &["device"])?;
+        match &program.expr {
+            Expr::Literal(LiteralValue::Boolean(_)) => Ok(()),
+            Expr::Literal(_) | Expr::List(_) | Expr::Map(_) => Err("must evaluate to bool".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    found.err().map(|why| format!("compilation failed: {why}"))
 }
 
 /// Whether an expression refers to a variable.

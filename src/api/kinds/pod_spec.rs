@@ -9,6 +9,7 @@ mod security;
 mod validate;
 mod volumes;
 
+pub use placement::node_selector;
 pub use validate::{Context, validate, validate_template, validate_template_body, validate_tolerations};
 
 use super::json::{Object, child, ensure, items, put, put_text};

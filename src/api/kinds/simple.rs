@@ -24,6 +24,8 @@ pub struct Simple {
     create_on_update: bool,
     returns_object: bool,
     path_segment_names: bool,
+    /// Fields that objects can be selected by, each by its path.
+    selectable: &'static [&'static str],
     /// A write of the status touches nothing of the metadata.
     apart: bool,
 }
@@ -41,6 +43,7 @@ const PLAIN: Simple = Simple {
     create_on_update: false,
     returns_object: false,
     path_segment_names: false,
+    selectable: &[],
     apart: false,
 };
 
@@ -97,6 +100,15 @@ impl Kind for Simple {
         self.create_on_update
     }
 
+    fn field_names(&self) -> &'static [&'static str] {
+        self.selectable
+    }
+
+    fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        let value = |name: &str| name.split('.').fold(object, |value, part| &value[part]).as_str().unwrap_or_default();
+        self.selectable.iter().map(|name| (*name, value(name).to_owned())).collect()
+    }
+
     fn name_rule(&self) -> NameRule {
         if self.path_segment_names { NameRule::PathSegment } else { NameRule::Subdomain }
     }
@@ -110,6 +122,7 @@ pub fn of(group: &str, kind: &str) -> Simple {
         "rbac.authorization.k8s.io" => access(kind),
         "networking.k8s.io" => networking(kind),
         "storage.k8s.io" => storage(kind),
+        "resource.k8s.io" => devices(kind),
         _ => other(group, kind),
     }
 }
@@ -213,6 +226,51 @@ fn storage(kind: &str) -> Simple {
             row: Some(cells::storage::attributes_class),
             validate: Some(checks::storage::attributes_class),
             validate_update: Some(checks::storage::attributes_class_update),
+            returns_object: true,
+            ..PLAIN
+        },
+        _ => PLAIN,
+    }
+}
+
+fn devices(kind: &str) -> Simple {
+    match kind {
+        "DeviceClass" => Simple {
+            columns: "Name:string:name, Age:string",
+            row: Some(cells::name_and_age),
+            validate: Some(checks::devices::class),
+            generation: true,
+            returns_object: true,
+            ..PLAIN
+        },
+        "ResourceClaim" => Simple {
+            columns: "Name:string:name, State:string, Age:string",
+            row: Some(cells::devices::claim),
+            default: Some(defaults::device_claim),
+            validate: Some(checks::devices::claim),
+            validate_update: Some(checks::devices::fixed_spec),
+            validate_status: Some(checks::devices::claim_status),
+            status: true,
+            apart: true,
+            returns_object: true,
+            ..PLAIN
+        },
+        "ResourceClaimTemplate" => Simple {
+            columns: "Name:string:name, Age:string",
+            row: Some(cells::name_and_age),
+            default: Some(defaults::device_claim_template),
+            validate: Some(checks::devices::template),
+            validate_update: Some(checks::devices::fixed_spec),
+            returns_object: true,
+            ..PLAIN
+        },
+        "ResourceSlice" => Simple {
+            columns: "Name:string:name, Node:string, Driver:string, Pool:string, Age:string",
+            row: Some(cells::devices::slice),
+            validate: Some(checks::device_slices::slice),
+            validate_update: Some(checks::device_slices::slice_update),
+            selectable: &["spec.driver", "spec.nodeName"],
+            generation: true,
             returns_object: true,
             ..PLAIN
         },

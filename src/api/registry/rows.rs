@@ -119,6 +119,7 @@ impl Row {
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -185,6 +186,10 @@ pub(super) const ROWS: &[Row] = &[
     row("coordination.k8s.io", "leases", "Lease", &[]),
     row("node.k8s.io", "runtimeclasses", "RuntimeClass", &[]).cluster(),
     row("discovery.k8s.io", "endpointslices", "EndpointSlice", &[]),
+    row(DEVICES, "deviceclasses", "DeviceClass", &[]).cluster(),
+    row(DEVICES, "resourceclaims", "ResourceClaim", &[]).with(STATUS),
+    row(DEVICES, "resourceclaimtemplates", "ResourceClaimTemplate", &[]),
+    row(DEVICES, "resourceslices", "ResourceSlice", &[]).cluster(),
     Row { version: "v1beta1", ..row(METRICS, "nodes", "NodeMetrics", &[]).cluster().verbs(Verbs::Read) },
     Row { version: "v1beta1", ..row(METRICS, "pods", "PodMetrics", &[]).verbs(Verbs::Read) },
     Row { version: "v1alpha1", ..row("selkie.dev", "applications", "Application", &["app", "apps"]).with(STATUS) },

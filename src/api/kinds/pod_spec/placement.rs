@@ -35,19 +35,24 @@ fn weight(preferred: &Value, field: &str, cx: &mut Context) {
 fn nodes(affinity: &Value, field: &str, cx: &mut Context) {
     let required = &affinity[REQUIRED];
     if !required.is_null() {
-        let field = format!("{field}.{REQUIRED}.nodeSelectorTerms");
-        let terms = list(required, &["nodeSelectorTerms"]);
-        if terms.is_empty() {
-            cx.required(field.clone(), "must have at least one node selector term");
-        }
-        for (i, term) in terms.iter().enumerate() {
-            node_term(term, &format!("{field}[{i}]"), cx);
-        }
+        node_selector(required, &format!("{field}.{REQUIRED}"), cx);
     }
     for (i, preferred) in list(affinity, &[PREFERRED]).iter().enumerate() {
         let field = format!("{field}.{PREFERRED}[{i}]");
         weight(preferred, &field, cx);
         node_term(&preferred["preference"], &format!("{field}.preference"), cx);
+    }
+}
+
+/// A selector of nodes by terms.
+pub fn node_selector(selector: &Value, field: &str, cx: &mut Context) {
+    let field = format!("{field}.nodeSelectorTerms");
+    let terms = list(selector, &["nodeSelectorTerms"]);
+    if terms.is_empty() {
+        cx.required(field.clone(), "must have at least one node selector term");
+    }
+    for (i, term) in terms.iter().enumerate() {
+        node_term(term, &format!("{field}[{i}]"), cx);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The table rows of kinds without a file of their own.
 
+pub mod devices;
 pub mod more;
 pub mod storage;
 

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod autoscaling;
+pub mod device_slices;
+pub mod devices;
 pub mod networking;
 pub mod node;
 pub mod policies;

@@ -65,6 +65,41 @@ pub fn cron_job(object: &mut Value) {
     }
 }
 
+/// How many devices each request of a claim is for.
+fn device_requests(spec: &mut Object) {
+    let Some(devices) = child(spec, "devices") else { return };
+    for request in items(devices, "requests") {
+        if let Some(exactly) = child(request, "exactly") {
+            device_request(exactly);
+        }
+        for choice in items(request, "firstAvailable") {
+            device_request(choice);
+        }
+    }
+}
+
+fn device_request(request: &mut Object) {
+    put_text(request, "allocationMode", "ExactCount");
+    if request["allocationMode"] == "ExactCount" && request.get("count").and_then(Value::as_i64).unwrap_or(0) == 0 {
+        request.insert("count".into(), 1.into());
+    }
+    for toleration in items(request, "tolerations") {
+        put_text(toleration, "operator", "Equal");
+    }
+}
+
+pub fn device_claim(object: &mut Value) {
+    if let Some(spec) = spec(object) {
+        device_requests(spec);
+    }
+}
+
+pub fn device_claim_template(object: &mut Value) {
+    if let Some(spec) = spec(object).and_then(|spec| child(spec, "spec")) {
+        device_requests(spec);
+    }
+}
+
 pub fn replication_controller(object: &mut Value) {
     let Some(spec) = spec(object) else { return };
     put(spec, "replicas", 1);

@@ -19,8 +19,8 @@ const PARAMETER_BYTES: usize = 256 * 1024;
 const LEAST: i64 = 600;
 const MOST: i64 = 1 << 32;
 
-/// The name of a CSI driver.
-fn driver(name: &Value, field: &str, cx: &mut Context) {
+/// The name of a CSI driver, or of one for devices.
+pub(super) fn driver(name: &Value, field: &str, cx: &mut Context) {
     let text = name.as_str().unwrap_or_default();
     if text.is_empty() {
         return cx.required(field.into(), "");
