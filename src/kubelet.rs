@@ -45,7 +45,7 @@ use crate::client::{Context, ObjectKey};
 use drift::DriftObserver;
 use host::Host;
 use interests::Interests;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use routes::Routes;
 use runtime::ContainerRuntime;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ impl Kubelets {
         usage: Arc<Usage>,
         observer: Arc<dyn DriftObserver>,
     ) -> Arc<Self> {
-        let routes = Routes::subscribe(&ctx.informers.of::<Pod>());
+        let routes = Routes::subscribe(&ctx.informers.of::<Pod>(), &ctx.informers.of::<Node>());
         Arc::new(Self { ctx, routes, interests: Arc::default(), streams, usage, observer })
     }
 
@@ -127,10 +127,10 @@ impl Kubelets {
         // Capacity and locality of the host are known before its first pod starts.
         let pods = async {
             if first.await.is_ok() {
-                host::run(host.clone(), route).await;
+                host::run(host.clone(), route.clone()).await;
             }
         };
-        let node = node::run(host.clone(), answered);
+        let node = node::run(host.clone(), &route, answered);
         tokio::join!(node, pods, reclaim::run(host.clone()), usage::run(host.clone()));
         self.streams.remove(&name);
         self.routes.close(&name);

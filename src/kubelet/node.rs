@@ -8,6 +8,7 @@ pub mod object;
 
 use crate::client::Informer;
 use crate::kubelet::host::Host;
+use crate::kubelet::routes::Route;
 use crate::kubelet::runtime::{HostInfo, ImageInfo, RuntimeError};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -40,7 +41,7 @@ struct Keeper {
 }
 
 /// Keeps the node until shutdown. `first` is called once the host has answered for the first time.
-pub async fn run(host: Arc<Host>, first: tokio::sync::oneshot::Sender<()>) {
+pub async fn run(host: Arc<Host>, route: &Route, first: tokio::sync::oneshot::Sender<()>) {
     let nodes = host.ctx.informers.of::<Node>();
     nodes.synced().await;
     let mut first = Some(first);
@@ -54,6 +55,8 @@ pub async fn run(host: Arc<Host>, first: tokio::sync::oneshot::Sender<()>) {
             _ = beat.tick() => {}
             // It may have another Podman now, or have booted.
             () = host.returned() => keeper.asked_at = None,
+            // Somebody gave the node what the host does not know of, or took it.
+            () = route.capacity_changed() => {}
         }
         if keeper.beat().await
             && let Some(first) = first.take()
@@ -163,7 +166,7 @@ impl Keeper {
         let status = object::status(&self.host, info, &self.images, current.status.as_ref(), now);
         let due = self.reported_at.is_none_or(|at| now.duration_since(at) >= REPORT);
         if due || object::differs(current.status.as_ref(), &status) {
-            let patch = json!({"status": status});
+            let patch = object::patch(current.status.as_ref(), &status);
             api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
             self.reported_at = Some(now);
         }

@@ -1,8 +1,8 @@
-//! Leads a pod's changes to the kubelet of its node: one subscription for all nodes of a process.
+//! Leads a pod's changes, and those of a node, to its kubelet: one subscription for all nodes of a process.
 
 use crate::base::wake::Wake;
-use crate::client::{Informer, ObjectKey};
-use k8s_openapi::api::core::v1::Pod;
+use crate::client::{Change, Informer, ObjectKey};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Route {
     wake: Wake,
     changed: Mutex<BTreeSet<(Arc<str>, Arc<str>)>>,
+    /// Another capacity was written into the Node.
+    capacity: Wake,
 }
 
 impl Route {
@@ -34,6 +36,11 @@ impl Route {
     pub async fn wait(&self) {
         self.wake.wait().await;
     }
+
+    /// Waits until what the Node has, or what of it can be asked for, is written anew.
+    pub async fn capacity_changed(&self) {
+        self.capacity.wait().await;
+    }
 }
 
 /// The routes of a process, by node name.
@@ -41,9 +48,23 @@ impl Route {
 pub struct Routes(RwLock<HashMap<String, Arc<Route>>>);
 
 impl Routes {
-    /// The routes of everything that `pods` tells from now on.
-    pub fn subscribe(pods: &Informer<Pod>) -> Arc<Self> {
+    /// The routes of everything that `pods` and `nodes` tell from now on.
+    pub fn subscribe(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Self> {
         let routes = Arc::new(Self::default());
+        let weak = Arc::downgrade(&routes);
+        nodes.subscribe(Box::new(move |change| {
+            let Change::Updated { old, new } = change else { return };
+            let has = |node: &Node| {
+                node.status.as_ref().map(|status| (status.capacity.clone(), status.allocatable.clone()))
+            };
+            if has(old) == has(new) {
+                return;
+            }
+            let (Some(routes), Some(name)) = (weak.upgrade(), new.metadata.name.as_deref()) else { return };
+            if let Some(route) = routes.0.read().get(name) {
+                route.capacity.ring();
+            }
+        }));
         let weak = Arc::downgrade(&routes);
         pods.subscribe(Box::new(move |change| {
             let pod = change.object();

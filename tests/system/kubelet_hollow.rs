@@ -7,7 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::Api;
-use kube::api::{PostParams, WatchEvent, WatchParams};
+use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use selkie::apiserver::LogOptions;
 use selkie::base::clock::Clock;
 use selkie::kubelet::runtime::hollow::{Hollow, HollowOptions};
@@ -77,6 +77,29 @@ async fn what_is_over_in_a_moment_is_reported_when_it_is_over() {
     assert_eq!(phases(Duration::from_millis(20)).await, ["Running", "Running", "Succeeded"], "the second is deleted");
     let of_a_second = phases(Duration::from_secs(1)).await;
     assert_eq!(of_a_second, ["Pending", "Running", "Running", "Running", "Succeeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_into_a_nodes_capacity_can_be_asked_for() {
+    let (mut cluster, _) = hollow().await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let name = crate::control_plane::NODE;
+    let allocatable = async || nodes.get(name).await.ok().and_then(|node| node.status?.allocatable).unwrap_or_default();
+    let until = async |wanted: Option<&str>| {
+        wait::until("what can be asked for is as written", Pace::default(), async || {
+            let list = allocatable().await;
+            let gpus = list.get("example.com/gpu").map(|amount| amount.0.as_str());
+            if gpus == wanted && list.contains_key("cpu") { Ok(()) } else { Err(format!("{list:?}")) }
+        })
+        .await;
+    };
+    until(None).await;
+    for amount in [Some("3"), Some("1"), None] {
+        let status = json!({"status": {"capacity": {"example.com/gpu": amount}}});
+        nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await.unwrap();
+        until(amount).await;
+    }
+    cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

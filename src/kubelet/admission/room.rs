@@ -1,5 +1,6 @@
 //! Whether a host has what a pod asks for. Pure.
 
+use crate::api::kinds::resources::is_extended;
 use crate::api::quantity::Quantity;
 use crate::kubelet::pod::spec;
 use crate::scheduler::requests::{self, Amounts};
@@ -59,10 +60,6 @@ pub fn shortages(pod: &Pod, node: &Node, others: &[Arc<Pod>]) -> Vec<Shortage> {
         need(name, *amount, of(&used), of(&all));
     }
     found
-}
-
-fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }
 
 /// What a pod asks for of one resource.

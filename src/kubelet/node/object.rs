@@ -1,5 +1,6 @@
 //! The Node and Lease objects: labels, capacity, conditions, addresses, images. Pure.
 
+use crate::api::kinds::resources;
 use crate::apiserver::KUBERNETES_VERSION;
 use crate::kubelet::NodeConfig;
 use crate::kubelet::host::Host;
@@ -12,6 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use kube::api::ObjectMeta;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// As many pods as a Kubernetes node takes by default.
@@ -47,7 +49,8 @@ pub fn node(config: &NodeConfig, labels: BTreeMap<String, String>) -> Node {
     Node { metadata, ..Node::default() }
 }
 
-/// The status to report; transition times come from `old` where nothing changed.
+/// The status to report; transition times come from `old` where nothing changed. Extended resources are not the
+/// host's to know: what a Node's capacity has of them can be asked for, whoever wrote it there.
 pub fn status(
     host: &Host,
     info: &HostInfo,
@@ -66,6 +69,9 @@ pub fn status(
     if info.storage_size > 0 {
         capacity.insert("ephemeral-storage".into(), quantity(format!("{}Ki", info.storage_size / 1024)));
     }
+    let written = old.and_then(|status| status.capacity.as_ref()).into_iter().flatten();
+    let extended = written.filter(|(name, _)| resources::is_extended(name));
+    capacity.extend(extended.map(|(name, amount)| (name.clone(), amount.clone())));
     let address = |kind: &str, value: &str| NodeAddress { type_: kind.into(), address: value.into() };
     let mut addresses: Vec<_> = host.addresses().0.iter().map(|ip| address("InternalIP", ip)).collect();
     addresses.push(address("Hostname", &host.node.name));
@@ -182,10 +188,23 @@ pub fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     let missing = said(new).iter().any(|condition| !said(old).contains(condition));
     missing
         || old.capacity != new.capacity
+        || old.allocatable != new.allocatable
         || old.addresses != new.addresses
         || old.node_info != new.node_info
         || old.runtime_handlers != new.runtime_handlers
         || old.images.as_deref().unwrap_or_default() != new.images.as_deref().unwrap_or_default()
+}
+
+/// What brings a Node's status to `new`. What can be asked for no more is said to be gone.
+pub fn patch(old: Option<&NodeStatus>, new: &NodeStatus) -> Value {
+    let mut status = json!(new);
+    let known = |name: &str| new.allocatable.as_ref().is_some_and(|list| list.contains_key(name));
+    for name in old.and_then(|status| status.allocatable.as_ref()).into_iter().flatten().map(|(name, _)| name) {
+        if !known(name) {
+            status["allocatable"][name] = Value::Null;
+        }
+    }
+    json!({"status": status})
 }
 
 pub fn lease(name: &str, node_uid: &str, seconds: i32, now: Timestamp) -> Lease {

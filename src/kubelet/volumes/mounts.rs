@@ -49,11 +49,12 @@ pub fn mounts(
 
 fn sub_path(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Option<String>, String> {
     let path = match (&mount.sub_path, &mount.sub_path_expr) {
-        // Unlike in commands, a variable that is not there is an error: its name would become a directory.
+        // Unlike in commands, a variable that is not there, or is empty, is an error: its name would become a
+        // directory, or the whole volume would be mounted.
         (_, Some(expr)) if !expr.is_empty() => {
             let missing = RefCell::new(None);
             let path = expand(expr, |name| {
-                let value = env.get(name).cloned();
+                let value = env.get(name).filter(|value| !value.is_empty()).cloned();
                 if value.is_none() {
                     missing.borrow_mut().get_or_insert_with(|| name.to_owned());
                 }
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn sub_paths_have_all_their_variables_and_stay_inside() {
-        let env = [("POD".to_owned(), "web".to_owned()), ("UP".to_owned(), "..".to_owned())].into();
+        let env = [("POD", "web"), ("UP", ".."), ("EMPTY", "")].map(|(name, value)| (name.into(), value.into())).into();
         let path = |expr: &str| {
             let mount = json!({"name": "v", "mountPath": "/m", "subPathExpr": expr});
             sub_path(&serde_json::from_value(mount).unwrap(), &env)
@@ -140,6 +141,7 @@ mod tests {
         assert_eq!(path("logs/$(POD)").unwrap().as_deref(), Some("logs/web"));
         let message = "subPathExpr \"$(POD)/$(NO)\" of mount \"/m\": missing value for \"NO\"";
         assert_eq!(path("$(POD)/$(NO)").unwrap_err(), message);
+        assert!(path("$(EMPTY)").unwrap_err().ends_with("missing value for \"EMPTY\""));
         assert!(path("$(UP)").is_err() && path("/$(POD)").is_err());
     }
 }
