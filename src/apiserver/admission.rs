@@ -13,6 +13,7 @@ pub mod services;
 pub mod storage;
 
 use super::resources::Writer;
+use super::resources::update::Part;
 use crate::api::error::{ApiError, FieldError};
 use crate::api::quota;
 use crate::store::{Precondition, Write};
@@ -73,13 +74,18 @@ pub fn finish(admitted: &Admitted, object: &mut Value) {
 }
 
 /// Admits and completes the new state of an existing object.
-pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value) -> Result<Admitted, ApiError> {
+pub fn update(writer: &Writer<'_>, object: &mut Value, old: &Value, part: Part) -> Result<Admitted, ApiError> {
     let mut admitted = Admitted::default();
     match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
         ("", "services") => services::allocate(writer, object, Some(old))?,
         ("", "persistentvolumeclaims") => storage::admit_growth(writer, object, old)?,
         ("", "configmaps" | "secrets") => size(writer, object)?,
-        ("", "pods") => service_accounts::admit_update(writer, object, old)?,
+        ("", "pods") => {
+            if part == Part::Main {
+                pods::admit_update(object, old);
+            }
+            service_accounts::admit_update(writer, object, old)?;
+        }
         ("", "serviceaccounts") => admitted.warnings.extend(service_accounts::warning(object, Some(old))),
         (group, plural) if definitions::concerns(group, plural) => definitions::complete(writer, object),
         _ => {}

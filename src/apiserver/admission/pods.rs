@@ -24,6 +24,21 @@ pub fn admit(writer: &Writer<'_>, pod: &mut Value, admitted: &mut Admitted) -> R
     runtime_class::admit(writer, spec)
 }
 
+/// The new state of a pod. What its creation filled in stays where it is left out: who writes a pod anew need not know
+/// of it.
+pub fn admit_update(pod: &mut Value, old: &Value) {
+    let (spec, old) = (&mut pod["spec"], &old["spec"]);
+    if !spec.is_object() {
+        return;
+    }
+    tolerate(spec);
+    for name in ["priority", "preemptionPolicy"] {
+        if spec[name].is_null() && !old[name].is_null() {
+            spec[name] = old[name].clone();
+        }
+    }
+}
+
 /// Pods survive short outages of their node.
 fn tolerate(spec: &mut Value) {
     let mut list = spec["tolerations"].as_array().cloned().unwrap_or_default();

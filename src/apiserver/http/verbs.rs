@@ -151,7 +151,7 @@ impl Ask<'_> {
             let options = self.list_options()?;
             if self.path.watch || self.query.flag("watch") {
                 self.allowed("watch")?;
-                let watcher = self.server.watch(at, &options)?;
+                let watcher = self.server.watch(at, &options).await?;
                 return Ok(watch::respond(self.resource.clone(), self.form()?, watcher));
             }
             self.allowed("list")?;

@@ -42,7 +42,8 @@ pub struct Page {
 }
 
 impl ListOptions {
-    fn revision(&self) -> Result<Option<Revision>, ApiError> {
+    /// The revision that is asked for.
+    pub(super) fn revision(&self) -> Result<Option<Revision>, ApiError> {
         let Some(text) = self.resource_version.as_deref() else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
             let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
@@ -120,7 +121,7 @@ impl ApiServer {
     }
 
     /// Waits a little for a revision that another replica may have told a client of.
-    async fn wait_for(&self, wanted: Revision) -> Result<(), ApiError> {
+    pub(super) async fn wait_for(&self, wanted: Revision) -> Result<(), ApiError> {
         let deadline = tokio::time::Instant::now() + FUTURE_WAIT;
         while self.store.revision() < wanted {
             if tokio::time::Instant::now() >= deadline {

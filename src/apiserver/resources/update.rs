@@ -92,7 +92,7 @@ impl Writer<'_> {
             }
         }
         let mut admitted = match part {
-            Part::Main | Part::Ephemeral => admission::update(self, &mut new, old)?,
+            Part::Main | Part::Ephemeral => admission::update(self, &mut new, old, part)?,
             Part::Status | Part::Scale | Part::Finalize | Part::Resize => admission::Admitted::default(),
         };
         codec::complete(&self.server.registry, at.resource, &mut new);

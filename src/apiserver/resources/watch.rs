@@ -34,6 +34,8 @@ pub enum WatchEvent {
 /// A running watch.
 pub struct Watcher {
     events: Box<dyn Watch>,
+    /// The client knows what happened until this revision, which may not be there yet.
+    not_before: Revision,
     /// Keys start with this: the store watches whole buckets.
     prefix: String,
     selection: Selection,
@@ -45,21 +47,21 @@ pub struct Watcher {
 }
 
 impl ApiServer {
-    pub fn watch(&self, at: At<'_>, options: &ListOptions) -> Result<Watcher, ApiError> {
+    pub async fn watch(&self, at: At<'_>, options: &ListOptions) -> Result<Watcher, ApiError> {
         options.validate(true)?;
         let prefix = prefix(at);
-        let given = match options.resource_version.as_deref() {
-            None => 0,
-            Some(text) => text
-                .parse::<Revision>()
-                .map_err(|_| ApiError::internal(format!("strconv.ParseUint: parsing {text:?}: invalid syntax")))?,
-        };
+        let given = options.revision()?.unwrap_or_default();
         let initial = options.send_initial_events.unwrap_or(given == 0);
+        if initial {
+            // What there is, is told as it was then or later.
+            self.wait_for(given).await?;
+        }
         let mut first = VecDeque::new();
         let mut after = given;
+        let mut not_before = given;
         if initial {
             let range = self.store.range(&prefix, None, None, 0).map_err(super::store_error)?;
-            after = range.revision;
+            (after, not_before) = (range.revision, range.revision);
             let wanted = range.records.into_iter().filter(|record| options.selection.matches(record));
             first.extend(wanted.map(WatchEvent::Added));
             if options.send_initial_events == Some(true) && options.bookmarks {
@@ -76,13 +78,14 @@ impl ApiServer {
                 self.store.watch(&at.bucket(), self.store.revision()).map_err(super::store_error)?
             }
             Err(StoreError::Future { .. }) => {
-                // A client may know a later revision than this server: it hears of what comes.
+                // A client may know a later revision than this server: it hears of what comes after that one.
                 self.store.watch(&at.bucket(), self.store.revision()).map_err(super::store_error)?
             }
             Err(error) => return Err(super::store_error(error)),
         };
         Ok(Watcher {
             events,
+            not_before,
             prefix,
             selection: options.selection.clone(),
             first,
@@ -128,7 +131,8 @@ impl Watcher {
                     self.ended = Instant::now() >= self.deadline;
                     self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
                     if self.bookmarks {
-                        return Some(vec![WatchEvent::Bookmark { revision: self.events.position(), initial_end: false }]);
+                        let revision = self.events.position().max(self.not_before);
+                        return Some(vec![WatchEvent::Bookmark { revision, initial_end: false }]);
                     }
                     return None;
                 }
@@ -139,7 +143,7 @@ impl Watcher {
     /// What a change means to this watcher: entering the selection is an addition, leaving it a
     /// deletion of the old content.
     fn see(&self, event: &Event) -> Option<WatchEvent> {
-        if !event.record.key.starts_with(&self.prefix) {
+        if event.revision <= self.not_before || !event.record.key.starts_with(&self.prefix) {
             return None;
         }
         let takes = |record: &Record| self.selection.matches(record);

@@ -46,6 +46,21 @@ async fn patches_change_and_count_generations() {
 }
 
 #[tokio::test]
+async fn who_writes_a_pod_anew_need_not_know_what_it_was_given() {
+    let rig = Rig::new().await;
+    let (_, made) = rig.post(PODS, pod("web")).await;
+    let mut new = made.clone();
+    new["spec"]["tolerations"] = json!([{"key": "foo", "operator": "Equal", "value": "bar", "effect": "NoSchedule"}]);
+    for name in ["priority", "preemptionPolicy"] {
+        new["spec"].as_object_mut().unwrap().remove(name);
+    }
+    let (code, changed) = rig.put(&format!("{PODS}/web"), new).await;
+    assert_eq!((code, &changed["metadata"]["generation"]), (200, &json!(2)), "{changed}");
+    assert_eq!(changed["spec"]["tolerations"].as_array().unwrap().len(), 3, "{changed}");
+    assert_eq!(changed["spec"]["priority"], made["spec"]["priority"]);
+}
+
+#[tokio::test]
 async fn pods_are_bound_and_die_in_their_own_time() {
     let rig = Rig::new().await;
     let (code, made) = rig.post(PODS, pod("web")).await;

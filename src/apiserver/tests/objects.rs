@@ -132,3 +132,29 @@ async fn watches_show_changes_and_selections() {
     let (code, _) = rig.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await;
     assert_eq!(code, 422);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_none_yet_is_waited_for() {
+    let rig = Rig::new().await;
+    for watch in ["", "&watch=1"] {
+        let (code, refused) = rig.get(&format!("{MAPS}?resourceVersion=abc{watch}")).await;
+        assert_eq!((code, &refused["reason"]), (400, &json!("BadRequest")));
+        assert!(refused["message"].as_str().unwrap().contains("strconv.ParseUint: parsing \"abc\": invalid syntax"));
+    }
+    let initial = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    for query in ["", initial] {
+        let (code, late) = rig.get(&format!("{MAPS}?resourceVersion=9999&{query}")).await;
+        assert_eq!((code, &late["reason"]), (504, &json!("Timeout")));
+        assert_eq!(late["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    }
+    let (_, made) = rig.post(MAPS, map("a", "1")).await;
+    let now: u64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let path = format!("{MAPS}?watch=1&resourceVersion={}", now + 2);
+    let (seen, ()) = tokio::join!(rig.watch(&path, 1), async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        for value in ["2", "3", "4"] {
+            rig.put(&format!("{MAPS}/a"), map("a", value)).await;
+        }
+    });
+    assert_eq!(seen[0]["object"]["metadata"]["resourceVersion"], (now + 3).to_string());
+}

@@ -2,9 +2,10 @@
 //! gated, where it may run.
 
 use crate::api::error::FieldError;
-use crate::api::kinds::json::{child, integer, items, list, text};
+use crate::api::kinds::json::{Object, ensure, integer, items, list, text};
 use crate::api::kinds::semantic;
 use serde_json::Value;
+use similar::TextDiff;
 
 const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -40,8 +41,9 @@ pub fn validate(new: &Value, old: &Value) -> Vec<FieldError> {
     if gated {
         errors.extend(placement(new, old));
     }
-    if !semantic::equal(&frozen(new, old, gated), &frozen(old, old, gated)) {
-        errors.push(FieldError::forbidden("spec", ALLOWED));
+    let kept = kept(new, old, gated);
+    if !semantic::equal(&kept, old) {
+        errors.push(FieldError::forbidden("spec", &format!("{ALLOWED}\n{}", difference(old, &kept))));
     }
     errors
 }
@@ -90,20 +92,22 @@ fn narrows(new: &Value, old: &Value) -> bool {
     parts.iter().all(|part| list(new, &[part]).starts_with(list(old, &[part])))
 }
 
-/// A spec without what may change.
-fn frozen(spec: &Value, old: &Value, gated: bool) -> Value {
-    let mut spec = spec.clone();
+/// The new spec, with what may change as it was.
+fn kept(new: &Value, old: &Value, gated: bool) -> Value {
+    let mut spec = new.clone();
     let Some(fields) = spec.as_object_mut() else { return spec };
-    for name in ["activeDeadlineSeconds", "tolerations"] {
-        fields.remove(name);
-    }
     // Removing gates is how a gated pod is released.
-    fields.remove("schedulingGates");
+    for name in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+        as_it_was(fields, old, name);
+    }
     if gated {
-        fields.remove("nodeSelector");
-        if let Some(affinity) = child(fields, "affinity") {
-            affinity.remove("nodeAffinity");
-            if affinity.is_empty() {
+        as_it_was(fields, old, "nodeSelector");
+        let before = &old["affinity"];
+        if !(before.is_null() && fields.get("affinity").is_none_or(Value::is_null))
+            && let Some(affinity) = ensure(fields, "affinity")
+        {
+            as_it_was(affinity, before, "nodeAffinity");
+            if affinity.is_empty() && before.is_null() {
                 fields.remove("affinity");
             }
         }
@@ -116,11 +120,24 @@ fn frozen(spec: &Value, old: &Value, gated: bool) -> Value {
         fields.insert("terminationGracePeriodSeconds".into(), grace.clone());
     }
     for kind in ["containers", "initContainers"] {
-        for container in items(fields, kind) {
-            container.remove("image");
+        for (container, before) in items(fields, kind).zip(list(old, &[kind])) {
+            as_it_was(container, before, "image");
         }
     }
     spec
+}
+
+fn as_it_was(fields: &mut Object, old: &Value, name: &str) {
+    match old.get(name) {
+        Some(value) => fields.insert(name.into(), value.clone()),
+        None => fields.remove(name),
+    };
+}
+
+/// What the update would change, as lines.
+fn difference(old: &Value, new: &Value) -> String {
+    let [old, new] = [old, new].map(|spec| format!("{spec:#}\n"));
+    TextDiff::from_lines(&old, &new).unified_diff().context_radius(3).to_string()
 }
 
 #[cfg(test)]
@@ -147,6 +164,20 @@ mod tests {
         assert_eq!(check("containers/0/resources/limits/memory", json!("2Gi")), ["spec"]);
         assert_eq!(check("resources/limits/memory", json!("2Gi")), ["spec"]);
         assert_eq!(check("containers", json!([])), ["spec.containers"]);
+    }
+
+    #[test]
+    fn what_may_not_change_is_shown() {
+        let old = json!({"spec": {"nodeName": "a", "containers": [{"name": "c", "image": "a:1"}]}});
+        let mut new = old.clone();
+        new["spec"]["containers"][0]["image"] = json!("a:2");
+        new["spec"]["nodeName"] = json!("b");
+        let detail = validate(&new, &old).remove(0).detail;
+        let (said, shown) = detail.split_once('\n').unwrap_or_default();
+        assert!(said.starts_with("Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`"));
+        assert!(shown.starts_with("@@ -"), "{shown}");
+        assert!(shown.contains("-  \"nodeName\": \"a\"\n+  \"nodeName\": \"b\"\n"), "{shown}");
+        assert!(!shown.contains("a:2"), "images may change: {shown}");
     }
 
     #[test]
