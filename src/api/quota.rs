@@ -3,6 +3,7 @@
 
 use super::kinds::resources::{self, amount, pod_qos, sums, whole};
 use super::quantity::{Format, Quantity};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,13 +54,31 @@ pub fn usage(group: &str, plural: &str, object: &Value) -> Usage {
     match (group, plural) {
         ("", "pods") => pod(object, &mut usage),
         ("", "services") => service(&object["spec"], &mut usage),
-        ("", "persistentvolumeclaims") => claim(&object["spec"], &mut usage),
+        ("", "persistentvolumeclaims") => claim(object, &mut usage),
         ("", "configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas") => {
             usage.insert(plural.to_string(), one());
         }
         _ => {}
     }
     usage
+}
+
+/// What one object uses at a moment. Of a pod that nobody ends, though its grace is over, that is nothing: it must not
+/// keep others from taking its place. And when that will be so, if it can be told.
+pub fn usage_at(group: &str, plural: &str, object: &Value, now: Timestamp) -> (Usage, Option<SignedDuration>) {
+    let mut usage = usage(group, plural, object);
+    let metadata = &object["metadata"];
+    let (since, grace) = (metadata["deletionTimestamp"].as_str(), metadata["deletionGracePeriodSeconds"].as_i64());
+    let end = match (group, plural, since.and_then(|since| since.parse::<Timestamp>().ok()), grace) {
+        ("", "pods", Some(since), Some(grace)) => since.checked_add(SignedDuration::from_secs(grace)).ok(),
+        _ => None,
+    };
+    let left = end.map(|end| end.duration_since(now));
+    if left.is_some_and(|left| left.is_negative()) {
+        usage.retain(|name, _| name.starts_with("count/"));
+        return (usage, None);
+    }
+    (usage, left)
 }
 
 fn is_finished(pod: &Value) -> bool {
@@ -164,9 +183,13 @@ fn service(spec: &Value, usage: &mut Usage) {
     }
 }
 
-fn claim(spec: &Value, usage: &mut Usage) {
+fn claim(claim: &Value, usage: &mut Usage) {
+    let spec = &claim["spec"];
     usage.insert("persistentvolumeclaims".into(), one());
+    // A volume that has grown more than is still asked for.
+    let allocated = amount(&claim["status"]["allocatedResources"]["storage"]);
     let asked = amount(&spec["resources"]["requests"]["storage"]);
+    let asked = asked.map(|asked| allocated.map_or(asked, |allocated| allocated.max(asked)));
     let class = spec["storageClassName"].as_str().filter(|class| !class.is_empty());
     if let Some(class) = class {
         usage.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), one());
@@ -178,28 +201,53 @@ fn claim(spec: &Value, usage: &mut Usage) {
     }
 }
 
-/// Whether a quota's scopes include an object. Scopes speak of pods only.
+/// Whether a quota's scopes include an object. Scopes speak of pods, and one of claims.
 pub fn covers(quota: &Value, group: &str, plural: &str, object: &Value) -> bool {
-    let scopes = quota["spec"]["scopes"].as_array().into_iter().flatten();
-    let selected = quota["spec"]["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
-    if (group, plural) != ("", "pods") {
-        return scopes.count() == 0 && selected.count() == 0;
+    let mut scopes = quota["spec"]["scopes"].as_array().into_iter().flatten();
+    let mut selected = quota["spec"]["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
+    let has = |scope: &str, operator: &str, values: &[Value]| match (plural, scope) {
+        ("pods", "PriorityClass") => {
+            let class = object["spec"]["priorityClassName"].as_str().filter(|class| !class.is_empty());
+            is_selected(class.as_slice(), operator, values)
+        }
+        ("pods", scope) => in_scope(scope, object),
+        (_, "VolumeAttributesClass") => is_selected(&attribute_classes(object), operator, values),
+        _ => false,
+    };
+    if !group.is_empty() || !matches!(plural, "pods" | "persistentvolumeclaims") {
+        return scopes.next().is_none() && selected.next().is_none();
     }
-    scopes.into_iter().all(|scope| in_scope(scope.as_str().unwrap_or_default(), object))
-        && selected.into_iter().all(|wanted| {
-            let scope = wanted["scopeName"].as_str().unwrap_or_default();
-            if scope != "PriorityClass" {
-                return in_scope(scope, object);
-            }
-            let class = object["spec"]["priorityClassName"].as_str().unwrap_or_default();
-            let listed = wanted["values"].as_array().is_some_and(|values| values.iter().any(|value| value == class));
-            match wanted["operator"].as_str().unwrap_or_default() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "DoesNotExist" => class.is_empty(),
-                _ => !class.is_empty(),
-            }
+    scopes.all(|scope| has(scope.as_str().unwrap_or_default(), "Exists", &[]))
+        && selected.all(|wanted| {
+            let values = wanted["values"].as_array().map_or(&[][..], Vec::as_slice);
+            has(
+                wanted["scopeName"].as_str().unwrap_or_default(),
+                wanted["operator"].as_str().unwrap_or_default(),
+                values,
+            )
         })
+}
+
+/// Whether one of an object's classes, of which it may have none, is what a scope selects.
+fn is_selected(classes: &[&str], operator: &str, values: &[Value]) -> bool {
+    let listed = |class: &&str| values.iter().any(|value| value == *class);
+    match operator {
+        "In" => classes.iter().any(listed),
+        "NotIn" => classes.is_empty() || !classes.iter().all(listed),
+        "DoesNotExist" => classes.is_empty(),
+        _ => !classes.is_empty(),
+    }
+}
+
+/// The classes of attributes that a claim asks for, has, and is on its way to.
+fn attribute_classes(claim: &Value) -> Vec<&str> {
+    let status = &claim["status"];
+    let all = [
+        &claim["spec"]["volumeAttributesClassName"],
+        &status["currentVolumeAttributesClassName"],
+        &status["modifyVolumeStatus"]["targetVolumeAttributesClassName"],
+    ];
+    all.into_iter().filter_map(Value::as_str).filter(|class| !class.is_empty()).collect()
 }
 
 fn in_scope(scope: &str, pod: &Value) -> bool {
@@ -341,6 +389,43 @@ mod tests {
         let preferred = json!([{"weight": 1, "podAffinityTerm": term}]);
         let looking = json!({"spec": {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}}});
         assert!(covers(&abroad, "", "pods", &looking) && !covers(&abroad, "", "pods", &asking));
+    }
+
+    #[test]
+    fn a_pod_that_nobody_ends_counts_for_nothing_in_the_end() {
+        let metadata = json!({"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30});
+        let pod = json!({"metadata": metadata, "spec": {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}});
+        let at = |time: &str| usage_at("", "pods", &pod, time.parse().unwrap_or_default());
+        let (usage, left) = at("2026-01-01T00:00:50Z");
+        assert_eq!((usage.len(), left), (4, Some(SignedDuration::from_secs(10))));
+        let (usage, left) = at("2026-01-01T00:01:01Z");
+        assert_eq!((shown(&usage), left), (json!({"count/pods": "1"}), None));
+    }
+
+    #[test]
+    fn claims_are_in_scope_by_their_attributes() {
+        let claim = |spec: &str, current: &str| json!({"spec": {"volumeAttributesClassName": spec}, "status": {"currentVolumeAttributesClassName": current}});
+        let covered = |operator: &str, values: Value, claim: &Value| {
+            let wanted = json!([{"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]);
+            let quota = json!({"spec": {"scopeSelector": {"matchExpressions": wanted}}});
+            assert!(!covers(&quota, "", "pods", claim) && !covers(&quota, "", "services", claim));
+            covers(&quota, "", "persistentvolumeclaims", claim)
+        };
+        let (none, gold, moving) = (claim("", ""), claim("gold", "gold"), claim("gold", "tin"));
+        for (operator, values, wanted) in [
+            ("Exists", json!([]), [false, true, true]),
+            ("DoesNotExist", json!([]), [true, false, false]),
+            ("In", json!(["tin"]), [false, false, true]),
+            ("NotIn", json!(["gold"]), [true, false, true]),
+        ] {
+            let found = [&none, &gold, &moving].map(|claim| covered(operator, values.clone(), claim));
+            assert_eq!(found, wanted, "{operator}");
+        }
+        let ending = json!({"spec": {"scopes": ["Terminating"]}});
+        assert!(!covers(&ending, "", "persistentvolumeclaims", &gold));
+        let grown = json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}},
+            "status": {"allocatedResources": {"storage": "2Gi"}}});
+        assert_eq!(usage("", "persistentvolumeclaims", &grown)["requests.storage"].to_string(), "2Gi");
     }
 
     #[test]

@@ -99,6 +99,14 @@ pub fn resize(writer: &Writer<'_>, object: &Value, old: &Value, admitted: &mut A
     quotas::admit_change(writer, &quota::changed_now(object), old, admitted)
 }
 
+/// Judges the new state of an object that is complete and valid.
+pub fn judge_update(writer: &Writer<'_>, object: &Value, old: &Value, admitted: &mut Admitted) -> Result<(), ApiError> {
+    match (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str()) {
+        ("", "persistentvolumeclaims" | "services") => quotas::admit_change(writer, object, old, admitted),
+        _ => Ok(()),
+    }
+}
+
 /// ConfigMaps and Secrets hold at most 1 MiB.
 fn size(writer: &Writer<'_>, object: &Value) -> Result<(), ApiError> {
     const LIMIT: usize = 1024 * 1024;

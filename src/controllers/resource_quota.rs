@@ -7,6 +7,7 @@
 use super::shell::{self, Reconcile};
 use super::{pods, write};
 use crate::api::quota::{self, Usage};
+use crate::base::clock::Clock;
 use crate::client::{Change, Context, Informer, ObjectKey, WorkQueue, raw};
 use http::Method;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
@@ -16,9 +17,11 @@ use std::time::Duration;
 
 /// Objects without an informer here are counted this often.
 const RECOUNT: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_millis(10);
 
 struct Controller {
     client: kube::Client,
+    clock: Clock,
     quotas: Informer<ResourceQuota>,
     pods: Informer<Pod>,
     services: Informer<Service>,
@@ -28,7 +31,12 @@ struct Controller {
 pub async fn run(ctx: Context, workers: usize) {
     let informers = &ctx.informers;
     let (quotas, pods, services) = (informers.of(), informers.of(), informers.of());
-    shell::run(&ctx, workers, Controller { client: ctx.client.clone(), quotas, pods, services }).await;
+    shell::run(
+        &ctx,
+        workers,
+        Controller { client: ctx.client.clone(), clock: ctx.clock.clone(), quotas, pods, services },
+    )
+    .await;
 }
 
 fn wake(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<ObjectKey>, namespace: &str) {
@@ -45,7 +53,11 @@ impl Reconcile for Controller {
             let uses_less = match change {
                 Change::Added(_) => false,
                 Change::Updated { old, new } => {
-                    pods::is_finished(new) && !pods::is_finished(old) || pods::is_resized(old, new)
+                    let deleted = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+                    // One that is deleted counts no longer than its grace lasts, be it gone then or not.
+                    pods::is_finished(new) && !pods::is_finished(old)
+                        || deleted(new) && !deleted(old)
+                        || pods::is_resized(old, new)
                 }
                 Change::Deleted(_) => true,
             };
@@ -69,7 +81,7 @@ impl Reconcile for Controller {
         let Some(quota) = self.quotas.get(&key.namespace, &key.name) else { return Ok(None) };
         let value = serde_json::to_value(&*quota).map_err(kube::Error::SerdeError)?;
         let hard = quota::amounts(&value["spec"]["hard"]);
-        let used = self.count(&key.namespace, &value, &hard).await?;
+        let (used, next) = self.count(&key.namespace, &value, &hard).await?;
         let told = &value["status"];
         if quota::amounts(&told["hard"]) != hard || quota::amounts(&told["used"]) != used {
             let mut status = json!({"hard": quota::to_value(&hard), "used": quota::to_value(&used)});
@@ -88,22 +100,33 @@ impl Reconcile for Controller {
             }
         }
         let informed = quota::counted(&hard).iter().all(|(_, plural)| matches!(plural.as_str(), "pods" | "services"));
-        Ok((!informed).then_some(RECOUNT))
+        Ok((!informed).then_some(RECOUNT).into_iter().chain(next).min())
     }
 }
 
 impl Controller {
-    async fn count(&self, namespace: &str, quota: &Value, hard: &Usage) -> Result<Usage, kube::Error> {
+    /// What is used, and when that will be less though nothing changes.
+    async fn count(
+        &self,
+        namespace: &str,
+        quota: &Value,
+        hard: &Usage,
+    ) -> Result<(Usage, Option<Duration>), kube::Error> {
+        let (now, mut next) = (self.clock.now(), None);
         let mut used: Usage = hard.keys().map(|name| (name.clone(), Default::default())).collect();
         for (group, plural) in quota::counted(hard) {
             for object in self.list(&group, &plural, namespace).await? {
                 if quota::covers(quota, &group, &plural, &object) {
-                    let usage = quota::usage(&group, &plural, &object).into_iter();
-                    quota::add(&mut used, &usage.filter(|(name, _)| hard.contains_key(name)).collect());
+                    let (usage, left) = quota::usage_at(&group, &plural, &object, now);
+                    // A moment later its time is over.
+                    let left = left.and_then(|left| Duration::try_from(left).ok()).map(|left| left + MOMENT);
+                    next = next.into_iter().chain(left).min();
+                    let usage = usage.into_iter().filter(|(name, _)| hard.contains_key(name));
+                    quota::add(&mut used, &usage.collect());
                 }
             }
         }
-        Ok(used)
+        Ok((used, next))
     }
 
     /// All objects of a collection; none if there is no such collection.
@@ -150,7 +173,11 @@ mod tests {
         assert_eq!(rig.get(&path).await["status"]["used"]["pods"], "1", "admission counts at once");
         rig.post(&format!("{root}/configmaps"), json!({"metadata": {"name": "c"}})).await;
         assert_eq!(rig.get(&path).await["status"]["used"]["count/configmaps"], "1");
+        // Its node is lost: nobody ends it.
+        let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "lost"}});
+        rig.post(&format!("{root}/pods/p/binding"), binding).await;
         rig.delete(&format!("{root}/pods/p")).await;
+        assert_eq!(rig.get(&path).await["status"]["used"]["pods"], "1", "its grace is not over");
         rig.until(&path, |quota| quota["status"]["used"]["pods"] == "0").await;
         rig.delete(&format!("{root}/configmaps/c")).await;
         rig.until(&path, |quota| quota["status"]["used"]["count/configmaps"] == "0").await;

@@ -54,9 +54,8 @@ impl Routes {
         let weak = Arc::downgrade(&routes);
         nodes.subscribe(Box::new(move |change| {
             let Change::Updated { old, new } = change else { return };
-            let has = |node: &Node| {
-                node.status.as_ref().map(|status| (status.capacity.clone(), status.allocatable.clone()))
-            };
+            let has =
+                |node: &Node| node.status.as_ref().map(|status| (status.capacity.clone(), status.allocatable.clone()));
             if has(old) == has(new) {
                 return;
             }

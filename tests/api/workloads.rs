@@ -249,7 +249,8 @@ async fn claims_on_devices_are_served() {
     server.ok(&["create", "-f", "-"], &class);
     let patch = r#"{"spec":{"selectors":[{"cel":{"expression":"1 == 0"}}]}}"#;
     server.ok(&["patch", "deviceclass", "gpu", "-p", patch], "");
-    let path = ["get", "deviceclass", "gpu", "-o", "jsonpath={.metadata.generation} {.spec.selectors[*].cel.expression}"];
+    let path =
+        ["get", "deviceclass", "gpu", "-o", "jsonpath={.metadata.generation} {.spec.selectors[*].cel.expression}"];
     assert_eq!(server.ok(&path, ""), "2 1 == 0");
     server.fails(&["patch", "deviceclass", "gpu", "-p", &patch.replace("1 == 0", "pod")], "", "compilation failed");
 
@@ -281,7 +282,11 @@ async fn claims_on_devices_are_served() {
     server.ok(&["create", "-f", "-"], &slice);
     let devices = r#"{"spec":{"devices":[{"name":"device-0","attributes":{"model":{"string":"x"}}}]}}"#;
     server.ok(&["patch", "resourceslice", "s", "-p", devices], "");
-    server.says(&["get", "resourceslices", "--field-selector=spec.nodeName=n1"], "", "s      n1     a.example.com   p      ");
+    server.says(
+        &["get", "resourceslices", "--field-selector=spec.nodeName=n1"],
+        "",
+        "s      n1     a.example.com   p      ",
+    );
     assert_eq!(server.ok(&["get", "resourceslices", "--field-selector=spec.driver=b", "-o", "name"], ""), "");
     server.says(&["explain", "resourceslice.spec.pool.generation"], "", "generation");
     let all = ["delete", "deviceclasses,resourceclaims,resourceclaimtemplates,resourceslices", "--all"];

@@ -249,7 +249,7 @@ fn devices(kind: &str) -> Simple {
             default: Some(defaults::device_claim),
             validate: Some(checks::devices::claim),
             validate_update: Some(checks::devices::fixed_spec),
-            validate_status: Some(checks::devices::claim_status),
+            validate_status: Some(checks::claim_status::status),
             status: true,
             apart: true,
             returns_object: true,

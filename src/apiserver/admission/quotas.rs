@@ -42,12 +42,18 @@ pub fn admit(writer: &Writer<'_>, object: &Value, admitted: &mut Admitted) -> Re
 /// Takes what `object` uses beyond what it used as `old` from every quota that covers it.
 pub fn admit_change(writer: &Writer<'_>, object: &Value, old: &Value, admitted: &mut Admitted) -> Result<(), ApiError> {
     let (group, plural) = (writer.at.resource.group.as_str(), writer.at.resource.plural.as_str());
-    let more = quota::growth(&quota::usage(group, plural, old), &quota::usage(group, plural, object));
+    let (before, after) = (quota::usage(group, plural, old), quota::usage(group, plural, object));
+    let more = quota::growth(&before, &after);
     for record in writer.view.scan(&store::key("", "resourcequotas", writer.at.namespace, "")) {
         let quota = parse(&record);
+        if !quota::covers(&quota, group, plural, object) {
+            continue;
+        }
         let hard = quota::amounts(&quota["spec"]["hard"]);
-        let taken: Usage = more.clone().into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
-        if !taken.is_empty() && quota::covers(&quota, group, plural, object) {
+        // It may have come into the quota's scope now.
+        let taken = if quota::covers(&quota, group, plural, old) { &more } else { &after };
+        let taken: Usage = taken.clone().into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
+        if !taken.is_empty() {
             take(writer, &record, quota, &hard, &taken, admitted)?;
         }
     }
@@ -115,7 +121,8 @@ fn used(writer: &Writer<'_>, quota: &Value, hard: &Usage) -> Usage {
         for record in writer.view.scan(&store::key(&group, &plural, writer.at.namespace, "")) {
             let object = parse(&record);
             if quota::covers(quota, &group, &plural, &object) {
-                let usage = quota::usage(&group, &plural, &object).into_iter();
+                let (usage, _) = quota::usage_at(&group, &plural, &object, writer.server.clock.now());
+                let usage = usage.into_iter();
                 quota::add(&mut used, &usage.filter(|(name, _)| hard.contains_key(name)).collect());
             }
         }

@@ -68,6 +68,8 @@ impl Ask<'_> {
         match self.parts.method {
             Method::POST => true,
             Method::PUT | Method::PATCH if self.path.subresource == "resize" => true,
+            // A claim that grows.
+            Method::PUT | Method::PATCH if self.resource.plural == "persistentvolumeclaims" => true,
             Method::PATCH => self.path.subresource.is_empty() && negotiate::content_type(&self.parts.headers) == APPLY,
             _ => false,
         }

@@ -126,7 +126,10 @@ impl Writer<'_> {
             return Err(ApiError::invalid(at.target(), at.name, &errors));
         }
         match part {
-            Part::Main => admitted.warnings.extend(rules.warnings(&new)),
+            Part::Main => {
+                admitted.warnings.extend(rules.warnings(&new));
+                admission::judge_update(self, &new, old, &mut admitted)?;
+            }
             Part::Resize => admission::resize(self, &new, old, &mut admitted)?,
             Part::Status | Part::Scale | Part::Finalize | Part::Ephemeral => {}
         }

@@ -174,7 +174,9 @@ mod tests {
         new["spec"]["nodeName"] = json!("b");
         let detail = validate(&new, &old).remove(0).detail;
         let (said, shown) = detail.split_once('\n').unwrap_or_default();
-        assert!(said.starts_with("Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`"));
+        assert!(
+            said.starts_with("Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`")
+        );
         assert!(shown.starts_with("@@ -"), "{shown}");
         assert!(shown.contains("-  \"nodeName\": \"a\"\n+  \"nodeName\": \"b\"\n"), "{shown}");
         assert!(!shown.contains("a:2"), "images may change: {shown}");

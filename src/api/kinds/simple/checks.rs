@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod autoscaling;
+pub mod claim_status;
 pub mod device_slices;
 pub mod devices;
 pub mod networking;

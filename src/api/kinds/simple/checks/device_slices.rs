@@ -297,7 +297,10 @@ mod tests {
             (json!({"allNodes": false}), "spec.allNodes: Invalid value: false: must be either unset or set to true"),
             (json!({"perDeviceNodeSelection": true, "devices": [{"name": "d"}]}), "spec.devices[0]: Required value"),
             (json!({"allNodes": true, "devices": [{"name": "d", "nodeName": "n"}]}), "can only be set if `perDevice"),
-            (json!({"allNodes": true, "devices": [{"name": "d"}, {"name": "d"}]}), "devices[1]: Duplicate value: \"d\""),
+            (
+                json!({"allNodes": true, "devices": [{"name": "d"}, {"name": "d"}]}),
+                "devices[1]: Duplicate value: \"d\"",
+            ),
         ] {
             let found = texts(with(more));
             assert!(found[0].contains(wrong), "{found:?}");
@@ -337,7 +340,10 @@ mod tests {
             (json!({"default": "1Gi", "validValues": ["2Gi", "1Gi"]}), "values must be sorted in ascending order"),
             (json!({"default": "1Gi", "validValues": ["1Gi", "8Gi"]}), "option is larger than capacity value: 4Gi"),
             (json!({"default": "1Gi", "validRange": {"min": "2Gi"}}), "default is less than min: 2Gi"),
-            (json!({"default": "1Gi", "validRange": {"min": "0", "step": "3Gi"}}), "value is not a multiple of a given"),
+            (
+                json!({"default": "1Gi", "validRange": {"min": "0", "step": "3Gi"}}),
+                "value is not a multiple of a given",
+            ),
         ] {
             let found = having(policy);
             assert!(found.iter().any(|text| text.contains(wrong)), "{found:?}");

@@ -2,28 +2,23 @@
 
 use crate::api::cel;
 use crate::api::error::FieldError;
-use crate::api::kinds::json::{at, integer, list, text};
-use crate::api::kinds::pod_spec::{Context, node_selector};
+use crate::api::kinds::json::{integer, list, text};
+use crate::api::kinds::pod_spec::Context;
 use crate::api::kinds::{metadata, names, resources, workloads};
 use serde_json::Value;
 
 /// How many entries the lists of a claim or class may have.
 const REQUESTS: usize = 32;
 const CONSTRAINTS: usize = 32;
-const CONFIGS: usize = 32;
+pub(super) const CONFIGS: usize = 32;
 const SELECTORS: usize = 32;
 const CHOICES: usize = 8;
-const TOLERATIONS: usize = 16;
-const RESULTS: usize = 32;
-const RESERVATIONS: usize = 256;
+pub(super) const TOLERATIONS: usize = 16;
 const BINDING_CONDITIONS: usize = 4;
-const DEVICE_CONDITIONS: usize = 8;
 /// In bytes: of an expression, and of what only a driver understands.
 const EXPRESSION: usize = 10 * 1024;
 const PARAMETERS: usize = 10 * 1024;
 const POOL_NAME: usize = 253;
-const INTERFACE_NAME: usize = 256;
-const HARDWARE_ADDRESS: usize = 128;
 const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 const NO_REQUEST: &str =
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
@@ -42,7 +37,7 @@ pub(super) fn each(of: &Value, name: &str, field: &str, most: usize, cx: &mut Co
 pub(super) type Check<'c> = &'c dyn Fn(&Value, &str, &mut Context);
 
 /// Says of each entry whose key came before, that it did.
-fn unique(of: &Value, name: &str, field: &str, cx: &mut Context, key: impl Fn(&Value) -> Value) {
+pub(super) fn unique(of: &Value, name: &str, field: &str, cx: &mut Context, key: impl Fn(&Value) -> Value) {
     let keys: Vec<_> = list(of, &[name]).iter().map(key).collect();
     for (i, key) in keys.iter().enumerate() {
         if keys[..i].contains(key) {
@@ -55,7 +50,7 @@ pub(super) fn unique_names(of: &Value, name: &str, field: &str, key: &str, cx: &
     unique(of, name, field, cx, |item| item[key].clone());
 }
 
-fn too_long(field: String, most: usize) -> FieldError {
+pub(super) fn too_long(field: String, most: usize) -> FieldError {
     FieldError::too_long(field, &format!("may not be more than {most} bytes"))
 }
 
@@ -94,7 +89,7 @@ fn selectors(of: &Value, field: &str, cx: &mut Context) {
 }
 
 /// What only a driver understands: an object.
-fn raw(value: &Value, field: &str, cx: &mut Context) {
+pub(super) fn raw(value: &Value, field: &str, cx: &mut Context) {
     match value {
         Value::Null => cx.required(field.into(), ""),
         value if value.to_string().len() > PARAMETERS => cx.errors.push(too_long(field.into(), PARAMETERS)),
@@ -103,7 +98,7 @@ fn raw(value: &Value, field: &str, cx: &mut Context) {
     }
 }
 
-fn configuration(config: &Value, field: &str, cx: &mut Context) {
+pub(super) fn configuration(config: &Value, field: &str, cx: &mut Context) {
     let (opaque, field) = (&config["opaque"], format!("{field}.opaque"));
     if opaque.is_null() {
         return cx.required(field, "");
@@ -203,7 +198,7 @@ fn wanted(of: &Value, field: &str, cx: &mut Context) {
     each(of, "tolerations", field, TOLERATIONS, cx, &toleration);
 }
 
-fn toleration(of: &Value, field: &str, cx: &mut Context) {
+pub(super) fn toleration(of: &Value, field: &str, cx: &mut Context) {
     let (key, value) = (text(of, &["key"]), text(of, &["value"]));
     if !key.is_empty() {
         cx.names(&format!("{field}.key"), &of["key"], names::qualified(key));
@@ -275,7 +270,7 @@ fn has_request(claim: &Value, name: &str) -> bool {
     })
 }
 
-fn reference(name: &Value, field: &str, claim: &Value, cx: &mut Context) {
+pub(super) fn reference(name: &Value, field: &str, claim: &Value, cx: &mut Context) {
     let text = name.as_str().unwrap_or_default();
     if text.split('/').count() > 2 {
         return cx.invalid(field.into(), name, NO_REQUEST);
@@ -288,7 +283,7 @@ fn reference(name: &Value, field: &str, claim: &Value, cx: &mut Context) {
     }
 }
 
-fn references(of: &Value, field: &str, claim: &Value, cx: &mut Context) {
+pub(super) fn references(of: &Value, field: &str, claim: &Value, cx: &mut Context) {
     each(of, "requests", field, REQUESTS, cx, &|name, field, cx| reference(name, field, claim, cx));
     unique(of, "requests", field, cx, Value::clone);
 }
@@ -315,113 +310,6 @@ pub(super) fn binding_conditions(of: &Value, field: &str, cx: &mut Context) {
     }
 }
 
-/// What tells an allocated device from others.
-fn device_id(of: &Value) -> Value {
-    let parts = ["driver", "pool", "device", "shareID"].map(|part| text(of, &[part]));
-    parts.join("/").trim_end_matches('/').into()
-}
-
-pub fn claim_status(new: &Value, old: &Value) -> Vec<FieldError> {
-    let (mut cx, status) = (Context::new(), &new["status"]);
-    let claim = &new["spec"]["devices"];
-    each(status, "reservedFor", "status", RESERVATIONS, &mut cx, &|consumer, field, cx| {
-        for name in ["resource", "name", "uid"] {
-            if text(consumer, &[name]).is_empty() {
-                cx.required(format!("{field}.{name}"), "");
-            }
-        }
-    });
-    unique_names(status, "reservedFor", "status", "uid", &mut cx);
-    let results = list(status, &["allocation", "devices", "results"]);
-    each(status, "devices", "status", usize::MAX, &mut cx, &|device, field, cx| {
-        device_status(device, field, results, cx);
-    });
-    unique(status, "devices", "status", &mut cx, device_id);
-    reserved(new, old, &mut cx);
-    match (&old["status"]["allocation"], &status["allocation"]) {
-        (_, Value::Null) => {}
-        (Value::Null, allocation) => allocated(allocation, "status.allocation", claim, &mut cx),
-        _ => workloads::immutable(new, old, &["status", "allocation"], &mut cx.errors),
-    }
-    cx.errors
-}
-
-/// A claim is reserved while it is allocated, and for nobody new once it is to go.
-fn reserved(new: &Value, old: &Value, cx: &mut Context) {
-    let (now, before) = (list(new, &["status", "reservedFor"]), list(old, &["status", "reservedFor"]));
-    let leaving = !new["metadata"]["deletionTimestamp"].is_null();
-    let why = match at(new, &["status", "allocation"]) {
-        _ if now.is_empty() => return,
-        Value::Null => "may not be specified when `allocated` is not set",
-        _ if leaving && now.iter().any(|consumer| !before.contains(consumer)) => {
-            "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
-        }
-        _ => return,
-    };
-    cx.errors.push(FieldError::forbidden("status.reservedFor", why));
-}
-
-fn allocated(allocation: &Value, field: &str, claim: &Value, cx: &mut Context) {
-    let (devices, path) = (&allocation["devices"], format!("{field}.devices"));
-    each(devices, "results", &path, RESULTS, cx, &|result, field, cx| {
-        reference(&result["request"], &format!("{field}.request"), claim, cx);
-        identity(result, field, cx);
-        binding_conditions(result, field, cx);
-        each(result, "tolerations", field, TOLERATIONS, cx, &toleration);
-    });
-    each(devices, "config", &path, 2 * CONFIGS, cx, &|config, field, cx| {
-        let source = format!("{field}.source");
-        match text(config, &["source"]) {
-            "" => cx.required(source, ""),
-            _ => cx.one_of(source, &config["source"], &["FromClaim", "FromClass"]),
-        }
-        references(config, field, claim, cx);
-        configuration(config, field, cx);
-    });
-    if !allocation["nodeSelector"].is_null() {
-        node_selector(&allocation["nodeSelector"], &format!("{field}.nodeSelector"), cx);
-    }
-}
-
-fn identity(of: &Value, field: &str, cx: &mut Context) {
-    super::storage::driver(&of["driver"], &format!("{field}.driver"), cx);
-    pool_name(&of["pool"], &format!("{field}.pool"), cx);
-    label(&of["device"], &format!("{field}.device"), cx);
-    if let Some(uid) = of["shareID"].as_str().filter(|uid| !is_uid(uid)) {
-        let why = "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters";
-        cx.invalid(format!("{field}.shareID"), &uid.into(), why);
-    }
-}
-
-fn is_uid(text: &str) -> bool {
-    let digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-    let fits = |(i, b): (usize, u8)| if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { digit(b) };
-    text.len() == 36 && text.bytes().enumerate().all(fits)
-}
-
-/// What a driver says of a device that the claim got.
-fn device_status(device: &Value, field: &str, results: &[Value], cx: &mut Context) {
-    identity(device, field, cx);
-    let id = device_id(device);
-    if !results.iter().any(|result| device_id(result) == id) {
-        cx.invalid(field.into(), &id, "must be an allocated device in the claim");
-    }
-    let conditions = list(device, &["conditions"]).len();
-    if conditions > DEVICE_CONDITIONS {
-        cx.errors.push(FieldError::too_many(format!("{field}.conditions"), conditions, DEVICE_CONDITIONS));
-    }
-    if !device["data"].is_null() {
-        raw(&device["data"], &format!("{field}.data"), cx);
-    }
-    let network = &device["networkData"];
-    for (name, most) in [("interfaceName", INTERFACE_NAME), ("hardwareAddress", HARDWARE_ADDRESS)] {
-        if text(network, &[name]).len() > most {
-            cx.errors.push(too_long(format!("{field}.networkData.{name}"), most));
-        }
-    }
-    unique(network, "ips", &format!("{field}.networkData"), cx, Value::clone);
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -438,14 +326,18 @@ mod tests {
 
     #[test]
     fn requests_say_which_devices_and_how_many() {
-        let exactly = |count: Value, mode: &str| {
-            json!({"deviceClassName": "gpu.example.com", "count": count, "allocationMode": mode})
-        };
+        let exactly = |count: Value, mode: &str| json!({"deviceClassName": "gpu.example.com", "count": count, "allocationMode": mode});
         assert!(claim(&wanting(json!({"name": "a", "exactly": exactly(json!(1), "ExactCount")}))).is_empty());
         for (request, wrong) in [
             (json!({"name": "a"}), "spec.devices.requests[0]: Required value: exactly one of `exactly` or"),
-            (json!({"name": "A", "exactly": exactly(json!(1), "ExactCount")}), "spec.devices.requests[0].name: Invalid"),
-            (json!({"name": "a", "exactly": exactly(json!(0), "ExactCount")}), "exactly.count: Invalid value: 0: must be"),
+            (
+                json!({"name": "A", "exactly": exactly(json!(1), "ExactCount")}),
+                "spec.devices.requests[0].name: Invalid",
+            ),
+            (
+                json!({"name": "a", "exactly": exactly(json!(0), "ExactCount")}),
+                "exactly.count: Invalid value: 0: must be",
+            ),
             (json!({"name": "a", "exactly": exactly(json!(2), "All")}), "must not be specified when allocationMode is"),
             (json!({"name": "a", "exactly": exactly(json!(1), "Some")}), "supported values: \"All\", \"ExactCount\""),
         ] {
@@ -482,22 +374,5 @@ mod tests {
         assert!(texts(claim(&object))[0].contains("must be the name of a request in the claim"));
         object["spec"]["devices"]["config"][0] = json!({"opaque": {"driver": "a.example.com", "parameters": [1]}});
         assert!(texts(claim(&object))[0].ends_with("must be a valid JSON object"));
-    }
-
-    #[test]
-    fn a_claim_is_allocated_once_and_reserved_while_it_is() {
-        let mut old = wanting(json!({"name": "r", "exactly": {"deviceClassName": "c", "allocationMode": "All"}}));
-        let mut new = old.clone();
-        new["status"] = json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}]});
-        let found = texts(claim_status(&new, &old));
-        assert_eq!(found, ["status.reservedFor: Forbidden: may not be specified when `allocated` is not set"]);
-        let result = json!({"request": "r", "driver": "a.example.com", "pool": "p/q", "device": "d"});
-        new["status"]["allocation"] = json!({"devices": {"results": [result]}});
-        assert_eq!(texts(claim_status(&new, &old)), Vec::<String>::new());
-        new["status"]["devices"] = json!([{"driver": "a.example.com", "pool": "p/q", "device": "e"}]);
-        assert!(texts(claim_status(&new, &old))[0].ends_with("must be an allocated device in the claim"));
-        new["status"]["devices"][0]["device"] = json!("d");
-        old["status"] = json!({"allocation": {}});
-        assert!(texts(claim_status(&new, &old))[0].ends_with("field is immutable"));
     }
 }
