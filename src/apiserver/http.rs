@@ -102,6 +102,10 @@ impl ApiServer {
             Route::Resource(path) => {
                 let verb = verbs::name(&parts, route);
                 self.authorize(user, &attributes(verb, path))?;
+                if verb == "get" && connects(path) {
+                    // A WebSocket begins with a GET; what then happens is no reading.
+                    self.authorize(user, &attributes("create", path))?;
+                }
                 self.resource(user, path, parts, body).await
             }
             Route::Unknown => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
@@ -114,6 +118,16 @@ impl ApiServer {
                 self.document(route, &parts)
             }
         }
+    }
+}
+
+/// Whether the path is of a command or a connection.
+fn connects(path: &ResourcePath<'_>) -> bool {
+    let first = path.rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+    match (path.group, path.resource, path.subresource) {
+        ("", "pods", "exec" | "attach" | "portforward") => true,
+        ("", "nodes", "proxy") => matches!(first, "exec" | "attach"),
+        _ => false,
     }
 }
 

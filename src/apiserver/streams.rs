@@ -63,6 +63,13 @@ pub struct ExecSession {
     pub exit: oneshot::Receiver<Result<i32, String>>,
 }
 
+/// What a path below a host's `/var/log` leads to.
+pub enum HostLog {
+    /// Names, those of directories with a slash behind.
+    Directory(Vec<String>),
+    File(BoxStream<'static, io::Result<Bytes>>),
+}
+
 /// A connection to a port of a pod.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -84,6 +91,14 @@ pub trait PodStreams: Send + Sync + 'static {
     fn serves(&self, _node: &str) -> bool {
         false
     }
+    /// How the kubelet of a node is set up, as its KubeletConfiguration would say it.
+    async fn settings(&self, node: &str) -> Result<Value, ApiError> {
+        Err(no_kubelet(node))
+    }
+    /// What the host of a node has below `/var/log`. `None`: no such file. The error's message is for people.
+    async fn host_log(&self, node: &str, _path: &str) -> Result<Option<HostLog>, ApiError> {
+        Err(no_kubelet(node))
+    }
     /// Connects to a port of the pod. The error's message is for people.
     async fn connect(&self, node: &str, _pod: &Value, _port: u16) -> Result<Box<dyn Connection>, ApiError> {
         Err(ApiError::new(503, "ServiceUnavailable", format!("nothing reaches the pods of node {node:?} from here")))
@@ -94,10 +109,8 @@ pub trait PodStreams: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoStreams;
 
-impl NoStreams {
-    fn refuse(node: &str) -> ApiError {
-        ApiError::new(503, "ServiceUnavailable", format!("no kubelet serves node {node:?}"))
-    }
+fn no_kubelet(node: &str) -> ApiError {
+    ApiError::new(503, "ServiceUnavailable", format!("no kubelet serves node {node:?}"))
 }
 
 #[async_trait]
@@ -108,12 +121,12 @@ impl PodStreams for NoStreams {
         _pod: &Value,
         _options: LogOptions,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, ApiError> {
-        Err(Self::refuse(node))
+        Err(no_kubelet(node))
     }
     async fn exec(&self, node: &str, _pod: &Value, _options: ExecOptions) -> Result<ExecSession, ApiError> {
-        Err(Self::refuse(node))
+        Err(no_kubelet(node))
     }
     async fn attach(&self, node: &str, _pod: &Value, _options: ExecOptions) -> Result<ExecSession, ApiError> {
-        Err(Self::refuse(node))
+        Err(no_kubelet(node))
     }
 }

@@ -1,9 +1,10 @@
 //! Logs, exec, attach and port-forward of a node's pods, for the API server.
 
 mod forward;
+mod host;
 
 use crate::api::error::ApiError;
-use crate::apiserver::{self, Connection, ExecOptions, ExecSession, LogOptions, PodStreams};
+use crate::apiserver::{self, Connection, ExecOptions, ExecSession, HostLog, LogOptions, PodStreams};
 use crate::kubelet::runtime::{self, ContainerRuntime, ContainerStatus, LogLine, RuntimeError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -162,6 +164,20 @@ fn hand_over(session: runtime::ExecSession) -> ExecSession {
 
 #[async_trait]
 impl PodStreams for HostStreams {
+    async fn settings(&self, node: &str) -> Result<Value, ApiError> {
+        let info = self.runtime(node)?.info().await.map_err(|error| internal(&error))?;
+        Ok(host::settings(&info))
+    }
+
+    async fn host_log(&self, node: &str, path: &str) -> Result<Option<HostLog>, ApiError> {
+        let info = self.runtime(node)?.info().await.map_err(|error| internal(&error))?;
+        if info.simulated || !info.local {
+            let message = format!("the files of node {node:?} are out of reach: its host is not this machine");
+            return Err(ApiError::new(503, "ServiceUnavailable", message));
+        }
+        host::log(Path::new(host::LOGS), path).await.map_err(ApiError::internal)
+    }
+
     fn serves(&self, node: &str) -> bool {
         self.0.read().contains_key(node)
     }

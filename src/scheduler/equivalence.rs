@@ -26,6 +26,7 @@ struct Asks {
     tolerations: Option<Vec<Toleration>>,
     requests: Amounts,
     ports: Vec<HostPort>,
+    devices: bool,
 }
 
 /// Whether and how a host could be had if others left it.
@@ -65,6 +66,7 @@ impl Asks {
             tolerations: spec.tolerations.clone(),
             requests: wanted.requests.clone(),
             ports: wanted.ports.clone(),
+            devices: wanted.claims_devices(),
         }
     }
 
@@ -73,6 +75,7 @@ impl Asks {
         self.priority == priority(wanted.pod)
             && self.requests == wanted.requests
             && self.ports == wanted.ports
+            && self.devices == wanted.claims_devices()
             && self.node_name == spec.node_name
             && self.node_selector == spec.node_selector
             && self.node_affinity.as_ref() == spec.affinity.as_ref().and_then(|one| one.node_affinity.as_ref())

@@ -64,6 +64,10 @@ impl<'a> Wanted<'a> {
         Some(Self { pod, spec, requests, ports, claims, storage, neighbours, spread, profile })
     }
 
+    pub fn claims_devices(&self) -> bool {
+        self.spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty())
+    }
+
     /// Whether pods elsewhere have no say in which hosts the pod may run on.
     pub fn looks_at_hosts_alone(&self) -> bool {
         self.neighbours.are_indifferent() && !self.spread.is_required() && !self.claims.look_at_pods()
@@ -73,7 +77,7 @@ impl<'a> Wanted<'a> {
 type Filter = fn(&Wanted<'_>, &HostState, &Node) -> Vec<Rejection>;
 
 /// In Kubernetes' order: the first that says no decides what is reported for the host.
-const FILTERS: [(Cause, Filter); 12] = [
+const FILTERS: [(Cause, Filter); 13] = [
     (Cause::Unschedulable, host::unschedulable),
     (Cause::Name, host::name),
     (Cause::Taints, taints::filter),
@@ -86,6 +90,7 @@ const FILTERS: [(Cause, Filter); 12] = [
     (Cause::Volumes, volumes::zones),
     (Cause::Spread, spread::filter),
     (Cause::Neighbours, pod_affinity::filter),
+    (Cause::Other, host::devices),
 ];
 
 /// Empty: the pod fits. One filter may give several reasons (`Insufficient cpu`, `Insufficient memory`).

@@ -1,24 +1,28 @@
-//! `nodes/x/proxy`: what a kubelet serves of its own, as far as it is known here: health, its pods, the logs of
-//! their containers, and what they use. A kubelet of this process has no port of its own to pass requests on to.
+//! `nodes/x/proxy`: what a kubelet serves of its own, as far as it is known here: health, its settings, its pods, the
+//! logs of their containers, commands in them, what they use, and the logs of the host. A kubelet of this process has no port of its own to pass requests on to.
 
 use super::body::Body;
 use super::respond;
 use super::verbs::Ask;
 use crate::api::error::{ApiError, Target};
 use crate::api::meta::Envelope;
+use crate::apiserver::HostLog;
 use crate::apiserver::resources::object::parse;
 use crate::apiserver::resources::view::View;
 use crate::apiserver::usage::{Rate, Reading};
 use crate::store::{self, Record};
+use futures::StreamExt;
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::future::ready;
 use std::sync::Arc;
 
 /// The port that kubelets have.
 const PORT: &str = "10250";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
 const PODS: Target<'static> = Target { group: "", resource: "pods", kind: "Pod" };
 
 /// What a kubelet is asked for.
@@ -28,7 +32,32 @@ enum Wanted<'a> {
     Pods,
     Summary,
     Metrics,
-    Logs { namespace: &'a str, pod: &'a str, container: &'a str },
+    Settings,
+    Logs(Container<'a>),
+    Exec(Container<'a>),
+    Attach(Container<'a>),
+    /// A path below `/var/log`.
+    HostLog(&'a str),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Container<'a> {
+    namespace: &'a str,
+    pod: &'a str,
+    /// Given where another pod of that name must not be meant.
+    uid: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Container<'a> {
+    fn read(path: &'a str) -> Option<Self> {
+        let parts: Vec<_> = path.split('/').collect();
+        match parts[..] {
+            [namespace, pod, name] => Some(Self { namespace, pod, uid: None, name }),
+            [namespace, pod, uid, name] => Some(Self { namespace, pod, uid: Some(uid), name }),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Wanted<'a> {
@@ -39,13 +68,23 @@ impl<'a> Wanted<'a> {
             "pods" => return Some(Self::Pods),
             "stats/summary" => return Some(Self::Summary),
             "metrics/resource" => return Some(Self::Metrics),
+            "configz" => return Some(Self::Settings),
+            "logs" => return Some(Self::HostLog("")),
             _ => {}
         }
-        let mut parts = path.strip_prefix("containerLogs/")?.split('/');
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(namespace), Some(pod), Some(container), None) => Some(Self::Logs { namespace, pod, container }),
+        let (first, rest) = path.split_once('/')?;
+        match first {
+            "logs" => Some(Self::HostLog(rest)),
+            "containerLogs" => Container::read(rest).filter(|one| one.uid.is_none()).map(Self::Logs),
+            "exec" => Container::read(rest).map(Self::Exec),
+            "attach" => Container::read(rest).map(Self::Attach),
             _ => None,
         }
+    }
+
+    /// Whether something happens: then it is asked for by POST too.
+    fn acts(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Attach(_))
     }
 }
 
@@ -63,7 +102,9 @@ impl Ask<'_> {
         let Some(wanted) = Wanted::read(self.path.rest) else {
             return Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n"));
         };
-        if !matches!(self.parts.method, Method::GET | Method::HEAD) {
+        let allowed = matches!(self.parts.method, Method::GET | Method::HEAD)
+            || wanted.acts() && self.parts.method == Method::POST;
+        if !allowed {
             return Ok(respond::text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"));
         }
         if !self.server.streams.serves(name) {
@@ -81,8 +122,28 @@ impl Ask<'_> {
                 self.server.usage.ask().await;
                 Ok(respond::build(StatusCode::OK, METRICS, self.metrics(name).into()))
             }
-            Wanted::Logs { namespace, pod, container } => self.container_log(name, namespace, pod, container).await,
+            Wanted::Settings => {
+                let settings = json!({"kubeletconfig": self.server.streams.settings(name).await?});
+                Ok(respond::json(StatusCode::OK, &settings, self.style))
+            }
+            Wanted::Logs(one) => self.log_of(name, &self.pod_of(name, &one)?, one.name).await,
+            Wanted::Exec(one) => self.session_of(name, self.pod_of(name, &one)?, one.name, false),
+            Wanted::Attach(one) => self.session_of(name, self.pod_of(name, &one)?, one.name, true),
+            Wanted::HostLog(path) => self.host_log(name, path).await,
         }
+    }
+
+    async fn host_log(&self, node: &str, path: &str) -> Result<Response<Body>, ApiError> {
+        Ok(match self.server.streams.host_log(node, path).await? {
+            None => respond::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+            Some(HostLog::File(bytes)) => {
+                // What cannot be read ends it: the head of the answer is out by then.
+                let bytes =
+                    bytes.take_while(|bytes| ready(bytes.is_ok())).filter_map(|bytes| ready(bytes.ok())).boxed();
+                respond::build(StatusCode::OK, "text/plain; charset=utf-8", Body::Stream(bytes))
+            }
+            Some(HostLog::Directory(names)) => respond::build(StatusCode::OK, HTML, listed(&names).into()),
+        })
     }
 
     fn records_of(&self, node: &str) -> Vec<Arc<Record>> {
@@ -98,17 +159,13 @@ impl Ask<'_> {
         respond::json(StatusCode::OK, &list, self.style)
     }
 
-    async fn container_log(
-        &self,
-        node: &str,
-        namespace: &str,
-        name: &str,
-        container: &str,
-    ) -> Result<Response<Body>, ApiError> {
-        let record = self.server.view().get(&store::key("", "pods", namespace, name));
-        let pod = record.map(|record| parse(&record)).filter(|pod| pod["spec"]["nodeName"] == node);
-        let pod = pod.ok_or_else(|| ApiError::not_found(PODS, name))?;
-        self.log_of(node, &pod, container).await
+    /// The pod of a container, on this node.
+    fn pod_of(&self, node: &str, one: &Container<'_>) -> Result<Value, ApiError> {
+        let record = self.server.view().get(&store::key("", "pods", one.namespace, one.pod));
+        let here =
+            |pod: &Value| pod["spec"]["nodeName"] == node && one.uid.is_none_or(|uid| pod["metadata"]["uid"] == uid);
+        let pod = record.map(|record| parse(&record)).filter(here);
+        pod.ok_or_else(|| ApiError::not_found(PODS, one.pod))
     }
 
     /// As Kubernetes' `stats.Summary`, of what is read here.
@@ -250,6 +307,25 @@ fn fill_rate(object: &mut Value, rate: &Rate) {
     object["memory"] = json!({"time": time, "workingSetBytes": rate.memory});
 }
 
+/// A directory as Go's file server shows it.
+fn listed(names: &[String]) -> String {
+    let escaped =
+        |name: &str| name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
+    let lines = names.iter().map(|name| {
+        let link: String = name.bytes().map(in_path).collect();
+        format!("<a href=\"{}\">{}</a>\n", escaped(&link), escaped(name))
+    });
+    format!(
+        "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n{}</pre>\n",
+        lines.collect::<String>()
+    )
+}
+
+fn in_path(byte: u8) -> String {
+    let plain = byte.is_ascii_alphanumeric() || b"-_.~/$&+=@,;!'()*".contains(&byte);
+    if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+}
+
 fn seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
@@ -277,11 +353,25 @@ mod tests {
         assert_eq!(Wanted::read("pods/"), Some(Wanted::Pods));
         assert_eq!(Wanted::read("stats/summary"), Some(Wanted::Summary));
         assert_eq!(Wanted::read("metrics/resource"), Some(Wanted::Metrics));
-        let logs = Wanted::Logs { namespace: "n", pod: "p", container: "c" };
-        assert_eq!(Wanted::read("containerLogs/n/p/c"), Some(logs));
-        for unknown in ["", "logs/", "run/n/p/c", "containerLogs/n/p", "containerLogs/n/p/c/d"] {
+        let container = |uid| Container { namespace: "n", pod: "p", uid, name: "c" };
+        assert_eq!(Wanted::read("containerLogs/n/p/c"), Some(Wanted::Logs(container(None))));
+        assert_eq!(Wanted::read("exec/n/p/c"), Some(Wanted::Exec(container(None))));
+        assert_eq!(Wanted::read("attach/n/p/u/c"), Some(Wanted::Attach(container(Some("u")))));
+        assert_eq!(Wanted::read("configz"), Some(Wanted::Settings));
+        assert_eq!(Wanted::read("logs/"), Some(Wanted::HostLog("")));
+        assert_eq!(Wanted::read("logs/a/b.log"), Some(Wanted::HostLog("a/b.log")));
+        for unknown in ["", "run/n/p/c", "exec/n/p", "containerLogs/n/p", "containerLogs/n/p/c/d"] {
             assert_eq!(Wanted::read(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn directories_are_listed_with_links() {
+        let list = listed(&["a b.log".into(), "x<y/".into()]);
+        assert!(
+            list.ends_with("<pre>\n<a href=\"a%20b.log\">a b.log</a>\n<a href=\"x%3Cy/\">x&lt;y/</a>\n</pre>\n"),
+            "{list}"
+        );
     }
 
     #[test]

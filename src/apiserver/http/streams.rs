@@ -32,10 +32,33 @@ impl Ask<'_> {
             "portforward" => return self.forward(pod),
             other => other == "attach",
         };
-        let options = self.exec_options(&pod, attach)?;
+        let options = self.exec_options(&pod, attach, self.query.get("container"), ["stdin", "stdout", "stderr"])?;
         let Some(node) = node(&pod).map(str::to_string) else {
             return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", self.path.name)));
         };
+        self.session(node, pod, options, attach)
+    }
+
+    /// As the kubelet of a node serves it: its words for the streams are others.
+    pub(super) fn session_of(
+        &self,
+        node: &str,
+        pod: Value,
+        container: &str,
+        attach: bool,
+    ) -> Result<Response<Body>, ApiError> {
+        let options = self.exec_options(&pod, attach, Some(container), ["input", "output", "error"])?;
+        self.session(node.to_owned(), pod, options, attach)
+    }
+
+    fn session(
+        &self,
+        node: String,
+        pod: Value,
+        options: ExecOptions,
+        attach: bool,
+    ) -> Result<Response<Body>, ApiError> {
+        let what = if attach { "attach" } else { "exec" };
         let handshake = Handshake::read(self.parts, what, &websocket::PROTOCOLS)?;
         let response = handshake.response();
         let request = Request { options: options.clone(), attach, form: handshake.form() };
@@ -55,15 +78,23 @@ impl Ask<'_> {
         Ok(response)
     }
 
-    fn exec_options(&self, pod: &Value, attach: bool) -> Result<ExecOptions, ApiError> {
+    /// `streams`: what the parameters for input, output and errors are called.
+    fn exec_options(
+        &self,
+        pod: &Value,
+        attach: bool,
+        asked: Option<&str>,
+        streams: [&str; 3],
+    ) -> Result<ExecOptions, ApiError> {
         let flag = |name| self.query.flag(name);
+        let [stdin, stdout, stderr] = streams;
         let options = ExecOptions {
-            container: container(pod, self.query.get("container"))?,
+            container: container(pod, asked)?,
             command: if attach { Vec::new() } else { self.query.all("command") },
-            stdin: flag("stdin"),
-            stdout: flag("stdout"),
+            stdin: flag(stdin),
+            stdout: flag(stdout),
             // A terminal has one stream.
-            stderr: flag("stderr") && !flag("tty"),
+            stderr: flag(stderr) && !flag("tty"),
             tty: flag("tty"),
         };
         if !attach && options.command.is_empty() {

@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// As many pods as a Kubernetes node takes by default.
-const MAX_PODS: u32 = 110;
+pub const MAX_PODS: u32 = 110;
 /// Images a Node lists, the largest first.
-const MAX_IMAGES: usize = 50;
+pub const MAX_IMAGES: usize = 50;
 /// Less free space than this share is disk pressure: Kubernetes' eviction thresholds
 /// `imagefs.available` and `nodefs.available`.
-const IMAGES_FREE_PERCENT: u64 = 15;
-const VOLUMES_FREE_PERCENT: u64 = 10;
+pub const IMAGES_FREE_PERCENT: u64 = 15;
+pub const VOLUMES_FREE_PERCENT: u64 = 10;
 /// Says that limits do not hold, where that is so. Not one of Kubernetes' own.
 const UNENFORCED: &str = "selkie.dev/LimitsNotEnforced";
 /// Its reason where only pods as a whole cannot be limited.

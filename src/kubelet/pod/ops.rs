@@ -159,6 +159,13 @@ async fn try_sandbox(job: &Job) -> Result<(Sandbox, Whole), Failed> {
         job.event("Warning", "FailedMount", message.clone());
         return Err(Failed::new("FailedMount", message, facts::QUICK));
     }
+    if spec(pod).resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+        // The scheduler sends none here; somebody else did.
+        const REASON: &str = "FailedPrepareDynamicResources";
+        let message = "Failed to prepare dynamic resources: there are no drivers of devices on Podman hosts";
+        job.event("Warning", REASON, message.to_owned());
+        return Err(Failed::new(REASON, message, facts::SLOW));
+    }
     const REASON: &str = "FailedCreatePodSandBox";
     let failed = |why: String| {
         let message = format!("Failed to create pod sandbox: {why}");

@@ -26,6 +26,9 @@ struct Asked<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary<'a> {
+    /// What the pod has as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<Asked<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     init_containers: Vec<One<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -63,7 +66,8 @@ fn said(what: &str, pod: &Pod, generation: i64, error: &str) -> String {
         chosen.map(|(_, one)| One { name: &one.name, resources: asked(one.resources.as_ref()) }).collect()
     };
     let (init_containers, containers) = (of(|role| role != Role::Main), of(|role| role == Role::Main));
-    let summary = Summary { init_containers, containers, generation, error };
+    let resources = spec(pod).resources.as_ref().map(|all| asked(Some(all)));
+    let summary = Summary { resources, init_containers, containers, generation, error };
     match serde_json::to_string(&summary) {
         Ok(text) => format!("{what}: {text}"),
         Err(_) => what.into(),
@@ -98,5 +102,8 @@ mod tests {
         let bare: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "c0"}]}})).unwrap();
         let text = r#"Pod resize started: {"containers":[{"name":"c0","resources":{}}],"generation":3}"#;
         assert_eq!(started(&bare, 3).2, text);
+        let whole = json!({"spec": {"resources": {"limits": {"cpu": "2"}}, "containers": [{"name": "c0"}]}});
+        let text = r#"Pod resize started: {"resources":{"limits":{"cpu":"2"}},"containers":[{"name":"c0","resources":{}}],"generation":3}"#;
+        assert_eq!(started(&serde_json::from_value(whole).unwrap(), 3).2, text);
     }
 }

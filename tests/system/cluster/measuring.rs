@@ -68,6 +68,9 @@ spec:
     let pods: serde_json::Value = serde_json::from_str(&kubelet("pods")).expect("JSON");
     assert_eq!(pods["items"].as_array().map(Vec::len), Some(1), "{pods}");
     assert_eq!(kubelet("containerLogs/default/pair/idle"), "");
+    let settings: serde_json::Value = serde_json::from_str(&kubelet("configz")).expect("JSON");
+    assert_eq!(settings["kubeletconfig"]["maxPods"], 110, "{settings}");
+    assert!(kubelet("logs/").contains("<pre>\n"));
     let window = daemon.kubectl(&["get", "--raw", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/pair"]);
     assert!(window.contains("\"window\":\"") && window.contains("\"kind\":\"PodMetrics\""), "{window}");
 }

@@ -3,9 +3,11 @@
 use super::{rig, script};
 use crate::apiserver::User;
 use crate::apiserver::tests::Rig;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess, TerminalSize};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -113,4 +115,33 @@ async fn refusals() {
     refused("one/exec?command=x&stdout=false", 400, "you must specify at least 1 of stdin, stdout, stderr").await;
     refused("one/exec?command=x&stdout=true", 400, "Upgrade request required").await;
     refused("one/portforward?ports=80", 400, "Upgrade request required").await;
+}
+
+#[tokio::test]
+async fn the_kubelet_of_a_node_runs_commands_too() {
+    let rig = rig().await;
+    assert_eq!(rig.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.0, 201);
+    let of = |user| kube::Client::new(rig.server.service(user), "default");
+    let ask =
+        |path: &str| http::Request::get(format!("/api/v1/{path}&command=exit&command=7")).body(Vec::new()).unwrap();
+    let path = "nodes/n/proxy/exec/default/one/c?output=1";
+    let mut stream = of(User::master("test")).connect(ask(path)).await.unwrap().into_stream();
+    let mut said = Vec::new();
+    while let Some(Ok(message)) = stream.next().await {
+        said.extend_from_slice(&message.into_data());
+    }
+    assert!(String::from_utf8_lossy(&said).contains("NonZeroExitCode"), "{said:?}");
+    // To read is not to act, though it begins with a GET.
+    let rule = json!({"apiGroups": [""], "resources": ["nodes/proxy", "pods/exec"], "verbs": ["get"]});
+    let root = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"metadata": {"name": "reader"}, "rules": [rule]});
+    assert_eq!(rig.post(&format!("{root}/clusterroles"), role).await.0, 201);
+    let binding = json!({"metadata": {"name": "reader"}, "subjects": [{"kind": "User", "name": "ann"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"}});
+    assert_eq!(rig.post(&format!("{root}/clusterrolebindings"), binding).await.0, 201);
+    let ann = || of(User { name: "ann".into(), ..User::default() });
+    for path in [path, "namespaces/default/pods/one/exec?stdout=1"] {
+        let refused = ann().connect(ask(path)).await.err().unwrap().to_string();
+        assert!(refused.contains("cannot create resource"), "{refused}");
+    }
 }

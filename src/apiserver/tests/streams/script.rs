@@ -17,6 +17,10 @@ pub static ENDED: Notify = Notify::const_new();
 
 #[async_trait]
 impl PodStreams for Script {
+    fn serves(&self, node: &str) -> bool {
+        node == "n"
+    }
+
     /// Container `b` is not there yet; under `follow` the log never ends; `previous` breaks off. The
     /// first line tells the options.
     async fn logs(
