@@ -7,7 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use selkie::apiserver::LogOptions;
 use selkie::base::clock::Clock;
 use selkie::kubelet::runtime::hollow::{Hollow, HollowOptions};
@@ -100,6 +100,25 @@ async fn what_is_written_into_a_nodes_capacity_can_be_asked_for() {
         until(amount).await;
     }
     cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_deleted_once_more_with_less_grace_ends_sooner() {
+    let (cluster, host) = hollow().await;
+    let spec =
+        json!({"terminationGracePeriodSeconds": 3600, "containers": [{"name": "c", "image": "hollow/stubborn:1"}]});
+    cluster.run("deaf", spec).await;
+    cluster.until("deaf", is_ready).await;
+    let begun = tokio::time::Instant::now();
+    cluster.delete("deaf").await;
+    cluster.until("deaf", |pod| !pod["metadata"]["deletionTimestamp"].is_null()).await;
+    cluster.until_event("deaf", "Killing: Stopping container c").await;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client.clone());
+    pods.delete("deaf", &DeleteParams::default().grace_period(5)).await.unwrap();
+    cluster.until_gone("deaf").await;
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(60), "{took:?}");
+    drop(host);
 }
 
 #[tokio::test(start_paused = true)]

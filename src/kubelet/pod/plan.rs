@@ -31,6 +31,9 @@ pub enum Action {
     Finish,
 }
 
+/// Seconds that a container has to end by itself however late it is, if it has any.
+const MOMENT: i64 = 2;
+
 /// The reason of a pod that made way for a critical one.
 pub const PREEMPTED: &str = "Preempting";
 
@@ -100,23 +103,36 @@ fn tear_down(view: &View, plan: &mut Plan) {
     }
 }
 
-/// Orders every running container to stop, main containers before sidecars; true when none runs.
+/// Orders running containers to stop: first all but the sidecars, then those in reverse of the order in which they
+/// start, each once what started after it has ended; true when none runs.
 fn stop_all(view: &View, plan: &mut Plan, grace: i64, message: impl Fn(&str) -> String) -> bool {
-    let sidecar = |life: &ContainerStatus| {
-        let init = view.spec().init_containers.iter().flatten();
-        init.into_iter().any(|c| c.name == life.identity.container && Role::of_init(c) == Role::Sidecar)
-    };
+    let sidecars: Vec<&str> = sidecars(view).collect();
+    let place = |life: &ContainerStatus| sidecars.iter().position(|name| *name == life.identity.container);
     let running: Vec<_> = view.containers.iter().filter(|c| c.state.is_running()).collect();
-    let mains_left = running.iter().any(|life| !sidecar(life));
-    for life in &running {
+    let mains_left = running.iter().any(|life| place(life).is_none());
+    let next = if mains_left { None } else { running.iter().filter_map(|life| place(life)).max() };
+    let grace = if mains_left { grace } else { left_of(grace, view) };
+    for life in running.iter().filter(|life| place(life) == next) {
         let name = &life.identity.container;
-        if view.busy.contains(name) || (mains_left && sidecar(life)) {
+        if view.busy.contains(name) {
             continue;
         }
         let (container, id) = (name.clone(), life.id.clone());
         plan.actions.push(Action::Stop { container, id, grace, message: message(name), again: false });
     }
     running.is_empty() && view.busy.is_empty()
+}
+
+fn sidecars<'a>(view: &View<'a>) -> impl Iterator<Item = &'a str> {
+    let init = view.pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    init.filter(|container| Role::of_init(container) == Role::Sidecar).map(|container| &*container.name)
+}
+
+/// What is left of a deleted pod's grace for those that end after others: a moment at least, as in Kubernetes.
+fn left_of(grace: i64, view: &View) -> i64 {
+    let Some(until) = &view.pod.metadata.deletion_timestamp else { return grace };
+    let left = until.0.duration_since(view.now).as_secs_f64().ceil() as i64;
+    left.clamp(MOMENT.min(grace), grace.max(0))
 }
 
 fn default_grace(view: &View) -> i64 {

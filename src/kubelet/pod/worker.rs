@@ -1,7 +1,9 @@
 //! The task of one pod: look, decide, report, act, wait; until nothing of the pod is left.
 
+mod ending;
 mod sight;
 
+use crate::base::few::Few;
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::{Inbox, Listed, Moment};
 use crate::kubelet::pod::arrival::Admission;
@@ -17,6 +19,7 @@ use crate::kubelet::probes::Probers;
 use crate::kubelet::resize::{Standing, actuation};
 use crate::kubelet::runtime::{ContainerStatus, Exit, Listing, PodIdentity, Sandbox};
 use crate::kubelet::{sources, status};
+use ending::Stopping;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -58,6 +61,8 @@ pub struct Worker {
     pub(super) busy: HashMap<String, CancellationToken>,
     /// Containers that an operation under way removes, by id.
     removing: HashSet<String>,
+    /// What is being stopped, by container.
+    stopping: Few<Stopping>,
     operations: JoinSet<(String, Outcome)>,
     pub(super) probers: Probers,
     reports: Reports,
@@ -90,6 +95,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         refused: None,
         busy: HashMap::new(),
         removing: HashSet::new(),
+        stopping: Few::default(),
         operations: JoinSet::new(),
         probers: Probers::default(),
         reports: Reports::default(),
@@ -203,6 +209,7 @@ impl Worker {
         self.follow_resize();
         if self.pod.metadata.deletion_timestamp.is_some() {
             self.busy.values().for_each(CancellationToken::cancel);
+            self.hurry();
         }
     }
 
@@ -287,8 +294,9 @@ impl Worker {
             Action::Stop { container, id, grace, message, again } => {
                 let Some(life) = self.lives.iter().find(|life| life.id == id).cloned() else { return };
                 if again {
-                    self.facts.container_mut(&container).reborn = Some(id);
+                    self.facts.container_mut(&container).reborn = Some(id.clone());
                 }
+                *self.stopping.at(&container) = Stopping { id, grace };
                 self.spawn(&container, &job.cancel.clone(), ops::stop(job, life, grace, message));
             }
             Action::Remove { container, id } => {
@@ -408,6 +416,7 @@ impl Worker {
                 self.inbox.post(|news| news.relist = true);
             }
             Outcome::Stopped { container, id } => {
+                self.stopping.remove(&container);
                 self.facts.container_mut(&container).doom.take_if(|doom| doom.id == id);
                 self.inspect(&id).await;
             }

@@ -273,6 +273,34 @@ fn sidecars_start_first_and_stop_last() {
 }
 
 #[test]
+fn sidecars_end_one_after_the_other_within_the_grace_of_all() {
+    let side = |name: &str| json!({"name": name, "image": "i", "restartPolicy": "Always"});
+    let mut world = World::new(json!({"initContainers": [side("a"), {"name": "once", "image": "i"}, side("b")],
+        "containers": [{"name": "web", "image": "w"}]}));
+    for _ in 0..5 {
+        world.step();
+        if world.running("once") {
+            world.exit("once", 0);
+        }
+    }
+    assert!(world.running("a") && world.running("b") && world.running("web"));
+    world.set(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!(at(30).to_string());
+        pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    });
+    let stopped = |plan: &Plan| match &plan.actions[..] {
+        [Action::Stop { container, grace, .. }] => (container.clone(), *grace),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stopped(&world.step()), ("web".into(), 30));
+    world.now = 12;
+    assert_eq!(stopped(&world.step()), ("b".into(), 18));
+    world.now = 31;
+    assert_eq!(stopped(&world.step()), ("a".into(), 2), "a moment, however late");
+    assert_eq!(world.step().actions, []);
+}
+
+#[test]
 fn a_new_image_replaces_the_container() {
     let mut world = World::new(web());
     world.step();
