@@ -1,8 +1,9 @@
 //! A pod's volumes: what files they hold ([`payload`]), how they get onto the host ([`atomic`] for a
 //! host whose file system the daemon shares, [`remote`] for others), and what a container mounts
-//! ([`mounts`]).
+//! ([`mounts`], [`subpath`]).
 //!
-//! Paths of a local pod: `<data>/pods/<uid>/volumes/<volume>` and `<data>/pods/<uid>/subpaths`.
+//! Paths of a local pod: `<data>/pods/<uid>/volumes/<volume>` and
+//! `<data>/pods/<uid>/subpaths/<volume>/<container>/<mount>`.
 
 pub mod atomic;
 pub mod claims;
@@ -13,6 +14,7 @@ pub mod mounts;
 pub mod ownership;
 pub mod payload;
 pub mod remote;
+pub mod subpath;
 
 use crate::api::access;
 use crate::kubelet::env::Sources;
@@ -37,6 +39,11 @@ impl PodDir {
 
     pub fn volume(&self, name: &str) -> PathBuf {
         self.0.join("volumes").join(name)
+    }
+
+    /// Where the parts of volumes that containers mount are bound.
+    pub fn sub_paths(&self) -> PathBuf {
+        self.0.join("subpaths")
     }
 
     /// The containers' /etc/hosts.
@@ -128,6 +135,7 @@ fn empty_dir(target: &Path, group: Option<u32>) -> std::io::Result<()> {
 
 /// Removes the files of a local pod that is gone; those in its hostPath volumes stay.
 pub fn remove_local(dir: &PodDir) -> std::io::Result<()> {
+    subpath::tear_down(&dir.sub_paths())?;
     memory::tear_down(&dir.0.join("volumes"))?;
     std::fs::remove_dir_all(dir.root())
 }

@@ -9,7 +9,7 @@ use crate::kubelet::pod::ops::{Failed, Job, Outcome};
 use crate::kubelet::pod::{find_container, spec, target_of};
 use crate::kubelet::runtime::{ImageInfo, Mount, MountSource, Propagation, RuntimeError};
 use crate::kubelet::sources;
-use crate::kubelet::volumes::{self, PodDir, hosts, payload, remote};
+use crate::kubelet::volumes::{self, PodDir, hosts, mounts::Place, payload, remote};
 use k8s_openapi::api::core::v1::Container;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -115,16 +115,20 @@ fn describe(
 ) -> Result<crate::kubelet::runtime::ContainerSpec, String> {
     let env = env::environment(&job.pod, container, facts, sources)?;
     let dir = job.host.pod_dir(job.uid());
+    let host = job.host.info();
     // Nothing in a simulated container looks at them, and what a real host would refuse there it decides.
     let mut mounts = match job.host.node.simulated {
         true => Vec::new(),
-        false => volumes::mounts::mounts(&job.pod, container, dir.as_ref(), &env, &sources.claims)?,
+        false => {
+            // The mounts of rootless Podman are its own; what others mount may not come to it.
+            let place = dir.as_ref().map(|dir| Place { dir, shares_mounts: !host.rootless });
+            volumes::mounts::mounts(&job.pod, container, place, &env, &sources.claims)?
+        }
     };
     if let Some(dir) = dir {
         mounts.extend(last_words(container, &dir.termination_log(&container.name, life.attempt)));
         mounts.extend(hosts_file(job, &mounts, &dir, facts)?);
     }
-    let host = job.host.info();
     let inputs = Inputs { image, env, mounts, attempt: life.attempt, streak: life.streak, host: &host };
     container::container(&job.pod, container, inputs)
 }

@@ -71,7 +71,8 @@ pub fn tear_down(volumes: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn is_mounted(path: &Path) -> bool {
+/// Whether another file system begins there.
+pub fn is_mounted(path: &Path) -> bool {
     let device = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.dev());
     matches!((device(path), path.parent().map(device)), (Ok(own), Some(Ok(above))) if own != above)
 }

@@ -1,33 +1,57 @@
-//! What a container mounts where. Pure, but for the check that a subPath stays inside its volume.
+//! What a container mounts where. Pure, but for parts of volumes (`subPath`), which are made and opened.
 
 use crate::kubelet::env::expand::expand;
 use crate::kubelet::runtime::{Mount, MountSource, Propagation};
 use crate::kubelet::volumes::claims::{self, Backing, Backings};
-use crate::kubelet::volumes::{self, PodDir, remote};
+use crate::kubelet::volumes::{self, PodDir, remote, subpath};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
+use tracing::warn;
 
-/// The mounts of `container`; `dir` is `None` on a host that shares no file system. An error is the
+/// Where a pod's files are on a host that shares the file system.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub dir: &'a PodDir,
+    /// Whether what the daemon mounts is there for Podman too, if it may mount.
+    pub shares_mounts: bool,
+}
+
+/// The mounts of `container`; `place` is `None` on a host that shares no file system. An error is the
 /// message of `CreateContainerConfigError`.
 pub fn mounts(
     pod: &Pod,
     container: &Container,
-    dir: Option<&PodDir>,
+    place: Option<Place>,
     env: &BTreeMap<String, String>,
     backings: &Backings,
 ) -> Result<Vec<Mount>, String> {
     let mut out = Vec::new();
-    for mount in container.volume_mounts.iter().flatten() {
+    for (at, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = volumes::of(pod).find(|v| v.name == mount.name).ok_or_else(|| {
             format!("volume {:?} of mount {:?} is not in the pod's spec", mount.name, mount.mount_path)
         })?;
         let sub_path = sub_path(mount, env)?;
-        let source = match (claims::claim_of(pod, volume), dir) {
-            (Some(claim), _) => claimed(&claim, backings, dir.is_some(), sub_path.as_deref())?,
-            (None, Some(dir)) => local(dir, volume, sub_path.as_deref())?,
-            (None, None) => on_remote(pod, volume, sub_path.as_deref())?,
+        let backing = backing(pod, volume, place, backings)?;
+        let source = match (backing, sub_path, place) {
+            (Backing::Named { name, .. }, None, _) => MountSource::Volume(name),
+            (Backing::Path(path) | Backing::Local(path), None, _) => on_host(path),
+            (
+                Backing::Path(root) | Backing::Local(root) | Backing::Named { files: Some(root), .. },
+                Some(sub_path),
+                Some(place),
+            ) => {
+                let shelf = format!("{}/{}/{at}", volume.name, container.name);
+                let found = part(&root, &sub_path, place, &shelf).map_err(|failed| {
+                    let cause = failed.source().map(ToString::to_string);
+                    warn!(volume = volume.name, container = container.name, sub_path, cause, "{failed}");
+                    format!("{failed} for volumeMount {:?} of container {:?}", mount.name, container.name)
+                })?;
+                on_host(found)
+            }
+            (_, Some(sub_path), _) => return Err(format!("subPath {sub_path:?} is not supported on a remote host")),
         };
         let claim_is_read_only = volume.persistent_volume_claim.as_ref().is_some_and(|c| c.read_only == Some(true));
         let follows_objects = volumes::is_projected(volume);
@@ -36,7 +60,7 @@ pub fn mounts(
             target: mount.mount_path.clone(),
             // Files that follow objects are read-only on a local host, as in Kubernetes; elsewhere they
             // are written through a container.
-            read_only: mount.read_only == Some(true) || claim_is_read_only || (follows_objects && dir.is_some()),
+            read_only: mount.read_only == Some(true) || claim_is_read_only || (follows_objects && place.is_some()),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,
@@ -71,58 +95,39 @@ fn sub_path(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Optio
         (Some(path), _) => path.clone(),
         _ => String::new(),
     };
-    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        return Err(format!("subPath {path:?} of mount {:?} must stay inside its volume", mount.mount_path));
+    if path.starts_with('/') {
+        return Err(format!("error SubPath `{path}` must not be an absolute path"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!("unable to provision SubPath `{path}`: must not contain '..'"));
     }
     Ok(Some(path).filter(|p| !p.is_empty()))
 }
 
-fn local(dir: &PodDir, volume: &Volume, sub_path: Option<&str>) -> Result<MountSource, String> {
-    let root = match &volume.host_path {
-        Some(host_path) => PathBuf::from(&host_path.path),
-        None => dir.volume(&volume.name),
-    };
-    let Some(sub_path) = sub_path else { return Ok(MountSource::Host(root.to_string_lossy().into_owned())) };
-    inside(&root, sub_path).map(|path| MountSource::Host(path.to_string_lossy().into_owned()))
-}
-
-/// `here`: the daemon shares the host's file system.
-fn claimed(claim: &str, backings: &Backings, here: bool, sub_path: Option<&str>) -> Result<MountSource, String> {
-    let backing = backings.get(claim).ok_or_else(|| format!("claim {claim:?} was not looked up"))?;
-    let (root, sub_path) = match (backing.clone()?, sub_path) {
-        (Backing::Named { name, .. }, None) => return Ok(MountSource::Volume(name)),
-        (Backing::Path(path) | Backing::Local(path), None) => {
-            return Ok(MountSource::Host(path.to_string_lossy().into_owned()));
-        }
-        (Backing::Path(path) | Backing::Local(path), Some(sub_path)) if here => (path, sub_path),
-        (Backing::Named { files: Some(files), .. }, Some(sub_path)) if here => (files, sub_path),
-        (_, Some(sub_path)) => return Err(format!("subPath {sub_path:?} is not supported on a remote host")),
-    };
-    inside(&root, sub_path).map(|path| MountSource::Host(path.to_string_lossy().into_owned()))
-}
-
-/// The real path of a subPath; made as a directory where nothing is. A link that leads out of the
-/// volume is refused.
-fn inside(root: &Path, sub_path: &str) -> Result<PathBuf, String> {
-    let failed = |what: &str, error: std::io::Error| format!("subPath {sub_path:?}: {what}: {error}");
-    let wanted = root.join(sub_path);
-    if std::fs::symlink_metadata(&wanted).is_err() {
-        std::fs::create_dir_all(&wanted).map_err(|error| failed("cannot create it", error))?;
+/// What is behind a volume.
+fn backing(pod: &Pod, volume: &Volume, place: Option<Place>, backings: &Backings) -> Result<Backing, String> {
+    if let Some(claim) = claims::claim_of(pod, volume) {
+        return backings.get(&claim).ok_or_else(|| format!("claim {claim:?} was not looked up"))?.clone();
     }
-    let real = wanted.canonicalize().map_err(|error| failed("cannot resolve it", error))?;
-    let real_root = root.canonicalize().map_err(|error| failed("cannot resolve its volume", error))?;
-    if real.starts_with(&real_root) { Ok(real) } else { Err(format!("subPath {sub_path:?} leads out of its volume")) }
-}
-
-fn on_remote(pod: &Pod, volume: &Volume, sub_path: Option<&str>) -> Result<MountSource, String> {
-    match (&volume.host_path, sub_path) {
-        (_, Some(path)) => Err(format!("subPath {path:?} is not supported on a remote host")),
-        (Some(host_path), None) => Ok(MountSource::Host(host_path.path.clone())),
+    Ok(match (&volume.host_path, place) {
+        (Some(host_path), _) => Backing::Path(PathBuf::from(&host_path.path)),
+        (None, Some(place)) => Backing::Path(place.dir.volume(&volume.name)),
         (None, None) => {
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-            Ok(MountSource::Volume(remote::name(uid, &volume.name)))
+            Backing::Named { name: remote::name(uid, &volume.name), files: None }
         }
-    }
+    })
+}
+
+fn on_host(path: PathBuf) -> MountSource {
+    MountSource::Host(path.to_string_lossy().into_owned())
+}
+
+/// Where a part of a volume can be mounted from.
+fn part(root: &Path, sub_path: &str, place: Place, shelf: &str) -> Result<PathBuf, subpath::Failed> {
+    let part = subpath::open(root, sub_path)?;
+    let bound = if place.shares_mounts { part.bind(&place.dir.sub_paths(), shelf)? } else { None };
+    bound.map_or_else(|| part.path(), Ok)
 }
 
 #[cfg(test)]
@@ -142,6 +147,8 @@ mod tests {
         let message = "subPathExpr \"$(POD)/$(NO)\" of mount \"/m\": missing value for \"NO\"";
         assert_eq!(path("$(POD)/$(NO)").unwrap_err(), message);
         assert!(path("$(EMPTY)").unwrap_err().ends_with("missing value for \"EMPTY\""));
-        assert!(path("$(UP)").is_err() && path("/$(POD)").is_err());
+        let up = "unable to provision SubPath `a/..`: must not contain '..'";
+        assert_eq!(path("a/$(UP)").unwrap_err(), up);
+        assert_eq!(path("/$(POD)").unwrap_err(), "error SubPath `/web` must not be an absolute path");
     }
 }

@@ -57,6 +57,60 @@ async fn every_kind_of_volume() {
     assert_eq!(std::fs::read_dir(directory.path().join("pods")).unwrap().count(), 0, "the rest goes with the pod");
 }
 
+/// A part of a volume is the volume's, whatever links the pod puts there.
+#[tokio::test]
+async fn parts_of_volumes_stay_inside() {
+    let rig = Rig::shared().await;
+    let (cluster, directory) = cluster(rig.podman("kubelet-parts").await).await;
+    let host = directory.path().join("host");
+    let outside = directory.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let volumes = json!([{"name": "disk", "emptyDir": {}},
+        {"name": "host", "hostPath": {"path": host, "type": "DirectoryOrCreate"}}]);
+    let links = format!("cd /disk; mkdir real; ln -s real inner; ln -s {} away; ln -s away other", outside.display());
+    let linker = json!({"name": "linker", "image": crate::rig::IMAGE, "imagePullPolicy": "Never",
+        "command": ["sh", "-c", links], "volumeMounts": [{"name": "disk", "mountPath": "/disk"}]});
+    let part = |sub_path: &str| json!([{"name": "disk", "mountPath": "/part", "subPath": sub_path}]);
+    let bad = |name: &str, sub_path: &str| {
+        let mut container = script(FOREVER, json!({"name": name}))["containers"][0].take();
+        container["volumeMounts"] = part(sub_path);
+        container
+    };
+    let mounts = json!([{"name": "disk", "mountPath": "/disk"}, {"name": "disk", "mountPath": "/part", "subPath": "inner/made"},
+        {"name": "host", "mountPath": "/host", "subPath": "deep/er"}]);
+    // Starts, and ends itself once: its next life has the same parts.
+    let work = format!(
+        "echo x >>/part/lives; echo y >/host/file; [ -e /disk/again ] || {{ touch /disk/again; exit 1; }}; {FOREVER}"
+    );
+    let mut spec = script(&work, json!({ "volumeMounts": mounts }));
+    let containers = spec["containers"].as_array_mut().unwrap();
+    containers.extend([bad("made", "other/made"), bad("there", "other")]);
+    spec["volumes"] = volumes;
+    spec["initContainers"] = json!([linker]);
+    cluster.run("web", spec).await;
+    let waiting = |pod: &serde_json::Value, name: &str| {
+        let all = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+        let one = all.into_iter().find(|one| one["name"] == name).unwrap_or_default();
+        one["state"]["waiting"]["message"].as_str().unwrap_or_default().to_owned()
+    };
+    let made = "failed to create subPath directory for volumeMount \"disk\" of container \"made\"";
+    let there = "failed to prepare subPath for volumeMount \"disk\" of container \"there\"";
+    let refused = |pod: &serde_json::Value| waiting(pod, "made") == made && waiting(pod, "there") == there;
+    let lives_again = |pod: &serde_json::Value| {
+        let first = first(pod);
+        first["restartCount"] == 1 && first["state"]["running"].is_object()
+    };
+    let pod = cluster.until("web", |pod| refused(pod) && lives_again(pod)).await;
+    assert_eq!(exec(&cluster, &pod, &["cat", "/disk/real/made/lives"]).await, ("x\nx\n".into(), 0));
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "nothing is made outside");
+    cluster.delete("web").await;
+    cluster.until_gone("web").await;
+    assert_eq!(std::fs::read_to_string(host.join("deep/er/file")).unwrap(), "y\n", "a hostPath stays");
+    assert_eq!(std::fs::read_dir(directory.path().join("pods")).unwrap().count(), 0, "the rest goes with the pod");
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(directory.path().to_str().unwrap()), "nothing stays mounted");
+}
+
 #[tokio::test]
 async fn environment_waits_for_what_is_missing() {
     let rig = Rig::shared().await;
