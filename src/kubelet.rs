@@ -9,7 +9,8 @@
 //! [`host`] starts a worker per pod and feeds it; [`pod`] decides and acts; [`status`] words what the
 //! API shows; [`residents`] knows who has room; [`env`], [`volumes`], [`container`] and [`sandbox`] turn a spec into what a
 //! [`runtime`] is asked for; [`resize`] changes the resources of what runs; [`node`] keeps the Node object and its lease; [`streams`] serves logs,
-//! exec and attach; [`usage`] reads what all of it uses. A kubelet holds no state that a restart must keep: labels on containers do.
+//! exec and attach; [`usage`] reads what all of it uses; [`image_gc`] keeps the disk from filling with
+//! images. A kubelet holds no state that a restart must keep: labels on containers do.
 //!
 //! Absent on purpose: service account tokens, device plugins, eviction under pressure, cgroups of
 //! its own. Known limits are said where they are met: [`probes::reach`], [`volumes::remote`].
@@ -20,6 +21,7 @@ pub mod drift;
 pub mod env;
 pub mod fields;
 pub mod host;
+pub mod image_gc;
 pub mod images;
 pub mod inbox;
 pub mod interests;
@@ -44,6 +46,7 @@ use crate::apiserver::Usage;
 use crate::client::{Context, ObjectKey};
 use drift::DriftObserver;
 use host::Host;
+use image_gc::ImageCollector;
 use interests::Interests;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use routes::Routes;
@@ -131,7 +134,8 @@ impl Kubelets {
             }
         };
         let node = node::run(host.clone(), &route, answered);
-        tokio::join!(node, pods, reclaim::run(host.clone()), usage::run(host.clone()));
+        let images = ImageCollector::new(host.clone());
+        tokio::join!(node, pods, reclaim::run(host.clone()), usage::run(host.clone()), images.run());
         self.streams.remove(&name);
         self.routes.close(&name);
     }

@@ -80,6 +80,8 @@ mod planning;
 mod podman;
 #[path = "system/cluster/pods.rs"]
 mod pods;
+#[path = "system/pressure_hollow.rs"]
+mod pressure_hollow;
 #[path = "system/cluster/printing.rs"]
 mod printing;
 #[path = "system/cluster/pushing.rs"]

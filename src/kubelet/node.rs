@@ -186,6 +186,16 @@ impl Keeper {
     }
 }
 
+/// The host as it last described itself, with its disks as they are now.
+pub async fn with_disks(host: &Host) -> Result<HostInfo, RuntimeError> {
+    let mut info = host.info();
+    if info.local {
+        disks::measure(&mut info, &host.node.data_dir);
+        return Ok(info);
+    }
+    host.runtime.info().await
+}
+
 /// The address other machines reach this one at, as far as its routes tell.
 pub fn own_address() -> String {
     // Connecting a datagram socket sends nothing; it only picks the route.

@@ -425,3 +425,24 @@ async fn what_the_trait_costs_over_raw_calls() {
     println!("start of a pod with one container: raw calls {:?}, the runtime {:?}", raw / ROUNDS, ours / ROUNDS);
     assert!(ours < raw * 2 + Duration::from_secs(1), "raw {raw:?}, ours {ours:?}");
 }
+
+#[tokio::test]
+async fn an_image_goes_with_all_its_names_once_nobody_uses_it() {
+    let rig = Rig::start().await;
+    let podman = rig.podman("images").await;
+    rig.storage.cli(&["tag", crate::rig::IMAGE, "localhost/selkie-second:1"]);
+    let (sandbox, _) = run(&podman, "user", "sleep 60").await;
+    let listed = async || {
+        let images = podman.images().await.unwrap();
+        images.into_iter().find(|image| image.tags.iter().any(|tag| tag == crate::rig::IMAGE))
+    };
+    let image = listed().await.unwrap();
+    assert!(image.used && image.tags.len() == 2, "{image:?}");
+    podman.remove_sandbox(&sandbox.id).await.unwrap();
+    assert!(!listed().await.unwrap().used);
+    podman.remove_image(&image.id).await.unwrap();
+    assert_eq!(listed().await, None);
+    podman.remove_image(&image.id).await.unwrap();
+    let infra = podman.images().await.unwrap();
+    assert!(infra.iter().all(|image| image.used), "sandboxes are made of what is left: {infra:?}");
+}

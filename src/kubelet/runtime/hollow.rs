@@ -47,6 +47,9 @@ pub struct HollowOptions {
     pub pod_network: Ipv4Addr,
     /// Images that need not be pulled.
     pub images: Vec<String>,
+    /// Bytes of its disk, on which there are but images, and of each image. Without a disk none fills.
+    pub disk: u64,
+    pub image_size: u64,
     /// See [`HostInfo::oci_runtime`].
     pub oci_runtime: String,
     /// See [`HostInfo::unenforced`] and [`HostInfo::lone_containers`].
@@ -71,6 +74,8 @@ impl HollowOptions {
             update_latency: Duration::ZERO,
             pod_network: host::network(0),
             images: Vec::new(),
+            disk: 0,
+            image_size: 0,
             oci_runtime: String::new(),
             unenforced: Vec::new(),
             lone_containers: false,
@@ -170,6 +175,8 @@ impl ContainerRuntime for Hollow {
             arch: "amd64".into(),
             cpus: options.cpus,
             memory: options.memory,
+            storage_size: options.disk,
+            storage_used: options.image_size.saturating_mul(self.0.host.lock().images.len() as u64),
             oci_runtime: options.oci_runtime.clone(),
             cgroup_version: options.cgroup_version,
             unenforced: options.unenforced.clone(),
@@ -369,7 +376,12 @@ impl ContainerRuntime for Hollow {
     }
 
     async fn images(&self) -> Result<Vec<ImageInfo>> {
-        Ok(self.0.host.lock().images.iter().map(|image| image_info(image)).collect())
+        let host = self.0.host.lock();
+        let listed = host.images.iter().map(|image| {
+            let used = host.containers.values().any(|container| container.image == *image);
+            ImageInfo { used, size: self.0.options.image_size, ..image_info(image) }
+        });
+        Ok(listed.collect())
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {

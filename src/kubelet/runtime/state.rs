@@ -152,6 +152,8 @@ pub struct ImageInfo {
     pub digests: Vec<String>,
     /// Bytes on disk, shared layers included.
     pub size: u64,
+    /// A container is made of it, whoever made that, or sandboxes are. Only in lists.
+    pub used: bool,
     pub config: ImageConfig,
 }
 

@@ -30,7 +30,19 @@ struct PullLine {
 }
 
 impl Podman {
+    /// An image with several names is refused by its id: it goes with the last of them.
     pub(super) async fn delete_image(&self, image: &str) -> Result<()> {
+        let names = match self.library.image(image).await? {
+            Some(found) if found.id == image && found.tags.len() > 1 => found.tags,
+            _ => vec![image.to_owned()],
+        };
+        for name in names {
+            self.delete_name(&name).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_name(&self, image: &str) -> Result<()> {
         match self.client.delete(format!("images/{}", segment(image)), image).deadline(SLOW).send().await {
             Err(RuntimeError::NotFound { .. } | RuntimeError::ImageNotFound { .. }) => Ok(()),
             other => other,

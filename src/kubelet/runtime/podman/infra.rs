@@ -47,12 +47,17 @@ pub fn set(body: &mut Value, image: &str) {
     body["infra_command"] = json!(COMMAND);
 }
 
+/// Whether sandboxes are made of an image of that name.
+pub fn is_infra(tag: &str) -> bool {
+    tag == OURS || tag.starts_with(BUILT_BY_PODMAN)
+}
+
 impl Podman {
     /// The name of an infra image that is on the host, made if need be.
     pub(super) async fn local_infra(&self) -> Result<String> {
         let images = self.library.images().await?;
         let mut tags = images.into_iter().flat_map(|image| image.tags);
-        if let Some(found) = tags.find(|tag| tag == OURS || tag.starts_with(BUILT_BY_PODMAN)) {
+        if let Some(found) = tags.find(|tag| is_infra(tag)) {
             return Ok(found);
         }
         let arch = self.library.info().await?.arch;

@@ -9,6 +9,7 @@ use super::{
     facts::Info,
     fault,
     http::{Endpoint, QUICK, SLOW, segment},
+    infra,
 };
 use crate::kubelet::runtime::{ContainerStats, ImageConfig, ImageInfo, Result, RuntimeError};
 use http::StatusCode;
@@ -203,9 +204,11 @@ fn host(info: models::Info) -> Option<Info> {
 
 fn listed_image(image: models::LibpodImageSummary) -> ImageInfo {
     let id = image.id.unwrap_or_default();
+    let tags = image.repo_tags.unwrap_or_default();
     ImageInfo {
         id: id.trim_start_matches("sha256:").to_owned(),
-        tags: image.repo_tags.unwrap_or_default(),
+        used: image.containers.is_some_and(|count| count > 0) || tags.iter().any(|tag| infra::is_infra(tag)),
+        tags,
         digests: image.repo_digests.unwrap_or_default(),
         size: image.size.and_then(|size| size.try_into().ok()).unwrap_or_default(),
         config: ImageConfig::default(),
@@ -219,6 +222,7 @@ fn inspected_image(image: models::ImageData) -> ImageInfo {
         tags: image.repo_tags.unwrap_or_default(),
         digests: image.repo_digests.unwrap_or_default(),
         size: image.size.and_then(|size| size.try_into().ok()).unwrap_or_default(),
+        used: false,
         config: image.config.map(|config| image_config(config, user)).unwrap_or_default(),
     }
 }
