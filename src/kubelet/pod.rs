@@ -14,6 +14,7 @@ pub mod ops;
 pub mod plan;
 mod report;
 mod resizing;
+pub mod restarts;
 pub mod start;
 pub mod step;
 pub mod worker;

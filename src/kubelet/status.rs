@@ -7,6 +7,7 @@ pub mod containers;
 pub mod patch;
 
 use crate::kubelet::pod::plan::Plan;
+use crate::kubelet::pod::restarts::{restartable, restarts};
 use crate::kubelet::pod::{Role, View, all_containers, ephemeral_containers, is_terminal, phase as reported_phase};
 use crate::kubelet::resources::qos_class;
 use crate::kubelet::runtime::ContainerStatus as Life;
@@ -91,16 +92,17 @@ fn pod_ips(view: &View, node: &NodeAddresses) -> Vec<String> {
 
 /// The phase by Kubernetes' rule; `ended`: the pod is deleted and nothing of it runs any more.
 pub fn phase(spec: &PodSpec, init: &[ContainerStatus], main: &[ContainerStatus], ended: bool) -> &'static str {
-    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
-    let (mut pending_init, mut failed_init) = (0, 0);
+    let (mut pending_init, mut failed_init, mut lost_init) = (0, 0, false);
     for container in spec.init_containers.iter().flatten() {
         let status = init.iter().find(|s| s.name == container.name);
         let role = Role::of_init(container);
         match status.and_then(|s| s.state.as_ref()) {
             _ if role == Role::Sidecar => pending_init += usize::from(status.is_none_or(|s| s.started != Some(true))),
             Some(state) if state.terminated.as_ref().is_some_and(|t| t.exit_code == 0) => {}
-            Some(state) if state.terminated.is_some() => failed_init += 1,
-            Some(state) if state.waiting.is_some() && terminated_badly(status) => failed_init += 1,
+            Some(state) if state.terminated.is_some() || state.waiting.is_some() && terminated_badly(status) => {
+                failed_init += 1;
+                lost_init |= !restarts(spec, role, container, last_code(status));
+            }
             _ => pending_init += 1,
         }
     }
@@ -113,22 +115,34 @@ pub fn phase(spec: &PodSpec, init: &[ContainerStatus], main: &[ContainerStatus],
         |s: &&ContainerStatus| s.state.as_ref().is_none_or(|st| st.running.is_none() && st.terminated.is_none());
     let waiting = main.iter().filter(|s| is_waiting(s) && !has_last(s)).count();
     let stopped = terminated + main.iter().filter(|s| is_waiting(s) && has_last(s)).count();
+    let again = spec.containers.iter().any(|container| {
+        let Some(status) = main.iter().find(|s| s.name == container.name) else { return false };
+        match status.state.as_ref().and_then(|st| st.terminated.as_ref()) {
+            Some(ended) => restarts(spec, Role::Main, container, ended.exit_code),
+            None => is_waiting(&status) && has_last(status) && restartable(spec, container),
+        }
+    });
     // One that was deleted before anything of it ran has failed, too: whoever holds it waits for its end.
     if ended {
         return if terminated == main.len() && succeeded == terminated { "Succeeded" } else { "Failed" };
     }
     let initialized = running + stopped > 0;
     match () {
-        () if failed_init > 0 && policy == "Never" => "Failed",
+        () if lost_init => "Failed",
         () if pending_init + failed_init > 0 && !initialized => "Pending",
         () if waiting > 0 => "Pending",
         () if running > 0 => "Running",
-        () if stopped > 0 && policy == "Always" => "Running",
+        () if again => "Running",
         () if stopped > 0 && stopped == succeeded => "Succeeded",
-        () if stopped > 0 && policy == "Never" => "Failed",
-        () if stopped > 0 => "Running",
+        () if stopped > 0 => "Failed",
         () => "Pending",
     }
+}
+
+/// How it ended, now or the last time.
+fn last_code(status: Option<&ContainerStatus>) -> i32 {
+    let states = status.into_iter().flat_map(|s| [s.state.as_ref(), s.last_state.as_ref()]);
+    states.flatten().find_map(|state| Some(state.terminated.as_ref()?.exit_code)).unwrap_or_default()
 }
 
 fn terminated_badly(status: Option<&ContainerStatus>) -> bool {

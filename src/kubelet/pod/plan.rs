@@ -2,7 +2,7 @@
 //! out gives an empty one.
 
 use crate::kubelet::pod::step::{Step, step};
-use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal};
+use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal, restarts};
 use crate::kubelet::resize::actuation;
 use crate::kubelet::runtime::ContainerStatus;
 use jiff::{SignedDuration, Timestamp};
@@ -177,6 +177,15 @@ fn run(view: &View, plan: &mut Plan) {
         Some(Some(until)) => plan.wake_at(until),
         None => {}
     }
+    let left = restarts::left_over(view);
+    if !left.is_empty() {
+        for life in left.into_iter().filter(|life| !view.busy.contains(&life.identity.container)) {
+            let (container, id) = (life.identity.container.clone(), life.id.clone());
+            let message = format!("Stopping container {container}: all containers of the pod are restarted");
+            plan.actions.push(Action::Stop { container, id, grace: 0, message, again: true });
+        }
+        return;
+    }
     if initialized(view, plan) {
         // As in Kubernetes a postStart hook holds up the containers after its own; otherwise they may
         // start at the same time, which nobody can tell from one soon after the other.
@@ -204,8 +213,8 @@ fn run(view: &View, plan: &mut Plan) {
 fn initialized(view: &View, plan: &mut Plan) -> bool {
     let spec = view.spec();
     // Main containers exist: initialization is over, whatever became of the init containers.
-    let mains_exist =
-        view.containers.iter().any(|life| spec.containers.iter().any(|c| c.name == life.identity.container));
+    let is_main = |life: &ContainerStatus| spec.containers.iter().any(|c| c.name == life.identity.container);
+    let mains_exist = view.containers.iter().any(|life| is_main(life) && !restarts::is_over(view, life));
     let mut turn = true;
     for container in spec.init_containers.iter().flatten() {
         let role = Role::of_init(container);

@@ -2,6 +2,7 @@
 
 use crate::base::backoff::Backoff;
 use crate::kubelet::pod::facts::SHOWN;
+use crate::kubelet::pod::restarts::{self, restarts};
 use crate::kubelet::pod::{Role, View, container_hash};
 use crate::kubelet::resize::actuation;
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Exit};
@@ -108,8 +109,13 @@ fn exited<'a>(
     life: &'a ContainerStatus,
     exit: &Exit,
 ) -> Step<'a> {
-    let changed = view.facts.is_reborn(&container.name, &life.id) || life.identity.hash != hash && role != Role::Init;
-    if !changed && !restarts(view, role, exit.code) {
+    let anew = restarts::is_over(view, life) && role != Role::Ephemeral;
+    // Who has all containers restarted waits as in any crash loop; the others did nothing wrong.
+    let culprit = restarts::restarts_all(container, exit.code);
+    let changed = view.facts.is_reborn(&container.name, &life.id)
+        || life.identity.hash != hash && role != Role::Init
+        || anew && !culprit;
+    if !changed && !anew && !restarts(view.spec(), role, container, exit.code) {
         return Step::Done { code: exit.code };
     }
     if let Some(wait) = held_back(view, container, hash) {
@@ -168,10 +174,10 @@ fn missing<'a>(view: &View<'a>, role: Role, container: &Container, hash: &str) -
             (Some(sandbox), Some(finished)) => finished.0.as_second() < sandbox.created.as_second(),
             _ => false,
         };
-        if !(restarts(view, role, ended.exit_code) || role == Role::Init && before_sandbox) {
+        if !(restarts(view.spec(), role, container, ended.exit_code) || role == Role::Init && before_sandbox) {
             return Step::Done { code: ended.exit_code };
         }
-    } else if reported.is_some() && !restarts(view, role, VANISHED) {
+    } else if reported.is_some() && !restarts(view.spec(), role, container, VANISHED) {
         return Step::Done { code: VANISHED };
     }
     held_back(view, container, hash).unwrap_or(Step::Start { attempt, streak: 0, made: None })
@@ -189,20 +195,6 @@ fn held_back<'a>(view: &View<'a>, container: &Container, hash: &str) -> Option<S
     }
     let (reason, message) = trouble.waiting(container.image.as_deref().unwrap_or_default(), view.now);
     Some(Step::Wait { until: trouble.retry_at, reason, message })
-}
-
-/// Whether a container that ended with `code` is started again.
-pub fn restarts(view: &View, role: Role, code: i32) -> bool {
-    let policy = view.spec().restart_policy.as_deref().unwrap_or("Always");
-    match (role, policy) {
-        (Role::Ephemeral, _) => false,
-        (Role::Sidecar, _) => true,
-        (Role::Init, "Never") => false,
-        (Role::Init, _) => code != 0,
-        (Role::Main, "Never") => false,
-        (Role::Main, "OnFailure") => code != 0,
-        (Role::Main, _) => true,
-    }
 }
 
 fn streak_of(life: &ContainerStatus) -> u32 {

@@ -135,7 +135,7 @@ fn without_life(view: &View, plan: &Plan, role: Role, container: &Container) -> 
     let will_run = !view.deleting() && !crate::kubelet::pod::is_terminal(view.pod);
     if let Some(known) = known {
         let ended = known.state.as_ref().and_then(|s| s.terminated.as_ref());
-        let restarts = |code| crate::kubelet::pod::step::restarts(view, role, code);
+        let restarts = |code| crate::kubelet::pod::restarts::restarts(view.spec(), role, container, code);
         match ended {
             Some(ended) if !will_run || !restarts(ended.exit_code) => return known.clone(),
             None if !will_run || !restarts(VANISHED) => {

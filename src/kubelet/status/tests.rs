@@ -199,3 +199,34 @@ fn mounts_and_users() {
     let other = status(&pod, vec![Life { id: "web1".into(), ..listed }]);
     assert_eq!(other["containerStatuses"][0]["user"], Value::Null, "another life's user is not known yet");
 }
+
+#[test]
+fn a_pod_is_over_when_none_of_its_containers_starts_again() {
+    let rules = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
+    let with = |policy: &str, own: Value, code: i32| {
+        let mut container = json!({"name": "web", "image": "w"});
+        container.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let pod = pod(json!({"restartPolicy": policy, "containers": [container]}));
+        status(&pod, vec![life(&pod, "web", 0, exited(code, false))])["phase"].clone()
+    };
+    let ruled = json!({"restartPolicy": "Never", "restartPolicyRules": rules});
+    for (policy, own, code, phase) in [
+        ("Always", json!({}), 0, "Running"),
+        ("Never", json!({}), 1, "Failed"),
+        ("OnFailure", json!({}), 1, "Running"),
+        ("OnFailure", json!({}), 0, "Succeeded"),
+        ("Always", json!({"restartPolicy": "Never"}), 1, "Failed"),
+        ("Always", json!({"restartPolicy": "OnFailure"}), 0, "Succeeded"),
+        ("Never", ruled.clone(), 42, "Running"),
+        ("Never", ruled, 1, "Failed"),
+    ] {
+        assert_eq!(with(policy, own.clone(), code), phase, "{policy} {own} {code}");
+    }
+    let init = |own: Value| {
+        let mut container = json!({"name": "prepare", "image": "w"});
+        container.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let pod = pod(json!({"initContainers": [container], "containers": [{"name": "web", "image": "w"}]}));
+        status(&pod, vec![life(&pod, "prepare", 0, exited(1, false))])["phase"].clone()
+    };
+    assert_eq!((init(json!({})), init(json!({"restartPolicy": "Never"}))), (json!("Pending"), json!("Failed")));
+}

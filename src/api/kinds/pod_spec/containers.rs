@@ -254,7 +254,78 @@ fn policies(container: &Value, kind: &str, field: &str, cx: &mut Context) {
         &container["terminationMessagePolicy"],
         &["FallbackToLogsOnError", "File"],
     );
-    if kind == "initContainers" {
-        cx.one_of(format!("{field}.restartPolicy"), &container["restartPolicy"], &["Always", "Never", "OnFailure"]);
+    if kind != "ephemeralContainers" {
+        restarts(container, field, cx);
+    }
+}
+
+/// When the container starts again, where it says so itself.
+fn restarts(container: &Value, field: &str, cx: &mut Context) {
+    const MOST_RULES: usize = 20;
+    const MOST_CODES: usize = 255;
+    let rules = list(container, &["restartPolicyRules"]);
+    let policy = &container["restartPolicy"];
+    match text(container, &["restartPolicy"]) {
+        "" if !rules.is_empty() => {
+            cx.required(format!("{field}.restartPolicy"), "must specify restartPolicy when restart rules are used");
+        }
+        _ => cx.one_of(format!("{field}.restartPolicy"), policy, &["Always", "Never", "OnFailure"]),
+    }
+    let field = format!("{field}.restartPolicyRules");
+    let many = |field: &str, count: usize, most: usize, cx: &mut Context| {
+        if count > most {
+            cx.errors.push(FieldError::too_many(field, count, most));
+        }
+    };
+    many(&field, rules.len(), MOST_RULES, cx);
+    for (i, rule) in rules.iter().enumerate() {
+        let field = format!("{field}[{i}]");
+        let action = if rule["action"].is_null() { &Value::String(String::new()) } else { &rule["action"] };
+        cx.one_of(format!("{field}.action"), action, &["Restart", "RestartAllContainers"]);
+        let codes = &rule["exitCodes"];
+        if codes.is_null() {
+            cx.required(format!("{field}.exitCodes"), "must be specified");
+            continue;
+        }
+        let operator = if codes["operator"].is_null() { &Value::String(String::new()) } else { &codes["operator"] };
+        cx.one_of(format!("{field}.exitCodes.operator"), operator, &["In", "NotIn"]);
+        many(&format!("{field}.exitCodes.values"), list(codes, &["values"]).len(), MOST_CODES, cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rules_of_restarts_are_whole() {
+        let wrong = |container: Value| {
+            let mut cx = Context::new();
+            restarts(&container, "c", &mut cx);
+            cx.errors.into_iter().map(|error| format!("{}: {}", error.field, error.detail)).collect::<Vec<_>>()
+        };
+        let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}});
+        assert_eq!(wrong(json!({"restartPolicy": "Never", "restartPolicyRules": [rule.clone()]})), [""; 0]);
+        assert_eq!(
+            wrong(json!({"restartPolicyRules": [rule]})),
+            ["c.restartPolicy: Required value: must specify restartPolicy when restart rules are used"]
+        );
+        assert_eq!(
+            wrong(
+                json!({"restartPolicy": "Sometimes", "restartPolicyRules": [{"action": "Restart"}, {"exitCodes": {}}]})
+            ),
+            [
+                "c.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+                "c.restartPolicyRules[0].exitCodes: Required value: must be specified",
+                "c.restartPolicyRules[1].action: Unsupported value: \"\": supported values: \"Restart\", \"RestartAllContainers\"",
+                "c.restartPolicyRules[1].exitCodes.operator: Unsupported value: \"\": supported values: \"In\", \"NotIn\"",
+            ]
+        );
+        let rules = vec![json!({"action": "Restart", "exitCodes": {"operator": "In"}}); 21];
+        assert_eq!(
+            wrong(json!({"restartPolicy": "Never", "restartPolicyRules": rules})),
+            ["c.restartPolicyRules: Too many: 21: must have at most 20 items"]
+        );
     }
 }

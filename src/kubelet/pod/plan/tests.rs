@@ -1,6 +1,7 @@
 //! Scenarios of a pod's life, and a simulation that checks plans against a naive host.
 #![allow(clippy::unwrap_used)]
 mod resizing;
+mod restarting;
 
 use super::*;
 use crate::kubelet::pod::facts::{Doom, Facts, QUICK, Trouble};
