@@ -12,10 +12,15 @@ pub fn validate(spec: &Value, path: &str, cx: &mut Context) {
     for (i, group) in list(context, &["supplementalGroups"]).iter().enumerate() {
         id(group, format!("{field}.supplementalGroups[{i}]"), cx);
     }
+    let policy = &context["supplementalGroupsPolicy"];
+    cx.one_of(format!("{field}.supplementalGroupsPolicy"), policy, &["Merge", "Strict"]);
+    profiles(context, &field, cx);
+    host_users(spec, path, cx);
     sysctls(list(context, &["sysctls"]), &format!("{field}.sysctls"), cx);
     for kind in ["containers", "initContainers", "ephemeralContainers"] {
         for (i, container) in list(spec, &[kind]).iter().enumerate() {
-            self::container(&container["securityContext"], &format!("{path}.{kind}[{i}].securityContext"), cx);
+            let field = format!("{path}.{kind}[{i}].securityContext");
+            self::container(&container["securityContext"], &field, spec["hostUsers"] != Value::Bool(false), cx);
         }
     }
 }
@@ -47,9 +52,13 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= SYSCTL_LIMIT && name.split(['.', '/']).all(segment)
 }
 
-fn container(context: &Value, field: &str, cx: &mut Context) {
+fn container(context: &Value, field: &str, host_users: bool, cx: &mut Context) {
     ids(context, &["runAsUser", "runAsGroup"], field, cx);
     cx.one_of(format!("{field}.procMount"), &context["procMount"], &["Default", "Unmasked"]);
+    if host_users && context["procMount"] == "Unmasked" {
+        let why = "`hostUsers` must be false to use `Unmasked`";
+        cx.invalid(format!("{field}.procMount"), &context["procMount"], why);
+    }
     if context["allowPrivilegeEscalation"] == Value::Bool(false) {
         if context["privileged"] == Value::Bool(true) {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
@@ -61,10 +70,58 @@ fn container(context: &Value, field: &str, cx: &mut Context) {
             cx.invalid(field.into(), context, why);
         }
     }
-    let profile = &context["seccompProfile"];
-    if !profile.is_null() && text(profile, &["type"]) == "Localhost" && text(profile, &["localhostProfile"]).is_empty()
-    {
-        cx.required(format!("{field}.seccompProfile.localhostProfile"), "must be set when seccomp type is Localhost");
+    profiles(context, field, cx);
+}
+
+/// Seccomp and AppArmor profiles, of a pod or a container.
+fn profiles(context: &Value, field: &str, cx: &mut Context) {
+    const TYPES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+    for (name, kind) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
+        let (profile, field) = (&context[name], format!("{field}.{name}"));
+        if profile.is_null() {
+            continue;
+        }
+        match text(profile, &["type"]) {
+            "" => cx.required(format!("{field}.type"), &format!("type is required when {name} is set")),
+            _ => cx.one_of(format!("{field}.type"), &profile["type"], &TYPES),
+        }
+        let (file, field) = (text(profile, &["localhostProfile"]), format!("{field}.localhostProfile"));
+        if text(profile, &["type"]) != "Localhost" {
+            if !file.is_empty() {
+                let why = format!("can only be set when {kind} type is Localhost");
+                cx.invalid(field, &profile["localhostProfile"], &why);
+            }
+        } else if file.trim().is_empty() {
+            cx.required(field, &format!("must be set when {kind} type is Localhost"));
+        } else if kind == "AppArmor" {
+            if file.trim() != file {
+                cx.invalid(field, &profile["localhostProfile"], "must not be padded with whitespace");
+            }
+        } else if file.starts_with('/') {
+            cx.invalid(field, &profile["localhostProfile"], "must be a relative path");
+        } else if file.split('/').any(|part| part == "..") {
+            cx.invalid(field, &profile["localhostProfile"], "must not contain '..'");
+        }
+    }
+}
+
+/// What a pod with a user namespace of its own cannot share with the host.
+fn host_users(spec: &Value, path: &str, cx: &mut Context) {
+    if spec["hostUsers"] != Value::Bool(false) {
+        return;
+    }
+    const WHY: &str = "when `hostUsers` is false";
+    for name in ["hostNetwork", "hostPID", "hostIPC"] {
+        if spec[name] == Value::Bool(true) {
+            cx.errors.push(FieldError::forbidden(format!("{path}.{name}"), WHY));
+        }
+    }
+    for kind in ["containers", "initContainers", "ephemeralContainers"] {
+        for (i, container) in list(spec, &[kind]).iter().enumerate() {
+            if !list(container, &["volumeDevices"]).is_empty() {
+                cx.errors.push(FieldError::forbidden(format!("{path}.{kind}[{i}].volumeDevices"), WHY));
+            }
+        }
     }
 }
 
@@ -83,6 +140,55 @@ fn id(value: &Value, field: String, cx: &mut Context) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn wrong(spec: Value) -> Vec<String> {
+        let mut cx = Context::new();
+        validate(&spec, "spec", &mut cx);
+        cx.errors.into_iter().map(|error| format!("{}: {}", error.field, error.detail)).collect()
+    }
+
+    #[test]
+    fn profiles_are_named_below_the_hosts_directory() {
+        let with = |kind: &str, profile: Value| wrong(json!({"securityContext": {kind: profile}}));
+        let path = "spec.securityContext";
+        for kind in ["seccompProfile", "appArmorProfile"] {
+            assert_eq!(with(kind, json!({"type": "Localhost", "localhostProfile": "a/b"})), [""; 0]);
+            assert_eq!(
+                with(kind, json!({})),
+                [format!("{path}.{kind}.type: Required value: type is required when {kind} is set")]
+            );
+        }
+        let profile = format!("{path}.seccompProfile.localhostProfile");
+        let with = |file: &str| with("seccompProfile", json!({"type": "Localhost", "localhostProfile": file}));
+        assert_eq!(with("/etc/a"), [format!("{profile}: Invalid value: \"/etc/a\": must be a relative path")]);
+        assert_eq!(with("a/../b"), [format!("{profile}: Invalid value: \"a/../b\": must not contain '..'")]);
+        assert_eq!(with(""), [format!("{profile}: Required value: must be set when seccomp type is Localhost")]);
+        let none = json!({"type": "RuntimeDefault", "localhostProfile": "x"});
+        assert_eq!(
+            wrong(json!({"containers": [{"securityContext": {"appArmorProfile": none}}]})),
+            ["spec.containers[0].securityContext.appArmorProfile.localhostProfile: Invalid value: \"x\": can only be \
+              set when AppArmor type is Localhost"]
+        );
+    }
+
+    #[test]
+    fn all_of_proc_is_for_users_of_their_own() {
+        let with = |host_users: Value| {
+            wrong(json!({"hostUsers": host_users, "hostPID": true,
+                "containers": [{"securityContext": {"procMount": "Unmasked"}}]}))
+        };
+        let field = "spec.containers[0].securityContext.procMount";
+        let why = "Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`";
+        assert_eq!(with(Value::Null), [format!("{field}: {why}")]);
+        assert_eq!(with(json!(false)), ["spec.hostPID: Forbidden: when `hostUsers` is false"]);
+        assert_eq!(
+            wrong(json!({"securityContext": {"supplementalGroupsPolicy": "None"}})),
+            [
+                "spec.securityContext.supplementalGroupsPolicy: Unsupported value: \"None\": supported values: \"Merge\", \"Strict\""
+            ]
+        );
+    }
 
     #[test]
     fn sysctls_have_names() {
