@@ -17,6 +17,7 @@
 
 pub mod admission;
 pub mod container;
+pub mod dns;
 pub mod drift;
 pub mod env;
 pub mod fields;
@@ -72,6 +73,10 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// How long the report of a pod that is being started or stopped waits for that to be over.
     pub report_patience: Duration,
+    /// How many processes and threads a pod may have; `None`: as many as the host lets it.
+    pub pod_pids_limit: Option<i64>,
+    /// The directory, on the host, below which seccomp profiles are that pods name.
+    pub seccomp_root: PathBuf,
     /// The runtime only pretends: network probes pass, no files are written.
     pub simulated: bool,
 }
@@ -86,6 +91,8 @@ impl NodeConfig {
             labels: BTreeMap::new(),
             heartbeat: Duration::from_secs(10),
             report_patience: Duration::from_millis(50),
+            pod_pids_limit: None,
+            seccomp_root: PathBuf::from("/var/lib/selkie/seccomp"),
             simulated: false,
         }
     }

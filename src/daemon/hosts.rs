@@ -39,6 +39,8 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
             None => podman,
         });
         let mut node = NodeConfig::named(&host.name, paths.node(&host.name));
+        node.pod_pids_limit = options.pod_pids_limit;
+        node.seccomp_root = options.seccomp_root.clone().unwrap_or_else(|| options.data_dir.join("seccomp"));
         // A heartbeat may be late or lost without the host being so.
         node.heartbeat = node.heartbeat.min(options.timing.node_monitor_grace / 4);
         if let Some(address) = remote_address(&host.url) {

@@ -31,6 +31,10 @@ pub struct Options {
     pub no_hosts: bool,
     /// Simulated hosts, for trying things at scale.
     pub hollow_hosts: usize,
+    /// How many processes and threads a pod may have.
+    pub pod_pids_limit: Option<i64>,
+    /// Where hosts have seccomp profiles that pods name; `None`: in the data directory.
+    pub seccomp_root: Option<PathBuf>,
     /// Applications to declare, and who listens to their syncs.
     pub apps: Vec<App>,
     pub reporter: Arc<dyn Reporter>,
@@ -50,6 +54,8 @@ impl Options {
             hosts: Vec::new(),
             no_hosts: false,
             hollow_hosts: 0,
+            pod_pids_limit: None,
+            seccomp_root: None,
             apps: Vec::new(),
             reporter: Arc::new(Silent),
             wording: None,

@@ -8,10 +8,10 @@ mod room;
 
 use crate::api::placement;
 use crate::kubelet::pod::plan::Failure;
-use crate::kubelet::pod::spec;
-use crate::kubelet::runtime::PortMapping;
+use crate::kubelet::pod::{all_containers, spec};
+use crate::kubelet::runtime::{HostInfo, PortMapping};
 use crate::kubelet::sandbox::ports;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Node, Pod};
 use std::sync::Arc;
 
 /// Sysctls that touch nothing but the pod that sets them, and whose namespace they are in.
@@ -74,6 +74,22 @@ pub fn decide(pod: &Pod, node: Option<&Node>, others: &[Arc<Pod>]) -> Verdict {
         Ok(victims) => Verdict::MakeWay(victims),
         Err(why) => refuse("UnexpectedAdmissionError", why),
     }
+}
+
+/// What this very host cannot enforce for the pod, and does not run without.
+pub fn unenforceable(pod: &Pod, host: &HostInfo) -> Option<Failure> {
+    let confined = |profile: Option<&AppArmorProfile>| profile.is_some_and(|profile| profile.type_ != "Unconfined");
+    let of_pod = spec(pod).security_context.as_ref();
+    let own = |container: &Container| {
+        let context = container.security_context.as_ref();
+        confined(context.and_then(|context| context.app_armor_profile.as_ref()))
+    };
+    let asked = confined(of_pod.and_then(|context| context.app_armor_profile.as_ref()))
+        || all_containers(spec(pod)).any(|(_, container)| own(&container));
+    (asked && host.no_apparmor).then(|| Failure {
+        reason: "AppArmor".into(),
+        message: "Cannot enforce AppArmor: AppArmor is not enabled on the host".into(),
+    })
 }
 
 fn refuse(reason: impl Into<std::borrow::Cow<'static, str>>, message: String) -> Verdict {

@@ -1,14 +1,14 @@
 //! The container a pod's spec asks for, in the runtime's terms. Pure.
 
+pub mod security;
+
 use crate::kubelet::env;
 use crate::kubelet::pod::step::STREAK;
 use crate::kubelet::pod::{Role, all_containers, container_hash, identity, spec};
 use crate::kubelet::resources;
-use crate::kubelet::runtime::{
-    ContainerIdentity, ContainerSpec, HostInfo, ImageInfo, Mount, Resources, Seccomp, SecurityContext,
-};
+use crate::kubelet::runtime::{ContainerIdentity, ContainerSpec, HostInfo, ImageInfo, Mount, Resources};
 use crate::scheduler::requests::{self, Amounts};
-use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile};
+use k8s_openapi::api::core::v1::{Container, Pod};
 use std::collections::BTreeMap;
 
 /// What the kernel takes: the least and the most weight, and microseconds of CPU in a period.
@@ -31,7 +31,7 @@ pub struct Inputs<'a> {
 
 /// An error is the message of `CreateContainerConfigError`.
 pub fn container(pod: &Pod, container: &Container, inputs: Inputs) -> Result<ContainerSpec, String> {
-    let security = security(pod, container, inputs.image)?;
+    let security = security::security(pod, container, inputs.image, inputs.host)?;
     let command = env::expand_all(container.command.as_deref().unwrap_or_default(), &inputs.env);
     let args = env::expand_all(container.args.as_deref().unwrap_or_default(), &inputs.env);
     let tty = container.tty == Some(true);
@@ -77,6 +77,7 @@ pub fn limits(pod: &Pod, container: &Container, host: &HostInfo) -> Resources {
         // Only root may make processes less killable than their parent; Podman 4.3 refuses the attempt.
         // What a user's session runs is made more killable than most containers would be.
         oom_score_adj: oom_score_adj.filter(|score| *score >= 0 && !host.rootless),
+        pids_limit: pids(host).filter(|_| host.lone_containers),
         ..bounds(limits.cpu_request_milli, limits.cpu_limit_milli, limits.memory_limit, host)
     }
 }
@@ -86,7 +87,26 @@ pub fn whole(pod: &Pod, host: &HostInfo) -> Resources {
     let limits = resources::whole(spec(pod)).and_then(|all| all.limits.as_ref());
     let limits = Amounts::of(limits);
     let limit = |amount: i64| Some(amount).filter(|amount| *amount > 0);
-    bounds(Some(requests::of(spec(pod)).cpu), limit(limits.cpu), limit(limits.memory), host)
+    let bounds = bounds(Some(requests::of(spec(pod)).cpu), limit(limits.cpu), limit(limits.memory), host);
+    Resources { pids_limit: pids(host), ..bounds }
+}
+
+/// How many processes and threads a pod may have, where somebody sees to it.
+fn pids(host: &HostInfo) -> Option<i64> {
+    host.pod_pids_limit.filter(|_| !host.no_pids_limit)
+}
+
+/// That the host's limit of processes does not hold there, for people.
+pub fn unenforced_pids(host: &HostInfo) -> Option<String> {
+    let limit = host.pod_pids_limit?;
+    match (host.no_pids_limit, host.lone_containers) {
+        (true, _) => Some(format!(
+            "Pod: pids limit {limit} not enforced: rootless Podman needs cgroup version 2 with the controller pids \
+             delegated to its user"
+        )),
+        (false, true) => Some(format!("Pod: pids limit {limit} of all containers together not enforced: {LONE}")),
+        (false, false) => None,
+    }
 }
 
 /// CPU in thousandths, memory in bytes.
@@ -134,61 +154,6 @@ pub fn why_unenforced(host: &HostInfo) -> Option<String> {
     } else {
         format!("rootless Podman cannot limit {names} on cgroup version 1; boot with cgroup version 2 or run as root")
     })
-}
-
-fn security(pod: &Pod, container: &Container, image: &ImageInfo) -> Result<SecurityContext, String> {
-    let own = container.security_context.as_ref();
-    let of_pod = spec(pod).security_context.as_ref();
-    let run_as_user = own.and_then(|s| s.run_as_user).or(of_pod.and_then(|s| s.run_as_user));
-    let non_root = own.and_then(|s| s.run_as_non_root).or(of_pod.and_then(|s| s.run_as_non_root));
-    if non_root == Some(true) {
-        check_non_root(container, run_as_user, image)?;
-    }
-    let mut supplemental = of_pod.and_then(|s| s.supplemental_groups.clone()).unwrap_or_default();
-    supplemental.extend(of_pod.and_then(|s| s.fs_group));
-    let capabilities = own.and_then(|s| s.capabilities.as_ref());
-    let profile = own.and_then(|s| s.seccomp_profile.as_ref()).or(of_pod.and_then(|s| s.seccomp_profile.as_ref()));
-    Ok(SecurityContext {
-        run_as_user,
-        run_as_group: own.and_then(|s| s.run_as_group).or(of_pod.and_then(|s| s.run_as_group)),
-        supplemental_groups: supplemental,
-        privileged: own.and_then(|s| s.privileged) == Some(true),
-        read_only_root: own.and_then(|s| s.read_only_root_filesystem) == Some(true),
-        allow_privilege_escalation: own.and_then(|s| s.allow_privilege_escalation),
-        add_capabilities: capabilities.and_then(|c| c.add.clone()).unwrap_or_default(),
-        drop_capabilities: capabilities.and_then(|c| c.drop.clone()).unwrap_or_default(),
-        seccomp: seccomp(profile),
-    })
-}
-
-fn seccomp(profile: Option<&SeccompProfile>) -> Seccomp {
-    match profile.map(|p| (p.type_.as_str(), p.localhost_profile.clone())) {
-        Some(("Unconfined", _)) => Seccomp::Unconfined,
-        Some(("Localhost", Some(file))) => Seccomp::Localhost(file),
-        _ => Seccomp::RuntimeDefault,
-    }
-}
-
-fn check_non_root(container: &Container, run_as_user: Option<i64>, image: &ImageInfo) -> Result<(), String> {
-    let name = &container.name;
-    match run_as_user {
-        Some(0) => {
-            return Err(format!("container's runAsUser breaks non-root policy (container: {name})"));
-        }
-        Some(_) => return Ok(()),
-        None => {}
-    }
-    let user = image.config.user.split(':').next().unwrap_or_default();
-    match user.parse::<i64>() {
-        Ok(0) => Err(format!("container has runAsNonRoot and image will run as root (container: {name})")),
-        Ok(_) => Ok(()),
-        Err(_) if user.is_empty() || user == "root" => {
-            Err(format!("container has runAsNonRoot and image will run as root (container: {name})"))
-        }
-        Err(_) => Err(format!(
-            "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (container: {name})"
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -273,14 +238,15 @@ mod tests {
         let begin = "Pod: cpu limit 500m and memory limit 64Mi of all containers together not enforced: rootless";
         assert!(text.starts_with(begin), "{text}");
         assert_eq!(unenforced_whole(&plain, &lone), None);
+        let few = HostInfo { pod_pids_limit: Some(64), lone_containers: false, ..lone.clone() };
+        assert_eq!((whole(&plain, &few).pids_limit, unenforced_pids(&few)), (Some(64), None));
+        assert_eq!(super::limits(&plain, &plain.spec.as_ref().unwrap().containers[0], &few).pids_limit, None);
+        let few_each = HostInfo { lone_containers: true, ..few.clone() };
+        assert_eq!(super::limits(&plain, &plain.spec.as_ref().unwrap().containers[0], &few_each).pids_limit, Some(64));
+        assert!(unenforced_pids(&few_each).unwrap().starts_with("Pod: pids limit 64 of all containers together not"));
+        let none = HostInfo { no_pids_limit: true, ..few };
+        assert_eq!(whole(&plain, &none).pids_limit, None);
+        assert!(unenforced_pids(&none).unwrap().starts_with("Pod: pids limit 64 not enforced: rootless"));
         assert_eq!(unenforced(&plain.spec.as_ref().unwrap().containers[0], &lone), None);
-    }
-
-    #[test]
-    fn refuses_root_where_it_must() {
-        let spec = json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "c", "image": "i"}]});
-        assert!(build(spec.clone(), "").unwrap_err().contains("image will run as root"));
-        assert!(build(spec.clone(), "nobody").unwrap_err().contains("non-numeric user (nobody)"));
-        build(spec, "1000:1000").unwrap();
     }
 }

@@ -1,7 +1,8 @@
-//! The sandbox a pod asks for: host name, ports, DNS, host namespaces. Pure.
+//! The sandbox a pod asks for: host name, ports, host namespaces. Pure.
 
+use crate::kubelet::container::security;
 use crate::kubelet::pod::{all_containers, identity, spec};
-use crate::kubelet::runtime::{DnsSpec, PortMapping, Protocol, SandboxSpec};
+use crate::kubelet::runtime::{PortMapping, Protocol, SandboxSpec};
 use k8s_openapi::api::core::v1::Pod;
 
 /// Names longer than Linux allows for a host name are cut, as the kubelet does.
@@ -13,26 +14,35 @@ pub fn sandbox(pod: &Pod) -> SandboxSpec {
     let spec = spec(pod);
     let host_network = spec.host_network == Some(true);
     let aliases = spec.host_aliases.iter().flatten();
-    let security = spec.security_context.as_ref();
+    let context = spec.security_context.as_ref();
     SandboxSpec {
         hostname: kernel_name(pod),
-        dns: dns(pod),
         host_aliases: aliases.map(|a| (a.ip.clone(), a.hostnames.clone().unwrap_or_default())).collect(),
         host_network,
         host_pid: spec.host_pid == Some(true),
         host_ipc: spec.host_ipc == Some(true),
         share_pid: spec.share_process_namespace == Some(true),
         ports: if host_network { Vec::new() } else { ports(pod) },
-        sysctls: security
+        sysctls: context
             .and_then(|s| s.sysctls.as_ref())
             .into_iter()
             .flatten()
             .map(|s| (s.name.clone(), s.value.clone()))
             .collect(),
+        se_linux: security::sandbox_labels(pod),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         pod: identity,
         ..SandboxSpec::default()
     }
+}
+
+/// Why no host can give the pod what it asks for.
+pub fn impossible(pod: &Pod) -> Option<String> {
+    let spec = spec(pod);
+    let handler = spec.runtime_class_name.as_deref().unwrap_or_default();
+    // Its volumes would have to be mounted with other owners, which neither Podman 4.3 nor runc can.
+    (spec.host_users == Some(false))
+        .then(|| format!("RuntimeClass handler {handler:?} does not support user namespaces"))
 }
 
 /// Where a pod with a subdomain is found: the name after its host name's dot.
@@ -55,21 +65,6 @@ fn kernel_name(pod: &Pod) -> String {
     match subdomain(pod).filter(|_| spec(pod).set_hostname_as_fqdn == Some(true)) {
         Some(domain) => format!("{}.{domain}", hostname(pod)),
         None => hostname(pod),
-    }
-}
-
-/// Only what the pod says itself: cluster DNS is the network's business and the host's resolver
-/// serves until there is one.
-fn dns(pod: &Pod) -> DnsSpec {
-    let Some(config) = &spec(pod).dns_config else { return DnsSpec::default() };
-    let options = config.options.iter().flatten().filter_map(|option| {
-        let name = option.name.clone()?;
-        Some(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")))
-    });
-    DnsSpec {
-        servers: config.nameservers.clone().unwrap_or_default(),
-        searches: config.searches.clone().unwrap_or_default(),
-        options: options.collect(),
     }
 }
 
@@ -101,14 +96,16 @@ mod tests {
     fn maps_host_ports_and_names() {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web-1", "namespace": "ns"}, "spec": {
             "subdomain": "web", "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["db"]}],
-            "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
             "containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}]}]}}))
         .unwrap();
         let made = sandbox(&pod);
         assert_eq!(made.hostname, "web-1");
         assert_eq!(made.ports.len(), 1);
         assert_eq!((made.ports[0].host_port, made.ports[0].container_port), (8080, 80));
-        assert_eq!(made.dns.options, ["ndots:2"]);
+        assert_eq!(impossible(&pod), None);
+        let mut alone = pod.clone();
+        alone.spec.as_mut().unwrap().host_users = Some(false);
+        assert_eq!(impossible(&alone).unwrap(), "RuntimeClass handler \"\" does not support user namespaces");
         assert_eq!(made.host_aliases, [("10.0.0.9".to_string(), vec!["db".to_string()])]);
     }
 }

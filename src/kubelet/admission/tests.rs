@@ -174,3 +174,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn profiles_want_a_host_that_keeps_to_them() {
+    let with = |of_pod: Value, own: Value| {
+        let spec = json!({"securityContext": {"appArmorProfile": of_pod},
+            "containers": [{"name": "c", "securityContext": {"appArmorProfile": own}}]});
+        let without = HostInfo { no_apparmor: true, ..HostInfo::default() };
+        let pod = pod("a", spec);
+        assert_eq!(unenforceable(&pod, &HostInfo::default()), None);
+        unenforceable(&pod, &without).map(|failure| (failure.reason.into_owned(), failure.message))
+    };
+    let (default, none) = (json!({"type": "RuntimeDefault"}), json!({"type": "Unconfined"}));
+    let words = "Cannot enforce AppArmor: AppArmor is not enabled on the host";
+    for (of_pod, own) in [(&default, &Value::Null), (&Value::Null, &default), (&none, &default), (&default, &none)] {
+        assert_eq!(with(of_pod.clone(), own.clone()), Some(("AppArmor".to_owned(), words.to_owned())));
+    }
+    assert_eq!(with(none.clone(), none), None);
+    assert_eq!(with(Value::Null, Value::Null), None);
+}

@@ -111,6 +111,9 @@ impl Worker {
     /// One pod of a host at a time: each sees those that were taken before it. Where there is room only when those
     /// have gone that make way for others, it is to wait for them.
     fn ask(&self, node: Option<&Node>) -> Verdict {
+        if let Some(failure) = admission::unenforceable(&self.pod, &self.host.info()) {
+            return Verdict::Refuse(failure);
+        }
         let mut residents = self.host.residents.lock();
         let mut others = residents.among(self.host.pods.on_node(&self.host.node.name));
         others.retain(|other| other.metadata.uid.as_ref() != Some(&self.identity.uid));

@@ -9,8 +9,8 @@ use crate::kubelet::pod::{Role, facts, find_container, identity, spec};
 use crate::kubelet::probes::Subject;
 use crate::kubelet::probes::check::Target;
 use crate::kubelet::resize::Whole;
-use crate::kubelet::runtime::{ContainerStatus, RuntimeError, Sandbox, SandboxSpec};
-use crate::kubelet::{container, sandbox, sources, volumes};
+use crate::kubelet::runtime::{ContainerStatus, DnsSpec, RuntimeError, Sandbox, SandboxSpec};
+use crate::kubelet::{container, dns, sandbox, sources, volumes};
 use http::Method;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, ResourceRequirements};
 use kube::Resource;
@@ -175,14 +175,30 @@ async fn try_sandbox(job: &Job) -> Result<(Sandbox, Whole), Failed> {
     if let Err(why) = sources::check_runtime_class(&job.host, pod).await {
         return Err(Failed::new(REASON, failed(why), facts::QUICK));
     }
+    if let Some(why) = sandbox::impossible(pod).filter(|_| !job.host.node.simulated) {
+        return Err(Failed::new(REASON, failed(why), facts::SLOW));
+    }
     let info = job.host.info();
-    let wanted = SandboxSpec { resources: container::whole(pod, &info), ..sandbox::sandbox(pod) };
+    let resolver = dns::resolver(pod, host_dns(&job.host).as_ref());
+    let wanted = SandboxSpec { resources: container::whole(pod, &info), dns: resolver.dns, ..sandbox::sandbox(pod) };
     let made = runtime.ensure_sandbox(&wanted).await;
     let made = made.map_err(|error| Failed::of(REASON, failed(error.chain()), &error))?;
     if let Some(lost) = container::unenforced_whole(pod, &info) {
         job.event("Warning", "LimitsNotEnforced", lost);
     }
+    if let Some(lost) = container::unenforced_pids(&info) {
+        job.event("Warning", "LimitsNotEnforced", lost);
+    }
+    // Nobody resolves a name in a simulated pod.
+    for (reason, message) in resolver.warnings.into_iter().filter(|_| !job.host.node.simulated) {
+        job.event("Warning", reason, message);
+    }
     Ok((made, Whole::of(spec(pod))))
+}
+
+/// What the host's own resolv.conf says, where it can be read.
+pub fn host_dns(host: &Host) -> Option<DnsSpec> {
+    (host.info().local && !host.node.simulated).then(dns::of_this_machine).flatten()
 }
 
 /// preStop, the stop signal, `grace` seconds, SIGKILL.

@@ -1,15 +1,15 @@
 //! Starts one container: image, environment, mounts, create, start, postStart.
 
-use crate::kubelet::container::{self, Inputs};
+use crate::kubelet::container::{self, Inputs, security};
 use crate::kubelet::env::{self, Sources};
 use crate::kubelet::fields::HostFacts;
 use crate::kubelet::images;
 use crate::kubelet::pod::facts::{QUICK, SLOW};
-use crate::kubelet::pod::ops::{Failed, Job, Outcome};
+use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::{find_container, spec, target_of};
 use crate::kubelet::runtime::{ImageInfo, Mount, MountSource, Propagation, RuntimeError};
-use crate::kubelet::sources;
 use crate::kubelet::volumes::{self, PodDir, hosts, mounts::Place, payload, remote};
+use crate::kubelet::{dns, sources};
 use k8s_openapi::api::core::v1::Container;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -73,6 +73,9 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         Some(Err(error)) => return Err(Some(Failed::new(error.reason, error.message, SLOW))),
     };
     let mut made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
+    if spec(pod).host_network == Some(true) {
+        made.dns = dns::resolver(pod, ops::host_dns(host).as_ref()).dns;
+    }
     if let Some(target) = target_of(spec(pod), &container.name) {
         made.processes_of = Some(running(job, target).await?);
     }
@@ -83,7 +86,10 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
     };
     host.events.record(involved.clone(), "Normal", "Created", format!("Created container: {}", container.name));
     if let Some(message) = container::unenforced(container, &host.info()) {
-        host.events.record(involved, "Warning", "LimitsNotEnforced", message);
+        host.events.record(involved.clone(), "Warning", "LimitsNotEnforced", message);
+    }
+    if let Some(message) = security::unenforced(pod, container, &host.info()) {
+        host.events.record(involved, "Warning", "SELinuxNotEnforced", message);
     }
     fill_remote(job, &container.name, &id, &facts, &sources).await.map_err(config_error)?;
     Ok(id)

@@ -20,6 +20,8 @@ pub struct SandboxSpec {
     pub share_pid: bool,
     pub ports: Vec<PortMapping>,
     pub sysctls: BTreeMap<String, String>,
+    /// The SELinux label of the processes that hold its namespaces, as in [`SecurityContext`].
+    pub se_linux: Vec<String>,
     /// Of all its containers together.
     pub resources: Resources,
     /// Further labels; identity is added by the runtime.
@@ -95,6 +97,8 @@ pub struct ContainerSpec {
     pub stop_signal: Option<String>,
     /// The id of a container whose processes this one sees and can signal.
     pub processes_of: Option<String>,
+    /// Its own resolv.conf; all empty: that of its pod. Podman gives those in the host's network none of their pod's.
+    pub dns: DnsSpec,
     /// A file on the host for the log in k8s-file form; `None` lets Podman choose.
     pub log_path: Option<String>,
     /// Further labels; identity is added by the runtime.
@@ -161,9 +165,9 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Whether there is more CPU or memory than may be used.
+    /// Whether there is more CPU or memory, or are more processes, than may be used.
     pub fn is_limited(&self) -> bool {
-        self.cpu_quota.is_some() || self.memory_limit.is_some()
+        self.cpu_quota.is_some() || self.memory_limit.is_some() || self.pids_limit.is_some()
     }
 }
 
@@ -180,6 +184,11 @@ pub struct SecurityContext {
     pub add_capabilities: Vec<String>,
     pub drop_capabilities: Vec<String>,
     pub seccomp: Seccomp,
+    pub app_armor: AppArmor,
+    /// `type:...`, `level:...` and so on; empty leaves the label to Podman.
+    pub se_linux: Vec<String>,
+    /// Nothing of /proc and /sys is hidden or read-only.
+    pub unmasked_proc: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,6 +197,16 @@ pub enum Seccomp {
     RuntimeDefault,
     Unconfined,
     /// A profile file on the host.
+    Localhost(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AppArmor {
+    /// Podman's own, where the host has AppArmor.
+    #[default]
+    RuntimeDefault,
+    Unconfined,
+    /// The name of a profile that is loaded on the host.
     Localhost(String),
 }
 

@@ -41,6 +41,15 @@ pub struct HostInfo {
     /// Pods have no cgroup of their own there: what all containers of one may use together is limited for each of
     /// them by itself.
     pub lone_containers: bool,
+    /// No kernel of such a host keeps to AppArmor profiles, or SELinux labels.
+    pub no_apparmor: bool,
+    pub no_selinux: bool,
+    /// Nobody limits how many processes a pod has there.
+    pub no_pids_limit: bool,
+    /// How many processes and threads a pod may have there; filled in by the kubelet.
+    pub pod_pids_limit: Option<i64>,
+    /// The directory there of seccomp profiles that pods name; filled in by the kubelet.
+    pub seccomp_root: String,
     /// Nothing really runs there: probes over the network would find nobody.
     pub simulated: bool,
 }

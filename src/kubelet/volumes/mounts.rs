@@ -33,6 +33,7 @@ pub fn mounts(
         let volume = volumes::of(pod).find(|v| v.name == mount.name).ok_or_else(|| {
             format!("volume {:?} of mount {:?} is not in the pod's spec", mount.name, mount.mount_path)
         })?;
+        recursively(mount)?;
         let sub_path = sub_path(mount, env)?;
         let backing = backing(pod, volume, place, backings)?;
         let source = match (backing, sub_path, place) {
@@ -69,6 +70,24 @@ pub fn mounts(
         });
     }
     Ok(out)
+}
+
+/// Podman knows no mount that is read-only with all that is mounted below it: who must have one is told.
+fn recursively(mount: &VolumeMount) -> Result<(), String> {
+    let why = match mount.recursive_read_only.as_deref() {
+        None | Some("Disabled") => return Ok(()),
+        Some(_) if mount.read_only != Some(true) => "but it is not read-only".to_owned(),
+        Some(_) if mount.mount_propagation.as_deref().is_some_and(|propagation| propagation != "None") => {
+            let propagation = mount.mount_propagation.as_deref().unwrap_or_default();
+            format!("but it is not compatible with propagation {propagation:?}")
+        }
+        Some("Enabled") => "but it is not supported by the runtime".to_owned(),
+        Some(_) => return Ok(()),
+    };
+    let name = &mount.name;
+    Err(format!(
+        "failed to resolve recursive read-only mode: volume {name:?} requested recursive read-only mode, {why}"
+    ))
 }
 
 fn sub_path(mount: &VolumeMount, env: &BTreeMap<String, String>) -> Result<Option<String>, String> {
@@ -135,6 +154,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn recursively_read_only_is_not_to_be_had() {
+        let told = |mode: &str, read_only: bool| {
+            let mount = json!({"name": "v", "mountPath": "/m", "readOnly": read_only, "recursiveReadOnly": mode});
+            recursively(&serde_json::from_value(mount).unwrap())
+        };
+        let begin = "failed to resolve recursive read-only mode: volume \"v\" requested recursive read-only mode, ";
+        assert_eq!(told("Enabled", true), Err(format!("{begin}but it is not supported by the runtime")));
+        assert_eq!(told("IfPossible", false), Err(format!("{begin}but it is not read-only")));
+        assert_eq!((told("IfPossible", true), told("Disabled", true)), (Ok(()), Ok(())));
+    }
 
     #[test]
     fn sub_paths_have_all_their_variables_and_stay_inside() {

@@ -39,6 +39,8 @@ pub struct Info {
     /// `systemd` or `cgroupfs`.
     pub cgroup_manager: String,
     pub rootless: bool,
+    pub apparmor: bool,
+    pub selinux: bool,
     /// The directory of images and containers, and its file system's bytes.
     pub store: String,
     pub store_size: u64,
@@ -51,6 +53,7 @@ impl Info {
         let delegated = |name: &str| self.cgroup_controllers.iter().any(|controller| controller == name);
         let enforced = |name: &str| !self.rootless || (self.cgroup_version == 2 && delegated(name));
         let unenforced = ["cpu", "memory"].into_iter().filter(|name| !enforced(name)).collect();
+        let no_pids_limit = !enforced("pids");
         let has_pods = !self.rootless || (self.cgroup_version == 2 && self.cgroup_manager == "systemd");
         let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let id = |path: &str| if local { read(path) } else { String::new() };
@@ -75,6 +78,9 @@ impl Info {
             boot_id: id("/proc/sys/kernel/random/boot_id"),
             unenforced,
             lone_containers: !has_pods,
+            no_apparmor: !self.apparmor,
+            no_selinux: !self.selinux,
+            no_pids_limit,
             ..HostInfo::default()
         }
     }

@@ -4,8 +4,8 @@
 
 use super::library::Volume;
 use crate::kubelet::runtime::{
-    ContainerSpec, Mount, MountSource, Propagation, Resources, SandboxSpec, Seccomp, SecurityContext, VolumeSpec,
-    labels,
+    AppArmor, ContainerSpec, DnsSpec, Mount, MountSource, Propagation, Resources, SandboxSpec, Seccomp,
+    SecurityContext, VolumeSpec, labels,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -83,20 +83,15 @@ pub fn sandbox(spec: &SandboxSpec, around: &Surroundings) -> Value {
         set("hostname", json!(spec.hostname));
         network(spec, &mut set);
     }
-    if !spec.dns.servers.is_empty() {
-        set("dns_server", json!(spec.dns.servers));
-    }
-    if !spec.dns.searches.is_empty() {
-        set("dns_search", json!(spec.dns.searches));
-    }
-    if !spec.dns.options.is_empty() {
-        set("dns_option", json!(spec.dns.options));
-    }
+    dns(&spec.dns, &mut set);
     let aliases = spec.host_aliases.iter();
     let hosts: Vec<String> =
         aliases.flat_map(|(address, names)| names.iter().map(move |name| format!("{name}:{address}"))).collect();
     if !hosts.is_empty() {
         set("hostadd", json!(hosts));
+    }
+    if !spec.se_linux.is_empty() {
+        set("security_opt", spec.se_linux.iter().map(|label| format!("label={label}")).collect());
     }
     if !spec.sysctls.is_empty() {
         set("sysctl", json!(spec.sysctls));
@@ -110,6 +105,14 @@ pub fn sandbox(spec: &SandboxSpec, around: &Surroundings) -> Value {
     }
     set("labels", json!(labels));
     Value::Object(body)
+}
+
+fn dns(spec: &DnsSpec, set: &mut impl FnMut(&str, Value)) {
+    for (key, list) in [("dns_server", &spec.servers), ("dns_search", &spec.searches), ("dns_option", &spec.options)] {
+        if !list.is_empty() {
+            set(key, json!(list));
+        }
+    }
 }
 
 fn network(spec: &SandboxSpec, set: &mut impl FnMut(&str, Value)) {
@@ -192,6 +195,7 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
         spec.mounts.iter().partition(|mount| matches!(mount.source, MountSource::Volume(_)));
     set("mounts", mounts.into_iter().map(mount).collect());
     set("volumes", volumes.into_iter().map(|mount| volume(mount, &around.cluster)).collect());
+    dns(&spec.dns, &mut set);
     security(&spec.security, &mut set);
     Value::Object(body)
 }
@@ -300,6 +304,17 @@ fn security(context: &SecurityContext, set: &mut impl FnMut(&str, Value)) {
         Seccomp::RuntimeDefault => {}
         Seccomp::Unconfined => set("seccomp_profile_path", json!("unconfined")),
         Seccomp::Localhost(path) => set("seccomp_profile_path", json!(path)),
+    }
+    match &context.app_armor {
+        AppArmor::RuntimeDefault => {}
+        AppArmor::Unconfined => set("apparmor_profile", json!("unconfined")),
+        AppArmor::Localhost(name) => set("apparmor_profile", json!(name)),
+    }
+    if !context.se_linux.is_empty() {
+        set("selinux_opts", json!(context.se_linux));
+    }
+    if context.unmasked_proc {
+        set("unmask", json!(["ALL"]));
     }
 }
 

@@ -179,6 +179,7 @@ fn once(message: &str) -> &str {
 /// `None` where the answer is no description of a host.
 fn host(info: models::Info) -> Option<Info> {
     let (host, store) = (info.host?, info.store?);
+    let security = host.security.as_ref();
     let count = |number: Option<i64>| u64::try_from(number.unwrap_or_default()).unwrap_or_default();
     let name = |found: models::DistributionInfo| [found.distribution, found.version].map(Option::unwrap_or_default);
     let os_image = host.distribution.map(|found| name(found).join(" ")).unwrap_or_default();
@@ -195,7 +196,9 @@ fn host(info: models::Info) -> Option<Info> {
         cgroup_version: if host.cgroup_version.as_deref() == Some("v2") { 2 } else { 1 },
         cgroup_controllers: host.cgroup_controllers.unwrap_or_default(),
         cgroup_manager: host.cgroup_manager.unwrap_or_default(),
-        rootless: host.security.and_then(|security| security.rootless).unwrap_or_default(),
+        rootless: security.and_then(|security| security.rootless).unwrap_or_default(),
+        apparmor: security.and_then(|security| security.apparmor_enabled).unwrap_or_default(),
+        selinux: security.and_then(|security| security.selinux_enabled).unwrap_or_default(),
         store: store.graph_root.unwrap_or_default(),
         store_size: store.graph_root_allocated.unwrap_or_default(),
         store_used: store.graph_root_used.unwrap_or_default(),
@@ -257,7 +260,8 @@ mod tests {
         assert_eq!((host.cgroup_version, host.rootless, host.local), (1, false, false));
         assert_eq!(host.oci_runtime, "runc");
         assert_eq!(host.memory, 25_276_514_304);
-        assert!(host.unenforced.is_empty() && !host.lone_containers);
+        assert!(host.unenforced.is_empty() && !host.lone_containers && !host.no_pids_limit);
+        assert!(host.no_apparmor && host.no_selinux);
     }
 
     #[test]

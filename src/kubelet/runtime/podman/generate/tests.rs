@@ -49,6 +49,9 @@ fn a_sandbox() {
     let limited = SandboxSpec { resources, ..spec.clone() };
     let limits = json!({"cpu": {"shares": 256}, "memory": {"limit": 8, "swap": 8}});
     assert_eq!(sandbox(&limited, &around())["resource_limits"], limits);
+    let few = Resources { pids_limit: Some(64), ..Resources::default() };
+    let few = sandbox(&SandboxSpec { resources: few, ..spec.clone() }, &around());
+    assert_eq!(few["resource_limits"], json!({"pids": {"limit": 64}}));
     let lone = Surroundings { pod_limits: false, ..around() };
     assert!(sandbox(&limited, &lone).get("resource_limits").is_none(), "they would be of no effect");
 
@@ -116,6 +119,47 @@ fn a_container() {
 
     let bare = container("pod-id", &spec, &Surroundings { resource_limits: false, ..around() });
     assert!(bare.get("resource_limits").is_none(), "rootless on cgroup v1 cannot");
+}
+
+#[test]
+fn confinement() {
+    let of = |security| container("pod-id", &ContainerSpec { security, ..ContainerSpec::default() }, &around());
+    let keys = ["apparmor_profile", "selinux_opts", "unmask", "seccomp_profile_path"];
+    let plain = of(SecurityContext::default());
+    assert!(keys.iter().all(|key| plain.get(key).is_none()), "Podman's own");
+    let made = of(SecurityContext {
+        app_armor: AppArmor::Localhost("k8s-web".into()),
+        se_linux: vec!["type:spc_t".into(), "level:s0:c1,c2".into()],
+        seccomp: Seccomp::Localhost("/var/lib/selkie/seccomp/a.json".into()),
+        unmasked_proc: true,
+        ..SecurityContext::default()
+    });
+    assert_eq!(
+        keys.map(|key| made[key].clone()),
+        [
+            json!("k8s-web"),
+            json!(["type:spc_t", "level:s0:c1,c2"]),
+            json!(["ALL"]),
+            json!("/var/lib/selkie/seccomp/a.json")
+        ]
+    );
+    let made = of(SecurityContext { app_armor: AppArmor::Unconfined, ..SecurityContext::default() });
+    assert_eq!(made["apparmor_profile"], "unconfined");
+    let labelled = SandboxSpec { se_linux: vec!["type:spc_t".into()], ..SandboxSpec::default() };
+    assert_eq!(sandbox(&labelled, &around())["security_opt"], json!(["label=type:spc_t"]));
+}
+
+#[test]
+fn resolvers() {
+    let dns = DnsSpec { servers: vec!["10.0.0.1".into()], searches: vec![".".into()], options: vec![String::new()] };
+    let of_pod = sandbox(&SandboxSpec { dns: dns.clone(), ..SandboxSpec::default() }, &around());
+    let own = container("pod-id", &ContainerSpec { dns, ..ContainerSpec::default() }, &around());
+    for body in [of_pod, own] {
+        assert_eq!(
+            (&body["dns_server"], &body["dns_search"], &body["dns_option"]),
+            (&json!(["10.0.0.1"]), &json!(["."]), &json!([""]))
+        );
+    }
 }
 
 #[test]
