@@ -1,4 +1,4 @@
-//! Containers that say themselves when they start again, and when all others do.
+//! When containers start again.
 
 use super::*;
 
@@ -8,6 +8,51 @@ fn starts(plan: &Plan) -> Vec<(String, u32)> {
         _ => None,
     };
     plan.actions.iter().filter_map(start).collect()
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_forgets_after_ten_minutes() {
+    let mut world = World::new(web());
+    world.step();
+    world.step();
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        world.exit("web", 1);
+        let plan = world.step();
+        let until = plan.wake.unwrap_or(at(world.now));
+        let wait = until.duration_since(at(world.now)).as_secs();
+        if wait > 0 {
+            let (reason, message) = &plan.waiting["web"];
+            assert_eq!(*reason, "CrashLoopBackOff");
+            assert!(
+                message.starts_with("back-off ") && message.ends_with(" restarting failed container=web pod=p_ns(u)")
+            );
+            world.now += wait;
+            world.step();
+        }
+        waits.push(wait);
+    }
+    assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300]);
+    assert_eq!(world.containers.iter().map(|c| c.identity.restart_count).max(), Some(7));
+    world.now += 700;
+    world.exit("web", 1);
+    assert!(matches!(&world.step().actions[0], Action::Start { attempt: 8, streak: 1, .. }));
+}
+
+#[test]
+fn restart_policies() {
+    let check = |policy: &str, code: i32, again: bool| {
+        let mut world = World::new(json!({"restartPolicy": policy, "containers": [{"name": "web", "image": "w"}]}));
+        world.step();
+        world.step();
+        world.exit("web", code);
+        let starts = world.plan().actions.iter().any(|a| matches!(a, Action::Start { .. }));
+        assert_eq!(starts, again, "{policy} {code}");
+    };
+    check("Always", 0, true);
+    check("OnFailure", 0, false);
+    check("OnFailure", 1, true);
+    check("Never", 1, false);
 }
 
 #[test]
