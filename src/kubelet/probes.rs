@@ -2,13 +2,15 @@
 //! counting of results ([`Tally`], pure), and the checks themselves ([`check`]).
 
 pub mod check;
+mod grpc;
 pub mod http;
 pub mod reach;
 
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
-use crate::kubelet::runtime::ContainerStatus;
+use crate::kubelet::runtime::{ContainerState, ContainerStatus};
 use check::{Miss, Target};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Probe};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -132,7 +134,11 @@ async fn run(kind: Kind, probe: Probe, subject: Subject) {
         let outcome = check::check(&probe, &subject, timeout).await;
         let unhealthy = |text| subject.host.events.record(subject.involved.clone(), "Warning", "Unhealthy", text);
         match &outcome {
-            Ok(()) => {}
+            Ok(None) => {}
+            Ok(Some(warning)) => {
+                let text = format!("{} probe warning: {warning}", kind.title());
+                subject.host.events.record(subject.involved.clone(), "Warning", "ProbeWarning", text);
+            }
             Err(Miss::Failed(message)) => unhealthy(format!("{} probe failed: {message}", kind.title())),
             Err(Miss::Unknown(message)) => {
                 unhealthy(format!("{} probe errored and resulted in unknown state: {message}", kind.title()));
@@ -154,11 +160,13 @@ async fn run(kind: Kind, probe: Probe, subject: Subject) {
 
 /// The initial delay counts from the container's start, which may be long ago after an adoption.
 async fn wait_initially(probe: &Probe, subject: &Subject) {
-    let delay = seconds(probe.initial_delay_seconds, 0);
-    let crate::kubelet::runtime::ContainerState::Running { started, .. } = subject.life.state else { return };
-    let ran = subject.host.ctx.clock.now().duration_since(started);
-    let ran = Duration::try_from(ran).unwrap_or(Duration::ZERO);
-    tokio::time::sleep(delay.saturating_sub(ran)).await;
+    let ContainerState::Running { started, .. } = subject.life.state else { return };
+    tokio::time::sleep(left_to_wait(probe, started, subject.host.ctx.clock.now())).await;
+}
+
+fn left_to_wait(probe: &Probe, started: Timestamp, now: Timestamp) -> Duration {
+    let ran = Duration::try_from(now.duration_since(started)).unwrap_or(Duration::ZERO);
+    seconds(probe.initial_delay_seconds, 0).saturating_sub(ran)
 }
 
 #[cfg(test)]
@@ -171,5 +179,18 @@ mod tests {
         let mut tally = Tally::new(&probe);
         let verdicts: Vec<_> = [true, true, true, false, true, false, false, false].map(|r| tally.add(r)).into();
         assert_eq!(verdicts, [None, Some(true), None, None, None, None, Some(false), None]);
+    }
+
+    #[test]
+    fn the_initial_delay_counts_from_the_start() {
+        let wait = |delay, started, now| {
+            let at = |second| Timestamp::from_second(second).unwrap_or_default();
+            left_to_wait(&Probe { initial_delay_seconds: delay, ..Probe::default() }, at(started), at(now)).as_secs()
+        };
+        assert_eq!(wait(Some(30), 1000, 1000), 30);
+        assert_eq!(wait(Some(30), 1000, 1012), 18, "adopted while it waits");
+        assert_eq!(wait(Some(30), 1000, 5000), 0, "adopted long after its start");
+        assert_eq!(wait(Some(30), 1000, 990), 30, "the host's clock is ahead");
+        assert_eq!(wait(None, 1000, 1000), 0);
     }
 }

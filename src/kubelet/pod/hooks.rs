@@ -18,11 +18,7 @@ pub async fn run(hook: &LifecycleHandler, subject: &Subject, limit: Duration) ->
         return Ok(());
     }
     match &hook.http_get {
-        // Any answer counts, as in Kubernetes.
-        Some(get) => match check::http_get(get, subject, limit).await {
-            Err(error) if !error.starts_with("HTTP probe failed with statuscode") => Err(error),
-            _ => Ok(()),
-        },
+        Some(get) => check::http_hook(get, subject, limit).await,
         None => Err("the hook has no handler this kubelet knows".into()),
     }
 }

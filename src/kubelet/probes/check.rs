@@ -1,6 +1,7 @@
-//! One check of a container: exec, HTTP or TCP. Errors are the text after `... probe failed: `.
+//! One check of a container: exec, HTTP, TCP or gRPC. Errors are the text after `... probe failed: `.
 
-use crate::kubelet::probes::{Subject, http, reach};
+use crate::kubelet::probes::reach::Way;
+use crate::kubelet::probes::{Subject, grpc, http};
 use k8s_openapi::api::core::v1::{Container, ExecAction, HTTPGetAction, Probe, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::time::Duration;
@@ -39,20 +40,29 @@ impl Miss {
     }
 }
 
-pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Result<(), Miss> {
+/// Whether the container answers as it should, and what about that is worth a warning.
+pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Result<Option<String>, Miss> {
     if let Some(exec) = &probe.exec {
-        return exec_check(exec, subject, timeout).await;
+        return exec_check(exec, subject, timeout).await.map(|()| None);
     }
     if subject.host.node.simulated {
-        return Ok(());
+        return Ok(None);
     }
+    let way = Way::to(subject);
     if let Some(get) = &probe.http_get {
-        return Ok(http_get(get, subject, timeout).await.map(drop)?);
+        let port = port(&get.port, &subject.container).map_err(Miss::Unknown)?;
+        return http_check(get, &way, port, timeout).await;
     }
     if let Some(tcp) = &probe.tcp_socket {
-        return Ok(tcp_check(tcp, subject, timeout).await?);
+        let port = port(&tcp.port, &subject.container).map_err(Miss::Unknown)?;
+        return Ok(tcp_check(tcp, &way, port, timeout).await.map(|()| None)?);
     }
-    Err(Miss::Unknown("this kind of probe is not supported; use exec, httpGet or tcpSocket".into()))
+    if let Some(grpc) = &probe.grpc {
+        let port = port(&IntOrString::Int(grpc.port), &subject.container).map_err(Miss::Unknown)?;
+        let service = grpc.service.as_deref().unwrap_or_default();
+        return Ok(grpc::check(&way, port, service, timeout).await.map(|()| None)?);
+    }
+    Err(Miss::Unknown("missing probe handler".into()))
 }
 
 /// Runs a command in the container; its output explains a failure.
@@ -63,7 +73,7 @@ pub async fn exec_check(exec: &ExecAction, subject: &Subject, timeout: Duration)
         Ok(Ok(result)) if result.exit_code == 0 => Ok(()),
         Ok(Ok(result)) => {
             let output = [result.stdout, result.stderr].concat();
-            Err(Miss::Failed(String::from_utf8_lossy(&output[..output.len().min(QUOTED)]).into_owned()))
+            Err(Miss::Failed(quoted(&output)))
         }
         Ok(Err(crate::kubelet::runtime::RuntimeError::Timeout { .. })) | Err(_) => {
             let text = format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs());
@@ -73,41 +83,34 @@ pub async fn exec_check(exec: &ExecAction, subject: &Subject, timeout: Duration)
     }
 }
 
-/// The status code of a GET, if it is a good one.
-pub async fn http_get(get: &HTTPGetAction, subject: &Subject, timeout: Duration) -> Result<u16, String> {
-    let port = port(&get.port, &subject.container)?;
-    let host = get.host.clone().filter(|h| !h.is_empty());
-    let secure = get.scheme.as_deref() == Some("HTTPS");
-    let path = get.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-    let shown = host.as_deref().unwrap_or(&subject.target.ip);
-    let scheme = if secure { "https" } else { "http" };
-    let url = format!("{scheme}://{}:{port}{path}", bracketed(shown));
-    let headers = get.http_headers.iter().flatten().map(|h| (h.name.clone(), h.value.clone())).collect::<Vec<_>>();
-    let request = async {
-        let stream = reach::connect(subject, host.as_deref(), port).await?;
-        http::get(stream, secure, shown, port, &path, &headers).await
-    };
-    match tokio::time::timeout(timeout, request).await {
-        Ok(Ok(code)) if (200..400).contains(&code) => Ok(code),
-        Ok(Ok(code)) => Err(format!("HTTP probe failed with statuscode: {code}")),
-        Ok(Err(error)) => Err(format!("Get {url:?}: {error}")),
-        Err(_) => {
-            Err(format!("Get {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
-        }
+/// Asks by HTTP: 2xx is well, and so is a redirect to another host, which is not followed but warned of.
+async fn http_check(get: &HTTPGetAction, way: &Way, port: u16, timeout: Duration) -> Result<Option<String>, Miss> {
+    let answer = http::get(get, way, port, "probe", timeout).await?;
+    // An answer that breaks off tells nothing, whatever it began with.
+    let body = answer.body.map_err(Miss::Unknown)?;
+    match answer.code {
+        200..300 => Ok(None),
+        300..400 => Ok(Some(format!("Probe terminated redirects, Response body: {}", quoted(body.as_bytes())))),
+        code => Err(Miss::Failed(format!("HTTP probe failed with statuscode: {code}"))),
     }
 }
 
-async fn tcp_check(tcp: &TCPSocketAction, subject: &Subject, timeout: Duration) -> Result<(), String> {
-    let port = port(&tcp.port, &subject.container)?;
-    let host = tcp.host.clone().filter(|h| !h.is_empty());
-    match tokio::time::timeout(timeout, reach::connect(subject, host.as_deref(), port)).await {
+/// Asks by HTTP for a hook, for which any answer will do.
+pub async fn http_hook(get: &HTTPGetAction, subject: &Subject, timeout: Duration) -> Result<(), String> {
+    let port = port(&get.port, &subject.container)?;
+    http::get(get, &Way::to(subject), port, "lifecycle", timeout).await.map(drop)
+}
+
+async fn tcp_check(tcp: &TCPSocketAction, way: &Way, port: u16, timeout: Duration) -> Result<(), String> {
+    let host = tcp.host.as_deref().filter(|h| !h.is_empty());
+    match tokio::time::timeout(timeout, way.connect(host, port)).await {
         Ok(connected) => connected.map(drop),
-        Err(_) => {
-            let shown = host.as_deref().unwrap_or(&subject.target.ip);
-            Err(format!("dial tcp {}:{port}: i/o timeout", bracketed(shown)))
-        }
+        Err(_) => Err(format!("dial tcp {}:{port}: i/o timeout", bracketed(host.unwrap_or(&way.ip)))),
     }
+}
+
+fn quoted(output: &[u8]) -> String {
+    String::from_utf8_lossy(&output[..output.len().min(QUOTED)]).into_owned()
 }
 
 /// A port number, or the container's port of that name.
@@ -128,6 +131,10 @@ pub fn port(wanted: &IntOrString, container: &Container) -> Result<u16, String> 
         .ok_or_else(|| format!("couldn't find port: {wanted:?} in container {}", container.name))
 }
 
-fn bracketed(ip: &str) -> String {
+/// As hosts are written before a port.
+pub fn bracketed(ip: &str) -> String {
     if ip.contains(':') { format!("[{ip}]") } else { ip.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,36 +22,61 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Says `+` once connected, then copies both ways.
 const HELPER: &str = r#"exec 3<>"/dev/tcp/$0/$1" || exit 7; printf +; cat <&3 & exec cat >&3"#;
 
-/// Connects to `port` of the subject's pod, or of `host`. No deadline: race it.
-pub async fn connect(subject: &Subject, host: Option<&str>, port: u16) -> Result<Box<dyn Stream>, String> {
-    let info = subject.host.info();
-    let target = &subject.target;
-    if let Some(host) = host {
-        return dial(host, port).await;
-    }
-    if target.host_network {
-        let ip = if info.local { "127.0.0.1" } else { &target.ip };
-        return dial(ip, port).await;
-    }
-    if let Some(host_port) = mapped(subject, port)
-        && (info.rootless || !info.local)
-    {
-        let address = subject.host.addresses().0.first().cloned().unwrap_or_default();
-        return dial(if info.local { "127.0.0.1" } else { &address }, host_port).await;
-    }
-    if info.local && info.rootless {
-        let ContainerState::Running { pid, .. } = subject.life.state else {
-            return Err(format!("dial tcp {}:{port}: the container is not running", target.ip));
-        };
-        return through_namespace(pid, &target.ip, port).await;
-    }
-    dial(&target.ip, port).await
+/// How to come to the ports of a pod from here.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// The pod's address, or the node's under host network.
+    pub ip: String,
+    pub host_network: bool,
+    /// Of the host: whether this is its machine, whether its Podman is rootless, and its address.
+    pub local: bool,
+    pub rootless: bool,
+    pub node: String,
+    /// Ports of the host by those of the container.
+    pub mapped: Vec<(u16, u16)>,
+    /// A process in the pod's network.
+    pub pid: Option<u32>,
 }
 
-fn mapped(subject: &Subject, port: u16) -> Option<u16> {
-    let mut ports = subject.container.ports.iter().flatten().filter(|p| p.container_port == i32::from(port));
-    let found = ports.find_map(|p| p.host_port)?;
-    u16::try_from(found).ok().filter(|p| *p > 0)
+impl Way {
+    pub fn to(subject: &Subject) -> Self {
+        let info = subject.host.info();
+        let number = |port: i32| u16::try_from(port).ok().filter(|port| *port > 0);
+        let ports = subject.container.ports.iter().flatten();
+        Self {
+            ip: subject.target.ip.clone(),
+            host_network: subject.target.host_network,
+            local: info.local,
+            rootless: info.rootless,
+            node: subject.host.addresses().0.first().cloned().unwrap_or_default(),
+            mapped: ports.filter_map(|p| Some((number(p.container_port)?, number(p.host_port?)?))).collect(),
+            pid: match subject.life.state {
+                ContainerState::Running { pid, .. } => Some(pid),
+                _ => None,
+            },
+        }
+    }
+
+    /// Connects to `port` of the pod, or of `host`. No deadline: race it.
+    pub async fn connect(&self, host: Option<&str>, port: u16) -> Result<Box<dyn Stream>, String> {
+        if let Some(host) = host {
+            return dial(host, port).await;
+        }
+        let this_or = |elsewhere: &str| if self.local { "127.0.0.1".to_string() } else { elsewhere.to_string() };
+        if self.host_network {
+            return dial(&this_or(&self.ip), port).await;
+        }
+        if let Some((_, host_port)) = self.mapped.iter().find(|(inner, _)| *inner == port)
+            && (self.rootless || !self.local)
+        {
+            return dial(&this_or(&self.node), *host_port).await;
+        }
+        if self.local && self.rootless {
+            let stopped = || format!("dial tcp {}:{port}: the container is not running", self.ip);
+            return through_namespace(self.pid.ok_or_else(stopped)?, &self.ip, port).await;
+        }
+        dial(&self.ip, port).await
+    }
 }
 
 async fn dial(host: &str, port: u16) -> Result<Box<dyn Stream>, String> {

@@ -6,6 +6,8 @@ use crate::api::kinds::names;
 use serde_json::Value;
 
 const ACTIONS: &[&str] = &["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
+const HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex \
+    used for validation is '[-A-Za-z0-9]+')";
 
 /// Everything wrong with the probes and hooks of a container. Init containers have none, unless
 /// they are sidecars (restartPolicy Always).
@@ -46,6 +48,11 @@ fn probe(probe: &Value, name: &str, field: &str, cx: &mut Context) {
     if name != "readinessProbe" && probe["successThreshold"].as_i64().is_some_and(|n| n != 1) {
         cx.invalid(format!("{field}.successThreshold"), &probe["successThreshold"], "must be 1");
     }
+    let grace = (format!("{field}.terminationGracePeriodSeconds"), &probe["terminationGracePeriodSeconds"]);
+    cx.at_least(grace.0.clone(), grace.1, 1);
+    if name == "readinessProbe" && !grace.1.is_null() {
+        cx.invalid(grace.0, grace.1, "must not be set for readinessProbes");
+    }
 }
 
 fn action(action: &Value, field: &str, cx: &mut Context) {
@@ -64,6 +71,12 @@ fn action(action: &Value, field: &str, cx: &mut Context) {
             "httpGet" => {
                 port(&body["port"], &format!("{field_of}.port"), cx);
                 cx.one_of(format!("{field_of}.scheme"), &body["scheme"], &["HTTP", "HTTPS"]);
+                for header in list(body, &["httpHeaders"]) {
+                    let name = text(header, &["name"]);
+                    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+                        cx.invalid(format!("{field_of}.httpHeaders"), &name.into(), HEADER);
+                    }
+                }
             }
             "tcpSocket" | "grpc" => port(&body["port"], &format!("{field_of}.port"), cx),
             _ => {}
@@ -82,5 +95,41 @@ fn port(port: &Value, field: &str, cx: &mut Context) {
                 cx.invalid(field.to_string(), &other.as_i64().unwrap_or(0).into(), why);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn wrong(kind: &str, probe: Value) -> Vec<String> {
+        let mut cx = Context::new();
+        validate(&json!({"name": "c", kind: probe}), "containers", "c", &mut cx);
+        cx.errors.into_iter().map(|error| format!("{}: {}", error.field, error.detail)).collect()
+    }
+
+    #[test]
+    fn every_handler_is_taken_and_its_mistakes_are_not() {
+        for handler in [
+            json!({"grpc": {"port": 5000, "service": ""}}),
+            json!({"grpc": {"port": 65535, "service": "a.b/c"}}),
+            json!({"httpGet": {"port": "web", "path": "/", "scheme": "HTTPS", "httpHeaders": [{"name": "X-A", "value": ""}]}}),
+            json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 1}),
+            json!({"exec": {"command": ["true"]}, "initialDelaySeconds": 0}),
+        ] {
+            assert_eq!(wrong("livenessProbe", handler), [""; 0]);
+        }
+        let said = wrong("livenessProbe", json!({"grpc": {"port": 0}, "terminationGracePeriodSeconds": 0}));
+        let [port, grace] = said.as_slice() else { panic!("{said:?}") };
+        assert!(port.starts_with("c.livenessProbe.grpc.port: ") && port.ends_with("between 1 and 65535, inclusive"));
+        assert!(grace.ends_with("must be greater than 0"), "{grace}");
+        let said = wrong("readinessProbe", json!({"exec": {"command": ["true"]}, "terminationGracePeriodSeconds": 3}));
+        assert!(said.len() == 1 && said[0].ends_with("must not be set for readinessProbes"), "{said:?}");
+        let headers = json!([{"name": "a b", "value": ""}, {"name": "", "value": ""}]);
+        let said = wrong("startupProbe", json!({"httpGet": {"port": 80, "httpHeaders": headers}}));
+        assert!(said.len() == 2 && said.iter().all(|error| error.contains(HEADER)), "{said:?}");
+        let said = wrong("startupProbe", json!({"grpc": {"port": 80}, "tcpSocket": {"port": 80}}));
+        assert!(said.len() == 1 && said[0].contains("may not specify more than 1 handler type"), "{said:?}");
     }
 }
