@@ -124,7 +124,8 @@ pub trait ContainerRuntime: Send + Sync {
     async fn exec(&self, container: &str, options: &ExecOptions) -> Result<ExecSession>;
 
     /// Runs a command to its end and returns its output (the last 64 KiB of each stream).
-    /// `Timeout` when it is still running after `timeout`; it is not killed then.
+    /// `Timeout` when it is still running after `timeout`. It is killed then, and also when nobody waits
+    /// any more, with what it started; but for hosts that are other machines, where it goes on.
     async fn exec_sync(&self, container: &str, command: &[String], timeout: Duration) -> Result<ExecResult>;
 
     /// The streams of the container's main process.

@@ -6,6 +6,7 @@ mod registry;
 mod streams;
 
 use crate::rig::{Rig, container, pod, sandbox};
+use crate::wait::{self, Pace};
 use bytes::Bytes;
 use futures::StreamExt;
 use selkie::kubelet::runtime::{
@@ -159,6 +160,15 @@ async fn commands_in_containers() {
     assert_eq!((result.exit_code, &result.stdout[..], &result.stderr[..]), (3, &b"out\n"[..], &b"err\n"[..]));
     let late = podman.exec_sync(&id, &shell("sleep 5"), Duration::from_millis(300)).await.unwrap_err();
     assert!(matches!(late, RuntimeError::Timeout { .. }), "{late:?}");
+    // Neither what hangs nor what it started stays; nor does a command whose waiter went away.
+    let hung = shell("echo begun; sleep 4711; true");
+    assert!(podman.exec_sync(&id, &hung, Duration::from_secs(2)).await.is_err());
+    assert!(timeout(Duration::from_secs(2), podman.exec_sync(&id, &shell("sleep 4712"), PATIENCE)).await.is_err());
+    wait::until("hung commands are gone", Pace::default(), async || {
+        let left = podman.exec_sync(&id, &shell("ps | grep -c '[s]leep 471'; true"), PATIENCE).await.unwrap();
+        if left.stdout == b"0\n" { Ok(()) } else { Err(String::from_utf8_lossy(&left.stdout).into_owned()) }
+    })
+    .await;
     let missing = podman.exec_sync(&id, &["nope".to_owned()], PATIENCE).await;
     assert!(
         matches!(&missing, Err(RuntimeError::Invalid { .. }))

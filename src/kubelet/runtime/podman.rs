@@ -8,6 +8,7 @@
 //! through our own thin [`http::Client`]. What differs between Podman 4.3 and 5.x is known to three
 //! files only: `fault.rs` (words), `wire.rs` (answers), `generate.rs` (requests).
 
+mod abandoned;
 mod cgroup;
 mod containers;
 mod exec;

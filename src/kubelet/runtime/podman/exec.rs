@@ -4,6 +4,7 @@
 
 use super::{
     Podman,
+    abandoned::Watched,
     containers::Made,
     http::{QUICK, SLOW, segment},
     lines::{Frame, frames},
@@ -49,6 +50,11 @@ enum Subject {
 
 impl Podman {
     pub(super) async fn start_exec(&self, container: &str, options: &ExecOptions) -> Result<ExecSession> {
+        let id = self.make_exec(container, options).await?;
+        self.enter_exec(container, id, options).await
+    }
+
+    async fn make_exec(&self, container: &str, options: &ExecOptions) -> Result<String> {
         let body = json!({
             "Cmd": options.command,
             "Tty": options.tty,
@@ -58,7 +64,10 @@ impl Podman {
         });
         let create =
             self.client.post(format!("containers/{}/exec", segment(container)), format!("exec in {container}"));
-        let id = create.json(&body)?.deadline(SLOW).fetch::<Made>().await?.id;
+        Ok(create.json(&body)?.deadline(SLOW).fetch::<Made>().await?.id)
+    }
+
+    async fn enter_exec(&self, container: &str, id: String, options: &ExecOptions) -> Result<ExecSession> {
         let mut start = json!({"Detach": false, "Tty": options.tty});
         if let Some((columns, rows)) = options.size.filter(|_| options.tty) {
             start["w"] = json!(columns);
@@ -114,8 +123,11 @@ impl Podman {
 
     pub(super) async fn run_exec(&self, container: &str, command: &[String], after: Duration) -> Result<ExecResult> {
         let options = ExecOptions { command: command.to_vec(), stdout: true, stderr: true, ..ExecOptions::default() };
+        let around = self.around().await?;
         let work = async {
-            let mut session = self.start_exec(container, &options).await?;
+            let id = self.make_exec(container, &options).await?;
+            let watched = Watched::new(&self.client, &id, around.local);
+            let mut session = self.enter_exec(container, id, &options).await?;
             let (mut stdout, mut stderr) = (VecDeque::new(), VecDeque::new());
             while let Some(output) = session.output.recv().await {
                 match output {
@@ -125,6 +137,7 @@ impl Podman {
             }
             let lost = |_| RuntimeError::NotFound { object: format!("exec session in {container}") };
             let exit_code = session.exit.await.map_err(lost)??;
+            watched.over();
             let result = ExecResult { exit_code, stdout: stdout.into(), stderr: stderr.into() };
             match not_run(&result) {
                 Some(message) => Err(RuntimeError::Invalid { object: format!("exec in {container}"), message }),
