@@ -9,17 +9,19 @@
 //! [`host`] starts a worker per pod and feeds it; [`pod`] decides and acts; [`status`] words what the
 //! API shows; [`residents`] knows who has room; [`env`], [`volumes`], [`container`] and [`sandbox`] turn a spec into what a
 //! [`runtime`] is asked for; [`resize`] changes the resources of what runs; [`node`] keeps the Node object and its lease; [`streams`] serves logs,
-//! exec and attach; [`usage`] reads what all of it uses; [`image_gc`] keeps the disk from filling with
-//! images. A kubelet holds no state that a restart must keep: labels on containers do.
+//! exec and attach; [`usage`] reads what all of it uses; [`image_gc`] keeps the disk from filling with images, and
+//! [`eviction`] the host from running out of room. A kubelet holds no state that a restart must keep: labels on
+//! containers do.
 //!
-//! Absent on purpose: service account tokens, device plugins, eviction under pressure, cgroups of
-//! its own. Known limits are said where they are met: [`probes::reach`], [`volumes::remote`].
+//! Absent on purpose: service account tokens, device plugins, cgroups of its own. Known limits are said where they are
+//! met: [`probes::reach`], [`volumes::remote`].
 
 pub mod admission;
 pub mod container;
 pub mod dns;
 pub mod drift;
 pub mod env;
+pub mod eviction;
 pub mod fields;
 pub mod host;
 pub mod image_gc;
@@ -142,7 +144,14 @@ impl Kubelets {
         };
         let node = node::run(host.clone(), &route, answered);
         let images = ImageCollector::new(host.clone());
-        tokio::join!(node, pods, reclaim::run(host.clone()), usage::run(host.clone()), images.run());
+        tokio::join!(
+            node,
+            pods,
+            reclaim::run(host.clone()),
+            usage::run(host.clone()),
+            images.run(),
+            eviction::run(host.clone(), images.clone())
+        );
         self.streams.remove(&name);
         self.routes.close(&name);
     }

@@ -6,8 +6,10 @@ use crate::base::backoff::Backoff;
 use crate::client::{Context, EventRecorder, Informer, ObjectKey};
 use crate::kubelet::NodeConfig;
 use crate::kubelet::drift::{Drift, DriftObserver, What};
+use crate::kubelet::eviction::Pressure;
 use crate::kubelet::inbox::{Inbox, Listed, Moments};
 use crate::kubelet::interests::Interests;
+use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::pod::worker;
 use crate::kubelet::residents::Residents;
 use crate::kubelet::resize::allocations::{Allocations, News};
@@ -51,6 +53,8 @@ pub struct Host {
     pub usage: Arc<Usage>,
     pub tokens: Tokens,
     pub allocations: Allocations,
+    /// What the host is short of.
+    pub pressure: Mutex<Pressure>,
     info: RwLock<HostInfo>,
     addresses: RwLock<NodeAddresses>,
     workers: Mutex<HashMap<String, Arc<Inbox>>>,
@@ -85,6 +89,7 @@ impl Host {
             usage,
             tokens: Tokens::default(),
             allocations: Allocations::default(),
+            pressure: Mutex::default(),
             info,
             addresses,
             workers,
@@ -216,11 +221,11 @@ impl Host {
         }
     }
 
-    /// Has the pod make way for a critical one.
-    pub fn preempt(self: &Arc<Self>, pod: &Arc<Pod>) {
+    /// Has the pod go.
+    pub fn turn_out(self: &Arc<Self>, pod: &Arc<Pod>, failure: Failure) {
         self.wake_worker(pod, None);
         if let Some(inbox) = pod.metadata.uid.as_deref().and_then(|uid| self.known(uid)) {
-            inbox.post(|news| news.preempted = true);
+            inbox.post(|news| _ = news.turned_out.get_or_insert(failure));
         }
     }
 

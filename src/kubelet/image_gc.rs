@@ -3,6 +3,8 @@
 
 mod plan;
 
+pub use plan::{HIGH_PERCENT, LOW_PERCENT};
+
 use crate::kubelet::host::Host;
 use crate::kubelet::pod::{all_containers, ephemeral_containers, is_terminal, spec};
 use crate::kubelet::runtime::RuntimeError;
@@ -86,6 +88,11 @@ impl ImageCollector {
             return Err(message);
         }
         Ok(())
+    }
+
+    /// Removes all images that nobody uses: the host is short of disk.
+    pub async fn remove_unused(&self) -> Result<(), RuntimeError> {
+        self.free(u64::MAX).await.map(drop)
     }
 
     /// Brings what is known of the images up to date.

@@ -1,6 +1,7 @@
 //! What reaches a pod's worker between two looks: which containers changed, probe results, objects.
 
 use crate::base::wake::Wake;
+use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::probes::Report;
 use crate::kubelet::runtime::Listing;
 use parking_lot::Mutex;
@@ -42,8 +43,8 @@ pub struct News {
     pub probes: Vec<Report>,
     /// A ConfigMap, Secret or claim the pod refers to changed.
     pub objects: bool,
-    /// It makes way for a critical pod.
-    pub preempted: bool,
+    /// Why it has to go.
+    pub turned_out: Option<Failure>,
 }
 
 /// One worker reads; anyone writes.

@@ -7,6 +7,7 @@ mod disks;
 pub mod object;
 
 use crate::client::Informer;
+use crate::kubelet::eviction;
 use crate::kubelet::host::Host;
 use crate::kubelet::routes::Route;
 use crate::kubelet::runtime::{HostInfo, ImageInfo, RuntimeError};
@@ -85,6 +86,7 @@ impl Keeper {
             info!(node, "the host answers; its lease is renewed again");
         }
         self.host.set_info(info.clone());
+        eviction::observe(&self.host, &info);
         let outcome = async {
             let uid = self.report(&info).await?;
             self.renew(&uid).await

@@ -134,6 +134,12 @@ pub trait ContainerRuntime: Send + Sync {
     /// CPU and memory in use by the running containers of this cluster.
     async fn stats(&self) -> Result<Vec<ContainerStats>>;
 
+    /// Bytes that containers of this cluster wrote into their own file systems, by id. Costs a host as much as
+    /// walking over what they wrote.
+    async fn written(&self) -> Result<Vec<(String, u64)>> {
+        Ok(Vec::new())
+    }
+
     /// Makes a named volume of this cluster unless it exists: for claims, and for hosts whose file system
     /// the daemon does not share. The volume's name on the host is prefixed and stays the runtime's business.
     async fn ensure_volume(&self, volume: &VolumeSpec) -> Result<()>;

@@ -52,7 +52,22 @@ pub async fn memory_of(host: &Host, pod: &Pod, life: &ContainerLife) -> Result<O
     Ok(stats.into_iter().find(|stats| stats.id == life.id).map(|stats| stats.memory))
 }
 
-async fn read(host: &Host) -> Result<HostReadings, RuntimeError> {
+/// Bytes of memory of this machine that can still be had.
+pub fn memory_available() -> Option<u64> {
+    machine::available()
+}
+
+/// Bytes that the pods of a simulated host use, if any of them says how much.
+pub fn simulated_memory(host: &Host) -> Option<u64> {
+    let pods = host.pods.on_node(&host.node.name);
+    if !pods.iter().any(|pod| simulated::memory(pod).is_some()) {
+        return None;
+    }
+    Some(simulated::read(&pods, |_, _| None, host.ctx.clock.now()).iter().map(|read| read.reading.memory).sum())
+}
+
+/// What the host's containers use now.
+pub async fn read(host: &Host) -> Result<HostReadings, RuntimeError> {
     if host.node.simulated {
         let pods = host.pods.on_node(&host.node.name);
         let last = |uid: &str, container: &str| host.usage.last(&host.node.name, uid, container);

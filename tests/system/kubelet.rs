@@ -4,6 +4,8 @@
 mod cut_calls;
 #[path = "kubelet/endings.rs"]
 mod endings;
+#[path = "kubelet/evicting.rs"]
+mod evicting;
 #[path = "kubelet/probes.rs"]
 mod probes;
 #[path = "kubelet/recovery.rs"]

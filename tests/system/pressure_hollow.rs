@@ -1,6 +1,11 @@
 //! A host that runs out of room, pretended, with the clock paused.
 
 use crate::control_plane::{Cluster, NODE, is_ready};
+use crate::wait::{self, Pace};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::Api;
+use kube::api::PostParams;
 use selkie::base::clock::Clock;
 use selkie::kubelet::runtime::ContainerRuntime;
 use selkie::kubelet::runtime::hollow::{Hollow, HollowOptions};
@@ -72,5 +77,59 @@ async fn a_disk_full_of_what_is_used_is_told() {
     tokio::time::sleep(Duration::from_secs(300)).await;
     cluster.until_event(NODE, &format!("ImageGCFailed: {message}")).await;
     assert_eq!(names(&host).len(), 17);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_uses_more_memory_than_there_is_goes() {
+    let (mut cluster, _) = full_of(&images(1)).await;
+    let pod = |name: &str, memory: &str, asked: &str, priority: i32| {
+        let container = json!({"name": "c", "image": "image:0", "resources": {"requests": {"memory": asked}}});
+        let metadata = json!({"name": name, "annotations": {"hollow.selkie.dev/memory": memory}});
+        let class = (priority > 0).then_some("important");
+        let spec = json!({"nodeName": NODE, "containers": [container], "priorityClassName": class});
+        serde_json::from_value::<Pod>(json!({"metadata": metadata, "spec": spec})).unwrap()
+    };
+    let pods = [
+        pod("modest", "16Gi", "20Gi", 0),
+        pod("more", "3Gi", "2Gi", 0),
+        pod("much", "8Gi", "2Gi", 0),
+        pod("important", "6Gi", "1Gi", 5),
+    ];
+    let class = serde_json::from_value(json!({"metadata": {"name": "important"}, "value": 5})).unwrap();
+    Api::<PriorityClass>::all(cluster.client.clone()).create(&PostParams::default(), &class).await.unwrap();
+    for pod in &pods {
+        cluster.pods().create(&PostParams::default(), pod).await.unwrap();
+    }
+    let evicted = cluster.until("much", |pod| pod["status"]["phase"] == "Failed").await;
+    let status = &evicted["status"];
+    let message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 0. \
+                   Container c was using 8Gi, request is 2Gi, has larger consumption of memory. ";
+    assert_eq!((&status["reason"], &status["message"]), (&json!("Evicted"), &json!(message)));
+    let conditions = status["conditions"].as_array().unwrap();
+    let target = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+    assert_eq!((&target["reason"], &target["message"]), (&json!("TerminationByKubelet"), &json!(message)));
+    cluster.until_event("much", &format!("Evicted: {}", message.trim_end())).await;
+    cluster.until_event(NODE, "EvictionThresholdMet: Attempting to reclaim memory").await;
+    let pressed = async |expect: &str| {
+        wait::until("the Node tells of its memory", Pace::default(), async || {
+            let nodes: Api<Node> = Api::all(cluster.client.clone());
+            let status = nodes.get(NODE).await.unwrap().status.unwrap_or_default();
+            let found = status.conditions.into_iter().flatten().find(|one| one.type_ == "MemoryPressure");
+            let found = found.map(|one| (one.status, one.reason.unwrap_or_default()));
+            if found.as_ref().is_some_and(|(status, _)| status == expect) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    };
+    pressed("True").await;
+    cluster.run("new", json!({"containers": [{"name": "c", "image": "image:0"}]})).await;
+    let refused = cluster.until("new", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(refused["status"]["reason"], "Evicted");
+    assert_eq!(refused["status"]["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
+    tokio::time::sleep(Duration::from_secs(320)).await;
+    pressed("False").await;
+    for name in ["modest", "more", "important"] {
+        cluster.until(name, is_ready).await;
+    }
     cluster.stop().await;
 }

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 
 /// From this use of the disk on images are removed, until it is down to the other.
-const HIGH_PERCENT: u64 = 85;
-const LOW_PERCENT: u64 = 80;
+pub const HIGH_PERCENT: u64 = 85;
+pub const LOW_PERCENT: u64 = 80;
 /// A younger image may have been pulled for a container that is about to be made.
 const MIN_AGE: SignedDuration = SignedDuration::from_mins(2);
 

@@ -15,13 +15,20 @@ pub fn measure(info: &mut HostInfo, volumes: &Path) {
     if let Some((size, used)) = usage(volumes) {
         (info.volumes_size, info.volumes_used) = (size, used);
     }
+    if let Some(stat) = stat(volumes) {
+        (info.volumes_inodes, info.volumes_inodes_free) = (stat.f_files, stat.f_favail);
+    }
+}
+
+fn stat(path: &Path) -> Option<rustix::fs::StatVfs> {
+    path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())
 }
 
 /// Bytes of the file system and those in use. What is reserved for root is no part of it, as in df: on
 /// file systems with a large reserve nothing would ever be free otherwise. A directory that is not there
 /// yet is on its parent's file system.
 fn usage(path: &Path) -> Option<(u64, u64)> {
-    let stat = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
+    let stat = stat(path)?;
     let used = stat.f_blocks.saturating_sub(stat.f_bfree).checked_mul(stat.f_frsize)?;
     let available = stat.f_bavail.checked_mul(stat.f_frsize)?;
     Some((used.saturating_add(available), used))
@@ -44,5 +51,6 @@ mod tests {
         measure(&mut local, &directory.path().join("not/yet"));
         assert!(local.storage_size > 7 && local.storage_used <= local.storage_size);
         assert_eq!(local.volumes_size, local.storage_size);
+        assert!(local.volumes_inodes_free <= local.volumes_inodes);
     }
 }

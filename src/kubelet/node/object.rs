@@ -3,6 +3,7 @@
 use crate::api::kinds::resources;
 use crate::apiserver::KUBERNETES_VERSION;
 use crate::kubelet::NodeConfig;
+use crate::kubelet::eviction::{Condition, Pressure};
 use crate::kubelet::host::Host;
 use crate::kubelet::runtime::{HostInfo, ImageInfo};
 use jiff::Timestamp;
@@ -20,10 +21,6 @@ use std::collections::BTreeMap;
 pub const MAX_PODS: u32 = 110;
 /// Images a Node lists, the largest first.
 pub const MAX_IMAGES: usize = 50;
-/// Less free space than this share is disk pressure: Kubernetes' eviction thresholds
-/// `imagefs.available` and `nodefs.available`.
-pub const IMAGES_FREE_PERCENT: u64 = 15;
-pub const VOLUMES_FREE_PERCENT: u64 = 10;
 /// Says that limits do not hold, where that is so. Not one of Kubernetes' own.
 const UNENFORCED: &str = "selkie.dev/LimitsNotEnforced";
 /// Its reason where only pods as a whole cannot be limited.
@@ -78,7 +75,7 @@ pub fn status(
     NodeStatus {
         allocatable: Some(capacity.clone()),
         capacity: Some(capacity),
-        conditions: Some(conditions(info, old, now)),
+        conditions: Some(conditions(info, &host.pressure.lock(), old, now)),
         addresses: Some(addresses),
         images: Some(listed(images)),
         node_info: Some(system_info(info)),
@@ -119,13 +116,13 @@ fn listed(images: &[ImageInfo]) -> Vec<ContainerImage> {
     list.collect()
 }
 
-fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
-    let low = |size: u64, used: u64, percent: u64| {
-        size > 0 && u128::from(size.saturating_sub(used)) * 100 < u128::from(size) * u128::from(percent)
+fn conditions(info: &HostInfo, pressure: &Pressure, old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
+    let memory = if pressure.holds(Condition::Memory) {
+        ("MemoryPressure", "True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+    } else {
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
     };
-    let disk = if low(info.storage_size, info.storage_used, IMAGES_FREE_PERCENT)
-        || low(info.volumes_size, info.volumes_used, VOLUMES_FREE_PERCENT)
-    {
+    let disk = if pressure.holds(Condition::Disk) {
         ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
     } else {
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
@@ -133,7 +130,7 @@ fn conditions(info: &HostInfo, old: Option<&NodeStatus>, now: Timestamp) -> Vec<
     let unenforced = crate::kubelet::container::why_unenforced(info);
     let before = |name: &str| old.and_then(|s| s.conditions.as_ref())?.iter().find(|c| c.type_ == name);
     let mut all = vec![
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        memory,
         disk,
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -235,15 +232,19 @@ pub fn lease(name: &str, node_uid: &str, seconds: i32, now: Timestamp) -> Lease 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::kubelet::eviction;
 
     #[test]
     fn conditions_keep_their_transition_times() {
         let at = |s| Timestamp::from_second(s).unwrap();
         let info = HostInfo::default();
-        let old = NodeStatus { conditions: Some(conditions(&info, None, at(10))), ..NodeStatus::default() };
+        let old = NodeStatus {
+            conditions: Some(conditions(&info, &Pressure::default(), None, at(10))),
+            ..NodeStatus::default()
+        };
         let mut lost = old.clone();
         lost.conditions.as_mut().unwrap()[3].status = "Unknown".into();
-        let new = conditions(&info, Some(&lost), at(20));
+        let new = conditions(&info, &Pressure::default(), Some(&lost), at(20));
         assert_eq!(new[0].last_transition_time, Some(Time(at(10))));
         assert_eq!(new[3].last_transition_time, Some(Time(at(20))));
         let new = NodeStatus { conditions: Some(new), ..NodeStatus::default() };
@@ -252,9 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn disks_are_full_where_kubernetes_says() {
+    fn what_a_host_is_short_of_is_told() {
         let status = |name: &str, info: &HostInfo, old: Option<&NodeStatus>| {
-            let all = conditions(info, old, Timestamp::UNIX_EPOCH);
+            let mut pressure = Pressure::default();
+            pressure.observe(&eviction::shortages(&eviction::observations(info, None)), Timestamp::UNIX_EPOCH);
+            let all = conditions(info, &pressure, old, Timestamp::UNIX_EPOCH);
             all.into_iter().find(|c| c.type_ == name).map(|c| c.status)
         };
         for (images_used, volumes_used, expect) in [(85, 90, "False"), (86, 0, "True"), (0, 91, "True")] {
@@ -267,13 +270,14 @@ mod tests {
             };
             let found = status("DiskPressure", &info, None);
             assert_eq!(found.as_deref(), Some(expect), "{images_used} {volumes_used}");
+            assert_eq!(status("MemoryPressure", &info, None).as_deref(), Some("False"));
         }
         // Where nothing is known nothing is full.
         assert_eq!(status("DiskPressure", &HostInfo::default(), None).as_deref(), Some("False"));
         let bare = HostInfo { rootless: true, unenforced: vec!["cpu"], ..HostInfo::default() };
         assert_eq!(status(UNENFORCED, &bare, None).as_deref(), Some("True"));
         assert_eq!(status(UNENFORCED, &HostInfo::default(), None), None);
-        let conditions = Some(conditions(&bare, None, Timestamp::UNIX_EPOCH));
+        let conditions = Some(conditions(&bare, &Pressure::default(), None, Timestamp::UNIX_EPOCH));
         let old = NodeStatus { conditions, ..NodeStatus::default() };
         assert_eq!(status(UNENFORCED, &HostInfo::default(), Some(&old)).as_deref(), Some("False"));
     }
@@ -282,7 +286,7 @@ mod tests {
     fn a_node_says_which_limits_do_not_hold() {
         let of = |names: &[&'static str], lone_containers, cgroup_version| {
             let info = HostInfo { unenforced: names.to_vec(), lone_containers, cgroup_version, ..HostInfo::default() };
-            let conditions = Some(conditions(&info, None, Timestamp::UNIX_EPOCH));
+            let conditions = Some(conditions(&info, &Pressure::default(), None, Timestamp::UNIX_EPOCH));
             unenforced(&Node { status: Some(NodeStatus { conditions, ..NodeStatus::default() }), ..Node::default() })
         };
         assert_eq!(of(&[], false, 2), (vec![], false, 2));

@@ -1,8 +1,9 @@
 //! Asks whether the host takes a pod, and has others make way for it.
 
 use crate::kubelet::admission::{self, NODE_AFFINITY, Verdict};
+use crate::kubelet::eviction;
 use crate::kubelet::host::Host;
-use crate::kubelet::pod::plan::{Failure, PREEMPTED};
+use crate::kubelet::pod::plan::{EVICTED, Failure, PREEMPTED};
 use crate::kubelet::pod::worker::Worker;
 use crate::kubelet::pod::{has_begun, is_terminal};
 use jiff::{SignedDuration, Timestamp};
@@ -114,6 +115,11 @@ impl Worker {
         if let Some(failure) = admission::unenforceable(&self.pod, &self.host.info()) {
             return Verdict::Refuse(failure);
         }
+        let conditions = self.host.pressure.lock().conditions();
+        if let Some(message) = eviction::refusal(&self.pod, &conditions) {
+            self.host.residents.lock().forget(&self.identity.uid);
+            return Verdict::Refuse(Failure { reason: EVICTED.into(), message });
+        }
         let mut residents = self.host.residents.lock();
         let mut others = residents.among(self.host.pods.on_node(&self.host.node.name));
         others.retain(|other| other.metadata.uid.as_ref() != Some(&self.identity.uid));
@@ -146,18 +152,23 @@ impl Worker {
         waits.then(|| self.host.ctx.clock.now().saturating_add(ROOM).ok()).flatten()
     }
 
-    /// Makes way for a critical pod.
-    pub(super) fn give_way(&mut self) {
+    /// Goes: it makes way for a critical pod, or uses what its host is short of.
+    pub(super) fn turn_out(&mut self, failure: Failure) {
         if self.refused.is_some() || is_terminal(&self.pod) {
             return;
         }
-        self.host.events.record(self.pod.object_ref(&()), "Warning", PREEMPTED, MADE_WAY.to_owned());
-        self.refused = Some(Failure { reason: PREEMPTED.into(), message: MADE_WAY.to_owned() });
+        self.host.events.record(self.pod.object_ref(&()), "Warning", &failure.reason, failure.message.clone());
+        self.refused = Some(failure);
         self.give_up();
     }
 }
 
 impl Host {
+    /// Has the pod make way for a critical one.
+    fn preempt(self: &Arc<Self>, pod: &Arc<Pod>) {
+        self.turn_out(pod, Failure { reason: PREEMPTED.into(), message: MADE_WAY.to_owned() });
+    }
+
     /// The room of a pod is free, which others may wait for.
     pub(super) fn free(self: &Arc<Self>, uid: &str) {
         let is_news = self.residents.lock().leave(uid);

@@ -1,6 +1,7 @@
 //! What to do about a pod now. Pure: the same view gives the same plan, and a plan that was carried
 //! out gives an empty one.
 
+use crate::kubelet::eviction;
 use crate::kubelet::pod::step::{Step, step};
 use crate::kubelet::pod::{Role, View, ephemeral_containers, is_terminal, restarts};
 use crate::kubelet::resize::actuation;
@@ -37,11 +38,27 @@ const MOMENT: i64 = 2;
 /// The reason of a pod that made way for a critical one.
 pub const PREEMPTED: &str = "Preempting";
 
+/// The reason of a pod that used what its host is short of, or more than it may.
+pub const EVICTED: &str = "Evicted";
+/// How long its containers have to end.
+const EVICTION_GRACE: i64 = 1;
+
 /// Why a pod that could run must not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Cow<'static, str>,
     pub message: String,
+}
+
+impl Failure {
+    /// Why somebody else than its owner ends the pod, if so: not where the pod did more than it may.
+    pub fn disruption(&self) -> Option<&str> {
+        match &*self.reason {
+            PREEMPTED => Some("Pod was preempted by Kubelet to accommodate a critical pod."),
+            EVICTED if self.message.starts_with(eviction::LOW) => Some(&self.message),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +87,9 @@ pub fn plan(view: &View) -> Plan {
         stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
     } else if let Some(failure) = view.refused {
         plan.failure = Some(failure.clone());
-        stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));
+        let grace = default_grace(view);
+        let grace = if failure.reason == EVICTED { grace.min(EVICTION_GRACE) } else { grace };
+        stop_all(view, &mut plan, grace, |c| format!("Stopping container {c}"));
     } else if let Some(failure) = past_deadline(view, &mut plan) {
         plan.failure = Some(failure);
         stop_all(view, &mut plan, default_grace(view), |c| format!("Stopping container {c}"));

@@ -180,8 +180,8 @@ impl Worker {
             self.facts.sandbox.take_if(|trouble| trouble.reason == "FailedMount");
         }
         self.look_at_api();
-        if news.preempted {
-            self.give_way();
+        if let Some(failure) = news.turned_out {
+            self.turn_out(failure);
         }
         self.admit().await;
         if self.has_ended() {

@@ -268,6 +268,10 @@ impl ContainerRuntime for Podman {
         self.usage().await
     }
 
+    async fn written(&self) -> Result<Vec<(String, u64)>> {
+        self.layers().await
+    }
+
     async fn ensure_volume(&self, volume: &VolumeSpec) -> Result<()> {
         self.make_volume(volume).await
     }

@@ -26,6 +26,9 @@ pub struct HostInfo {
     /// The same of the file system that holds pods' volumes; filled in by the kubelet.
     pub volumes_size: u64,
     pub volumes_used: u64,
+    /// Its files at most, and how many more it takes; 0 where that is not limited, or not known.
+    pub volumes_inodes: u64,
+    pub volumes_inodes_free: u64,
     /// What all containers are run by, e.g. `crun`; empty where any will do.
     pub oci_runtime: String,
     /// 1 or 2.

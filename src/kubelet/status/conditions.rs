@@ -1,6 +1,6 @@
 //! A pod's conditions: ours in Kubernetes' order and words, everyone else's as they are.
 
-use crate::kubelet::pod::plan::PREEMPTED;
+use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::pod::{Role, View, all_containers};
 use crate::kubelet::resize;
 use crate::kubelet::status::whole_seconds;
@@ -42,16 +42,15 @@ pub fn conditions(view: &View, status: &PodStatus) -> Vec<PodCondition> {
         // Bound by its creator, not by a scheduler.
         None => out.push(condition(view, "PodScheduled", Verdict::yes(), &old)),
     }
-    let preempted = view.refused.is_some_and(|failure| failure.reason == PREEMPTED);
-    let disrupted = preempted.then(|| {
-        let message = "Pod was preempted by Kubelet to accommodate a critical pod.".into();
-        let verdict = Verdict { holds: true, reason: "TerminationByKubelet", message };
+    let disrupted = view.refused.and_then(Failure::disruption).map(|why| {
+        let verdict = Verdict { holds: true, reason: "TerminationByKubelet", message: why.into() };
         condition(view, DISRUPTED, verdict, &old)
     });
     let kept = |c: &PodCondition| {
-        !OURS.contains(&c.type_.as_str()) && !is_of_resize(c) && (c.type_ != DISRUPTED || !preempted)
+        !OURS.contains(&c.type_.as_str()) && !is_of_resize(c) && (c.type_ != DISRUPTED || disrupted.is_none())
     };
-    out.extend(old.into_iter().filter(kept));
+    let kept: Vec<_> = old.iter().filter(|c| kept(c)).cloned().collect();
+    out.extend(kept);
     out.extend(disrupted);
     out
 }

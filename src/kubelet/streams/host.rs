@@ -1,7 +1,9 @@
 //! What a kubelet tells of itself and of its host.
 
 use crate::apiserver::HostLog;
-use crate::kubelet::node::object::{IMAGES_FREE_PERCENT, MAX_IMAGES, MAX_PODS, VOLUMES_FREE_PERCENT};
+use crate::kubelet::eviction::{IMAGES_FREE_PERCENT, INODES_FREE_PERCENT, MEMORY_FREE_MIB, VOLUMES_FREE_PERCENT};
+use crate::kubelet::image_gc::{HIGH_PERCENT, LOW_PERCENT};
+use crate::kubelet::node::object::{MAX_IMAGES, MAX_PODS};
 use crate::kubelet::runtime::HostInfo;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -26,8 +28,14 @@ pub fn settings(info: &HostInfo) -> Value {
         "failSwapOn": false,
         "evictionHard": {
             "imagefs.available": format!("{IMAGES_FREE_PERCENT}%"),
+            "memory.available": format!("{MEMORY_FREE_MIB}Mi"),
             "nodefs.available": format!("{VOLUMES_FREE_PERCENT}%"),
+            "nodefs.inodesFree": format!("{INODES_FREE_PERCENT}%"),
         },
+        "evictionPressureTransitionPeriod": "5m0s",
+        "imageGCHighThresholdPercent": HIGH_PERCENT,
+        "imageGCLowThresholdPercent": LOW_PERCENT,
+        "imageMinimumGCAge": "2m0s",
     })
 }
 

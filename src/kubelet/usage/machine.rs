@@ -15,6 +15,11 @@ pub fn read() -> Option<Reading> {
     Some(Reading { started: Timestamp::UNIX_EPOCH, time, cpu_nanos, memory })
 }
 
+/// Bytes of memory that can still be had.
+pub fn available() -> Option<u64> {
+    kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")?.checked_mul(1024)
+}
+
 /// Nanoseconds that all CPUs together were not idle, from the text of /proc/stat.
 fn busy(stat: &str) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
@@ -26,11 +31,12 @@ fn busy(stat: &str) -> Option<u64> {
 
 /// Bytes that cannot be had without writing to a disk, from the text of /proc/meminfo.
 fn used(meminfo: &str) -> Option<u64> {
-    let kilobytes = |name: &str| -> Option<u64> {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    kilobytes("MemTotal")?.checked_sub(kilobytes("MemAvailable")?)?.checked_mul(1024)
+    kilobytes(meminfo, "MemTotal")?.checked_sub(kilobytes(meminfo, "MemAvailable")?)?.checked_mul(1024)
+}
+
+fn kilobytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -25,6 +25,17 @@ impl Podman {
         }
     }
 
+    pub(super) async fn layers(&self) -> Result<Vec<(String, u64)>> {
+        let call = self.client.get("containers/json", "containers").query("filters", self.filter(None));
+        let call = call.query("all", true).query("size", true);
+        let listed: Option<Vec<Listed>> = call.deadline(SLOW).fetch().await?;
+        let sized = listed.unwrap_or_default().into_iter().filter_map(|container| {
+            let bytes = u64::try_from(container.size?.rw_size).ok()?;
+            Some((container.id, bytes))
+        });
+        Ok(sized.collect())
+    }
+
     async fn running(&self) -> Result<Vec<Listed>> {
         let call = self.client.get("containers/json", "containers").query("filters", self.filter(None));
         let listed: Option<Vec<Listed>> = call.deadline(SLOW).fetch().await?;

@@ -47,6 +47,17 @@ pub struct Listed {
     pub pod: String,
     #[serde(default)]
     pub state: String,
+    /// Only where it was asked for.
+    #[serde(default)]
+    pub size: Option<Size>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Size {
+    /// Bytes in the container's own layer.
+    #[serde(default)]
+    pub rw_size: i64,
 }
 
 impl Listed {
