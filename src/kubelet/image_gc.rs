@@ -100,7 +100,9 @@ impl ImageCollector {
         let images = self.host.runtime.images().await?;
         let wanted = self.wanted(&mut HashMap::new()).await?;
         let seen = images.into_iter().map(|image| {
-            let used = image.used || wanted.contains(&image.id);
+            // A host is more than a node here: what was built on it no registry has.
+            let built_here = image.tags.iter().any(|tag| tag.starts_with("localhost/"));
+            let used = image.used || built_here || wanted.contains(&image.id);
             Seen { id: image.id, size: image.size, used }
         });
         records.observe(&seen.collect::<Vec<_>>(), self.host.ctx.clock.now());
