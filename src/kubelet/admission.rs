@@ -85,7 +85,7 @@ pub fn unenforceable(pod: &Pod, host: &HostInfo) -> Option<Failure> {
         confined(context.and_then(|context| context.app_armor_profile.as_ref()))
     };
     let asked = confined(of_pod.and_then(|context| context.app_armor_profile.as_ref()))
-        || all_containers(spec(pod)).any(|(_, container)| own(&container));
+        || all_containers(spec(pod)).any(|(_, container)| own(container));
     (asked && host.no_apparmor).then(|| Failure {
         reason: "AppArmor".into(),
         message: "Cannot enforce AppArmor: AppArmor is not enabled on the host".into(),

@@ -64,13 +64,13 @@ fn anew(view: &View) -> Option<Timestamp> {
     let asks = |container: &Container| {
         container.restart_policy_rules.iter().flatten().any(|rule| rule.action == "RestartAllContainers")
     };
-    if !all_containers(view.spec()).any(|(_, container)| asks(&container)) {
+    if !all_containers(view.spec()).any(|(_, container)| asks(container)) {
         return None;
     }
     let ends = view.containers.iter().filter_map(|life| {
         let ContainerState::Exited(exit) = &life.state else { return None };
         let (_, container) = all_containers(view.spec()).find(|(_, c)| c.name == life.identity.container)?;
-        restarts_all(&container, exit.code).then_some(exit.finished)
+        restarts_all(container, exit.code).then_some(exit.finished)
     });
     ends.max()
 }
