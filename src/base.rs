@@ -1,4 +1,4 @@
-//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, socket paths, URLs as they may be shown,
+//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, file watchers, socket paths, URLs as they may be shown,
 //! values in JSON text, TLS without trust. Knows nothing of Kubernetes.
 
 pub mod backoff;
@@ -18,3 +18,4 @@ pub mod value_path;
 #[path = "../tests/support/wait.rs"]
 pub mod wait;
 pub mod wake;
+pub mod watch;

@@ -12,7 +12,6 @@ pub mod oci;
 mod remotes;
 pub mod repositories;
 pub(in crate::gitops) mod versions;
-pub mod watch;
 
 pub use git::credentials::{Access, Credentials, RemoteBases};
 pub use git::signers::Signers;
@@ -21,6 +20,7 @@ pub use oci::login::RegistryAccess;
 pub use repositories::Repositories;
 
 use crate::base::wake::Wake;
+use crate::base::watch;
 use crate::gitops::render::kustomize::{Record, Roots, Tree};
 use crate::gitops::render::{Origin, RenderError};
 use crate::gitops::sops::Keys;
@@ -214,8 +214,8 @@ pub enum SourceError {
          {branch}`"
     )]
     NothingPushed { application: String, branch: String },
-    #[error("cannot watch {path}: {cause}")]
-    Watch { path: PathBuf, cause: String },
+    #[error(transparent)]
+    Watch(#[from] watch::WatchError),
 }
 
 fn hint_text(hint: &str) -> String {

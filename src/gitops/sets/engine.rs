@@ -4,10 +4,11 @@
 use super::{ApplicationSet, Element, GitGenerator, LABEL, compare, generate};
 use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetStatus, DeletionLabel};
 use crate::base::wake::Wake;
+use crate::base::watch::Guard;
 use crate::client::{Change, Context, Informer, raw};
 use crate::gitops::access;
 use crate::gitops::application::{Application, ApplicationSource, NAMESPACE, set_condition};
-use crate::gitops::sources::{Access, Source, SourceError, watch::Guard};
+use crate::gitops::sources::{Access, Source, SourceError};
 use crate::gitops::sync::engine::Settings;
 use crate::gitops::sync::{Event, post_change_set, wait::path};
 use http::Method;

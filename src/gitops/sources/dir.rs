@@ -3,12 +3,12 @@
 use super::disk::Disk;
 use super::remotes::{Fetched, Remotes};
 use super::repositories::Repositories;
-use super::watch::{self, Guard};
 use super::{
     Access, CHART_FILE, File, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError, is_hidden,
     is_manifest, name,
 };
 use crate::base::wake::Wake;
+use crate::base::watch::{self, Guard};
 use crate::gitops::render::kustomize::{FILE_NAMES, NoRoots, Roots};
 use crate::gitops::render::{Origin, RenderError};
 use async_trait::async_trait;
@@ -86,12 +86,12 @@ impl Source for DirSource {
         self.remotes.rings(wake.clone());
         let kustomized = read(&self.root, self.recursive).map(|snapshot| snapshot.kustomizations).unwrap_or_default();
         if kustomized.is_empty() {
-            return watch::directory(&self.root, self.recursive, wake).map(Some);
+            return Ok(Some(watch::directory(&self.root, self.recursive, wake)?));
         }
         let disk = Disk::around(&self.root);
         let (disk, _) = disk.map_err(|cause| SourceError::Read { path: self.root.clone(), cause: Arc::new(cause) })?;
         let files = kustomized.iter().flat_map(|record| record.files()).map(|(path, _)| disk.path(path));
-        watch::files(&self.root, files, wake).map(Some)
+        Ok(Some(watch::files(&self.root, files, wake)?))
     }
 
     fn describe(&self) -> String {

@@ -26,9 +26,9 @@ pub(super) use tree::{MAX_DEPTH, MAX_ENTRIES};
 use super::location::GitLocation;
 use super::remotes::{Fetched, Remotes};
 use super::repositories::Repositories;
-use super::watch::{self, Guard, Target};
 use super::{Access, Branch, MAX_FILES, MAX_TOTAL_BYTES, Snapshot, Source, SourceError};
 use crate::base::wake::Wake;
+use crate::base::watch::{self, Guard, Target};
 use crate::gitops::render::kustomize::{NoRoots, Roots};
 use async_trait::async_trait;
 use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository};
@@ -185,7 +185,7 @@ impl Source for GitSource {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             path.starts_with(common.join("refs")) && !name.ends_with(".lock") || matches!(name, "HEAD" | "packed-refs")
         };
-        watch::start(&targets, relevant, wake).map(Some)
+        Ok(Some(watch::start(&targets, relevant, wake)?))
     }
 
     fn describe(&self) -> String {

@@ -1,10 +1,11 @@
 //! Reading the Application's source, with what its Secret holds.
 
 use super::Task;
+use crate::base::watch::Guard;
 use crate::gitops::access;
 use crate::gitops::application::{Application, ApplicationSource};
 use crate::gitops::inputs::{self, Inputs};
-use crate::gitops::sources::{Access, Location, Snapshot, Source, SourceError, watch::Guard};
+use crate::gitops::sources::{Access, Location, Snapshot, Source, SourceError};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 //! Who watches the same directories shares one watcher: thousands of applications follow one repository, and
 //! systems give a user some hundred (`fs.inotify.max_user_instances`).
 
-use super::SourceError;
 use crate::base::wake::Wake;
 use notify::event::{EventKind, ModifyKind};
 use notify::{Config, Event, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
@@ -31,6 +30,14 @@ static WATCHERS: Mutex<BTreeMap<Vec<Watched>, Weak<Shared>>> = Mutex::new(BTreeM
 /// A target, and what was there: device, inode and birth. A watcher of a directory that was replaced hears nothing
 /// of the one that has its name now.
 type Watched = (Target, Option<(u64, u64, Option<SystemTime>)>);
+
+/// Why something cannot be watched.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cannot watch {path}: {cause}")]
+pub struct WatchError {
+    pub path: PathBuf,
+    pub cause: String,
+}
 
 /// Watches until it is dropped.
 pub struct Guard {
@@ -83,13 +90,13 @@ impl std::fmt::Debug for Guard {
 
 /// One path to watch.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Target {
+pub struct Target {
     pub path: PathBuf,
     pub recursive: bool,
 }
 
-/// Watches a source directory, or the directory of a source file.
-pub(super) fn directory(root: &Path, recursive: bool, wake: Wake) -> Result<Guard, SourceError> {
+/// Watches a directory, or the directory of a file.
+pub fn directory(root: &Path, recursive: bool, wake: Wake) -> Result<Guard, WatchError> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
     let mut targets = Vec::new();
     if root.is_dir() {
@@ -110,7 +117,7 @@ pub(super) fn directory(root: &Path, recursive: bool, wake: Wake) -> Result<Guar
 }
 
 /// Watches a directory with all that is in it, and files elsewhere.
-pub(super) fn files(root: &Path, files: impl Iterator<Item = PathBuf>, wake: Wake) -> Result<Guard, SourceError> {
+pub fn files(root: &Path, files: impl Iterator<Item = PathBuf>, wake: Wake) -> Result<Guard, WatchError> {
     let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
     let outside = files.filter(|file| !file.starts_with(&root)).filter_map(|file| Some(file.parent()?.to_path_buf()));
     let directories: BTreeSet<PathBuf> = outside.collect();
@@ -127,11 +134,11 @@ pub(super) fn files(root: &Path, files: impl Iterator<Item = PathBuf>, wake: Wak
 }
 
 /// Rings `wake` after changes to `targets` for which `relevant` holds. Must be called in a runtime.
-pub(super) fn start(
+pub fn start(
     targets: &[Target],
     relevant: impl Fn(&Path) -> bool + Send + 'static,
     wake: Wake,
-) -> Result<Guard, SourceError> {
+) -> Result<Guard, WatchError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let shared = share(targets)?;
     let (changes, receiver) = mpsc::unbounded_channel();
@@ -142,7 +149,7 @@ pub(super) fn start(
 }
 
 /// The watcher of these targets: the one that there is, or a new one.
-fn share(targets: &[Target]) -> Result<Arc<Shared>, SourceError> {
+fn share(targets: &[Target]) -> Result<Arc<Shared>, WatchError> {
     let mut watchers = WATCHERS.lock();
     let watched: Vec<Watched> = targets.iter().map(|target| (target.clone(), identity(&target.path))).collect();
     if let Some(shared) = watchers.get(&watched).and_then(Weak::upgrade) {
@@ -160,7 +167,7 @@ fn identity(path: &Path) -> Option<(u64, u64, Option<SystemTime>)> {
 }
 
 impl Shared {
-    fn of(targets: &[Target]) -> Result<Self, SourceError> {
+    fn of(targets: &[Target]) -> Result<Self, WatchError> {
         let listeners = Listeners::default();
         let tell = listeners.clone();
         let handler = move |event: notify::Result<Event>| tell.lock().values().for_each(|one| one.hear(&event));
@@ -175,7 +182,7 @@ impl Shared {
                     "file notification is not available, looking every {seconds} s; where a limit is reached, raise \
                      fs.inotify.max_user_instances or max_user_watches by sysctl"
                 );
-                let fail = |cause| SourceError::Watch { path, cause: format!("{first}; polling: {cause}") };
+                let fail = |cause| WatchError { path, cause: format!("{first}; polling: {cause}") };
                 Box::new(arm(PollWatcher::new(handler, config), targets).map_err(fail)?)
             }
         };
