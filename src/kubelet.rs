@@ -38,6 +38,7 @@ pub mod resources;
 pub mod routes;
 pub mod runtime;
 pub mod sandbox;
+pub mod settings;
 pub mod sources;
 pub mod status;
 pub mod streams;
@@ -55,6 +56,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use routes::Routes;
 use runtime::ContainerRuntime;
 use std::collections::BTreeMap;
+use settings::Settings;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,10 +77,7 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// How long the report of a pod that is being started or stopped waits for that to be over.
     pub report_patience: Duration,
-    /// How many processes and threads a pod may have; `None`: as many as the host lets it.
-    pub pod_pids_limit: Option<i64>,
-    /// The directory, on the host, below which seccomp profiles are that pods name.
-    pub seccomp_root: PathBuf,
+    pub settings: Arc<Settings>,
     /// The runtime only pretends: network probes pass, no files are written.
     pub simulated: bool,
 }
@@ -93,8 +92,7 @@ impl NodeConfig {
             labels: BTreeMap::new(),
             heartbeat: Duration::from_secs(10),
             report_patience: Duration::from_millis(50),
-            pod_pids_limit: None,
-            seccomp_root: PathBuf::from("/var/lib/selkie/seccomp"),
+            settings: Arc::default(),
             simulated: false,
         }
     }
@@ -133,7 +131,7 @@ impl Kubelets {
     pub async fn run(&self, config: NodeConfig, runtime: Arc<dyn ContainerRuntime>) {
         let name = config.name.clone();
         let route = self.routes.open(&name);
-        self.streams.add(&name, runtime.clone());
+        self.streams.add(&name, runtime.clone(), config.settings.clone());
         let host = self.host(config, runtime);
         let (answered, first) = tokio::sync::oneshot::channel();
         // Capacity and locality of the host are known before its first pod starts.

@@ -1,10 +1,12 @@
 //! Which hosts to run containers on: flags that `up` and a one-shot `apply` share.
 
+mod kubelet;
+
 use super::CliError;
 use crate::daemon::Options;
 use crate::daemon::options::Host;
 use clap::Args;
-use std::path::PathBuf;
+use kubelet::KubeletArgs;
 
 #[derive(Args, Clone)]
 pub struct HostArgs {
@@ -17,20 +19,15 @@ pub struct HostArgs {
     /// Add N simulated hosts
     #[arg(long, env = "SELKIE_HOLLOW_HOSTS", value_name = "N", default_value_t = 0)]
     hollow_hosts: usize,
-    /// How many processes and threads a pod may have [default: as many as its host lets it]
-    #[arg(long, env = "SELKIE_POD_PIDS_LIMIT", value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pod_pids_limit: Option<i64>,
-    /// Directory on the hosts with the seccomp profiles that pods name [default: seccomp in --data-dir]
-    #[arg(long, env = "SELKIE_SECCOMP_ROOT", value_name = "DIR")]
-    seccomp_root: Option<PathBuf>,
+    #[command(flatten)]
+    kubelet: KubeletArgs,
 }
 
 impl HostArgs {
     pub fn set(&self, options: &mut Options) -> Result<(), CliError> {
         options.no_hosts = self.no_hosts;
         options.hollow_hosts = self.hollow_hosts;
-        options.pod_pids_limit = self.pod_pids_limit;
-        options.seccomp_root = self.seccomp_root.clone();
+        self.kubelet.set(&mut options.settings)?;
         options.hosts = parse_all::<Host>("--host", &self.host)?;
         let hint = "give each host once, with a name and a Podman of its own";
         distinct(&options.hosts).map_err(|message| CliError::new(message).hint(hint).code(2))

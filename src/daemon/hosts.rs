@@ -32,6 +32,7 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
     if let Err(error) = paths.write_hosts(&hosts) {
         tracing::warn!("the list of hosts could not be kept, `selkie diff` will not look at containers: {error}");
     }
+    let settings = Arc::new(options.settings.clone());
     for host in hosts {
         let podman = Podman::new(&host.url, cluster)?;
         let runtime: Arc<dyn ContainerRuntime> = Arc::new(match &own_service {
@@ -39,8 +40,7 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
             None => podman,
         });
         let mut node = NodeConfig::named(&host.name, paths.node(&host.name));
-        node.pod_pids_limit = options.pod_pids_limit;
-        node.seccomp_root = options.seccomp_root.clone().unwrap_or_else(|| options.data_dir.join("seccomp"));
+        node.settings = settings.clone();
         // A heartbeat may be late or lost without the host being so.
         node.heartbeat = node.heartbeat.min(options.timing.node_monitor_grace / 4);
         if let Some(address) = remote_address(&host.url) {
@@ -54,6 +54,7 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
         let pretended = HollowOptions::named(&name, Clock::System).numbered(number);
         let runtime: Arc<dyn ContainerRuntime> = Arc::new(Hollow::new(pretended));
         let mut node = NodeConfig::named(&name, paths.node(&name));
+        node.settings = settings.clone();
         node.simulated = true;
         connected.push(Connected { node, runtime });
     }

@@ -3,6 +3,7 @@
 use crate::gitops::push::Wording;
 use crate::gitops::sync::{Reporter, reporter::Silent};
 use crate::kubelet::drift::{DriftObserver, unobserved};
+use crate::kubelet::settings::Settings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -31,10 +32,8 @@ pub struct Options {
     pub no_hosts: bool,
     /// Simulated hosts, for trying things at scale.
     pub hollow_hosts: usize,
-    /// How many processes and threads a pod may have.
-    pub pod_pids_limit: Option<i64>,
-    /// Where hosts have seccomp profiles that pods name; `None`: in the data directory.
-    pub seccomp_root: Option<PathBuf>,
+    /// How hosts are used.
+    pub settings: Settings,
     /// Applications to declare, and who listens to their syncs.
     pub apps: Vec<App>,
     pub reporter: Arc<dyn Reporter>,
@@ -47,6 +46,7 @@ pub struct Options {
 
 impl Options {
     pub fn new(data_dir: PathBuf, mode: Mode) -> Self {
+        let settings = Settings { seccomp_root: data_dir.join("seccomp"), ..Settings::default() };
         Self {
             data_dir,
             mode,
@@ -54,8 +54,7 @@ impl Options {
             hosts: Vec::new(),
             no_hosts: false,
             hollow_hosts: 0,
-            pod_pids_limit: None,
-            seccomp_root: None,
+            settings,
             apps: Vec::new(),
             reporter: Arc::new(Silent),
             wording: None,

@@ -11,10 +11,7 @@ mod pressure;
 mod rank;
 mod storage;
 
-pub use pressure::{
-    Condition, IMAGES_FREE_PERCENT, INODES_FREE_PERCENT, MEMORY_FREE_MIB, Observations, Pressure, Shortage,
-    VOLUMES_FREE_PERCENT, shortages,
-};
+pub use pressure::{Condition, Observations, Pressure, shortages};
 pub use rank::refusal;
 
 use crate::kubelet::host::Host;
@@ -22,10 +19,11 @@ use crate::kubelet::image_gc::ImageCollector;
 use crate::kubelet::pod::is_terminal;
 use crate::kubelet::pod::plan::{EVICTED, Failure};
 use crate::kubelet::runtime::{HostInfo, RuntimeError};
+use crate::kubelet::settings::{Shortage, Signal};
 use crate::kubelet::{node, usage};
 use k8s_openapi::api::core::v1::Pod;
-use pressure::{Observed, Signal};
-use rank::Using;
+use pressure::Observed;
+use rank::{Choice, Using};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +53,7 @@ pub fn observations(info: &HostInfo, memory_available: Option<u64>) -> Observati
 
 /// Brings the host's conditions up to date; what it is short of now.
 pub fn observe(host: &Host, info: &HostInfo) -> Vec<Shortage> {
-    let short = shortages(&observations(info, memory_available(host, info)));
+    let short = shortages(&observations(info, memory_available(host, info)), &host.node.settings.eviction);
     host.pressure.lock().observe(&short, host.ctx.clock.now());
     short
 }
@@ -102,16 +100,24 @@ impl Manager {
             return Ok(excessive);
         }
         let Some(first) = short.first().copied() else { return Ok(Vec::new()) };
-        self.tell(&format!("Attempting to reclaim {}", first.signal.resource()));
-        if first.signal.condition() == Condition::Disk {
+        self.tell_of("EvictionThresholdMet", &format!("Attempting to reclaim {}", first.signal.resource()));
+        if first.signal == Signal::Images || first.signal != Signal::Memory && self.host.info().one_disk {
             self.images.remove_unused().await?;
             short = self.look().await?;
         }
         let Some(short) = short.first() else { return Ok(Vec::new()) };
         let pods = self.using(short.signal).await?;
-        let Some(victim) = rank::victim(&pods, short.signal) else { return Ok(Vec::new()) };
-        self.evict(&victim.pod, rank::message(short, victim));
-        Ok(vec![victim.pod.clone()])
+        match rank::victim(&pods, short, self.host.info().one_disk) {
+            Choice::Goes(victim) => {
+                self.evict(&victim.pod, rank::message(short, victim));
+                Ok(vec![victim.pod.clone()])
+            }
+            Choice::NoneWouldHelp(freed) => {
+                self.tell_of("FreeDiskSpaceFailed", &rank::helpless(short, freed));
+                Ok(Vec::new())
+            }
+            Choice::NoneMayGo => Ok(Vec::new()),
+        }
     }
 
     /// Has those pods go that keep more on disk than they may. Only those are measured that are limited.
@@ -192,9 +198,9 @@ impl Manager {
         let _ = tokio::time::timeout(CLEANUP, waiting).await;
     }
 
-    fn tell(&self, message: &str) {
+    fn tell_of(&self, reason: &str, message: &str) {
         if let Some(node) = self.host.nodes.get("", &self.host.node.name) {
-            self.host.events.warning(&*node, "EvictionThresholdMet", message);
+            self.host.events.warning(&*node, reason, message);
         }
     }
 }

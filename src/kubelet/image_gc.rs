@@ -3,8 +3,6 @@
 
 mod plan;
 
-pub use plan::{HIGH_PERCENT, LOW_PERCENT};
-
 use crate::kubelet::host::Host;
 use crate::kubelet::pod::{all_containers, ephemeral_containers, is_terminal, spec};
 use crate::kubelet::runtime::RuntimeError;
@@ -70,7 +68,7 @@ impl ImageCollector {
     /// Removes images while the disk is too full.
     async fn collect(&self) -> Result<(), String> {
         let disk = node::with_disks(&self.host).await.map_err(|error| error.chain())?;
-        let Some(amount) = plan::excess(disk.storage_size, disk.storage_used) else {
+        let Some(amount) = plan::excess(disk.storage_size, disk.storage_used, self.host.node.settings.image_gc) else {
             return self.look(&mut *self.records.lock().await).await.map_err(|error| error.chain());
         };
         let Freed { bytes, errors } = self.free(amount).await.map_err(|error| error.chain())?;

@@ -6,6 +6,7 @@ mod host;
 use crate::api::error::ApiError;
 use crate::apiserver::{self, Connection, ExecOptions, ExecSession, HostLog, LogOptions, PodStreams};
 use crate::kubelet::runtime::{self, ContainerRuntime, ContainerStatus, LogLine, RuntimeError};
+use crate::kubelet::settings::Settings;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -21,11 +22,16 @@ use tokio::sync::{mpsc, oneshot};
 /// The runtimes of the nodes that this process serves. Made before the API server, filled by the
 /// kubelets as they start.
 #[derive(Default)]
-pub struct HostStreams(RwLock<HashMap<String, Arc<dyn ContainerRuntime>>>);
+pub struct HostStreams(RwLock<HashMap<String, Served>>);
+
+struct Served {
+    runtime: Arc<dyn ContainerRuntime>,
+    settings: Arc<Settings>,
+}
 
 impl HostStreams {
-    pub fn add(&self, node: &str, runtime: Arc<dyn ContainerRuntime>) {
-        self.0.write().insert(node.to_string(), runtime);
+    pub fn add(&self, node: &str, runtime: Arc<dyn ContainerRuntime>, settings: Arc<Settings>) {
+        self.0.write().insert(node.to_string(), Served { runtime, settings });
     }
 
     pub fn remove(&self, node: &str) {
@@ -33,8 +39,12 @@ impl HostStreams {
     }
 
     fn runtime(&self, node: &str) -> Result<Arc<dyn ContainerRuntime>, ApiError> {
+        self.of(node, |served| served.runtime.clone())
+    }
+
+    fn of<T>(&self, node: &str, part: impl FnOnce(&Served) -> T) -> Result<T, ApiError> {
         let none = || ApiError::new(503, "ServiceUnavailable", format!("no kubelet serves node {node:?}"));
-        self.0.read().get(node).cloned().ok_or_else(none)
+        self.0.read().get(node).map(part).ok_or_else(none)
     }
 }
 
@@ -166,7 +176,7 @@ fn hand_over(session: runtime::ExecSession) -> ExecSession {
 impl PodStreams for HostStreams {
     async fn settings(&self, node: &str) -> Result<Value, ApiError> {
         let info = self.runtime(node)?.info().await.map_err(|error| internal(&error))?;
-        Ok(host::settings(&info))
+        Ok(host::settings(&info, &*self.of(node, |served| served.settings.clone())?))
     }
 
     async fn host_log(&self, node: &str, path: &str) -> Result<Option<HostLog>, ApiError> {

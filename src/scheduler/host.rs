@@ -4,6 +4,7 @@ use super::requests::{self, Amounts, HostPort};
 use super::storage::Inline;
 use super::topology::selection::{self, Term};
 use super::topology::{Claim, Count, Group};
+use crate::api::quantity::Quantity;
 use crate::controllers::volume_binder;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -153,7 +154,9 @@ impl HostState {
         let status = node.status.as_ref();
         let allocatable = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
         self.allocatable = Arc::new(Amounts::of(allocatable));
-        self.max_pods = allocatable.and_then(|list| list.get("pods")).and_then(|text| text.0.parse().ok()).unwrap_or(0);
+        // A thousand may be written as 1k.
+        let pods = allocatable.and_then(|list| list.get("pods")).and_then(|text| text.0.parse::<Quantity>().ok());
+        self.max_pods = pods.and_then(|pods| usize::try_from(pods.value()).ok()).unwrap_or(0);
         let images = status.and_then(|status| status.images.as_ref()).into_iter().flatten();
         let named = images
             .flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))));

@@ -11,6 +11,7 @@ use selkie::apiserver::{ApiServer, Config, PodStreams, Usage, User};
 use selkie::base::{clock::Clock, ids::Ids};
 use selkie::client::{Context, in_process};
 use selkie::kubelet::runtime::ContainerRuntime;
+use selkie::kubelet::settings::Settings;
 use selkie::kubelet::streams::HostStreams;
 use selkie::kubelet::{Kubelets, NodeConfig};
 use selkie::store::memory::Memory;
@@ -30,6 +31,8 @@ pub struct Cluster {
     usage: Arc<Usage>,
     pub directory: PathBuf,
     clock: Clock,
+    /// How the kubelet is told to use its host; for the next start.
+    pub settings: Settings,
     kubelet: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
 }
 
@@ -58,7 +61,16 @@ impl Cluster {
         let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
         let ca = serde_json::from_value(ca).expect("a ConfigMap");
         maps.create(&PostParams::default(), &ca).await.expect("a ConfigMap");
-        Self { client, calls: Calls::default(), streams, usage, directory, clock, kubelet: None }
+        Self {
+            client,
+            calls: Calls::default(),
+            streams,
+            usage,
+            directory,
+            clock,
+            settings: Settings::default(),
+            kubelet: None,
+        }
     }
 
     /// A cluster whose kubelet runs on `runtime`.
@@ -71,7 +83,8 @@ impl Cluster {
     pub fn start(&mut self, runtime: Arc<dyn ContainerRuntime>, simulated: bool) {
         let stop = CancellationToken::new();
         let ctx = Context::new(self.calls.client(&self.client), self.clock.clone(), Ids::seeded(8), stop.clone());
-        let node = NodeConfig { simulated, ..NodeConfig::named(NODE, self.directory.clone()) };
+        let settings = Arc::new(self.settings.clone());
+        let node = NodeConfig { simulated, settings, ..NodeConfig::named(NODE, self.directory.clone()) };
         let unobserved = selkie::kubelet::drift::unobserved();
         let kubelets = Kubelets::new(ctx, self.streams.clone(), self.usage.clone(), unobserved);
         let task = tokio::spawn(async move { kubelets.run(node, runtime).await });

@@ -167,8 +167,7 @@ fn config(node: &Node) -> NodeConfig {
         labels: BTreeMap::new(),
         heartbeat: Duration::from_secs(10),
         report_patience: REPORT_PATIENCE,
-        pod_pids_limit: None,
-        seccomp_root: PathBuf::new(),
+        settings: Arc::default(),
         simulated: true,
     }
 }

@@ -1,30 +1,12 @@
-//! What a host is short of: its signals against Kubernetes' default thresholds, and how long a condition lasts. Pure.
+//! What a host is short of: its signals against their thresholds, and how long a condition lasts. Pure.
 
 use crate::api::quantity::{Format, Quantity};
+use crate::kubelet::settings::{Shortage, Signal, Thresholds};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
 /// How long a condition outlasts its cause: Kubernetes' eviction-pressure-transition-period.
 const TRANSITION: SignedDuration = SignedDuration::from_mins(5);
-
-/// With less left than this a host is under pressure: Kubernetes' default eviction thresholds.
-pub const MEMORY_FREE_MIB: u8 = 100;
-pub const IMAGES_FREE_PERCENT: u8 = 15;
-pub const VOLUMES_FREE_PERCENT: u8 = 10;
-pub const INODES_FREE_PERCENT: u8 = 5;
-
-/// What is watched, in the order in which it is seen to: memory before all else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Signal {
-    /// `memory.available`
-    Memory,
-    /// `imagefs.available`
-    Images,
-    /// `nodefs.available`
-    Volumes,
-    /// `nodefs.inodesFree`
-    Inodes,
-}
 
 /// What there is in all and what of it is left: bytes, or inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +16,6 @@ pub struct Observed {
 }
 
 pub type Observations = BTreeMap<Signal, Observed>;
-
-/// A signal below its threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shortage {
-    pub signal: Signal,
-    pub threshold: u64,
-    pub available: u64,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
@@ -59,18 +33,6 @@ impl Condition {
 }
 
 impl Signal {
-    /// Less than this is too little.
-    fn threshold(self, capacity: u64) -> u64 {
-        // As Kubernetes computes a share, so that the numbers are the same to the last digit.
-        let percent = |percent: u8| (capacity as f64 * f64::from(f32::from(percent) / 100.0)) as u64;
-        match self {
-            Self::Memory => u64::from(MEMORY_FREE_MIB) << 20,
-            Self::Images => percent(IMAGES_FREE_PERCENT),
-            Self::Volumes => percent(VOLUMES_FREE_PERCENT),
-            Self::Inodes => percent(INODES_FREE_PERCENT),
-        }
-    }
-
     pub fn condition(self) -> Condition {
         if self == Self::Memory { Condition::Memory } else { Condition::Disk }
     }
@@ -86,28 +48,24 @@ impl Signal {
 }
 
 /// What is short, the most urgent first.
-pub fn shortages(observations: &Observations) -> Vec<Shortage> {
-    let all = observations.iter().map(|(signal, observed)| Shortage {
-        signal: *signal,
-        threshold: signal.threshold(observed.capacity),
-        available: observed.available,
-    });
-    all.filter(|shortage| shortage.available < shortage.threshold).collect()
+pub fn shortages(observations: &Observations, thresholds: &Thresholds) -> Vec<Shortage> {
+    let all = observations
+        .iter()
+        .filter_map(|(signal, observed)| thresholds.shortage(*signal, observed.capacity, observed.available));
+    all.collect()
 }
 
-impl Shortage {
-    /// The begin of what an evicted pod is told.
-    pub fn words(&self) -> String {
-        let format = if self.signal == Signal::Inodes { Format::DecimalSi } else { Format::BinarySi };
-        let quantity = |amount: u64| Quantity::units(i64::try_from(amount).unwrap_or(i64::MAX), format);
-        format!(
-            "{}{}. Threshold quantity: {}, available: {}. ",
-            super::LOW,
-            self.signal.resource(),
-            quantity(self.threshold),
-            quantity(self.available)
-        )
-    }
+/// The begin of what an evicted pod is told.
+pub fn words(shortage: &Shortage) -> String {
+    let format = if shortage.signal == Signal::Inodes { Format::DecimalSi } else { Format::BinarySi };
+    let quantity = |amount: u64| Quantity::units(i64::try_from(amount).unwrap_or(i64::MAX), format);
+    format!(
+        "{}{}. Threshold quantity: {}, available: {}. ",
+        super::LOW,
+        shortage.signal.resource(),
+        quantity(shortage.threshold),
+        quantity(shortage.available)
+    )
 }
 
 /// The conditions of a host: each holds from when it was first seen until some time after it was last.
@@ -144,23 +102,21 @@ mod tests {
             .collect()
     }
 
+    fn short(observations: &Observations) -> Vec<Shortage> {
+        shortages(observations, &Thresholds::default())
+    }
+
     #[test]
-    fn thresholds_are_those_of_kubernetes() {
-        let mib = 1 << 20;
-        let short = |signal, capacity, available| !shortages(&observed(&[(signal, capacity, available)])).is_empty();
-        assert!(short(Signal::Memory, 4096 * mib, 100 * mib - 1) && !short(Signal::Memory, 4096 * mib, 100 * mib));
-        assert!(short(Signal::Images, 1000, 149) && !short(Signal::Images, 1000, 150));
-        assert!(short(Signal::Volumes, 1000, 99) && !short(Signal::Volumes, 1000, 100));
-        assert!(short(Signal::Inodes, 1000, 49) && !short(Signal::Inodes, 1000, 50));
-        assert!(shortages(&Observations::new()).is_empty());
+    fn the_most_urgent_comes_first() {
+        assert!(short(&Observations::new()).is_empty());
         let all = observed(&[(Signal::Inodes, 100, 0), (Signal::Volumes, 100, 0), (Signal::Memory, 1, 0)]);
-        let order: Vec<Signal> = shortages(&all).iter().map(|shortage| shortage.signal).collect();
+        let order: Vec<Signal> = short(&all).iter().map(|shortage| shortage.signal).collect();
         assert_eq!(order, [Signal::Memory, Signal::Volumes, Signal::Inodes]);
     }
 
     #[test]
     fn shortages_are_told_in_kubernetes_words() {
-        let words = |signal, capacity, available| shortages(&observed(&[(signal, capacity, available)]))[0].words();
+        let words = |signal, capacity, available| super::words(&short(&observed(&[(signal, capacity, available)]))[0]);
         assert_eq!(
             words(Signal::Memory, 1 << 32, 12 << 20),
             "The node was low on resource: memory. Threshold quantity: 100Mi, available: 12Mi. "
@@ -178,7 +134,7 @@ mod tests {
     #[test]
     fn a_condition_outlasts_its_cause() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let low = shortages(&observed(&[(Signal::Images, 100, 1)]));
+        let low = short(&observed(&[(Signal::Images, 100, 1)]));
         let mut pressure = Pressure::default();
         pressure.observe(&low, at(0));
         pressure.observe(&low, at(10));

@@ -1,6 +1,6 @@
 //! Who has to go, and what it is told. Pure. Source: Kubernetes' eviction manager.
 
-use super::pressure::{Condition, Shortage, Signal};
+use super::pressure::{self, Condition};
 use crate::api::placement;
 use crate::api::quantity::{Format, Quantity};
 use crate::kubelet::admission::is_critical;
@@ -41,50 +41,89 @@ impl Using {
 
     /// Bytes on disk.
     pub fn disk(&self) -> u64 {
-        self.space(|space| space.bytes)
+        sum(self.all(), |space| space.bytes)
     }
 
-    fn space(&self, part: impl Fn(&Space) -> u64) -> u64 {
-        self.containers.values().chain(self.volumes.values()).map(part).sum()
+    fn all(&self) -> impl Iterator<Item = &Space> {
+        self.containers.values().chain(self.volumes.values())
     }
 
-    /// What it uses of what is short, and what it asked for.
-    fn of(&self, signal: Signal) -> (u64, u64) {
+    /// What it uses of what is short, and what it asked for. `one_disk`: what containers write is on the disk of the
+    /// volumes too.
+    fn of(&self, signal: Signal, one_disk: bool) -> (u64, u64) {
         let asked = || requests::of(spec(&self.pod));
+        let storage = || whole(asked().other.get("ephemeral-storage").copied().unwrap_or_default());
         let whole = |amount: i64| u64::try_from(amount).unwrap_or_default();
         match signal {
             Signal::Memory => (self.memory.values().sum(), whole(asked().memory)),
-            Signal::Images | Signal::Volumes => {
-                let asked = asked().other.get("ephemeral-storage").copied().unwrap_or_default();
-                (self.disk(), whole(asked))
-            }
-            Signal::Inodes => (self.space(|space| space.inodes), 0),
+            Signal::Images | Signal::Volumes if one_disk => (self.disk(), storage()),
+            Signal::Images => (sum(self.containers.values(), |space| space.bytes), storage()),
+            Signal::Volumes => (sum(self.volumes.values(), |space| space.bytes), storage()),
+            Signal::Inodes => (sum(self.all(), |space| space.inodes), 0),
         }
     }
 }
+fn sum<'a>(spaces: impl Iterator<Item = &'a Space>, part: impl Fn(&Space) -> u64) -> u64 {
+    spaces.map(part).fold(0, u64::saturating_add)
+}
+
 
 /// Critical pods stay, and so do those that no controller would bring back elsewhere: the host's own.
 pub fn may_go(pod: &Pod) -> bool {
     let source = pod.metadata.annotations.as_ref().and_then(|all| all.get(SOURCE));
     !is_critical(pod) && source.is_none_or(|source| source == "api")
 }
+/// Who goes.
+#[derive(Debug)]
+pub enum Choice<'a> {
+    Goes(&'a Using),
+    /// All that may go together would free no more than this.
+    NoneWouldHelp(u64),
+    NoneMayGo,
+}
+
 
 /// The pod to go first of those that may: one that uses more than it asked for, then of low priority, then the one
 /// that is furthest above its request.
-pub fn victim<'a>(pods: &'a [Using], signal: Signal) -> Option<&'a Using> {
+///
+/// Unlike in Kubernetes no pod goes for a disk that others filled: on a plain machine the disk is not the node's alone,
+/// and with all pods gone it would be as short as before.
+pub fn victim<'a>(pods: &'a [Using], shortage: &Shortage, one_disk: bool) -> Choice<'a> {
     let key = |using: &&'a Using| {
-        let (used, asked) = using.of(signal);
+        let (used, asked) = using.of(shortage.signal, one_disk);
         let priority = spec(&using.pod).priority.unwrap_or_default();
         (used <= asked, priority, Reverse(i128::from(used) - i128::from(asked)))
     };
-    pods.iter().filter(|using| may_go(&using.pod)).min_by_key(key)
+    let mut may: Vec<&Using> = pods.iter().filter(|using| may_go(&using.pod)).collect();
+    if shortage.signal != Signal::Memory && !may.is_empty() {
+        let used = |using: &Using| using.of(shortage.signal, one_disk).0;
+        let freed = may.iter().map(|using| used(using)).fold(0, u64::saturating_add);
+        if freed < shortage.amount() {
+            return Choice::NoneWouldHelp(freed);
+        }
+        may.retain(|using| used(using) > 0);
+    }
+    may.into_iter().min_by_key(key).map_or(Choice::NoneMayGo, Choice::Goes)
+}
+
+/// Why nobody goes.
+pub fn helpless(shortage: &Shortage, freed: u64) -> String {
+    let (missing, what) = match shortage.signal {
+        Signal::Inodes => (shortage.amount().to_string(), "inodes"),
+        _ => (bytes(shortage.amount()).to_string(), "bytes"),
+    };
+    let freed = if what == "inodes" { freed.to_string() } else { bytes(freed).to_string() };
+    format!(
+        "No pod is evicted: {missing} {what} of {} have to be freed, and all pods that may go keep {freed}. Others filled the disk: make room there.",
+        shortage.signal.name()
+    )
 }
 
 /// What the pod is told: what was short, and which of its containers used more of it than they asked for.
 pub fn message(shortage: &Shortage, using: &Using) -> String {
     let resource = shortage.signal.resource();
     let pod_spec = spec(&using.pod);
-    let mut words = shortage.words();
+    let mut words = pressure::words(shortage);
     let whole = pod_spec.resources.as_ref().and_then(|all| all.requests.as_ref());
     if let Some(asked) = whole.and_then(|requests| requests.get(resource)).filter(|_| resource == "memory") {
         let name = using.pod.metadata.name.as_deref().unwrap_or_default();

@@ -1,11 +1,9 @@
 //! Which images go, and when. Pure. Source: Kubernetes' image garbage collection and its default thresholds.
 
+use crate::kubelet::settings::ImageGc;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 
-/// From this use of the disk on images are removed, until it is down to the other.
-pub const HIGH_PERCENT: u64 = 85;
-pub const LOW_PERCENT: u64 = 80;
 /// A younger image may have been pulled for a container that is about to be made.
 const MIN_AGE: SignedDuration = SignedDuration::from_mins(2);
 
@@ -41,13 +39,13 @@ pub struct Candidate {
 }
 
 /// Bytes to be freed on a disk of which `used` bytes are in use; `None` while it is not too full.
-pub fn excess(size: u64, used: u64) -> Option<u64> {
+pub fn excess(size: u64, used: u64, settings: ImageGc) -> Option<u64> {
     let (size, available) = (u128::from(size), u128::from(size.saturating_sub(used)));
     let free_percent = (available * 100).checked_div(size)?;
-    if 100 - free_percent < u128::from(HIGH_PERCENT) {
+    if settings.high == 100 || 100 - free_percent < u128::from(settings.high) {
         return None;
     }
-    let wanted = size * u128::from(100 - LOW_PERCENT) / 100;
+    let wanted = size * u128::from(100 - settings.low) / 100;
     u64::try_from(wanted.saturating_sub(available)).ok()
 }
 
@@ -104,12 +102,16 @@ mod tests {
 
     #[test]
     fn a_disk_is_brought_down_to_the_lower_threshold() {
+        let excess = |size, used| super::excess(size, used, ImageGc::default());
         assert_eq!(excess(1000, 840), None);
         assert_eq!(excess(1000, 850), Some(50));
         assert_eq!(excess(1000, 1000), Some(200));
         assert_eq!(excess(1000, 2000), Some(200), "what is reserved may be in use");
         assert_eq!(excess(0, 0), None, "nothing is known");
         assert_eq!(excess(u64::MAX, u64::MAX), Some(u64::MAX / 5));
+        let often = ImageGc::new(50, 10).unwrap();
+        assert_eq!(super::excess(1000, 500, often), Some(400));
+        assert_eq!(super::excess(1000, 1000, ImageGc::new(100, 10).unwrap()), None, "switched off");
     }
 
     #[test]

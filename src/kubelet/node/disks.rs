@@ -2,6 +2,7 @@
 //! disks fill faster than Podman is asked.
 
 use crate::kubelet::runtime::HostInfo;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Fills in what this machine's file systems say; leaves other hosts' as Podman said.
@@ -15,9 +16,14 @@ pub fn measure(info: &mut HostInfo, volumes: &Path) {
     if let Some((size, used)) = usage(volumes) {
         (info.volumes_size, info.volumes_used) = (size, used);
     }
+    info.one_disk = device(Path::new(&info.storage_path)).is_some_and(|disk| device(volumes) == Some(disk));
     if let Some(stat) = stat(volumes) {
         (info.volumes_inodes, info.volumes_inodes_free) = (stat.f_files, stat.f_favail);
     }
+}
+
+fn device(path: &Path) -> Option<u64> {
+    path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.dev())
 }
 
 fn stat(path: &Path) -> Option<rustix::fs::StatVfs> {
@@ -52,5 +58,6 @@ mod tests {
         assert!(local.storage_size > 7 && local.storage_used <= local.storage_size);
         assert_eq!(local.volumes_size, local.storage_size);
         assert!(local.volumes_inodes_free <= local.volumes_inodes);
+        assert!(local.one_disk && !remote.one_disk);
     }
 }

@@ -1,6 +1,7 @@
 //! The Node and Lease objects: labels, capacity, conditions, addresses, images. Pure.
 
 use crate::api::kinds::resources;
+use crate::api::quantity::Quantity as Amount;
 use crate::apiserver::KUBERNETES_VERSION;
 use crate::kubelet::NodeConfig;
 use crate::kubelet::eviction::{Condition, Pressure};
@@ -17,8 +18,6 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// As many pods as a Kubernetes node takes by default.
-pub const MAX_PODS: u32 = 110;
 /// Images a Node lists, the largest first.
 pub const MAX_IMAGES: usize = 50;
 /// Says that limits do not hold, where that is so. Not one of Kubernetes' own.
@@ -59,7 +58,7 @@ pub fn status(
     let mut capacity: BTreeMap<String, Quantity> = [
         ("cpu", info.cpus.to_string()),
         ("memory", format!("{}Ki", info.memory / 1024)),
-        ("pods", MAX_PODS.to_string()),
+        ("pods", host.node.settings.max_pods.to_string()),
     ]
     .map(|(key, value)| (key.to_string(), quantity(value)))
     .into();
@@ -69,11 +68,12 @@ pub fn status(
     let written = old.and_then(|status| status.capacity.as_ref()).into_iter().flatten();
     let extended = written.filter(|(name, _)| resources::is_extended(name));
     capacity.extend(extended.map(|(name, amount)| (name.clone(), amount.clone())));
+    let allocatable = host.node.settings.allocatable(&parsed(&capacity));
     let address = |kind: &str, value: &str| NodeAddress { type_: kind.into(), address: value.into() };
     let mut addresses: Vec<_> = host.addresses().0.iter().map(|ip| address("InternalIP", ip)).collect();
     addresses.push(address("Hostname", &host.node.name));
     NodeStatus {
-        allocatable: Some(capacity.clone()),
+        allocatable: Some(allocatable.into_iter().map(|(name, left)| (name, quantity(left.to_string()))).collect()),
         capacity: Some(capacity),
         conditions: Some(conditions(info, &host.pressure.lock(), old, now)),
         addresses: Some(addresses),
@@ -82,6 +82,12 @@ pub fn status(
         runtime_handlers: handlers(info),
         ..NodeStatus::default()
     }
+}
+
+/// Amounts of resources as numbers.
+pub fn parsed(list: &BTreeMap<String, Quantity>) -> BTreeMap<String, Amount> {
+    let parse = |(name, text): (&String, &Quantity)| Some((name.clone(), text.0.parse().ok()?));
+    list.iter().filter_map(parse).collect()
 }
 
 /// What RuntimeClasses may name on this host; the one without a name is the default.
@@ -233,6 +239,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::kubelet::eviction;
+    use crate::kubelet::settings::Thresholds;
 
     #[test]
     fn conditions_keep_their_transition_times() {
@@ -256,7 +263,10 @@ mod tests {
     fn what_a_host_is_short_of_is_told() {
         let status = |name: &str, info: &HostInfo, old: Option<&NodeStatus>| {
             let mut pressure = Pressure::default();
-            pressure.observe(&eviction::shortages(&eviction::observations(info, None)), Timestamp::UNIX_EPOCH);
+            pressure.observe(
+                &eviction::shortages(&eviction::observations(info, None), &Thresholds::default()),
+                Timestamp::UNIX_EPOCH,
+            );
             let all = conditions(info, &pressure, old, Timestamp::UNIX_EPOCH);
             all.into_iter().find(|c| c.type_ == name).map(|c| c.status)
         };

@@ -29,6 +29,8 @@ pub struct HostInfo {
     /// Its files at most, and how many more it takes; 0 where that is not limited, or not known.
     pub volumes_inodes: u64,
     pub volumes_inodes_free: u64,
+    /// The volumes are on the file system of the images; filled in by the kubelet.
+    pub one_disk: bool,
     /// What all containers are run by, e.g. `crun`; empty where any will do.
     pub oci_runtime: String,
     /// 1 or 2.

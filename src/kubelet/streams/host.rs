@@ -1,10 +1,9 @@
 //! What a kubelet tells of itself and of its host.
 
 use crate::apiserver::HostLog;
-use crate::kubelet::eviction::{IMAGES_FREE_PERCENT, INODES_FREE_PERCENT, MEMORY_FREE_MIB, VOLUMES_FREE_PERCENT};
-use crate::kubelet::image_gc::{HIGH_PERCENT, LOW_PERCENT};
-use crate::kubelet::node::object::{MAX_IMAGES, MAX_PODS};
+use crate::kubelet::node::object::MAX_IMAGES;
 use crate::kubelet::runtime::HostInfo;
+use crate::kubelet::settings::Settings;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::io;
@@ -14,8 +13,9 @@ use tokio_util::io::ReaderStream;
 pub const LOGS: &str = "/var/log";
 
 /// In the words of Kubernetes' KubeletConfiguration, as far as it is so here.
-pub fn settings(info: &HostInfo) -> Value {
-    json!({
+pub fn settings(info: &HostInfo, settings: &Settings) -> Value {
+    let reserved = settings.reserved.amounts().iter().map(|(name, amount)| (name.clone(), json!(amount.to_string())));
+    let mut all = json!({
         "enableServer": true,
         "port": 10250,
         "enableSystemLogHandler": info.local && !info.simulated,
@@ -23,20 +23,25 @@ pub fn settings(info: &HostInfo) -> Value {
         "nodeStatusUpdateFrequency": "10s",
         "nodeStatusReportFrequency": "5m0s",
         "nodeLeaseDurationSeconds": 40,
-        "maxPods": MAX_PODS,
+        "maxPods": settings.max_pods,
+        "podPidsLimit": settings.pod_pids_limit.unwrap_or(-1),
         "nodeStatusMaxImages": MAX_IMAGES,
         "failSwapOn": false,
-        "evictionHard": {
-            "imagefs.available": format!("{IMAGES_FREE_PERCENT}%"),
-            "memory.available": format!("{MEMORY_FREE_MIB}Mi"),
-            "nodefs.available": format!("{VOLUMES_FREE_PERCENT}%"),
-            "nodefs.inodesFree": format!("{INODES_FREE_PERCENT}%"),
-        },
+        "systemReserved": Value::Object(reserved.collect()),
+        "evictionHard": settings.eviction.words(),
         "evictionPressureTransitionPeriod": "5m0s",
-        "imageGCHighThresholdPercent": HIGH_PERCENT,
-        "imageGCLowThresholdPercent": LOW_PERCENT,
+        "imageGCHighThresholdPercent": settings.image_gc.high,
+        "imageGCLowThresholdPercent": settings.image_gc.low,
         "imageMinimumGCAge": "2m0s",
-    })
+        "serializeImagePulls": settings.parallel_pulls == Some(1),
+    });
+    if let Some(most) = settings.parallel_pulls.filter(|most| *most > 1) {
+        all["maxParallelImagePulls"] = json!(most);
+    }
+    if let Some(manifests) = &settings.manifests {
+        all["staticPodPath"] = json!(manifests);
+    }
+    all
 }
 
 /// What is at a path below `root`. Links are followed, as Kubernetes does: who writes there is trusted.

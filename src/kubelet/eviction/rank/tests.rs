@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::kubelet::eviction::pressure::{Observed, shortages};
+use crate::kubelet::settings::Thresholds;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -17,8 +18,13 @@ fn uses(name: &str, priority: i32, memory: u64, asked: &str) -> Using {
     using
 }
 
-fn name(using: Option<&Using>) -> Option<&str> {
-    using.and_then(|using| using.pod.metadata.name.as_deref())
+/// Who goes for a shortage of so many bytes or inodes.
+fn goes(pods: &[Using], signal: Signal, missing: u64, one_disk: bool) -> Option<&str> {
+    let shortage = Shortage { signal, threshold: missing, available: 0 };
+    match victim(pods, &shortage, one_disk) {
+        Choice::Goes(using) => using.pod.metadata.name.as_deref(),
+        Choice::NoneWouldHelp(_) | Choice::NoneMayGo => None,
+    }
 }
 
 #[test]
@@ -32,7 +38,7 @@ fn who_uses_more_than_it_asked_for_goes_first() {
         uses("critical", 2_000_000_000, 9000 * mib, "0"),
     ];
     for expect in [Some("much"), Some("little"), Some("important"), Some("modest"), None] {
-        let found = name(victim(&pods, Signal::Memory)).map(str::to_owned);
+        let found = goes(&pods, Signal::Memory, 1, true).map(str::to_owned);
         assert_eq!(found.as_deref(), expect);
         pods.retain(|using| using.pod.metadata.name != found);
     }
@@ -44,10 +50,28 @@ fn a_full_disk_takes_who_fills_it() {
         vec![Using::new(pod("a", 0, json!({"ephemeral-storage": "1Gi"}))), Using::new(pod("b", 0, json!({})))];
     pods[0].containers.insert("c".into(), Space { bytes: 1 << 29, inodes: 9 });
     pods[1].volumes.insert("v".into(), Space { bytes: 1 << 20, inodes: 1 });
-    assert_eq!(name(victim(&pods, Signal::Images)), Some("b"), "the other has what it asked for");
-    assert_eq!(name(victim(&pods, Signal::Inodes)), Some("a"));
+    assert_eq!(goes(&pods, Signal::Images, 1, true), Some("b"), "the other has what it asked for");
+    assert_eq!(goes(&pods, Signal::Images, 1, false), Some("a"), "the other keeps nothing on that disk");
+    assert_eq!(goes(&pods, Signal::Inodes, 1, true), Some("a"));
     pods[0].volumes.insert("v".into(), Space { bytes: 1 << 30, inodes: 1 });
-    assert_eq!(name(victim(&pods, Signal::Volumes)), Some("a"));
+    assert_eq!(goes(&pods, Signal::Volumes, 1, true), Some("a"));
+    assert_eq!(goes(&pods, Signal::Volumes, 1, false), Some("b"));
+}
+
+#[test]
+fn nobody_goes_for_a_disk_that_others_filled() {
+    let mut pods = vec![Using::new(pod("a", 0, json!({}))), Using::new(pod("b", 0, json!({})))];
+    assert_eq!(goes(&pods, Signal::Volumes, 1, true), None, "neither keeps anything");
+    pods[0].volumes.insert("v".into(), Space { bytes: 600, inodes: 2 });
+    pods[1].volumes.insert("v".into(), Space { bytes: 500, inodes: 1 });
+    assert_eq!(goes(&pods, Signal::Volumes, 1100, true), Some("a"), "together they would do");
+    let short = Shortage { signal: Signal::Volumes, threshold: 2000, available: 899 };
+    let Choice::NoneWouldHelp(freed) = victim(&pods, &short, true) else { panic!("somebody goes") };
+    assert_eq!(
+        helpless(&short, freed),
+        "No pod is evicted: 1101 bytes of nodefs.available have to be freed, and all pods that may go keep 1100. Others filled the disk: make room there."
+    );
+    assert_eq!(goes(&pods, Signal::Inodes, 4, true), None);
 }
 
 #[test]
@@ -63,7 +87,7 @@ fn pods_of_the_host_itself_stay() {
 fn the_pod_is_told_in_kubernetes_words() {
     let short = |signal| {
         let observed = Observed { capacity: 1000 << 20, available: 12 << 10 };
-        shortages(&[(signal, observed)].into())[0]
+        shortages(&[(signal, observed)].into(), &Thresholds::default())[0]
     };
     let mut using = uses("web", 0, 300 << 20, "128Mi");
     assert_eq!(
@@ -125,7 +149,7 @@ proptest! {
             (used <= asked, rank, i128::from(asked) - i128::from(used))
         };
         let expect = (0..pods.len()).filter(|index| pods[*index].2 < 2).map(worth).min();
-        let found = name(victim(&using, Signal::Memory)).map(|name| worth(name.parse().unwrap()));
+        let found = goes(&using, Signal::Memory, 1, true).map(|name| worth(name.parse().unwrap()));
         prop_assert_eq!(found, expect);
     }
 }
