@@ -40,6 +40,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod settings;
 pub mod sources;
+pub mod static_pods;
 pub mod status;
 pub mod streams;
 pub mod tokens;
@@ -55,8 +56,8 @@ use interests::Interests;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use routes::Routes;
 use runtime::ContainerRuntime;
-use std::collections::BTreeMap;
 use settings::Settings;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +149,8 @@ impl Kubelets {
             reclaim::run(host.clone()),
             usage::run(host.clone()),
             images.run(),
-            eviction::run(host.clone(), images.clone())
+            eviction::run(host.clone(), images.clone()),
+            static_pods::run(host.clone())
         );
         self.streams.remove(&name);
         self.routes.close(&name);

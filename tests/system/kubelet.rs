@@ -16,6 +16,8 @@ mod resizing;
 mod rights;
 #[path = "kubelet/volumes.rs"]
 mod volumes;
+#[path = "kubelet/static_pods.rs"]
+mod static_pods;
 #[path = "kubelet/whole.rs"]
 mod whole;
 

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 /// The rules of core/v1 Pod.
 pub struct Pod;
 
+/// On the pod that shows a static pod: the hash of its manifest.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// Taints a pod tolerates for five minutes unless it says otherwise, so that a short outage of a
 /// node does not move its pods.
 const TOLERATED: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];

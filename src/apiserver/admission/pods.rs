@@ -3,6 +3,7 @@
 
 use super::{Admitted, runtime_class, service_accounts};
 use crate::api::error::{ApiError, Target};
+use crate::api::kinds::pod::MIRROR;
 use crate::apiserver::resources::Writer;
 use crate::apiserver::resources::object::parse;
 use crate::store;
@@ -17,8 +18,12 @@ pub fn admit(writer: &Writer<'_>, pod: &mut Value, admitted: &mut Admitted) -> R
     if !pod["spec"].is_object() {
         return Ok(());
     }
+    let is_mirror = !pod["metadata"]["annotations"][MIRROR].is_null();
     let spec = &mut pod["spec"];
-    admitted.mounts_token = service_accounts::admit(writer, spec)?;
+    admitted.mounts_token = match is_mirror {
+        true => service_accounts::admit_mirror(writer, spec).map(|()| false)?,
+        false => service_accounts::admit(writer, spec)?,
+    };
     tolerate(spec);
     prioritize(writer, spec)?;
     runtime_class::admit(writer, spec)

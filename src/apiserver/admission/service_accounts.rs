@@ -1,7 +1,5 @@
 //! What a pod gets of its service account: that there is one, how images are pulled, and a token to reach the
 //! API by. Source: Kubernetes' ServiceAccount admission plugin.
-//!
-//! Here are no static pods, so there are no mirror pods to be left as they are.
 
 use crate::api::access;
 use crate::api::error::{ApiError, Target};
@@ -34,6 +32,34 @@ pub fn admit(writer: &Writer<'_>, spec: &mut Value) -> Result<bool, ApiError> {
     }
     let said = |object: &Value| object["automountServiceAccountToken"].as_bool();
     Ok(said(&*spec).or(said(&account)).unwrap_or(true))
+}
+
+/// The pod that shows a static pod has no account: what it runs was there before, and without the API.
+pub fn admit_mirror(writer: &Writer<'_>, spec: &Value) -> Result<(), ApiError> {
+    let refuse = |what: &str| Err(forbidden(writer, format!("a mirror pod may not reference {what}")));
+    if !spec["serviceAccountName"].as_str().unwrap_or_default().is_empty() {
+        return refuse("service accounts");
+    }
+    if uses_secrets(spec) {
+        return refuse("secrets");
+    }
+    let mut projected = items(&spec["volumes"]).flat_map(|volume| items(&volume["projected"]["sources"]));
+    if projected.any(|source| !source["serviceAccountToken"].is_null()) {
+        return refuse("ServiceAccountToken volume projections");
+    }
+    Ok(())
+}
+
+fn uses_secrets(spec: &Value) -> bool {
+    let containers = ["initContainers", "containers"].into_iter().flat_map(|list| items(&spec[list]));
+    let in_environment = containers.into_iter().any(|container| {
+        items(&container["env"]).any(|variable| !variable["valueFrom"]["secretKeyRef"].is_null())
+            || items(&container["envFrom"]).any(|from| !from["secretRef"].is_null())
+    });
+    let in_volumes = items(&spec["volumes"]).any(|volume| {
+        !volume["secret"].is_null() || items(&volume["projected"]["sources"]).any(|source| !source["secret"].is_null())
+    });
+    in_environment || in_volumes || !is_empty(&spec["imagePullSecrets"])
 }
 
 /// What joins a running pod keeps to its account's Secrets, too.
@@ -176,6 +202,20 @@ mod tests {
 
     fn mounts(container: &Value) -> Vec<&str> {
         items(&container["volumeMounts"]).map(|mount| text(&mount["name"])).collect()
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_a_pod_uses_them() {
+        assert!(!uses_secrets(&json!({"containers": [{"name": "c", "env": [{"name": "A", "value": "1"}]}]})));
+        for spec in [
+            json!({"imagePullSecrets": [{"name": "s"}]}),
+            json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
+            json!({"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]}),
+            json!({"containers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]}),
+            json!({"initContainers": [{"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}]}),
+        ] {
+            assert!(uses_secrets(&spec), "{spec}");
+        }
     }
 
     #[test]

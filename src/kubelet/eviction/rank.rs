@@ -6,14 +6,13 @@ use crate::api::quantity::{Format, Quantity};
 use crate::kubelet::admission::is_critical;
 use crate::kubelet::pod::{all_containers, spec};
 use crate::kubelet::resources::qos_class;
+use crate::kubelet::settings::{Shortage, Signal};
+use crate::kubelet::static_pods::SOURCE;
 use crate::scheduler::requests;
 use k8s_openapi::api::core::v1::{Container, Pod, Taint};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Where a pod's manifest came from, if not from the API.
-const SOURCE: &str = "kubernetes.io/config.source";
 
 /// Bytes and files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,8 +51,8 @@ impl Using {
     /// volumes too.
     fn of(&self, signal: Signal, one_disk: bool) -> (u64, u64) {
         let asked = || requests::of(spec(&self.pod));
-        let storage = || whole(asked().other.get("ephemeral-storage").copied().unwrap_or_default());
         let whole = |amount: i64| u64::try_from(amount).unwrap_or_default();
+        let storage = || whole(asked().other.get("ephemeral-storage").copied().unwrap_or_default());
         match signal {
             Signal::Memory => (self.memory.values().sum(), whole(asked().memory)),
             Signal::Images | Signal::Volumes if one_disk => (self.disk(), storage()),
@@ -63,16 +62,17 @@ impl Using {
         }
     }
 }
+
 fn sum<'a>(spaces: impl Iterator<Item = &'a Space>, part: impl Fn(&Space) -> u64) -> u64 {
     spaces.map(part).fold(0, u64::saturating_add)
 }
-
 
 /// Critical pods stay, and so do those that no controller would bring back elsewhere: the host's own.
 pub fn may_go(pod: &Pod) -> bool {
     let source = pod.metadata.annotations.as_ref().and_then(|all| all.get(SOURCE));
     !is_critical(pod) && source.is_none_or(|source| source == "api")
 }
+
 /// Who goes.
 #[derive(Debug)]
 pub enum Choice<'a> {
@@ -81,7 +81,6 @@ pub enum Choice<'a> {
     NoneWouldHelp(u64),
     NoneMayGo,
 }
-
 
 /// The pod to go first of those that may: one that uses more than it asked for, then of low priority, then the one
 /// that is furthest above its request.

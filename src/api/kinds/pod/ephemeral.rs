@@ -1,6 +1,6 @@
 //! What a write of `pods/x/ephemeralcontainers` may change: containers may join, and stay as they are.
 
-use super::resize::MIRROR;
+use super::MIRROR;
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{list, text};
 use crate::api::kinds::semantic;

@@ -1,6 +1,7 @@
 //! What a resize of a pod may change: what it and its containers ask for of cpu and memory, and how much of
 //! them they may use. Source: Kubernetes' resize strategy and `ValidatePodResize`.
 
+use super::MIRROR;
 use crate::api::error::FieldError;
 use crate::api::kinds::json::{has, list, text};
 use crate::api::kinds::{resources, semantic};
@@ -8,8 +9,6 @@ use serde_json::{Map, Value, json};
 
 /// The resources that a running pod can be given more or less of.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
-/// A pod that some host made by itself, and that is only shown here.
-pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 const KINDS: [&str; 2] = ["containers", "initContainers"];
 
 /// Puts back what a resize does not speak of. Containers that were added, removed or renamed stay, to be

@@ -1,0 +1,151 @@
+//! Static pods: what manifests in a directory of the host's say runs there, whoever else says anything.
+//!
+//! In Kubernetes they run without an API server, which only shows them. Here it is part of the same process, so the
+//! pod that shows a static pod is the pod that runs; who deletes it gets another. [`files`] reads the manifests,
+//! [`plan`] decides.
+
+mod files;
+mod plan;
+
+use crate::api::kinds::pod::MIRROR;
+use crate::base::wake::Wake;
+use crate::base::watch;
+use crate::client::Change;
+use crate::kubelet::host::Host;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use plan::Step;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Where a pod's manifest came from: `file`, or `api`.
+pub const SOURCE: &str = "kubernetes.io/config.source";
+
+/// How often the directory is looked at whatever is heard of it: Kubernetes' file-check-frequency.
+const PERIOD: Duration = Duration::from_secs(20);
+
+/// Until shutdown.
+pub async fn run(host: Arc<Host>) {
+    let mut keeper = Keeper { told: BTreeMap::new(), host };
+    let shutdown = keeper.host.ctx.shutdown.clone();
+    shutdown.run_until_cancelled(keeper.keep()).await;
+}
+
+struct Keeper {
+    host: Arc<Host>,
+    /// What was said of files and pods, so that it is said once.
+    told: BTreeMap<String, String>,
+}
+
+impl Keeper {
+    async fn keep(&mut self) {
+        self.host.pods.synced().await;
+        self.host.nodes.synced().await;
+        let Some(directory) = self.host.node.settings.manifests.clone() else {
+            // There were some, perhaps, when the host was last started.
+            return self.round(files::Found::default()).await;
+        };
+        let directories = [directory.clone(), directory.join(&self.host.node.name)];
+        let wake = Wake::default();
+        self.listen(&wake);
+        loop {
+            // Those that come or are replaced later are watched from the next round on.
+            let watching = directories.iter().filter_map(|path| watch::directory(path, false, wake.clone()).ok());
+            let _watching: Vec<_> = watching.collect();
+            let found = files::read(&directories[0], &directories[1]).await;
+            self.round(found).await;
+            // Changes are waited for, and there is a second look in any case.
+            let _ = tokio::time::timeout(PERIOD, wake.wait()).await;
+        }
+    }
+
+    /// Rings when something becomes of a pod that shows a static pod of this host, or of the host's Node.
+    fn listen(&self, wake: &Wake) {
+        let (bell, node) = (wake.clone(), self.host.node.name.clone());
+        self.host.pods.subscribe(Box::new(move |change| {
+            let pod = change.object();
+            let of_host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&node);
+            if of_host && pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
+                bell.ring();
+            }
+        }));
+        let (bell, node) = (wake.clone(), self.host.node.name.clone());
+        self.host.nodes.subscribe(Box::new(move |change| {
+            if let Change::Added(of) | Change::Deleted(of) = change
+                && of.metadata.name.as_ref() == Some(&node)
+            {
+                bell.ring();
+            }
+        }));
+    }
+
+    async fn round(&mut self, found: files::Found) {
+        let mut said: BTreeMap<String, String> = BTreeMap::new();
+        for (file, why) in &found.broken {
+            said.insert(file.display().to_string(), format!("its pods stay as they are: {why}"));
+        }
+        let node = self.host.nodes.get("", &self.host.node.name);
+        let Some(uid) = node.and_then(|node| node.metadata.uid.clone()) else { return };
+        let owner = plan::Owner { node: self.host.node.name.clone(), uid };
+        let shown = self.host.pods.on_node(&self.host.node.name);
+        for step in plan::steps(&found, &shown, &owner) {
+            let name = step.name();
+            if let Err(error) = self.act(step).await {
+                said.insert(name, error.to_string());
+            }
+        }
+        for (what, why) in &said {
+            if self.told.get(what) != Some(why) {
+                warn!(node = self.host.node.name, what, why, "a static pod cannot be as its manifest says");
+            }
+        }
+        self.told = said;
+    }
+
+    async fn act(&self, step: Step) -> Result<(), kube::Error> {
+        let name = step.name();
+        match step {
+            Step::Create(pod) => {
+                let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+                let made = self.create(&namespace, &pod).await?;
+                if made {
+                    info!(node = self.host.node.name, pod = name, "made a static pod");
+                }
+            }
+            Step::Delete(pod) => {
+                let meta = &pod.metadata;
+                let api: Api<Pod> =
+                    Api::namespaced(self.host.ctx.client.clone(), meta.namespace.as_deref().unwrap_or_default());
+                let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
+                let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+                match api.delete(meta.name.as_deref().unwrap_or_default(), &parameters).await {
+                    // It went by itself, or another has its name.
+                    Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+                    outcome => drop(outcome?),
+                }
+                info!(node = self.host.node.name, pod = name, "deleted a static pod: its manifest is gone or changed");
+            }
+        }
+        Ok(())
+    }
+
+    /// False where the pod is there already, or its predecessor still is: it is looked at again when that is gone.
+    async fn create(&self, namespace: &str, pod: &Value) -> Result<bool, kube::Error> {
+        let api: Api<kube::api::DynamicObject> =
+            Api::namespaced_with(self.host.ctx.client.clone(), namespace, &kube::api::ApiResource::erase::<Pod>(&()));
+        let object = serde_json::from_value(pod.clone()).map_err(kube::Error::SerdeError)?;
+        match api.create(&PostParams::default(), &object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 && self.is_ours(namespace, pod) => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
+    }
+
+    fn is_ours(&self, namespace: &str, pod: &Value) -> bool {
+        let there = self.host.pods.get(namespace, pod["metadata"]["name"].as_str().unwrap_or_default());
+        there.is_none_or(|there| there.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)))
+    }
+}
