@@ -7,6 +7,7 @@ use crate::client::{Context, EventRecorder, Informer, ObjectKey};
 use crate::kubelet::NodeConfig;
 use crate::kubelet::drift::{Drift, DriftObserver, What};
 use crate::kubelet::eviction::Pressure;
+use crate::kubelet::images::Pulls;
 use crate::kubelet::inbox::{Inbox, Listed, Moments};
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::plan::Failure;
@@ -53,6 +54,7 @@ pub struct Host {
     pub usage: Arc<Usage>,
     pub tokens: Tokens,
     pub allocations: Allocations,
+    pub pulls: Pulls,
     /// What the host is short of.
     pub pressure: Mutex<Pressure>,
     info: RwLock<HostInfo>,
@@ -77,6 +79,7 @@ impl Host {
         let addresses = RwLock::new(NodeAddresses(node.addresses.clone()));
         let (info, workers, returned, moments, residents) = Default::default();
         let turns = Arc::new(Semaphore::new(1));
+        let pulls = Pulls::at_most(node.settings.parallel_pulls);
         Arc::new(Self {
             ctx,
             node,
@@ -89,6 +92,7 @@ impl Host {
             usage,
             tokens: Tokens::default(),
             allocations: Allocations::default(),
+            pulls,
             pressure: Mutex::default(),
             info,
             addresses,

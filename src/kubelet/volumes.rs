@@ -108,7 +108,7 @@ pub fn set_up_local(dir: &PodDir, pod: &Pod, facts: &HostFacts, sources: &Source
             {
                 return Err(VolumeError::set_up(&volume.name, format!("path {:?} does not exist", path)));
             }
-        } else {
+        } else if volume.image.is_none() {
             let files = payload::payload(pod, volume, facts, sources)
                 .map_err(|message| VolumeError::set_up(&volume.name, message))?;
             atomic::write(&target, &files).map_err(written)?;
@@ -149,7 +149,7 @@ pub async fn set_up_remote(
     sources: &Sources,
 ) -> Result<(), VolumeError> {
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let own = |v: &&Volume| v.host_path.is_none() && claims::claim_of(pod, v).is_none();
+    let own = |v: &&Volume| v.host_path.is_none() && v.image.is_none() && claims::claim_of(pod, v).is_none();
     for volume in of(pod).filter(own).filter(|v| v.empty_dir.is_none()) {
         let files = payload::payload(pod, volume, facts, sources);
         files.map_err(|message| VolumeError::set_up(&volume.name, message))?;

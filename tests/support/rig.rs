@@ -66,6 +66,16 @@ impl Rig {
 
     /// Like [`serve_tcp`](Self::serve_tcp), with another line about the infra image in its containers.conf.
     pub async fn serve_configured(&self, infra_image: &str) -> TcpService {
+        self.serve(infra_image, None).await
+    }
+
+    /// A second service that pulls from a registry at this address whoever vouches for it.
+    pub async fn serve_trusting(&self, registry: &str) -> TcpService {
+        let text = format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
+        self.serve("infra_image = \"\"", Some(&text)).await
+    }
+
+    async fn serve(&self, infra_image: &str, registries: Option<&str>) -> TcpService {
         let port = crate::ports::free();
         let url = format!("tcp://127.0.0.1:{port}");
         let settings = std::fs::read_to_string(self.storage.settings()).expect("settings");
@@ -74,6 +84,11 @@ impl Rig {
         let mut command = Command::new("podman");
         command.args(&self.storage.arguments).args(["system", "service", "--time=0", &url]);
         command.env("CONTAINERS_CONF", &configured);
+        if let Some(text) = registries {
+            let file = self.storage.directory.join(format!("registries-{port}.conf"));
+            std::fs::write(&file, text).expect("settings");
+            command.env("CONTAINERS_REGISTRIES_CONF", &file);
+        }
         let process = command.stderr(std::process::Stdio::null()).spawn().expect("podman runs");
         let service = TcpService { url, process };
         let probe = async || Podman::connect(&service.url, "probe").await.map(drop);

@@ -6,6 +6,8 @@ mod cut_calls;
 mod endings;
 #[path = "kubelet/evicting.rs"]
 mod evicting;
+#[path = "kubelet/images.rs"]
+mod images;
 #[path = "kubelet/probes.rs"]
 mod probes;
 #[path = "kubelet/recovery.rs"]
@@ -14,10 +16,10 @@ mod recovery;
 mod resizing;
 #[path = "kubelet/rights.rs"]
 mod rights;
-#[path = "kubelet/volumes.rs"]
-mod volumes;
 #[path = "kubelet/static_pods.rs"]
 mod static_pods;
+#[path = "kubelet/volumes.rs"]
+mod volumes;
 #[path = "kubelet/whole.rs"]
 mod whole;
 

@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::Api;
 use kube::api::PostParams;
+use selkie::api::quantity::Quantity;
 use selkie::base::clock::Clock;
 use selkie::kubelet::runtime::ContainerRuntime;
 use selkie::kubelet::runtime::hollow::{Hollow, HollowOptions};
+use selkie::kubelet::settings::{ImageGc, Settings};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,4 +134,77 @@ async fn who_uses_more_memory_than_there_is_goes() {
         cluster.until(name, is_ready).await;
     }
     cluster.stop().await;
+}
+
+/// What is reserved, and what evictions keep free, is not for pods; other limits hold instead of Kubernetes' own.
+#[tokio::test(start_paused = true)]
+async fn a_host_is_used_as_its_operator_says() {
+    let (mut cluster, host) = full_of(&images(17)).await;
+    cluster.stop().await;
+    cluster.settings = Settings {
+        max_pods: 2,
+        reserved: "cpu=500m,memory=1Gi".parse().unwrap(),
+        eviction: "memory.available<3Gi,imagefs.available<1%".parse().unwrap(),
+        image_gc: ImageGc::new(90, 50).unwrap(),
+        ..Settings::default()
+    };
+    cluster.start(Arc::new(host.clone()), true);
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    wait::until("the Node tells what is for pods", Pace::default(), async || {
+        let status = nodes.get(NODE).await.unwrap().status.unwrap_or_default();
+        let (Some(capacity), Some(left)) = (status.capacity, status.allocatable) else { return Err("nothing".into()) };
+        let kept = |name: &str| {
+            let amount = |text: &str| text.parse::<Quantity>().unwrap();
+            amount(&capacity[name].0).minus(amount(&left[name].0)).to_string()
+        };
+        let found = [kept("cpu"), kept("memory"), left["pods"].0.clone()];
+        if found == ["500m", "4Gi", "2"] { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    let used = host.info().await.unwrap().memory - (2 << 30);
+    let pod = |name: &str, memory: u64| {
+        let metadata = json!({"name": name, "annotations": {"hollow.selkie.dev/memory": memory.to_string()}});
+        let spec = json!({"nodeName": NODE, "containers": [{"name": "c", "image": "image:0"}]});
+        serde_json::from_value::<Pod>(json!({"metadata": metadata, "spec": spec})).unwrap()
+    };
+    for pod in [pod("much", used), pod("little", 1)] {
+        cluster.pods().create(&PostParams::default(), &pod).await.unwrap();
+    }
+    let evicted = cluster.until("much", |pod| pod["status"]["phase"] == "Failed").await;
+    let message = evicted["status"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("The node was low on resource: memory. Threshold quantity: 3Gi, available: "),
+        "{message}"
+    );
+    cluster.until("little", is_ready).await;
+    // 85 % of the disk are in use, and that is all right here.
+    assert_eq!(names(&host).len(), 17);
+    cluster.stop().await;
+}
+
+/// Images are pulled one after another where that is wanted, and at once where it is not.
+#[tokio::test(start_paused = true)]
+async fn pulls_take_turns() {
+    for (at_most, expect) in [(Some(1), [20, 40]), (None, [20, 20])] {
+        let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+        let options =
+            HollowOptions { pull_latency: Duration::from_secs(20), ..HollowOptions::named(NODE, clock.clone()) };
+        let mut cluster = Cluster::new(clock, "/nonexistent".into()).await;
+        cluster.settings.parallel_pulls = at_most;
+        cluster.start(Arc::new(Hollow::new(options)), true);
+        for name in ["a", "b"] {
+            cluster.run(name, json!({"containers": [{"name": "c", "image": format!("{name}:1")}]})).await;
+        }
+        let mut waited = Vec::new();
+        for name in ["a", "b"] {
+            cluster.until(name, is_ready).await;
+            let events = cluster.events(name).await;
+            let pulled = events.iter().find(|event| event.starts_with("Pulled: Successfully")).unwrap();
+            let (_, rest) = pulled.split_once(" in 20s (").expect(pulled);
+            waited.push(rest.split_once("s including waiting").expect(pulled).0.parse::<u32>().unwrap());
+        }
+        waited.sort_unstable();
+        assert_eq!(waited, expect, "{at_most:?}");
+        cluster.stop().await;
+    }
 }

@@ -51,6 +51,8 @@ pub struct Trouble {
     pub retry_at: Timestamp,
     /// The hash of the spec that failed; a new spec is tried at once.
     pub hash: String,
+    /// What could not be pulled, where it is not the container's own image.
+    pub image: Option<String>,
 }
 
 impl Trouble {
@@ -66,12 +68,13 @@ impl Trouble {
         let failures = before.filter(|b| b.hash == hash).map_or(0, |b| b.failures) + 1;
         let wait = SignedDuration::try_from(backoff.after(failures)).unwrap_or(SignedDuration::ZERO);
         let retry_at = now.saturating_add(wait).unwrap_or(now);
-        Self { reason, message, failures, at: now, retry_at, hash: hash.to_string() }
+        Self { reason, message, failures, at: now, retry_at, hash: hash.to_string(), image: None }
     }
 
     /// Reason and message of the waiting state, as they change while the kubelet waits.
     pub fn waiting(&self, image: &str, now: Timestamp) -> (&'static str, String) {
         if self.reason == "ErrImagePull" && now.duration_since(self.at) >= SHOWN {
+            let image = self.image.as_deref().unwrap_or(image);
             let message = format!("Back-off pulling image {image:?}: ErrImagePull: {}", self.message);
             return ("ImagePullBackOff", message);
         }

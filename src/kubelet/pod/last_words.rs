@@ -55,8 +55,6 @@ impl Worker {
             if self.told.get(name) == Some(waiting) {
                 continue;
             }
-            let found = find_container(spec(&self.pod), name);
-            let image = found.and_then(|(_, c)| c.image.clone()).unwrap_or_default();
             let events = &self.host.events;
             match waiting.0 {
                 "CrashLoopBackOff" => {
@@ -68,12 +66,9 @@ impl Worker {
                     events.record(self.involved(name), "Warning", "BackOff", text);
                 }
                 "ImagePullBackOff" => {
-                    events.record(
-                        self.involved(name),
-                        "Normal",
-                        "BackOff",
-                        format!("Back-off pulling image {image:?}"),
-                    );
+                    // What it is, without why.
+                    let text = waiting.1.split(": ErrImagePull").next().unwrap_or_default();
+                    events.record(self.involved(name), "Normal", "BackOff", text);
                     events.record(self.involved(name), "Warning", "Failed", "Error: ImagePullBackOff");
                 }
                 _ => {}

@@ -67,11 +67,13 @@ pub struct Failed {
     pub backoff: Backoff,
     /// The life whose process could not be run: it counts as one that ended.
     pub life: Option<String>,
+    /// What could not be pulled, where it is not the container's own image.
+    pub image: Option<String>,
 }
 
 impl Failed {
     pub fn new(reason: &'static str, message: impl Into<String>, backoff: Backoff) -> Self {
-        Self { reason, message: message.into(), backoff, life: None }
+        Self { reason, message: message.into(), backoff, life: None, image: None }
     }
 
     /// What others may put right at any moment is tried again soon, what was refused is not.

@@ -3,7 +3,7 @@
 use crate::kubelet::container::{self, Inputs, security};
 use crate::kubelet::env::{self, Sources};
 use crate::kubelet::fields::HostFacts;
-use crate::kubelet::images;
+use crate::kubelet::images::{self, Wanted};
 use crate::kubelet::pod::facts::{QUICK, SLOW};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::{find_container, spec, target_of};
@@ -65,12 +65,19 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
     }
     sources.services = sources::services(host, pod).await;
     let involved = job.involved(&container.name);
-    let image =
-        images::ensure(host.runtime.as_ref(), &host.events, &host.ctx.clock, &involved, pod, container, &sources);
-    let image = match job.cancel.run_until_cancelled(image).await {
+    let pulling = async {
+        for wanted in Wanted::mounted(pod, container) {
+            let pulled = images::ensure(host, &involved, pod, wanted, &sources).await;
+            pulled.map_err(|error| (error, Some(wanted.name.to_owned())))?;
+        }
+        images::ensure(host, &involved, pod, Wanted::by(container), &sources).await.map_err(|error| (error, None))
+    };
+    let image = match job.cancel.run_until_cancelled(pulling).await {
         None => return Err(None),
         Some(Ok(image)) => image,
-        Some(Err(error)) => return Err(Some(Failed::new(error.reason, error.message, SLOW))),
+        Some(Err((error, image))) => {
+            return Err(Some(Failed { image, ..Failed::new(error.reason, error.message, SLOW) }));
+        }
     };
     let mut made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
     if spec(pod).host_network == Some(true) {

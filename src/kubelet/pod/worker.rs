@@ -411,7 +411,7 @@ impl Worker {
                     let (before, hash) = (facts.trouble.take(), hash.unwrap_or_default());
                     let trouble =
                         Trouble::after(before.as_ref(), failed.reason, failed.message, &hash, now, failed.backoff);
-                    facts.trouble = Some(trouble);
+                    facts.trouble = Some(Trouble { image: failed.image, ..trouble });
                 }
                 self.inbox.post(|news| news.relist = true);
             }

@@ -126,6 +126,8 @@ pub enum MountSource {
     Host(String),
     /// A volume made by [`ensure_volume`](super::ContainerRuntime::ensure_volume).
     Volume(String),
+    /// The files of an image that is on the host.
+    Image(String),
     /// Memory of this container alone.
     Tmpfs { size_bytes: Option<u64> },
 }

@@ -35,6 +35,10 @@ pub fn mounts(
         })?;
         recursively(mount)?;
         let sub_path = sub_path(mount, env)?;
+        if let Some(image) = &volume.image {
+            out.push(of_image(mount, image.reference.as_deref().unwrap_or_default(), sub_path.as_deref())?);
+            continue;
+        }
         let backing = backing(pod, volume, place, backings)?;
         let source = match (backing, sub_path, place) {
             (Backing::Named { name, .. }, None, _) => MountSource::Volume(name),
@@ -70,6 +74,18 @@ pub fn mounts(
         });
     }
     Ok(out)
+}
+
+/// The whole of an image's files, which nobody can change.
+fn of_image(mount: &VolumeMount, reference: &str, sub_path: Option<&str>) -> Result<Mount, String> {
+    if let Some(sub_path) = sub_path {
+        return Err(format!(
+            "subPath {sub_path:?} of image volume {:?} is not supported by the runtime: mount the whole volume",
+            mount.name
+        ));
+    }
+    let source = MountSource::Image(reference.to_owned());
+    Ok(Mount { source, target: mount.mount_path.clone(), read_only: true, propagation: Propagation::Private })
 }
 
 /// Podman knows no mount that is read-only with all that is mounted below it: who must have one is told.
@@ -165,6 +181,23 @@ mod tests {
         assert_eq!(told("Enabled", true), Err(format!("{begin}but it is not supported by the runtime")));
         assert_eq!(told("IfPossible", false), Err(format!("{begin}but it is not read-only")));
         assert_eq!((told("IfPossible", true), told("Disabled", true)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn images_are_mounted_whole_and_read_only() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "volumes": [{"name": "v", "image": {"reference": "docs:1"}}],
+            "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/docs"}]},
+                {"name": "d", "volumeMounts": [{"name": "v", "mountPath": "/docs", "subPath": "a"}]}]}}))
+        .unwrap();
+        let of = |at: usize| {
+            let containers = &pod.spec.as_ref().unwrap().containers;
+            mounts(&pod, &containers[at], None, &BTreeMap::new(), &Backings::new())
+        };
+        let source = MountSource::Image("docs:1".into());
+        let expect = Mount { source, target: "/docs".into(), read_only: true, propagation: Propagation::Private };
+        assert_eq!(of(0), Ok(vec![expect]));
+        assert!(of(1).unwrap_err().starts_with("subPath \"a\" of image volume \"v\" is not supported"));
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn source(volume: &Value, field: &str, cx: &mut Context) {
             cx.required(format!("{field}.claimName"), "");
         }
         "hostPath" => host_path(body, &field, cx),
+        "image" => image(body, &field, cx),
         _ => {}
     }
     if has(body, "defaultMode") && !body["defaultMode"].as_i64().is_some_and(|mode| (0..=0o777).contains(&mode)) {
@@ -75,6 +76,14 @@ fn host_path(body: &Value, field: &str, cx: &mut Context) {
         cx.invalid(format!("{field}.path"), &body["path"], "must not contain '..'");
     }
     cx.one_of(format!("{field}.type"), &body["type"], TYPES);
+}
+
+fn image(body: &Value, field: &str, cx: &mut Context) {
+    // A template may leave it to somebody who fills it in.
+    if text(body, &["reference"]).is_empty() && field.starts_with("spec.volumes") {
+        cx.required(format!("{field}.reference"), "");
+    }
+    cx.one_of(format!("{field}.pullPolicy"), &body["pullPolicy"], &["Always", "IfNotPresent", "Never"]);
 }
 
 fn relative(path: &Value, field: &str, cx: &mut Context) {

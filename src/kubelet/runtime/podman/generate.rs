@@ -191,10 +191,13 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     if around.resource_limits {
         set("resource_limits", limits(&spec.resources, around.swap));
     }
-    let (volumes, mounts): (Vec<&Mount>, Vec<&Mount>) =
-        spec.mounts.iter().partition(|mount| matches!(mount.source, MountSource::Volume(_)));
-    set("mounts", mounts.into_iter().map(mount).collect());
-    set("volumes", volumes.into_iter().map(|mount| volume(mount, &around.cluster)).collect());
+    let all = || spec.mounts.iter();
+    set("mounts", all().filter_map(mount).collect());
+    set("volumes", all().filter_map(|mount| volume(mount, &around.cluster)).collect());
+    let images: Vec<Value> = all().filter_map(image).collect();
+    if !images.is_empty() {
+        set("image_volumes", json!(images));
+    }
     dns(&spec.dns, &mut set);
     security(&spec.security, &mut set);
     Value::Object(body)
@@ -248,26 +251,32 @@ fn options(mount: &Mount) -> Vec<&'static str> {
     vec![if mount.read_only { "ro" } else { "rw" }, propagation]
 }
 
-fn mount(mount: &Mount) -> Value {
+fn mount(mount: &Mount) -> Option<Value> {
     match &mount.source {
         MountSource::Tmpfs { size_bytes } => {
             let mut options = vec!["rw".to_owned(), "mode=0777".to_owned()];
             options.extend(size_bytes.map(|size| format!("size={size}")));
-            json!({"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options})
+            Some(json!({"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}))
         }
-        MountSource::Host(source) | MountSource::Volume(source) => {
+        MountSource::Host(source) => {
             let mut options = options(mount);
             options.push("rbind");
-            json!({"destination": mount.target, "type": "bind", "source": source, "options": options})
+            Some(json!({"destination": mount.target, "type": "bind", "source": source, "options": options}))
         }
+        MountSource::Volume(_) | MountSource::Image(_) => None,
     }
 }
 
-fn volume(mount: &Mount, cluster: &str) -> Value {
-    let MountSource::Volume(name) = &mount.source else { return Value::Null };
+fn volume(mount: &Mount, cluster: &str) -> Option<Value> {
+    let MountSource::Volume(name) = &mount.source else { return None };
     // What the image has at that path stays out of it, as in Kubernetes.
     let options = [if mount.read_only { "ro" } else { "rw" }, "nocopy"];
-    json!({"Name": volume_name(cluster, name), "Dest": mount.target, "Options": options})
+    Some(json!({"Name": volume_name(cluster, name), "Dest": mount.target, "Options": options}))
+}
+
+fn image(mount: &Mount) -> Option<Value> {
+    let MountSource::Image(name) = &mount.source else { return None };
+    Some(json!({"Source": name, "Destination": mount.target, "ReadWrite": false}))
 }
 
 fn security(context: &SecurityContext, set: &mut impl FnMut(&str, Value)) {
