@@ -1,10 +1,12 @@
 //! Liveness, readiness and startup probes: one task per probe and container life ([`Probers`]), the
-//! counting of results ([`Tally`], pure), and the checks themselves ([`check`]).
+//! counting of results ([`Tally`], pure), and the checks themselves ([`check`]), commands among them in a [`shell`] that
+//! is kept.
 
 pub mod check;
 mod grpc;
 pub mod http;
 pub mod reach;
+mod shell;
 
 use crate::kubelet::host::Host;
 use crate::kubelet::inbox::Inbox;
@@ -12,6 +14,7 @@ use crate::kubelet::runtime::{ContainerState, ContainerStatus};
 use check::{Miss, Target};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Probe};
+use shell::Shell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,9 +132,9 @@ async fn run(kind: Kind, probe: Probe, subject: Subject) {
     let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
     let timeout = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
     wait_initially(&probe, &subject).await;
-    let mut tally = Tally::new(&probe);
+    let (mut tally, mut shell) = (Tally::new(&probe), Shell::default());
     loop {
-        let outcome = check::check(&probe, &subject, timeout).await;
+        let outcome = check::check(&probe, &subject, &mut shell, timeout).await;
         let unhealthy = |text| subject.host.events.record(subject.involved.clone(), "Warning", "Unhealthy", text);
         match &outcome {
             Ok(None) => {}

@@ -123,6 +123,12 @@ pub trait ContainerRuntime: Send + Sync {
     /// Runs a command in a running container with streams attached.
     async fn exec(&self, container: &str, options: &ExecOptions) -> Result<ExecSession>;
 
+    /// The same for a command that is nobody's once the session is dropped: it is killed then, with what it started;
+    /// but for hosts that are other machines, where only its input ends.
+    async fn exec_guarded(&self, container: &str, options: &ExecOptions) -> Result<ExecSession> {
+        self.exec(container, options).await
+    }
+
     /// Runs a command to its end and returns its output (the last 64 KiB of each stream).
     /// `Timeout` when it is still running after `timeout`. It is killed then, and also when nobody waits
     /// any more, with what it started; but for hosts that are other machines, where it goes on.

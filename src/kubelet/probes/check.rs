@@ -1,7 +1,9 @@
 //! One check of a container: exec, HTTP, TCP or gRPC. Errors are the text after `... probe failed: `.
 
 use crate::kubelet::probes::reach::Way;
+use crate::kubelet::probes::shell::Shell;
 use crate::kubelet::probes::{Subject, grpc, http};
+use crate::kubelet::runtime::{ExecResult, RuntimeError};
 use k8s_openapi::api::core::v1::{Container, ExecAction, HTTPGetAction, Probe, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::time::Duration;
@@ -41,9 +43,19 @@ impl Miss {
 }
 
 /// Whether the container answers as it should, and what about that is worth a warning.
-pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Result<Option<String>, Miss> {
+pub async fn check(
+    probe: &Probe,
+    subject: &Subject,
+    shell: &mut Shell,
+    timeout: Duration,
+) -> Result<Option<String>, Miss> {
     if let Some(exec) = &probe.exec {
-        return exec_check(exec, subject, timeout).await.map(|()| None);
+        if subject.host.node.simulated {
+            return exec_check(exec, subject, timeout).await.map(|()| None);
+        }
+        let command = exec.command.as_deref().unwrap_or_default();
+        let done = shell.run(subject.host.runtime.as_ref(), &subject.life.id, command, timeout).await;
+        return judge(done, command, timeout).map(|()| None);
     }
     if subject.host.node.simulated {
         return Ok(None);
@@ -68,18 +80,23 @@ pub async fn check(probe: &Probe, subject: &Subject, timeout: Duration) -> Resul
 /// Runs a command in the container; its output explains a failure.
 pub async fn exec_check(exec: &ExecAction, subject: &Subject, timeout: Duration) -> Result<(), Miss> {
     let command = exec.command.clone().unwrap_or_default();
-    let done = tokio::time::timeout(timeout, subject.host.runtime.exec_sync(&subject.life.id, &command, timeout)).await;
+    let running = subject.host.runtime.exec_sync(&subject.life.id, &command, timeout);
+    let late = || Err(RuntimeError::Timeout { what: "a command".into(), after: timeout });
+    judge(tokio::time::timeout(timeout, running).await.unwrap_or_else(|_| late()), &command, timeout)
+}
+
+fn judge(done: Result<ExecResult, RuntimeError>, command: &[String], timeout: Duration) -> Result<(), Miss> {
     match done {
-        Ok(Ok(result)) if result.exit_code == 0 => Ok(()),
-        Ok(Ok(result)) => {
+        Ok(result) if result.exit_code == 0 => Ok(()),
+        Ok(result) => {
             let output = [result.stdout, result.stderr].concat();
             Err(Miss::Failed(quoted(&output)))
         }
-        Ok(Err(crate::kubelet::runtime::RuntimeError::Timeout { .. })) | Err(_) => {
+        Err(RuntimeError::Timeout { .. }) => {
             let text = format!("command timed out: {:?} timed out after {}s", command.join(" "), timeout.as_secs());
             Err(Miss::Failed(text))
         }
-        Ok(Err(error)) => Err(Miss::Unknown(error.chain())),
+        Err(error) => Err(Miss::Unknown(error.chain())),
     }
 }
 

@@ -418,7 +418,7 @@ impl ContainerRuntime for Hollow {
         let (send, exit) = oneshot::channel();
         _ = send.send(Ok(result.exit_code));
         let stdin = options.stdin.then(|| mpsc::channel(1).0);
-        Ok(ExecSession { stdin, output, resize: options.tty.then(|| mpsc::channel(1).0), exit })
+        Ok(ExecSession { stdin, output, resize: options.tty.then(|| mpsc::channel(1).0), exit, guard: None })
     }
 
     async fn exec_sync(&self, container: &str, _: &[String], _: Duration) -> Result<ExecResult> {

@@ -256,6 +256,10 @@ impl ContainerRuntime for Podman {
         self.start_exec(container, options).await
     }
 
+    async fn exec_guarded(&self, container: &str, options: &ExecOptions) -> Result<ExecSession> {
+        self.start_guarded(container, options).await
+    }
+
     async fn exec_sync(&self, container: &str, command: &[String], timeout: Duration) -> Result<ExecResult> {
         self.run_exec(container, command, timeout).await
     }

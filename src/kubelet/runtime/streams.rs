@@ -64,6 +64,23 @@ pub struct ExecSession {
     pub resize: Option<mpsc::Sender<(u16, u16)>>,
     /// The exit code, after the end of `output`.
     pub exit: oneshot::Receiver<Result<i32, RuntimeError>>,
+    /// What ends the command when this is dropped, where that was asked for.
+    pub guard: Option<Guard>,
+}
+
+/// Ends something when it is dropped.
+pub struct Guard(#[expect(dead_code, reason = "it is only dropped")] Box<dyn Send + Sync>);
+
+impl Guard {
+    pub fn new(what: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(what))
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guard")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -77,3 +77,50 @@ async fn hooks_before_and_after() {
     assert!(took > Duration::from_secs(3) && took < Duration::from_secs(20), "{took:?}");
     cluster.until("refused", |pod| first(pod)["restartCount"].as_i64() >= Some(1)).await;
 }
+
+/// Podman takes long to get a command into a container: those of a probe are started by a shell that is in there.
+#[tokio::test]
+async fn commands_of_a_probe_share_a_shell() {
+    let rig = Rig::shared().await;
+    let (mut cluster, _directory) = cluster(rig.podman("kubelet-shell").await).await;
+    let check = "echo $PPID $PWD $(id -u) $ME >>/tmp/runs; [ ! -e /tmp/hang ] || sleep 1000; [ -e /tmp/ready ]";
+    let probe = json!({"exec": {"command": ["sh", "-c", check]}, "periodSeconds": 1, "timeoutSeconds": 2});
+    let more = json!({"readinessProbe": probe, "workingDir": "/tmp", "securityContext": {"runAsUser": 1000},
+        "env": [{"name": "ME", "value": "it's me"}]});
+    cluster.run("web", script(FOREVER, more)).await;
+    let pod = cluster.until("web", |pod| first(pod)["started"] == true).await;
+    let runs = async || {
+        let (text, _) = exec(&cluster, &pod, &["cat", "/tmp/runs"]).await;
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let until_runs = async |count: usize| {
+        wait::until("the probe runs", Pace::default(), async || {
+            let runs = runs().await;
+            if runs.len() >= count { Ok(runs) } else { Err(runs.join("\n")) }
+        })
+        .await
+    };
+    let seen = until_runs(4).await;
+    assert!(seen.iter().all(|run| *run == seen[0]) && seen[0].ends_with(" /tmp 1000 it's me"), "{seen:?}");
+    exec(&cluster, &pod, &["touch", "/tmp/ready"]).await;
+    cluster.until("web", is_ready).await;
+
+    // A run that hangs is ended with its shell; the next ones have another.
+    exec(&cluster, &pod, &["touch", "/tmp/hang"]).await;
+    cluster.until_event("web", "Unhealthy: Readiness probe failed: command timed out: ").await;
+    exec(&cluster, &pod, &["rm", "/tmp/hang"]).await;
+    let until = runs().await.len() + 3;
+    let seen = until_runs(until).await;
+    let last = seen.last().unwrap();
+    assert!(*last != seen[0] && last.ends_with(" /tmp 1000 it's me"), "{seen:?}");
+    cluster.until("web", is_ready).await;
+    wait::until("nothing hangs around", Pace::default(), async || {
+        let (text, _) = exec(&cluster, &pod, &["ps", "-o", "args"]).await;
+        let sleeping = text.lines().filter(|line| line.trim() == "sleep 1000").count();
+        if sleeping == 0 { Ok(()) } else { Err(text) }
+    })
+    .await;
+    cluster.delete("web").await;
+    cluster.until_gone("web").await;
+    cluster.stop().await;
+}

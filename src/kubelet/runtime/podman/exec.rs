@@ -1,6 +1,6 @@
 //! Commands in containers and the streams of main processes: connections taken over from HTTP.
 //!
-//! An exec costs the host some 100 ms of CPU; frequent probes should take another way.
+//! An exec costs the host some 100 ms of CPU: frequent probes keep a shell for their commands.
 
 use super::{
     Podman,
@@ -10,7 +10,7 @@ use super::{
     lines::{Frame, frames},
 };
 use crate::kubelet::runtime::{
-    AttachOptions, ExecOptions, ExecOutput, ExecResult, ExecSession, OutputStream, Result, RuntimeError,
+    AttachOptions, ExecOptions, ExecOutput, ExecResult, ExecSession, Guard, OutputStream, Result, RuntimeError,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -52,6 +52,14 @@ impl Podman {
     pub(super) async fn start_exec(&self, container: &str, options: &ExecOptions) -> Result<ExecSession> {
         let id = self.make_exec(container, options).await?;
         self.enter_exec(container, id, options).await
+    }
+
+    pub(super) async fn start_guarded(&self, container: &str, options: &ExecOptions) -> Result<ExecSession> {
+        let local = self.around().await?.local;
+        let id = self.make_exec(container, options).await?;
+        let watched = Watched::new(&self.client, &id, local);
+        let session = self.enter_exec(container, id, options).await?;
+        Ok(ExecSession { guard: Some(Guard::new(watched)), ..session })
     }
 
     async fn make_exec(&self, container: &str, options: &ExecOptions) -> Result<String> {
@@ -118,7 +126,7 @@ impl Podman {
             };
             _ = exited.send(code);
         });
-        ExecSession { stdin, output: receive_output, resize, exit }
+        ExecSession { stdin, output: receive_output, resize, exit, guard: None }
     }
 
     pub(super) async fn run_exec(&self, container: &str, command: &[String], after: Duration) -> Result<ExecResult> {
