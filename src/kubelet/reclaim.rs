@@ -3,6 +3,8 @@
 use crate::controllers::volume_binder::{matching, provision};
 use crate::kubelet::host::Host;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -43,8 +45,12 @@ async fn reclaim(host: &Host) -> bool {
         if !provision::is_doomed(&volume) || !matching::reachable(&volume, &node) {
             continue;
         }
-        if let Err(error) = host.runtime.remove_volume(name).await {
-            warn!(node = host.node.name, volume = name, error = error.chain(), "cannot remove a volume yet");
+        let removed = match provision::directory(&volume) {
+            Some(directory) => remove_directory(host, directory).await,
+            None => host.runtime.remove_volume(name).await.map_err(|error| error.chain()),
+        };
+        if let Err(error) = removed {
+            warn!(node = host.node.name, volume = name, error, "cannot remove a volume yet");
             done = false;
             continue;
         }
@@ -57,4 +63,18 @@ async fn reclaim(host: &Host) -> bool {
         }
     }
     done
+}
+
+async fn remove_directory(host: &Host, directory: PathBuf) -> Result<(), String> {
+    if host.node.simulated {
+        return Ok(());
+    }
+    if !host.info().local {
+        return Err("it is a directory of another machine".into());
+    }
+    let work = move || match std::fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map_err(|error| format!("{}: {error}", directory.display())),
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }

@@ -8,7 +8,8 @@ use crate::kubelet::volumes::ownership;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use kube::Api;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the files of a claim are.
@@ -70,6 +71,12 @@ async fn backing(host: &Host, pod: &Pod, claim: &str, volume: &PersistentVolume)
     if spec.volume_mode.as_deref() == Some("Block") {
         return Err("block volumes cannot be mounted by Podman".to_owned());
     }
+    if let Some(directory) = provision::directory(volume) {
+        if !host.node.simulated {
+            make(host, &directory).await?;
+        }
+        return Ok(Backing::Local(directory));
+    }
     if let Some(name) = provision::handle(volume) {
         let files = if has_sub_path(pod, claim) { host.runtime.volume_files(name).await.ok().flatten() } else { None };
         let files = files.filter(|_| host.info().local).map(PathBuf::from);
@@ -83,6 +90,23 @@ async fn backing(host: &Host, pod: &Pod, claim: &str, volume: &PersistentVolume)
             provision::PROVISIONER
         )
     })
+}
+
+/// Makes the directory of a volume. Any user may write there: which one a pod has is its own business.
+async fn make(host: &Host, directory: &Path) -> Result<(), String> {
+    if !host.info().local {
+        return Err(format!("its volume is the directory {}, and this host is another machine", directory.display()));
+    }
+    let directory = directory.to_owned();
+    let work = move || {
+        if directory.is_dir() {
+            return Ok(());
+        }
+        let made = std::fs::create_dir_all(&directory)
+            .and_then(|()| std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)));
+        made.map_err(|error| format!("cannot make its directory {}: {error}", directory.display()))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }
 
 fn has_sub_path(pod: &Pod, claim: &str) -> bool {

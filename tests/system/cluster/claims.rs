@@ -65,6 +65,45 @@ fn data_outlives_the_pod_and_goes_with_the_claim() {
     daemon.wait_for("nothing is left on the host", || volumes().is_empty());
 }
 
+/// A class that says where has directories for volumes; one that keeps them keeps the files.
+#[test]
+fn volumes_may_be_directories() {
+    let setting = Setting::start(Folder::new(), &[]);
+    let daemon = &setting.daemon;
+    let place = setting.folder.path().join("volumes");
+    let class = |name: &str, policy: &str| {
+        format!(
+            "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {{name: {name}}}\nprovisioner: podman.selkie.dev\n\
+             reclaimPolicy: {policy}\nvolumeBindingMode: WaitForFirstConsumer\nparameters: {{path: {}}}\n---\n",
+            place.display()
+        )
+    };
+    let of_class = |class: &str| {
+        let storage = format!("spec: {{storageClassName: {class}, accessModes:");
+        DB.replace("spec: {accessModes:", &storage)
+            .replace("name: db", &format!("name: {class}"))
+            .replace("app: db", &format!("app: {class}"))
+    };
+    let (disk, kept) = (of_class("disk"), of_class("kept"));
+    apply(daemon, &format!("{}{}{disk}---\n{kept}", class("disk", "Delete"), class("kept", "Retain")));
+    let mut folders = Vec::new();
+    for name in ["disk", "kept"] {
+        daemon.kubectl(&["rollout", "status", &format!("statefulset/{name}"), "--timeout=60s"]);
+        let volume = daemon.value(&["pvc", &format!("data-{name}-0")], "{.spec.volumeName}");
+        let folder = place.join(volume);
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        daemon.wait_for("it has written", || read("starts") == format!("{name}-0\n"));
+        daemon.wait_for("the other container writes below it", || read("below/part/file") == "here\n");
+        folders.push(folder);
+    }
+    assert!(setting.folder.volumes().is_empty(), "{:?}", setting.folder.volumes());
+    daemon.kubectl(&["delete", "statefulset", "disk", "kept"]);
+    daemon.kubectl(&["delete", "pvc", "data-disk-0", "data-kept-0"]);
+    daemon.wait_for("the directory goes with its claim", || !folders[0].exists());
+    daemon.wait_for("the kept volume is released", || daemon.value(&["pv"], "{.items[*].status.phase}") == "Released");
+    assert!(folders[1].join("starts").exists(), "it was to be kept");
+}
+
 #[test]
 fn a_pod_goes_back_to_the_host_that_has_its_volume() {
     let daemon = Daemon::start(&["--hollow-hosts", "5"]);
