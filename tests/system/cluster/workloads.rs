@@ -1,4 +1,4 @@
-//! StatefulSets, DaemonSets and CronJobs against a real daemon with hollow hosts, by kubectl.
+//! Deployments, StatefulSets, DaemonSets and CronJobs against a real daemon with hollow hosts, by kubectl.
 
 use crate::daemon::Daemon;
 
@@ -17,6 +17,86 @@ fn images(daemon: &Daemon, app: &str) -> String {
         &["pods", "-l", &format!("app={app}"), "--sort-by=.metadata.name"],
         "{.items[*].spec.containers[0].image}",
     )
+}
+
+const WEB: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, annotations: {kubernetes.io/change-cause: first}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'web:1'}]}
+";
+
+#[test]
+fn a_deployment_rolls_out_waits_and_goes_back_as_kubectl_says() {
+    let daemon = Daemon::start(&["--hollow-hosts", "2"]);
+    let done = || {
+        let said = daemon.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+        assert!(said.contains("deployment \"web\" successfully rolled out"), "{said}");
+    };
+    let all = |image: &str| daemon.wait_for(image, || images(&daemon, "web") == [image; 3].join(" "));
+    apply(&daemon, WEB);
+    done();
+    all("web:1");
+
+    // What is paused is changed but not rolled out.
+    daemon.kubectl(&["rollout", "pause", "deployment/web"]);
+    apply(&daemon, &WEB.replace("web:1", "web:2").replace("first", "second"));
+    daemon.wait_for("the change is seen", || {
+        daemon
+            .value(&["deployment", "web"], "{.metadata.generation} {.status.observedGeneration}")
+            .split(' ')
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+            == 1
+    });
+    assert_eq!(images(&daemon, "web"), ["web:1"; 3].join(" "));
+    assert_eq!(
+        daemon.value(&["deployment", "web"], "{.status.conditions[?(@.type=='Progressing')].reason}"),
+        "DeploymentPaused"
+    );
+    daemon.kubectl(&["rollout", "resume", "deployment/web"]);
+    done();
+    all("web:2");
+    assert_eq!(
+        daemon.value(&["deployment", "web"], "{.status.conditions[?(@.type=='Progressing')].reason}"),
+        "NewReplicaSetAvailable"
+    );
+
+    let history = daemon.kubectl(&["rollout", "history", "deployment/web"]);
+    let lines: Vec<Vec<&str>> = history.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[..2], [["1", "first"], ["2", "second"]], "{history}");
+    let first = daemon.kubectl(&["rollout", "history", "deployment/web", "--revision=1"]);
+    assert!(first.contains("web:1"), "{first}");
+    daemon.kubectl(&["rollout", "pause", "deployment/web"]);
+    let refused = daemon.try_kubectl(&["rollout", "undo", "deployment/web"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("paused deployment"), "{refused:?}");
+    daemon.kubectl(&["rollout", "resume", "deployment/web"]);
+    daemon.kubectl(&["rollout", "undo", "deployment/web"]);
+    done();
+    all("web:1");
+    assert_eq!(
+        daemon.value(&["deployment", "web"], "{.metadata.annotations.deployment\\.kubernetes\\.io/revision}"),
+        "3"
+    );
+    daemon.kubectl(&["rollout", "undo", "deployment/web", "--to-revision=2"]);
+    done();
+    all("web:2");
+    let sets = daemon.value(&["replicasets", "-l", "app=web"], "{.items[*].metadata.name}");
+    assert_eq!(sets.split(' ').count(), 2, "sets are used again: {sets}");
+
+    let before = names(&daemon, "web");
+    daemon.kubectl(&["rollout", "restart", "deployment/web"]);
+    done();
+    daemon.wait_for("the former pods are gone", || {
+        let now = names(&daemon, "web");
+        now.split(' ').count() == 3 && now.split(' ').all(|name| !before.contains(name))
+    });
+    let stamp = "{.spec.template.metadata.annotations.kubectl\\.kubernetes\\.io/restartedAt}";
+    assert!(!daemon.value(&["deployment", "web"], stamp).is_empty());
 }
 
 const DB: &str = "apiVersion: apps/v1

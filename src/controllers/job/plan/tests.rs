@@ -277,6 +277,29 @@ fn failed_pods_are_replaced_more_and_more_slowly() {
 }
 
 #[test]
+fn a_policy_says_when_pods_on_their_way_out_are_replaced() {
+    for (policy, at_once) in [("TerminatingOrFailed", 1), ("Failed", 0)] {
+        let mut world = World::new(json!({ "podReplacementPolicy": policy }));
+        world.pass(false);
+        let (pod, now) = (world.pods[0].clone(), world.now);
+        world.change(&pod, |pod| pod.metadata.deletion_timestamp = Some(Time(now)));
+        // It counts as failed before it is over, or not: then there is a back-off.
+        let mut made = world.pass(false).create.len();
+        world.advance(600);
+        made += world.pass(false).create.len();
+        assert_eq!((made, world.status().terminating), (at_once, Some(1)), "{policy}");
+        if world.pods.iter().any(|other| other.metadata.uid == pod.metadata.uid) {
+            world.change(&pod, |pod| pod.status.as_mut().unwrap().phase = Some("Failed".into()));
+        }
+        for _ in 0..5 {
+            world.advance(600);
+            made += world.pass(false).create.len();
+        }
+        assert_eq!((made, world.active()), (1, 2), "{policy}");
+    }
+}
+
+#[test]
 fn too_many_failures_end_it() {
     let mut world = World::new(json!({"backoffLimit": 0}));
     world.pass(false);
