@@ -23,6 +23,8 @@ pub struct HostState {
     /// As `used`, with what pods without requests are counted as, and without the pods that are on their
     /// way out: which host is best must not depend on how long those take.
     pub used_for_scoring: (i64, i64),
+    /// What those pods ask for and no more: cpu and memory.
+    pub asked_for_scoring: (i64, i64),
     pub ports: Vec<HostPort>,
     /// Bytes of each image, by every name it has.
     pub images: Arc<HashMap<String, i64>>,
@@ -112,6 +114,7 @@ impl HostState {
             max_pods: 0,
             used: Amounts::default(),
             used_for_scoring: (0, 0),
+            asked_for_scoring: (0, 0),
             ports: Vec::new(),
             images: Arc::default(),
             generation: 0,
@@ -194,6 +197,8 @@ impl HostState {
         if !placed.leaving {
             self.used_for_scoring.0 += placed.takes_for_scoring.0;
             self.used_for_scoring.1 += placed.takes_for_scoring.1;
+            self.asked_for_scoring.0 += placed.takes.cpu;
+            self.asked_for_scoring.1 += placed.takes.memory;
         }
     }
 
@@ -203,6 +208,8 @@ impl HostState {
         if !placed.leaving {
             self.used_for_scoring.0 -= placed.takes_for_scoring.0;
             self.used_for_scoring.1 -= placed.takes_for_scoring.1;
+            self.asked_for_scoring.0 -= placed.takes.cpu;
+            self.asked_for_scoring.1 -= placed.takes.memory;
         }
         for port in &placed.ports {
             if let Some(at) = self.ports.iter().position(|taken| taken == port) {

@@ -26,7 +26,10 @@ fn scores(score: Score, wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64
     match score {
         Score::LeastAllocated => each(least_allocated),
         Score::MostAllocated => each(most_allocated),
-        Score::NodeResourcesBalancedAllocation => each(balanced),
+        Score::NodeResourcesBalancedAllocation => {
+            let asked = (wanted.requests.cpu, wanted.requests.memory);
+            feasible.iter().map(|host| balanced(asked, host)).collect()
+        }
         Score::ImageLocality => image_locality(wanted, feasible),
         Score::TaintToleration => untolerated_preferences(wanted, feasible),
         Score::NodeAffinity => preferred(wanted, feasible),
@@ -51,13 +54,19 @@ fn allocated((cpu, memory): (i64, i64), host: &HostState, of: fn(i64, i64) -> i6
     (one(cpu, used_cpu, host.allocatable.cpu) + one(memory, used_memory, host.allocatable.memory)) / 2
 }
 
-/// High when cpu and memory are used to the same degree.
+/// High when cpu and memory are asked for to the same degree. A pod that asks for neither changes nothing about that,
+/// and all such pods would go to the host that is balanced best: hosts are alike for it.
 fn balanced((cpu, memory): (i64, i64), host: &HostState) -> i64 {
-    let share =
-        |asked: i64, used: i64, all: i64| if all <= 0 { 1.0 } else { ((used + asked) as f64 / all as f64).min(1.0) };
-    let (used_cpu, used_memory) = host.used_for_scoring;
-    let difference = share(cpu, used_cpu, host.allocatable.cpu) - share(memory, used_memory, host.allocatable.memory);
-    ((1.0 - difference.abs() / 2.0) * MAX as f64) as i64
+    if cpu == 0 && memory == 0 {
+        return 0;
+    }
+    let share = |asked: i64, used: i64, all: i64| (all > 0).then(|| ((used + asked) as f64 / all as f64).min(1.0));
+    let (used_cpu, used_memory) = host.asked_for_scoring;
+    let of_cpu = share(cpu, used_cpu, host.allocatable.cpu);
+    let of_memory = share(memory, used_memory, host.allocatable.memory);
+    // The deviation of two; one alone has none.
+    let deviation = of_cpu.zip(of_memory).map_or(0.0, |(cpu, memory)| (cpu - memory).abs() / 2.0);
+    ((1.0 - deviation) * MAX as f64) as i64
 }
 
 /// High where the images are already, damped by how few hosts have them, so that a first host does
@@ -108,4 +117,43 @@ fn untolerated_preferences(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<
 fn inverted(counts: &[i64]) -> Vec<i64> {
     let most = counts.iter().copied().max().unwrap_or(0);
     counts.iter().map(|count| if most == 0 { MAX } else { (most - count) * MAX / most }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::requests::Amounts;
+    use std::sync::Arc;
+
+    /// A host with these amounts of cpu (thousandths) and memory (bytes), of which pods ask for some.
+    fn host(cpu: (i64, i64), memory: (i64, i64)) -> HostState {
+        let mut host = HostState::new("h1");
+        host.allocatable = Arc::new(Amounts { cpu: cpu.0, memory: memory.0, ..Amounts::default() });
+        host.used_for_scoring = (cpu.1, memory.1);
+        host.asked_for_scoring = (cpu.1, memory.1);
+        host
+    }
+
+    #[test]
+    fn hosts_are_balanced_where_both_are_asked_for_alike() {
+        assert_eq!(balanced((1000, 1000), &host((4000, 1000), (4000, 1000))), 100);
+        assert_eq!(balanced((2000, 0), &host((4000, 0), (4000, 0))), 75, "half of one and nothing of the other");
+        assert_eq!(balanced((9000, 0), &host((4000, 0), (4000, 0))), 50, "no more than all");
+        assert_eq!(balanced((0, 0), &host((4000, 4000), (4000, 0))), 0, "it would change nothing");
+        assert_eq!(balanced((1000, 0), &host((4000, 0), (0, 0))), 100, "there is one only");
+    }
+
+    #[test]
+    fn most_is_left_or_least() {
+        let some = host((4000, 1000), (4000, 3000));
+        assert_eq!(least_allocated((1000, 0), &some), (50 + 25) / 2);
+        assert_eq!(most_allocated((1000, 0), &some), (50 + 75) / 2);
+        assert_eq!(least_allocated((4000, 1000), &some), 0, "it does not fit, or fills it");
+    }
+
+    #[test]
+    fn few_taints_that_are_not_tolerated_are_best() {
+        assert_eq!(inverted(&[0, 1, 4]), [100, 75, 0]);
+        assert_eq!(inverted(&[0, 0]), [100, 100]);
+    }
 }
