@@ -5,6 +5,8 @@
 //! - One revision counter; a committed transaction has exactly one revision, larger than any before.
 //! - [`Store::commit`] returns only after the transaction is durable (as far as the backend can be).
 //!   It is all or nothing: a failed precondition writes nothing.
+//! - [`Store::commit_all`] makes several transactions one: each has its own revision, one after the other,
+//!   and either all of them are durable or none is; no reader sees some of them only.
 //! - Watchers see every event of their prefix, once, in revision order, and never before the
 //!   transaction is durable.
 //! - A watch or range at a revision older than the compacted one answers [`StoreError::Compacted`].
@@ -139,7 +141,13 @@ pub trait Watch: Send {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Applies `txn` and returns when it is durable.
-    async fn commit(&self, txn: Txn) -> Result<Committed, StoreError>;
+    async fn commit(&self, txn: Txn) -> Result<Committed, StoreError> {
+        let committed = self.commit_all(vec![txn]).await?;
+        committed.into_iter().next().ok_or(StoreError::Closed)
+    }
+    /// Applies transactions one on top of the other, all or none, and returns when all are durable. The index of
+    /// a failed precondition counts those of all transactions, in order.
+    async fn commit_all(&self, txns: Vec<Txn>) -> Result<Vec<Committed>, StoreError>;
     /// The newest durable record.
     fn get(&self, key: &str) -> Option<Arc<Record>>;
     /// Records whose key starts with `prefix` and is `>= start` (if given), in key order, at `at`

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Transactions that hold in order, and their events, not visible to anyone yet.
 ///
 /// Only the image's one writer may make drafts, and must apply or drop one before the next.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Draft {
     pub(super) revision: Revision,
     pub(super) events: Vec<Arc<Event>>,
@@ -21,6 +21,25 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(image: &Image) -> Self {
         Self { revision: image.revision(), ..Self::default() }
+    }
+
+    /// Adds all of `txns`, each on top of the one before, or changes nothing.
+    pub(super) fn add_all(&mut self, image: &Image, txns: Vec<Txn>) -> Result<Vec<Committed>, StoreError> {
+        if txns.len() <= 1 {
+            // One that fails changes nothing by itself.
+            return txns.into_iter().map(|txn| self.add(image, txn)).collect();
+        }
+        let (mut tried, mut before, mut committed) = (self.clone(), 0, Vec::with_capacity(txns.len()));
+        for txn in txns {
+            let preconditions = txn.preconditions.len();
+            committed.push(tried.add(image, txn).map_err(|error| match error {
+                StoreError::Precondition { index, found } => StoreError::Precondition { index: before + index, found },
+                error => error,
+            })?);
+            before += preconditions;
+        }
+        *self = tried;
+        Ok(committed)
     }
 
     /// Adds `txn` if its preconditions hold after the transactions before it, else changes nothing.

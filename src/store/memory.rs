@@ -88,7 +88,7 @@ impl Memory {
 
 #[async_trait]
 impl Store for Memory {
-    async fn commit(&self, txn: Txn) -> Result<Committed, StoreError> {
+    async fn commit_all(&self, txns: Vec<Txn>) -> Result<Vec<Committed>, StoreError> {
         let delay = self.faults.lock().delay;
         if let Some(delay) = delay {
             tokio::time::sleep(delay).await;
@@ -99,7 +99,7 @@ impl Store for Memory {
         }
         self.fault()?;
         let mut draft = Draft::new(&self.image);
-        let committed = draft.add(&self.image, txn)?;
+        let committed = draft.add_all(&self.image, txns)?;
         if let Some(observer) = self.observer.get() {
             draft.events.iter().for_each(|event| observer(event));
         }

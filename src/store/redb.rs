@@ -84,8 +84,8 @@ impl Redb {
 
 #[async_trait]
 impl Store for Redb {
-    async fn commit(&self, txn: Txn) -> Result<Committed, StoreError> {
-        self.ask(|reply| Job::Commit(txn, reply)).await?
+    async fn commit_all(&self, txns: Vec<Txn>) -> Result<Vec<Committed>, StoreError> {
+        self.ask(|reply| Job::Commit(txns, reply)).await?
     }
 
     reads_from_image!();

@@ -9,6 +9,7 @@ on_every_backend!(
     preconditions_name_what_failed_and_write_nothing,
     a_transaction_sees_its_own_writes,
     a_delete_carries_the_last_state,
+    several_transactions_are_one,
     a_closed_store_refuses_commits,
 );
 
@@ -72,6 +73,29 @@ async fn a_delete_carries_the_last_state(rig: Rig) {
     assert_eq!(line(committed.records[0].as_ref().unwrap()), "/a./n/1=gone at '2'@2");
     assert_eq!(next(&mut watch).await, ["2 - /a./n/1=gone at '2'@2", "2 - /a./n/2=y@2"]);
     assert!(rig.store.get("/a./n/1").is_none());
+}
+
+async fn several_transactions_are_one(rig: Rig) {
+    rig.commit(vec![put("/a./n/1", "old"), put("/a./n/2", "x")]).await;
+    let mut watch = rig.store.watch("/a./", 1).unwrap();
+    let absent = Precondition::Absent { key: "/a./n/1".into() };
+    let present = Precondition::Present { key: "/a./n/1".into() };
+    let first = || Txn { preconditions: vec![present.clone()], writes: vec![delete("/a./n/1")] };
+    let second = |preconditions| Txn { preconditions, writes: vec![put("/a./n/1", "new"), put("/a./n/3", "y")] };
+
+    // The second one fails, where the first one holds: neither happens.
+    let refused = rig.store.commit_all(vec![first(), second(vec![absent.clone(), present.clone()])]).await;
+    match refused.unwrap_err() {
+        StoreError::Precondition { index, found: None } => assert_eq!(index, 2),
+        other => panic!("{other}"),
+    }
+    assert_eq!((rig.store.revision(), rig.store.count("/a./")), (1, 2));
+
+    let done = rig.store.commit_all(vec![first(), second(vec![absent])]).await.unwrap();
+    assert_eq!(done.iter().map(|one| (one.revision, one.records.len())).collect::<Vec<_>>(), [(2, 1), (3, 2)]);
+    assert_eq!(next(&mut watch).await, ["2 - /a./n/1=old@2", "3 + /a./n/1=new@3", "3 + /a./n/3=y@3"]);
+    let record = rig.store.get("/a./n/1").unwrap();
+    assert_eq!((record.created, record.modified), (3, 3), "another object under the same key");
 }
 
 async fn a_closed_store_refuses_commits(rig: Rig) {

@@ -75,9 +75,15 @@ fn random_writes(random: &mut StdRng, model: &Model) -> Vec<Write> {
 async fn run_until_dark(store: &Redb, random: &mut StdRng, mut acknowledged: Model) -> (Model, Model) {
     for n in 0..200 {
         let writes = random_writes(random, &acknowledged);
-        let next = acknowledged.after(&writes);
-        match store.commit(txn(writes)).await {
-            Ok(committed) => assert_eq!(committed.revision, next.revision),
+        let mut next = acknowledged.after(&writes);
+        let mut txns = vec![txn(writes)];
+        if random.random_bool(0.3) {
+            let more = random_writes(random, &next);
+            next = next.after(&more);
+            txns.push(txn(more));
+        }
+        match store.commit_all(txns).await {
+            Ok(committed) => assert_eq!(committed.last().unwrap().revision, next.revision),
             Err(StoreError::Unavailable(_)) => return (acknowledged, next),
             Err(other) => panic!("{other}"),
         }

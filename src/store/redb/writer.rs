@@ -19,7 +19,8 @@ const SWEEP: usize = 128;
 const IDLE_SWEEP: usize = 2048;
 
 pub(super) enum Job {
-    Commit(Txn, oneshot::Sender<Result<Committed, StoreError>>),
+    /// All of them, or none.
+    Commit(Vec<Txn>, Reply),
     Compact(Revision, oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<()>),
 }
@@ -32,8 +33,10 @@ pub(super) struct Writer {
     garbage: VecDeque<Place>,
 }
 
-/// What a transaction came to, kept until the batch is durable.
-type Outcome = (oneshot::Sender<Result<Committed, StoreError>>, Result<Committed, StoreError>);
+/// Who waits for transactions.
+type Reply = oneshot::Sender<Result<Vec<Committed>, StoreError>>;
+/// What transactions came to, kept until the batch is durable.
+type Outcome = (Reply, Result<Vec<Committed>, StoreError>);
 
 impl Writer {
     pub(super) fn new(image: Arc<Image>, disk: Disk, queue: Receiver<Job>, garbage: VecDeque<Place>) -> Self {
@@ -49,9 +52,9 @@ impl Writer {
             let mut batch = Vec::new();
             let mut bytes = 0;
             // Takes commits until something else, a bound, or an empty queue ends the batch.
-            while let Some(Job::Commit(txn, reply)) = job {
-                bytes += txn.writes.iter().map(size).sum::<usize>();
-                batch.push((txn, reply));
+            while let Some(Job::Commit(txns, reply)) = job {
+                bytes += txns.iter().flat_map(|txn| &txn.writes).map(size).sum::<usize>();
+                batch.push((txns, reply));
                 let full = batch.len() >= BATCH || bytes >= BATCH_BYTES;
                 job = if full { None } else { self.queue.try_recv().ok() };
             }
@@ -83,14 +86,14 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: Vec<(Txn, oneshot::Sender<Result<Committed, StoreError>>)>) {
+    fn commit(&mut self, batch: Vec<(Vec<Txn>, Reply)>) {
         if batch.is_empty() {
             return;
         }
         let mut draft = Draft::new(&self.image);
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(batch.len());
-        for (txn, reply) in batch {
-            let outcome = draft.add(&self.image, txn);
+        for (txns, reply) in batch {
+            let outcome = draft.add_all(&self.image, txns);
             outcomes.push((reply, outcome));
         }
         if !draft.events.is_empty() {

@@ -188,8 +188,11 @@ impl Store for Pods {
         let pods = self.0.range(&bucket("", "pods"), None, None, 0).unwrap().records;
         pods.iter().map(|record| record.modified).sum()
     }
-    async fn commit(&self, txn: crate::store::Txn) -> Result<crate::store::Committed, crate::store::StoreError> {
-        self.0.commit(txn).await
+    async fn commit_all(
+        &self,
+        txns: Vec<crate::store::Txn>,
+    ) -> Result<Vec<crate::store::Committed>, crate::store::StoreError> {
+        self.0.commit_all(txns).await
     }
     fn get(&self, key: &str) -> Option<Arc<crate::store::Record>> {
         self.0.get(key)
