@@ -17,6 +17,9 @@ pub struct Plan {
     /// Set when it is applied in stages; else it comes at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
+    /// Rules by which objects count as ready before those that kinds have, as an Application's `spec.healthChecks`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health_checks: Vec<Value>,
     pub status: PlanStatus,
 }
 

@@ -43,10 +43,12 @@ use crate::api::registry::Registry;
 use crate::apiserver::{Planner, Settled};
 use crate::base::clock::Clock;
 use crate::client::{Extent, Informers, Origin};
+use crate::gitops::readiness::{Health, HealthCheck};
 use crate::store::{Record, Revision, Store, bucket_of};
 use async_trait::async_trait;
 use chain::Copy;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock, Weak};
@@ -107,6 +109,8 @@ pub struct Request {
     pub spec: ChangeSetSpec,
     /// `None`: everything comes at once.
     pub order: Option<Order>,
+    /// How readiness is judged.
+    pub health: Health,
 }
 
 /// Plans for a store.
@@ -134,7 +138,15 @@ impl Forks {
 
 #[async_trait]
 impl Planner for Forks {
-    async fn plan(&self, spec: ChangeSetSpec, order: Option<Order>) -> Result<PlanStatus, ApiError> {
+    async fn plan(
+        &self,
+        spec: ChangeSetSpec,
+        order: Option<Order>,
+        health_checks: Vec<Value>,
+    ) -> Result<PlanStatus, ApiError> {
+        let checks: Result<Vec<HealthCheck>, _> = health_checks.into_iter().map(serde_json::from_value).collect();
+        let checks = checks.map_err(|error| ApiError::bad_request(format!("healthChecks: {error}")))?;
+        let request = Request { spec, order, health: Health::in_a_copy(&checks) };
         let _turn = self.turns.acquire().await.map_err(ApiError::internal)?;
         let mut base = Base::of(self.store.as_ref(), &self.clock);
         base.settled = self.settled.copied_at(base.revision);
@@ -145,7 +157,7 @@ impl Planner for Forks {
         let _asked = stop.clone().drop_guard();
         let (send, answer) = oneshot::channel();
         let tell = |plan| drop(send.send(plan));
-        let work = move || run(&base, registry, Request { spec, order }, &stop, tell);
+        let work = move || run(&base, registry, request, &stop, tell);
         std::thread::Builder::new().name("selkie-plan".into()).spawn(work).map_err(ApiError::internal)?;
         answer.await.map_err(|_| ApiError::internal("the plan broke down"))?
     }

@@ -54,6 +54,12 @@ fn rule(api_version: &str, kind: &str) -> Option<Rule> {
     own.or_else(|| custom::is_custom(group).then_some(custom::readiness as Rule))
 }
 
+/// Whether a part of every cluster sees to it that objects of the kind become ready.
+fn is_driven(api_version: &str, kind: &str) -> bool {
+    let group = group(api_version);
+    RULES.iter().any(|(in_group, name, _)| *in_group == group && *name == kind)
+}
+
 /// Whether pods of a workload (or a pod) count as ready as soon as they have started: there is no readiness probe of
 /// some container, nor a time for which it must run.
 pub fn is_ready_at_once(object: &Value) -> bool {

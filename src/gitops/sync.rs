@@ -289,7 +289,7 @@ async fn commit(
     let (status, consequences) = loop {
         let request = changeset::request(rendered, options, owned, &deletions, how != How::Apply);
         let (status, consequences) = match how {
-            How::LookAhead => changeset::plan(client, &request, options.order.as_ref()).await?,
+            How::LookAhead => changeset::plan(client, &request, options).await?,
             _ => (changeset::post(client, &request).await?, None),
         };
         if status.applied {

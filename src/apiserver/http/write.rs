@@ -278,7 +278,8 @@ impl ApiServer {
         check(&plan.spec)?;
         // The client knows what it sent.
         let (spec, order) = (std::mem::take(&mut plan.spec), plan.order.take());
-        plan.status = self.planner.plan(spec, order).await?;
+        let health_checks = std::mem::take(&mut plan.health_checks);
+        plan.status = self.planner.plan(spec, order, health_checks).await?;
         plan.api_version = "selkie.dev/v1alpha1".into();
         plan.kind = "Plan".into();
         let value = serde_json::to_vec(&plan).map_err(ApiError::internal)?;

@@ -9,6 +9,7 @@ use crate::gitops::access;
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::inputs;
 use crate::gitops::push::Repository;
+use crate::gitops::readiness::{Health, HealthCheck};
 use crate::gitops::render::{Rendered, render};
 use crate::gitops::sources::location::GitLocation;
 use crate::gitops::sources::{Access, Location, Snapshot, SourceError, open};
@@ -99,7 +100,8 @@ impl Wanted {
         if rendered.objects.is_empty() && rendered.errors.is_empty() {
             return Err(nothing_in(self.filename.iter().chain(&self.kustomize)));
         }
-        Ok(Input { kinds, rendered, options: sync::Options::default(), origins })
+        let options = sync::Options { health: health_of(&rendered), ..sync::Options::default() };
+        Ok(Input { kinds, rendered, options, origins })
     }
 
     /// What the application's next sync would apply, with its inventory and its settings.
@@ -145,6 +147,18 @@ async fn one_of_all(client: &kube::Client, name: &str) -> Result<(Application, V
         return Err(CliError::new(format!("no application {name:?}")).hint(hint));
     };
     Ok((app, others))
+}
+
+/// How the applications among manifests judge readiness: they will judge what they find there.
+pub fn health_of(rendered: &Rendered) -> Health {
+    let applications = rendered
+        .objects
+        .iter()
+        .filter(|manifest| manifest.id.kind == "Application" && manifest.id.api_version.starts_with("selkie.dev/"));
+    let checks = applications.filter_map(|manifest| manifest.value.pointer("/spec/healthChecks"));
+    // What makes no sense is refused by the API server, with its place.
+    let checks = checks.filter_map(|checks| serde_json::from_value::<Vec<HealthCheck>>(checks.clone()).ok());
+    Health::new(&checks.flatten().collect::<Vec<_>>())
 }
 
 /// How the next sync of an application would apply this revision.

@@ -114,7 +114,8 @@ impl Saved {
     /// How it is applied: by an application as its settings are now.
     pub async fn options(&self, client: &kube::Client) -> Result<sync::Options, CliError> {
         let Some(name) = self.application() else {
-            return Ok(sync::Options { force: self.force, replace: self.replace, ..sync::Options::default() });
+            let health = input::health_of(&self.rendered());
+            return Ok(sync::Options { force: self.force, replace: self.replace, health, ..sync::Options::default() });
         };
         let mut options = input::options(client, name, self.revision()).await?;
         options.force |= self.force;

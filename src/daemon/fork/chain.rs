@@ -16,6 +16,7 @@ use crate::api::registry::Registry;
 use crate::apiserver::{ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{Context, EventRecorder, Informers, in_process};
+use crate::gitops::readiness::Health;
 use crate::gitops::sync::Progress;
 use crate::store::memory::Memory;
 use crate::store::{Revision, Store, bucket};
@@ -64,7 +65,7 @@ pub async fn plan(
     stop: &CancellationToken,
     running: &mut Option<Running>,
 ) -> Result<PlanStatus, ApiError> {
-    let Request { spec, order } = request;
+    let Request { spec, order, health } = request;
     // What comes in stages is only tried here: the sync applies it.
     spec.dry_run = order.is_some();
     let busy = is_busy(base);
@@ -90,11 +91,11 @@ pub async fn plan(
     };
     let begun = Instant::now();
     let failed = match order {
-        Some(order) => copy.go_through(spec, order, stop).await?,
+        Some(order) => copy.go_through(spec, order, health, stop).await?,
         None => Vec::new(),
     };
     let owners = Owners { registry: &copy.registry, store: copy.store.as_ref(), base };
-    let mut waited = Waited::new(&change, &owners, from);
+    let mut waited = Waited::new(&change, &owners, from, health.clone());
     let is_over = || waited.is_over(copy.store.as_ref(), &running.hosts);
     let ended = rest(copy.store.as_ref(), || journal.retries(), stop, is_over).await;
     let consequences = consequences::of(&Run {
@@ -108,6 +109,7 @@ pub async fn plan(
         failed,
         busy,
         staged: order.is_some(),
+        health,
         rest: ended,
         took: begun.elapsed(),
     });
@@ -178,10 +180,11 @@ impl Copy {
         &self,
         spec: &ChangeSetSpec,
         order: &Order,
+        health: &Health,
         stop: &CancellationToken,
     ) -> Result<Vec<Progress>, ApiError> {
         let client = in_process(&self.api, User::master("system:selkie"));
-        let sync = stages::go_through(&client, &self.registry, spec, order);
+        let sync = stages::go_through(&client, &self.registry, spec, order, health);
         // Told to stop, it ends as the rest does then.
         Ok(stop.run_until_cancelled(sync).await.transpose()?.unwrap_or_default())
     }

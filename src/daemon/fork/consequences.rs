@@ -11,7 +11,7 @@ use super::rest::{END, Rest};
 use super::verdicts::Verdicts;
 use crate::api::changeset::{ChangeAction, ChangeSetStatus, ObjectId};
 use crate::api::plan::{Consequences, HostState, Loss, PodAction, PodStep, Pull, Workload};
-use crate::gitops::readiness::Readiness;
+use crate::gitops::readiness::{Health, Readiness};
 use crate::gitops::sync::Progress;
 use crate::store::{Record, bucket};
 use serde_json::Value;
@@ -39,6 +39,7 @@ pub struct Run<'a> {
     pub busy: bool,
     /// It came in stages.
     pub staged: bool,
+    pub health: &'a Health,
     pub rest: Rest,
     pub took: Duration,
 }
@@ -186,7 +187,16 @@ impl<'a> Draft<'a> {
         let written = run.change.results.iter().filter(|result| {
             matches!(result.action, ChangeAction::Created | ChangeAction::Configured | ChangeAction::Replaced)
         });
-        let written: BTreeSet<&str> = written.map(|result| result.id.kind.as_str()).collect();
+        let written: Vec<&ObjectId> = written.map(|result| &result.id).collect();
+        let assumed = written.iter().filter(|id| run.health.assumes(&id.api_version, &id.kind));
+        let assumed: BTreeSet<&str> = assumed.map(|id| id.kind.as_str()).collect();
+        if !assumed.is_empty() {
+            let kinds = assumed.into_iter().collect::<Vec<_>>().join(", ");
+            all.push(format!(
+                "{kinds}: they become ready by their health checks, as who sees to that takes no part here"
+            ));
+        }
+        let written: BTreeSet<&str> = written.iter().map(|id| id.kind.as_str()).collect();
         if written.contains("CronJob") {
             all.push("CronJobs start nothing: what they will run, when their time comes, is not shown".to_owned());
         }

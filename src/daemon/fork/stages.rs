@@ -4,6 +4,7 @@ use crate::api::changeset::{ChangeAction, ChangeSetSpec, ChangeSetStatus};
 use crate::api::error::ApiError;
 use crate::api::plan::Order;
 use crate::api::registry::Registry;
+use crate::gitops::readiness::Health;
 use crate::gitops::render::{Manifest, Origin, Rendered};
 use crate::gitops::sync::reporter::Silent;
 use crate::gitops::sync::{InOrder, Options, Progress, rehearse};
@@ -25,6 +26,7 @@ pub async fn go_through(
     kinds: &Registry,
     spec: &ChangeSetSpec,
     order: &Order,
+    health: &Health,
 ) -> Result<Vec<Progress>, ApiError> {
     // Which of them are confidential is not known here: refusals quote none.
     let manifest = |object: &Value| Manifest { confidential: true, ..Manifest::of(object.clone(), Origin::default()) };
@@ -40,6 +42,7 @@ pub async fn go_through(
         force: spec.force,
         replace: spec.replace,
         order: Some(order.clone()),
+        health: health.clone(),
         ..Options::default()
     };
     let limit = order.stage_seconds.map_or(LIMIT, Duration::from_secs);

@@ -3,6 +3,7 @@
 
 mod clashes;
 mod everything;
+mod judging;
 mod prediction;
 mod replace;
 mod restarts;
@@ -13,6 +14,7 @@ mod things;
 use super::Request;
 use crate::api::changeset::ObjectId;
 use crate::api::plan::{PodAction, PodStep};
+use crate::gitops::readiness::Health;
 use rig::{Rig, config_map, deployment};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -60,7 +62,8 @@ async fn a_plan_that_gives_up_says_that_it_does_not_know() {
     rig.apply(vec![deployment("web", 3, "web:1")]).await;
     let stop = CancellationToken::new();
     stop.cancel();
-    let request = Request { spec: rig.spec(vec![deployment("web", 3, "web:2")], vec![]), order: None };
+    let request =
+        Request { spec: rig.spec(vec![deployment("web", 3, "web:2")], vec![]), order: None, health: Health::default() };
     let found = rig.plan_until(request, stop).consequences;
     assert_eq!(found.cut_short, "looking ahead took longer than 120 s");
     assert!(!found.settled && found.problems.is_empty(), "not ready yet is no problem: {found:#?}");

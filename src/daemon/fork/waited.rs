@@ -4,7 +4,7 @@ use super::hosts::Hosts;
 use super::owners::Owners;
 use super::pods;
 use crate::api::changeset::{ChangeAction, ChangeResult, ChangeSetStatus};
-use crate::gitops::readiness::{self, Readiness};
+use crate::gitops::readiness::{self, Health, Readiness};
 use crate::store::{Record, Revision, Store, bucket, key};
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ pub struct Waited {
     restarting: Vec<Restarting>,
     /// Objects that were not ready when last looked at, with what is missing.
     pub unready: Vec<(Value, Readiness)>,
+    health: Health,
 }
 
 /// A container that runs and whose image changed in place.
@@ -32,9 +33,9 @@ struct Restarting {
 }
 
 impl Waited {
-    pub fn new(change: &ChangeSetStatus, owners: &Owners<'_>, from: Revision) -> Self {
-        let mut waited =
-            Self { from, coming: Vec::new(), going: Vec::new(), restarting: Vec::new(), unready: Vec::new() };
+    pub fn new(change: &ChangeSetStatus, owners: &Owners<'_>, from: Revision, health: Health) -> Self {
+        let (coming, going, unready) = Default::default();
+        let mut waited = Self { from, coming, going, restarting: Vec::new(), unready, health };
         for result in &change.results {
             let Some(key) = owners.key_of(&result.id) else { continue };
             match result.action {
@@ -69,7 +70,7 @@ impl Waited {
         });
         self.coming.retain(|key| {
             let Some(object) = object(store, key) else { return false };
-            let readiness = readiness::of(&object);
+            let readiness = self.health.of(&object);
             let waits = readiness != Readiness::Ready && !is_idle_claim(store, &object);
             if waits {
                 unready.push((object, readiness));

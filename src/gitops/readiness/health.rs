@@ -27,7 +27,11 @@ pub struct HealthCheck {
 
 /// All rules, an Application's own before those of [`super::of`]. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<[Check]>);
+pub struct Health {
+    /// As they were given.
+    given: Arc<[HealthCheck]>,
+    checks: Arc<[Check]>,
+}
 
 #[derive(Debug)]
 struct Check {
@@ -36,6 +40,8 @@ struct Check {
     in_progress: Option<Question>,
     failed: Option<Question>,
     current: Option<Question>,
+    /// Nobody makes objects of the kind ready where this judges: they are, unless they have failed.
+    assumed: bool,
 }
 
 /// An expression and its text; one that does not compile, which admission refuses, never has an answer.
@@ -48,6 +54,15 @@ struct Question {
 
 impl Health {
     pub fn new(checks: &[HealthCheck]) -> Self {
+        Self::with(checks, |_| false)
+    }
+
+    /// For a copy of a cluster, where the controllers of the kinds without a rule of [`super::of`] do not run.
+    pub fn in_a_copy(checks: &[HealthCheck]) -> Self {
+        Self::with(checks, |check| !super::is_driven(&check.api_version, &check.kind))
+    }
+
+    fn with(checks: &[HealthCheck], assumed: impl Fn(&HealthCheck) -> bool) -> Self {
         let question = |name, text: &str| {
             let (text, predicate) = (text.trim(), Predicate::compile(text));
             (!text.is_empty()).then(|| Question { name, text: text.to_owned(), predicate })
@@ -58,8 +73,19 @@ impl Health {
             in_progress: question("inProgress", &check.in_progress),
             failed: question("failed", &check.failed),
             current: question("current", &check.current),
+            assumed: assumed(check),
         };
-        Self(checks.iter().map(check).collect())
+        Self { given: checks.into(), checks: checks.iter().map(check).collect() }
+    }
+
+    /// The rules of the Application's own.
+    pub fn given(&self) -> &[HealthCheck] {
+        &self.given
+    }
+
+    /// Whether objects of the kind are taken to become ready.
+    pub fn assumes(&self, api_version: &str, kind: &str) -> bool {
+        self.check(api_version, kind).is_some_and(|check| check.assumed)
     }
 
     /// Whether there is a rule of the Application's own.
@@ -82,12 +108,19 @@ impl Health {
     }
 
     fn check(&self, api_version: &str, kind: &str) -> Option<&Check> {
-        self.0.iter().find(|check| check.kind == kind && check.group == group(api_version))
+        self.checks.iter().find(|check| check.kind == kind && check.group == group(api_version))
     }
 }
 
 impl Check {
     fn readiness(&self, object: &Value) -> Readiness {
+        match self.judge(object) {
+            Readiness::Progressing(_) if self.assumed => Readiness::Ready,
+            judged => judged,
+        }
+    }
+
+    fn judge(&self, object: &Value) -> Readiness {
         if custom::is_unobserved(object) {
             return progressing(custom::UNOBSERVED);
         }

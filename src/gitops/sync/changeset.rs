@@ -6,6 +6,7 @@ use crate::api::changeset::{ChangeAction, ChangeSet, ChangeSetSpec, ChangeSetSta
 use crate::api::plan::{Consequences, Order, Plan};
 use crate::client::raw;
 use crate::gitops::application::LABEL;
+use crate::gitops::readiness::HealthCheck;
 use crate::gitops::render::{Rendered, identity};
 use http::Method;
 use serde::Serialize;
@@ -100,6 +101,8 @@ struct Asked<'a> {
     spec: &'a ChangeSetSpec<Cow<'a, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<&'a Order>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    health_checks: &'a [HealthCheck],
 }
 
 /// What posting `request` would lead to. A server that cannot look ahead answers a dry run, without
@@ -107,9 +110,10 @@ struct Asked<'a> {
 pub(super) async fn plan(
     client: &kube::Client,
     request: &Lent<'_>,
-    order: Option<&Order>,
+    options: &Options,
 ) -> Result<(ChangeSetStatus, Option<Consequences>), SyncError> {
-    let asked = Asked { api_version: &request.api_version, kind: "Plan", spec: &request.spec, order };
+    let (order, health_checks) = (options.order.as_ref(), options.health.given());
+    let asked = Asked { api_version: &request.api_version, kind: "Plan", spec: &request.spec, order, health_checks };
     let body = serde_json::to_vec(&asked).map_err(|e| SyncError::Answer(e.to_string()))?;
     let answer = raw::request(client, Method::POST, PLANS, Some(("application/json", body.into()))).await;
     let bytes = match answer {

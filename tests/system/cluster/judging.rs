@@ -83,3 +83,48 @@ fn commands_wait_by_the_rules_of_the_application() {
         assert!(!said.contains("health check") && said.contains("Ready"), "{shown:?}: {said}");
     }
 }
+
+#[test]
+fn a_plan_goes_by_the_rules_of_its_application_and_of_those_among_its_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let deploy = folder.path().join("deploy");
+    std::fs::create_dir(&deploy).expect("a folder");
+    let web = |replicas: u32| {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  selector: \
+             {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: \
+             [{{name: web, image: 'web:1'}}]}}\n"
+        );
+        write(&deploy, "web.yaml", &text);
+    };
+    web(1);
+    let shop = format!(
+        "apiVersion: selkie.dev/v1alpha1\nkind: Application\nmetadata: {{name: shop, namespace: selkie-system}}\nspec:\n  \
+         source: {{path: {}}}\n  healthChecks:\n    - apiVersion: apps/v1\n      kind: Deployment\n      failed: \
+         spec.replicas > 2\n      current: status.availableReplicas == spec.replicas\n",
+        deploy.display()
+    );
+    write(folder.path(), "shop.yaml", &shop);
+    let daemon = Daemon::start(&["--hollow-hosts", "1"]);
+    let both = folder.path().display().to_string();
+    let plan = |args: &[&str]| daemon.selkie(&[&["plan"], args].concat());
+    let failed = "Deployment default/web: NotReady: health check failed: spec.replicas > 2";
+    // The application is not there yet: it is one of the files.
+    assert!(!plan(&["-R", "-f", &both]).contains("Problems:"));
+    web(3);
+    let said = plan(&["-R", "-f", &both]);
+    assert!(said.contains(failed), "{said}");
+    let said = plan(&["-f", &deploy.display().to_string()]);
+    assert!(!said.contains("Problems:"), "by the rules of the kind: {said}");
+
+    web(1);
+    daemon.selkie(&["apply", "-f", &folder.path().join("shop.yaml").display().to_string()]);
+    daemon.wait_for("it runs", || daemon.value(&["deploy", "web"], "{.status.availableReplicas}") == "1");
+    daemon.selkie(&["app", "suspend", "shop"]);
+    web(2);
+    let said = plan(&["--app", "shop"]);
+    assert!(said.contains("spec.replicas") && !said.contains("Problems:"), "{said}");
+    web(3);
+    let said = plan(&["--app", "shop"]);
+    assert!(said.contains(failed), "{said}");
+}

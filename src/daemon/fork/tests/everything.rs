@@ -6,6 +6,7 @@ use crate::api::changeset::{ChangeAction, ChangeResult, ChangeSetSpec, ObjectId}
 use crate::api::plan::{Consequences, Order, PodAction};
 use crate::daemon::fork::journal::Journal;
 use crate::daemon::fork::{Request, pods, stages};
+use crate::gitops::readiness::Health;
 use crate::store::{Record, Store, bucket};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -130,7 +131,7 @@ async fn compare(case: &Case) {
     let spec = ChangeSetSpec { replace: true, ..rig.spec(case.after(), case.deletions()) };
     let state = rig.store_state();
     let order = case.staged.then(|| Order { hooks: hooks(), first: false, stage_seconds: None });
-    let request = Request { spec: spec.clone(), order: order.clone() };
+    let request = Request { spec: spec.clone(), order: order.clone(), health: Health::default() };
     let plan = rig.plan_until(request, CancellationToken::new());
     assert!(rig.store_state() == state, "planning changes nothing");
 
@@ -142,7 +143,7 @@ async fn compare(case: &Case) {
     assert_eq!(outcomes(&plan.change.results), outcomes(&done.results));
     assert!(done.applied, "{done:#?}");
     if let Some(order) = order {
-        let failed = stages::go_through(&rig.client(), &rig.registry, &spec, &order).await.unwrap();
+        let failed = stages::go_through(&rig.client(), &rig.registry, &spec, &order, &Health::default()).await.unwrap();
         let failed: Vec<ObjectId> = failed.into_iter().map(|one| one.id).collect();
         let stops = plan.consequences.problems.iter().filter(|problem| problem.reason == "SyncStops");
         assert_eq!(stops.map(|problem| problem.object.clone()).collect::<Vec<_>>(), failed);

@@ -11,6 +11,7 @@ use crate::daemon::fork::journal::Journal;
 use crate::daemon::fork::pods::is_under_way;
 use crate::daemon::fork::rest::{Rest, rest};
 use crate::daemon::fork::{Base, Request, run};
+use crate::gitops::readiness::Health;
 use crate::kubelet::drift::unobserved;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
 use crate::kubelet::{Kubelets, NodeConfig};
@@ -146,7 +147,7 @@ impl Rig {
     }
 
     pub fn plan_spec(&self, spec: ChangeSetSpec) -> PlanStatus {
-        self.plan_until(Request { spec, order: None }, CancellationToken::new())
+        self.plan_until(Request { spec, order: None, health: Health::default() }, CancellationToken::new())
     }
 
     /// A plan that `stop` ends.

@@ -4,6 +4,7 @@ use super::rig::{Rig, config_map, deployment, pod};
 use crate::api::changeset::ObjectId;
 use crate::api::plan::{Order, PlanStatus, PodAction, PodStep};
 use crate::daemon::fork::Request;
+use crate::gitops::readiness::Health;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,10 @@ fn hook(name: &str, phase: &str) -> Value {
 
 fn plan(rig: &Rig, objects: Vec<Value>, deletions: Vec<ObjectId>, hooks: Vec<Value>) -> PlanStatus {
     let order = Some(Order { hooks, first: false, stage_seconds: None });
-    rig.plan_until(Request { spec: rig.spec(objects, deletions), order }, CancellationToken::new())
+    rig.plan_until(
+        Request { spec: rig.spec(objects, deletions), order, health: Health::default() },
+        CancellationToken::new(),
+    )
 }
 
 fn steps<'a>(plan: &'a PlanStatus, name: &str) -> &'a [PodStep] {
@@ -85,7 +89,7 @@ async fn where_nothing_changes_hooks_of_an_application_are_not_run() {
     let plan = |label: Option<DeletionLabel>| {
         let spec = ChangeSetSpec { deletion_label: label, ..rig.spec(vec![config_map("c", "1")], vec![]) };
         let order = Some(Order { hooks: vec![hook("migrate", "PreSync")], first: false, stage_seconds: None });
-        rig.plan_until(Request { spec, order }, CancellationToken::new())
+        rig.plan_until(Request { spec, order, health: Health::default() }, CancellationToken::new())
     };
     let label = DeletionLabel { name: "selkie.dev/application".into(), value: "shop".into() };
     assert_eq!(plan(Some(label)).consequences.workloads.len(), 0);
@@ -101,7 +105,7 @@ async fn a_stage_has_the_time_that_the_application_gives_it() {
     for (stage_seconds, late) in [(None, 0), (Some(600), 1)] {
         let spec = rig.spec(objects.clone(), vec![]);
         let order = Some(Order { hooks: vec![], first: false, stage_seconds });
-        let plan = rig.plan_until(Request { spec, order }, CancellationToken::new());
+        let plan = rig.plan_until(Request { spec, order, health: Health::default() }, CancellationToken::new());
         assert_eq!(steps(&plan, "late").len(), late, "{stage_seconds:?}: {:#?}", plan.consequences);
     }
 }
