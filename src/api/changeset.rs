@@ -23,6 +23,10 @@ pub struct ChangeSetSpec<O = Value> {
     pub field_manager: String,
     /// Take over fields that another manager owns.
     pub force: bool,
+    /// What the manager applied of some of the objects before. Fields of it that others own by now are taken back
+    /// where they are applied again; those that it did not set then are refused still.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<O>,
     /// Validate and answer, commit nothing.
     pub dry_run: bool,
     /// Delete and make again what cannot change in place.
@@ -88,7 +92,8 @@ pub struct ChangeResult {
     pub reason: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Who wrote, or deleted, the object last by hand; where that is still known.
+    /// Who wrote, or deleted, the object last by hand; of one that is refused for fields of others, who owns these.
+    /// Where that is still known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
     /// Set when `action` is `failed`: the Status code, reason and message.

@@ -50,3 +50,8 @@ pub fn apply_patch(kind: PatchType, current: &Value, patch: &Value, schema: &Sch
         PatchType::Strategic => strategic::apply(current, patch, schema),
     }
 }
+
+/// The paths of all fields that an intent sets, as messages show them: `.spec.containers[name="c"].image`.
+pub fn fields_of(intent: &Value, schema: &Schema) -> Vec<String> {
+    typed::to_set(intent, Some(schema)).paths()
+}

@@ -96,10 +96,10 @@ pub struct ApplicationSpec {
     pub prune: Option<bool>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
-    /// Take over fields that another manager owns. Default: true, as git is what counts.
+    /// Take over fields that another manager owns and that the Application never set. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force: Option<bool>,
-    /// Take over what other Applications hold.
+    /// Take over what other Applications hold, and objects that others made.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub adopt: bool,
     /// Default: [`HISTORY_LIMIT`].

@@ -11,6 +11,7 @@ pub mod wait;
 mod bell;
 mod changeset;
 mod claims;
+mod conflicts;
 mod contents;
 mod course;
 mod drift;
@@ -40,6 +41,7 @@ use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Report, inventory};
 use crate::gitops::readiness::Health;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
+use conflicts::Posted;
 use course::Course;
 use http::Method;
 use leaving::Leaving;
@@ -63,8 +65,12 @@ pub struct Options {
     pub prune_confirmed: bool,
     /// Someone confirmed the deletion of what is else kept: claims, and Namespaces with others' objects.
     pub delete_kept: bool,
-    /// Take over fields that other managers own.
+    /// Where the Application's source is, for people; empty: its files have whole paths.
+    pub source: String,
+    /// Take over fields that other managers own. What the Application set before it takes back in any case.
     pub force: bool,
+    /// What it applied before of objects that others are known to have changed; the rest is looked up.
+    pub earlier: Vec<Value>,
     /// Delete and make again what cannot change in place.
     pub replace: bool,
     /// Objects of the same source that are applied apart from these.
@@ -96,7 +102,8 @@ impl Options {
             prune: application.prunes(),
             prune_confirmed: application.confirms_prune(revision),
             delete_kept: application.confirms_prune(revision),
-            force: application.spec.force.unwrap_or(true),
+            source: application.spec.source.repository(),
+            force: application.spec.force.unwrap_or(false),
             ignore: application.spec.ignore_differences.clone(),
             claims,
             adopt: application.spec.adopt,
@@ -286,20 +293,17 @@ async fn commit(
     desired.extend_from_slice(&options.elsewhere);
     let Leaving { mut deletions, mut kept, held, warnings, .. } = leaving::sort(client, kinds, &desired, options).await;
     let mut foreign = Vec::new();
-    let (status, consequences) = loop {
-        let request = changeset::request(rendered, options, owned, &deletions, how != How::Apply);
-        let (status, consequences) = match how {
-            How::LookAhead => changeset::plan(client, &request, options).await?,
-            _ => (changeset::post(client, &request).await?, None),
-        };
+    let Posted { request, mut status, consequences } = loop {
+        let posted = conflicts::post(client, rendered, options, owned, &deletions, how).await?;
+        let status = &posted.status;
         if status.applied {
-            break (status, consequences);
+            break posted;
         }
         // What was deleted and made again by someone else is no longer ours to delete.
-        let posted = rendered.objects.len() + options.record.objects.len();
-        let lost = changeset::lost_deletions(&status, posted, &deletions);
+        let others = rendered.objects.len() + options.record.objects.len();
+        let lost = changeset::lost_deletions(status, others, &deletions);
         if lost.is_empty() {
-            return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
+            return Err(SyncError::Manifests(refusal::errors(&status.results, rendered, options)));
         }
         deletions.retain(|id| !lost.iter().any(|gone| same_object(gone, id)));
         foreign.extend(lost);
@@ -317,7 +321,7 @@ async fn commit(
     report.warnings.extend_from_slice(lost);
     let failed = status.results.iter().any(|result| result.action == ChangeAction::Failed);
     if failed {
-        return Err(SyncError::Manifests(refusal::errors(&status.results, rendered)));
+        return Err(SyncError::Manifests(refusal::errors(&status.results, rendered, options)));
     }
     let apart = |id: &&ObjectId| options.elsewhere.iter().any(|other| same_object(id, other));
     kept.extend(options.inventory.iter().filter(apart).cloned());
@@ -369,10 +373,9 @@ async fn try_live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Re
 /// source is mended in one go.
 async fn all_errors(client: &kube::Client, rendered: &Rendered, options: &Options, owned: &Owners) -> Vec<RenderError> {
     let mut errors = rendered.errors.clone();
-    let request = changeset::request(rendered, options, owned, &[], true);
     // Without an answer the errors of the files are enough to go on with.
-    if let Ok(status) = changeset::post(client, &request).await {
-        let mut refused = refusal::errors(&status.results, rendered);
+    if let Ok(Posted { status, .. }) = conflicts::post(client, rendered, options, owned, &[], How::DryRun).await {
+        let mut refused = refusal::errors(&status.results, rendered, options);
         // The namespace may well be in one of the files that cannot be read.
         refused.retain(|error| !refusal::is_missing_namespace(error));
         errors.extend(refused);

@@ -21,6 +21,9 @@ const BEFORE: &str = "before-first-apply";
 const KUBECTL: &str = "kubectl";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The reason of causes that say which field is whose.
+pub const CONFLICT: &str = "FieldManagerConflict";
+
 /// Applies `intent` to `live` (`None`: creates it) and returns the new object, managed fields
 /// included; it equals `live` when nothing changed. Not defaulted or validated.
 ///
@@ -142,17 +145,19 @@ fn prune(merged: Value, before: &FieldSet, now: &FieldSet, others: &[Entry], sch
 }
 
 fn conflict(conflicts: &[(&Entry, FieldSet)]) -> ApiError {
-    let mut causes = Vec::new();
-    let mut lines = Vec::new();
     let mut sorted: Vec<_> = conflicts.iter().map(|(entry, fields)| (described(entry), fields.paths())).collect();
     sorted.sort();
-    for (who, paths) in sorted {
-        lines.push(format!("conflicts with {who}:"));
-        for path in paths {
-            lines.push(format!("- {path}"));
-            let message = format!("conflict with {who}");
-            causes.push(Cause { reason: "FieldManagerConflict".into(), message, field: path });
-        }
+    let cause = |who: &str, field| Cause { reason: CONFLICT.into(), message: format!("conflict with {who}"), field };
+    refuse(sorted.into_iter().flat_map(|(who, paths)| paths.into_iter().map(move |path| cause(&who, path))).collect())
+}
+
+/// The refusal for these conflicts, which are sorted by whom they are with.
+pub fn refuse(causes: Vec<Cause>) -> ApiError {
+    let mut lines = Vec::new();
+    for with_one in causes.chunk_by(|a, b| a.message == b.message) {
+        let who = with_one.first().map_or("", |cause| cause.message.trim_start_matches("conflict "));
+        lines.push(format!("conflicts {who}:"));
+        lines.extend(with_one.iter().map(|cause| format!("- {}", cause.field)));
     }
     let message = match causes.as_slice() {
         [one] => format!("Apply failed with 1 conflict: {}: {}", one.message, one.field),

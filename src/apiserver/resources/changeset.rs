@@ -2,6 +2,7 @@
 //! collected, committed as one transaction or not at all.
 
 mod ahead;
+mod conflicts;
 
 use super::delete::DeleteOptions;
 use super::object::{metadata, parse};
@@ -123,6 +124,13 @@ impl ApiServer {
                 Some((prepared, _)) => claim_id(&kinds, &id, &mut seen).map(|()| prepared),
                 None => self.prepare_apply((&overlay, &kinds), &options, &id, &spec.objects[index], &mut seen),
             };
+            let intent = &spec.objects[index];
+            let prepared = match (prepared, conflicts::earlier(spec, &id)) {
+                (Err(error), Some(earlier)) if conflicts::is_conflict(&error) => {
+                    self.take_back((&overlay, &kinds), &options, (&id, intent, earlier), error)
+                }
+                (prepared, _) => prepared,
+            };
             kinds.define(prepared.as_ref().ok());
             match prepared {
                 Err(error) if spec.replace && is_immutable(&error) => {
@@ -166,14 +174,20 @@ impl ApiServer {
         }
     }
 
-    /// Says who wrote what is changed, and deleted what is made again.
+    /// Says who wrote what is changed, who deleted what is made again, and who owns what is refused.
     fn sign(&self, results: &mut [ChangeResult]) {
+        let kinds = Kinds { registry: &self.registry, defined: Vec::new() };
         for result in results {
-            if matches!(result.action, ChangeAction::Configured | ChangeAction::Created)
-                && let Ok(resource) = (Kinds { registry: &self.registry, defined: Vec::new() }).find(&result.id)
+            let of_interest =
+                matches!(result.action, ChangeAction::Configured | ChangeAction::Created | ChangeAction::Failed);
+            if of_interest
+                && let Ok(resource) = kinds.find(&result.id)
                 && let Ok(at) = place(&resource, &result.id)
             {
-                result.author = self.last_writes.of(&at.key());
+                result.author = match result.action {
+                    ChangeAction::Failed => self.owner_in_the_way(result, &at.key()),
+                    _ => self.last_writes.of(&at.key()),
+                };
             }
         }
     }

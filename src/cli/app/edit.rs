@@ -70,9 +70,12 @@ pub struct Add {
     /// Add it, but leave everything as it is until `selkie app resume`
     #[arg(long)]
     suspend: bool,
-    /// Take over objects that other applications hold
+    /// Take over objects that other applications hold, or that others made
     #[arg(long)]
     adopt: bool,
+    /// Take over fields that others set and the application never did; else they are refused
+    #[arg(long)]
+    force_conflicts: bool,
     /// How many revisions to keep for `selkie app rollback`
     #[arg(long, value_name = "N")]
     history_limit: Option<u64>,
@@ -113,6 +116,7 @@ impl Add {
                 prune: self.no_prune.then_some(false),
                 suspend: self.suspend,
                 adopt: self.adopt,
+                force: self.force_conflicts.then_some(true),
                 history_limit: self.history_limit,
                 rollback: self.rollback_on_failure.then(|| "onFailure".to_owned()),
                 post_build,

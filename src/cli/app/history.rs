@@ -145,7 +145,7 @@ fn returning(application: &Application) -> sync::Options {
         inventory: application.status.inventory.clone(),
         prune: true,
         prune_confirmed: true,
-        force: application.spec.force.unwrap_or(true),
+        force: application.spec.force.unwrap_or(false),
         ..sync::Options::default()
     }
 }

@@ -169,8 +169,8 @@ pub async fn options(client: &kube::Client, name: &str, revision: &str) -> Resul
 
 fn options_of(app: &Application, others: &[Application], revision: &str) -> sync::Options {
     let claims = others.iter().flat_map(|app| {
-        let (application, adopts) = (app.name().to_owned(), app.spec.adopt);
-        let claim = sync::Claim { application, adopts, holds: true, wants: true, ..sync::Claim::default() };
+        let (application, adopts, source) = (app.name().to_owned(), app.spec.adopt, app.spec.source.repository());
+        let claim = sync::Claim { application, adopts, source, holds: true, wants: true, ..sync::Claim::default() };
         app.status.inventory.iter().map(move |id| sync::Claim { id: id.clone(), ..claim.clone() })
     });
     sync::Options::of(app, revision, claims.collect())

@@ -40,6 +40,7 @@ pub async fn go_through(
         prune_confirmed: true,
         delete_kept: true,
         force: spec.force,
+        earlier: spec.earlier.clone(),
         replace: spec.replace,
         order: Some(order.clone()),
         health: health.clone(),

@@ -124,6 +124,16 @@ impl ApplicationSource {
         self.repo_url.starts_with(oci::SCHEME)
     }
 
+    /// The repository or registry and what is read of it, for people, without credentials. Empty for a directory:
+    /// its files have whole paths.
+    pub fn repository(&self) -> String {
+        match self.location() {
+            _ if self.push => "what is pushed to it".to_owned(),
+            Ok(Location::Directory(_)) | Err(_) => String::new(),
+            Ok(location) => location.describe(),
+        }
+    }
+
     /// Read from this machine.
     pub fn is_local(&self) -> bool {
         match self.location() {

@@ -18,7 +18,7 @@ const PATH: &str = "/apis/selkie.dev/v1alpha1/changesets";
 const PLANS: &str = "/apis/selkie.dev/v1alpha1/plans";
 
 /// The objects of a request: thousands are not copied to be sent once.
-type Lent<'a> = ChangeSet<Cow<'a, Value>>;
+pub(super) type Lent<'a> = ChangeSet<Cow<'a, Value>>;
 
 pub(super) fn request<'a>(
     rendered: &'a Rendered,
@@ -42,6 +42,7 @@ pub(super) fn request<'a>(
         spec: ChangeSetSpec {
             field_manager: FIELD_MANAGER.to_owned(),
             force: options.force,
+            earlier: options.earlier.iter().map(Cow::Borrowed).collect(),
             dry_run,
             replace: options.replace,
             deletion_label: (!options.application.is_empty())

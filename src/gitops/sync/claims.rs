@@ -22,6 +22,8 @@ pub struct Claim {
     pub adopts: bool,
     /// Where the other's source has it: `web.yaml:3`; may be empty.
     pub origin: String,
+    /// Where that source is, as [`Options::source`].
+    pub source: String,
 }
 
 /// What becomes of an object that this Application wants, too.
@@ -64,8 +66,11 @@ pub(super) fn settle(rendered: &Rendered, options: &Options) -> Result<Option<Se
                 without.push(claim.id.clone());
             }
             Fate::Refused => {
-                let place = if claim.origin.is_empty() { String::new() } else { format!(" ({})", claim.origin) };
-                let what = format!("{what} belongs to application {other:?}{place}");
+                let ours = match options.source.as_str() {
+                    "" => String::new(),
+                    source => format!(", and application {:?} has it in {source}", options.application),
+                };
+                let what = format!("{what} belongs to application {other:?}{}{ours}", place(claim));
                 let hint = if options.adopt {
                     "an object can have one source only, and both applications adopt: remove it from one of them"
                         .to_owned()
@@ -89,6 +94,15 @@ pub(super) fn settle(rendered: &Rendered, options: &Options) -> Result<Option<Se
     let mut rendered = rendered.clone();
     rendered.objects.retain(|manifest| !without.iter().any(|id| same_object(id, &manifest.id)));
     Ok(Some(Settled { rendered, lost }))
+}
+
+/// ` (web.yaml:3 in https://host/repo)`, as far as it is known.
+fn place(claim: &Claim) -> String {
+    match (claim.origin.as_str(), claim.source.as_str()) {
+        ("", "") => String::new(),
+        ("", place) | (place, "") => format!(" ({place})"),
+        (origin, source) => format!(" ({origin} in {source})"),
+    }
 }
 
 /// Takes out of `gone` what others have, or are about to have.

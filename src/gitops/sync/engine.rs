@@ -82,8 +82,13 @@ pub(super) struct Shared {
 impl Shared {
     /// What other Applications have to do with the objects of this one.
     pub fn claims(&self, name: &str) -> Vec<Claim> {
-        let adopts = |other: &str| self.applications.get(NAMESPACE, other).is_some_and(|app| app.spec.adopt);
-        self.ledger.claims(name, adopts)
+        let mut claims = self.ledger.claims(name);
+        for claim in &mut claims {
+            if let Some(other) = self.applications.get(NAMESPACE, &claim.application) {
+                (claim.adopts, claim.source) = (other.spec.adopt, other.spec.source.repository());
+            }
+        }
+        claims
     }
 
     /// Has these Applications look again.

@@ -132,7 +132,7 @@ impl Ledger {
     }
 
     /// What others have to do with what this one holds or wants.
-    pub fn claims(&self, name: &str, adopts: impl Fn(&str) -> bool) -> Vec<Claim> {
+    pub fn claims(&self, name: &str) -> Vec<Claim> {
         let book = self.0.lock();
         let Some(mine) = book.entries.get(name) else { return Vec::new() };
         let ids: HashSet<&Identity> = mine.ids().collect();
@@ -141,7 +141,7 @@ impl Ledger {
         found.sort_unstable();
         let claims = found.into_iter().filter_map(|(other, id)| {
             let claim = book.entries.get(other)?.claim(id)?;
-            Some(Claim { application: other.to_owned(), adopts: adopts(other), ..claim })
+            Some(Claim { application: other.to_owned(), ..claim })
         });
         claims.collect()
     }
@@ -177,7 +177,6 @@ mod tests {
     use super::*;
     use crate::gitops::render::{Manifest, Origin};
     use serde_json::json;
-    use std::cell::RefCell;
 
     fn id(name: &str) -> ObjectId {
         let text = str::to_owned;
@@ -207,16 +206,11 @@ mod tests {
 
     #[test]
     fn only_those_are_asked_that_have_to_do_with_the_same_objects() {
-        let (ledger, asked) = (hundred(), RefCell::new(Vec::new()));
-        let adopts = |other: &str| {
-            asked.borrow_mut().push(other.to_owned());
-            true
-        };
-        let claims = ledger.claims("shop", adopts);
+        let ledger = hundred();
+        let claims = ledger.claims("shop");
         assert_eq!(claims.len(), 1);
-        assert!(claims[0].holds && claims[0].wants && claims[0].adopts && claims[0].application == "app-07");
-        assert_eq!(*asked.borrow(), ["app-07"]);
-        assert!(ledger.claims("app-08", |_| false).is_empty());
+        assert!(claims[0].holds && claims[0].wants && claims[0].application == "app-07");
+        assert!(ledger.claims("app-08").is_empty());
         assert!(ledger.is_wanted_elsewhere("app-07", &id("7")) && !ledger.is_wanted_elsewhere("shop", &id("own")));
     }
 
@@ -227,7 +221,7 @@ mod tests {
         assert_eq!(names(ledger.want("app-07", &rendered(&[]))), ["shop"]);
         assert!(!ledger.is_wanted_elsewhere("shop", &id("7")), "it is still held, but not wanted");
         assert_eq!(names(ledger.hold("app-07", &[])), ["shop"]);
-        assert!(ledger.claims("shop", |_| false).is_empty());
+        assert!(ledger.claims("shop").is_empty());
         assert_eq!(names(ledger.hold("shop", &[id("7"), id("8")])), ["app-08"]);
         let stay = (0..100).map(|number| format!("app-{number:02}")).collect();
         assert_eq!(names(ledger.retain(&stay)), ["app-08"], "shop is gone");

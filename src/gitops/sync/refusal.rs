@@ -1,11 +1,11 @@
 //! What the API server refused, told with the line that says it.
 
-use crate::api::changeset::{ChangeAction, ChangeError, ChangeResult};
+use super::Options;
+use super::conflicts::CONFLICT;
+use crate::api::changeset::{Author, ChangeAction, ChangeError, ChangeResult};
 use crate::api::error::Cause;
 use crate::gitops::render::{Manifest, Origin, RenderError, Rendered, describe};
 
-/// Says who owns a field, and nothing of its value.
-const CONFLICT: &str = "FieldManagerConflict";
 const NAMESPACE_HINT: &str = "add a Namespace manifest to the source, or create it";
 
 /// Whether the error is that an object's namespace does not exist.
@@ -14,13 +14,16 @@ pub(super) fn is_missing_namespace(error: &RenderError) -> bool {
 }
 
 /// An error for each thing wrong with each refused object.
-pub(super) fn errors(results: &[ChangeResult], rendered: &Rendered) -> Vec<RenderError> {
+pub(super) fn errors(results: &[ChangeResult], rendered: &Rendered, options: &Options) -> Vec<RenderError> {
     let mut errors = Vec::new();
     for result in results.iter().filter(|result| result.action == ChangeAction::Failed) {
         let fallback = ChangeError { message: "refused".to_owned(), ..ChangeError::default() };
         let error = result.error.as_ref().unwrap_or(&fallback);
         match rendered.find(&result.id) {
-            Some(manifest) => errors.extend(of_manifest(manifest, error)),
+            Some(manifest) => {
+                let both = Both { theirs: result.author.as_ref(), ours: options };
+                errors.extend(of_manifest(manifest, error, &both));
+            }
             None => {
                 let what = format!("cannot delete {}: {}", describe(&result.id), error.message);
                 errors.push(RenderError::new(Origin::default(), what));
@@ -31,7 +34,45 @@ pub(super) fn errors(results: &[ChangeResult], rendered: &Rendered) -> Vec<Rende
     errors
 }
 
-fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
+/// Who has set a field, and who sets it now.
+struct Both<'a> {
+    theirs: Option<&'a Author>,
+    ours: &'a Options,
+}
+
+impl Both<'_> {
+    /// The conflict in the server's words, with both owners.
+    fn said(&self, cause: &Cause) -> String {
+        let theirs = self.theirs.map(who).unwrap_or_default();
+        let application = &self.ours.application;
+        let ours = match (application.is_empty(), self.ours.source.as_str()) {
+            (true, _) => "this apply sets it, too".to_owned(),
+            (false, "") => format!("application {application:?} sets it, too, and never did before"),
+            (false, source) => format!("application {application:?} from {source} sets it, too, and never did before"),
+        };
+        format!("{}{theirs}; {ours}", cause.message)
+    }
+
+    fn hint(&self) -> String {
+        let application = &self.ours.application;
+        if application.is_empty() {
+            return "leave it out, or take it over with --force-conflicts".to_owned();
+        }
+        format!(
+            "leave it out of the source, or take it over with spec.force: true in application {application:?}, the whole \
+             object with spec.adopt: true"
+        )
+    }
+}
+
+/// ` (admin, 2026-01-02T03:04:05Z)`, as far as it is known.
+fn who(author: &Author) -> String {
+    let known: Vec<&str> =
+        [author.user.as_str(), author.time.as_str()].into_iter().filter(|one| !one.is_empty()).collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+}
+
+fn of_manifest(manifest: &Manifest, error: &ChangeError, both: &Both<'_>) -> Vec<RenderError> {
     let at = |path: &str, text: &str| {
         let what = format!("{}: {text}", manifest.describe());
         RenderError::new(manifest.origin_of(path), what)
@@ -45,14 +86,17 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
         return unknown.iter().map(|path| at(path, &format!("unknown field {path:?}"))).collect();
     }
     if manifest.confidential {
-        return without_values(manifest, error);
+        return without_values(manifest, error, both);
     }
     let located: Vec<_> = error.causes.iter().filter(|cause| !cause.field.is_empty()).collect();
     if located.is_empty() {
         let path = field_in(&error.message).or_else(|| go_field(&error.message));
         return vec![at(path.unwrap_or_default(), &error.message)];
     }
-    let of_cause = |cause: &&crate::api::error::Cause| {
+    let of_cause = |cause: &&Cause| {
+        if cause.reason == CONFLICT {
+            return at(&cause.field, &format!("{}: {}", cause.field, both.said(cause))).hint(both.hint());
+        }
         let found = at(&cause.field, &format!("{}: {}", cause.field, cause.message));
         let immutable = cause.message.contains("immutable");
         if immutable { found.hint("--replace deletes the object and makes it again") } else { found }
@@ -61,7 +105,7 @@ fn of_manifest(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
 }
 
 /// What is wrong with an object whose values are not to be shown: the server's words could hold one.
-fn without_values(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> {
+fn without_values(manifest: &Manifest, error: &ChangeError, both: &Both<'_>) -> Vec<RenderError> {
     const HINT: &str = "it holds values of an encrypted file or of a Secret, which the API's own words could repeat";
     let at = |path: &str, text: &str| {
         RenderError::new(manifest.origin_of(path), format!("{}: {text}", manifest.describe())).hint(HINT)
@@ -72,7 +116,7 @@ fn without_values(manifest: &Manifest, error: &ChangeError) -> Vec<RenderError> 
         let field = if path.is_empty() { String::new() } else { format!(", for {path}") };
         return vec![at(path, &format!("the API refuses it{field}"))];
     }
-    let said = |cause: &Cause| if cause.reason == CONFLICT { cause.message.clone() } else { cause.reason.clone() };
+    let said = |cause: &Cause| if cause.reason == CONFLICT { both.said(cause) } else { cause.reason.clone() };
     causes.iter().map(|cause| at(&cause.field, &format!("{}: {}", cause.field, said(cause)))).collect()
 }
 
@@ -134,7 +178,7 @@ mod tests {
         let error = ChangeError { message: message.into(), causes: causes.collect(), ..ChangeError::default() };
         let id = rendered.objects[0].id.clone();
         let result = ChangeResult { id, action: ChangeAction::Failed, error: Some(error), ..ChangeResult::default() };
-        errors(&[result], &rendered).iter().map(ToString::to_string).collect()
+        errors(&[result], &rendered, &Options::default()).iter().map(ToString::to_string).collect()
     }
 
     #[test]

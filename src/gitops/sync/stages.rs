@@ -1,6 +1,7 @@
 //! A revision that is applied in stages: each is a change set of its own, and the next one begins
 //! when all of it is ready. Everything is validated before the first.
 
+use super::conflicts::{self, Posted};
 use super::course::{Course, Stage};
 use super::{Event, Progress, Reporter};
 use super::{How, Options, Outcome, SyncError, changeset, commit, live, once, refusal, wait};
@@ -101,7 +102,11 @@ impl Steps<'_> {
         let options = Options { application: self.options.application.clone(), force: true, ..Options::default() };
         let request = changeset::request(&new, &options, &Owners::default(), &[], false);
         let status = changeset::post(self.client, &request).await?;
-        if status.applied { Ok(()) } else { Err(SyncError::Manifests(refusal::errors(&status.results, &new))) }
+        if status.applied {
+            Ok(())
+        } else {
+            Err(SyncError::Manifests(refusal::errors(&status.results, &new, &options)))
+        }
     }
 
     async fn remove(&self, id: &ObjectId) -> Result<(), SyncError> {
@@ -182,9 +187,13 @@ impl Steps<'_> {
 pub(super) async fn validate(client: &kube::Client, rendered: &Rendered, options: &Options) -> Result<(), SyncError> {
     // Hooks are made anew, so that nothing of them is immutable.
     let options = Options { replace: true, ..options.clone() };
-    let request = changeset::request(rendered, &options, &Owners::default(), &[], true);
-    let status = changeset::post(client, &request).await?;
-    if status.applied { Ok(()) } else { Err(SyncError::Manifests(refusal::errors(&status.results, rendered))) }
+    let owned = Owners::default();
+    let Posted { status, .. } = conflicts::post(client, rendered, &options, &owned, &[], How::DryRun).await?;
+    if status.applied {
+        Ok(())
+    } else {
+        Err(SyncError::Manifests(refusal::errors(&status.results, rendered, &options)))
+    }
 }
 
 /// Asks for an object's deletion with all it owns; what cannot be deleted now is made anew, or

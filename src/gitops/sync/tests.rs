@@ -10,6 +10,7 @@ mod judging;
 mod keeping;
 mod moving;
 mod ordered;
+mod owning;
 mod returning;
 mod rig;
 mod sharing;
