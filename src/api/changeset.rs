@@ -6,6 +6,11 @@ use crate::api::error::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Annotation with the value `disabled`: on an object, no sync deletes it; on an Application, none
+/// of its objects is deleted with it. `confirmed` on a claim or a Namespace: it may be deleted with all
+/// that it holds.
+pub const PRUNE: &str = "selkie.dev/prune";
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, bound(deserialize = "O: Deserialize<'de> + Default"))]
 pub struct ChangeSet<O = Value> {
@@ -29,7 +34,8 @@ pub struct ChangeSetSpec<O = Value> {
     pub earlier: Vec<O>,
     /// Validate and answer, commit nothing.
     pub dry_run: bool,
-    /// Delete and make again what cannot change in place.
+    /// Delete and make again what cannot change in place. Both are part of the commit, but for what has to end in
+    /// its own time: see [`ChangeResult::pending`].
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
     /// Refuse (409) to delete objects on which this label has another value.
@@ -90,6 +96,10 @@ pub struct ChangeResult {
     /// Why the object is replaced: what of it cannot change in place.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// It is replaced, and what is there has to end first, for finalizers or a grace period. That is begun with the
+    /// commit; it is made again when the set is posted once more after its end. `after` is how it will be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Who wrote, or deleted, the object last by hand; of one that is refused for fields of others, who owns these.

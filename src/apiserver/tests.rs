@@ -4,6 +4,7 @@
 mod changes;
 mod expiry;
 mod objects;
+mod replacing;
 mod streams;
 mod verdicts;
 

@@ -9,6 +9,7 @@ mod request;
 mod source;
 mod status;
 
+pub use crate::api::changeset::PRUNE;
 pub use decryption::Decryption;
 pub use helm::{Helm, ValuesFrom};
 pub use kustomize::Kustomize;
@@ -17,7 +18,7 @@ pub use previews::{DEFAULT_TTL, Preview, Previews};
 pub use request::Request;
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
 pub(super) use status::set_condition;
-pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine};
+pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine, Replacing};
 
 use crate::gitops::notify::Notification;
 use crate::gitops::readiness::HealthCheck;
@@ -33,10 +34,6 @@ pub const NAMESPACE: &str = "selkie-system";
 pub const LABEL: &str = "selkie.dev/application";
 /// Annotation on an Application: a revision at which held-back pruning may happen.
 pub const CONFIRM_PRUNE: &str = "selkie.dev/confirm-prune";
-/// Annotation with the value `disabled`: on an object, no sync deletes it; on an Application, none
-/// of its objects is deleted with it. `confirmed` on a claim or a Namespace: it may be deleted with all
-/// that it holds.
-pub const PRUNE: &str = "selkie.dev/prune";
 /// Annotation with the value `disabled` on an Application: it is deleted without the hooks for that.
 pub const DELETE_HOOKS: &str = "selkie.dev/delete-hooks";
 /// Holds a deleted Application until its objects are gone.

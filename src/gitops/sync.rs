@@ -22,6 +22,7 @@ mod owners;
 mod pods;
 mod references;
 mod refusal;
+mod replacing;
 mod stages;
 mod stream;
 mod task;
@@ -30,6 +31,7 @@ mod watched;
 pub(super) use changeset::post as post_change_set;
 pub use claims::Claim;
 pub use pods::last_lines;
+pub use replacing::{LIMIT as REPLACED_LIMIT, finish as finish_replacements};
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
 pub use stages::{InOrder, apply_in_order, rehearse};
 
@@ -154,6 +156,13 @@ pub enum SyncError {
     Answer(String),
     #[error("{hook} of an earlier sync is still there {seconds} s after it was deleted; does a finalizer hold it?")]
     HookStays { hook: String, seconds: u64 },
+    /// The rest of the change set was applied.
+    #[error(
+        "{} is to be made again and is still there {seconds} s after its deletion began ({why}); the rest was applied, \
+         and the next sync or apply makes it once it has gone",
+        describe(.object)
+    )]
+    ReplacedStays { object: Box<ObjectId>, seconds: u64, why: String },
     #[error(transparent)]
     History(#[from] history::HistoryError),
 }
@@ -164,7 +173,9 @@ impl SyncError {
         match self {
             Self::Manifests(errors) => errors.iter().map(ToString::to_string).collect(),
             Self::Api(cause) => vec![format!("{self}: {cause}")],
-            Self::Answer(_) | Self::HookStays { .. } | Self::History(_) => vec![self.to_string()],
+            Self::Answer(_) | Self::HookStays { .. } | Self::ReplacedStays { .. } | Self::History(_) => {
+                vec![self.to_string()]
+            }
         }
     }
 
@@ -308,6 +319,10 @@ async fn commit(
         deletions.retain(|id| !lost.iter().any(|gone| same_object(gone, id)));
         foreign.extend(lost);
     };
+    if how == How::Apply {
+        let limit = options.stage_limit.unwrap_or(replacing::LIMIT);
+        replacing::finish(client, kinds, &request.spec, &mut status, limit).await?;
+    }
     let results = own_results(&status.results, rendered.objects.len(), &options.record, deletions.len());
     let mut report = Report::new(&results, &rendered.objects, kinds);
     if let Some(consequences) = consequences {

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod conflicts;
+mod replacing;
 
 use super::delete::DeleteOptions;
 use super::object::{metadata, parse};
@@ -18,6 +19,7 @@ use crate::api::schema::decode::FieldValidation;
 use crate::apiserver::{ApiServer, definitions};
 use crate::store::{Committed, Precondition, Record, Revision, StoreError, Txn};
 use ahead::Ahead;
+use replacing::{Replacement, immutable_fields, is_immutable};
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -30,8 +32,8 @@ const FIRST: [&str; 5] = ["Namespace", "CustomResourceDefinition", "PriorityClas
 
 /// A prepared set.
 struct Draft {
-    /// Deletions of what is then made again, committed before: whoever watches must see the end of the
-    /// old object and the beginning of the new one.
+    /// Deletions of what is then made again. Committed together with the rest, at a revision before it: whoever
+    /// watches must see the end of the old object and the beginning of the new one.
     first: Txn,
     txn: Txn,
     results: Vec<ChangeResult>,
@@ -39,19 +41,13 @@ struct Draft {
     places: Vec<Option<usize>>,
 }
 
-/// An object to be deleted and made again.
-struct Replacement<'a> {
-    index: usize,
-    id: ObjectId,
-    intent: &'a Value,
-    options: &'a WriteOptions,
-    /// What of it refused to change.
-    refused: String,
-}
-
 impl Draft {
     fn failed(&self) -> bool {
         self.results.iter().any(|result| result.action == ChangeAction::Failed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.writes.is_empty() && self.txn.writes.is_empty()
     }
 }
 
@@ -67,31 +63,28 @@ impl ApiServer {
             }
             let mut draft = self.draft(spec);
             self.sign(&mut draft.results);
-            if draft.failed() || spec.dry_run || draft.txn.writes.is_empty() {
+            if draft.failed() || spec.dry_run || draft.is_empty() {
                 let applied = !draft.failed();
                 return Ok(ChangeSetStatus { applied, revision: base, results: draft.results });
             }
-            let (mut first, mut txn) = (draft.first.clone(), draft.txn.clone());
-            let leading = if first.writes.is_empty() { &mut txn } else { &mut first };
-            if spec.expected_revision != 0 {
+            let mut txns: Vec<Txn> =
+                [&draft.first, &draft.txn].into_iter().filter(|txn| !txn.writes.is_empty()).cloned().collect();
+            if spec.expected_revision != 0
+                && let Some(leading) = txns.first_mut()
+            {
                 leading.preconditions.push(Precondition::StoreAt(spec.expected_revision));
             }
-            if !first.writes.is_empty() {
-                match self.store.commit(first).await {
-                    Ok(committed) => self.metrics.committed(committed.records.len()),
-                    Err(StoreError::Precondition { .. }) => continue,
-                    Err(error) => return Err(super::store_error(error)),
-                }
-            }
-            let defines = definitions::touched(&txn.writes);
-            match self.store.commit(txn).await {
+            let defines = txns.iter().any(|txn| definitions::touched(&txn.writes));
+            match self.store.commit_all(txns).await {
                 Ok(committed) => {
                     if defines {
                         self.definitions.settle(self.store.as_ref(), &self.registry);
                     }
-                    self.metrics.committed(committed.records.len());
-                    self.settle(spec, &draft, &committed);
-                    return Ok(finish(draft, &committed));
+                    self.metrics.committed(committed.iter().map(|one| one.records.len()).sum());
+                    // The main transaction is the last one.
+                    let Some(committed) = committed.last() else { continue };
+                    self.settle(spec, &draft, committed);
+                    return Ok(finish(draft, committed));
                 }
                 Err(StoreError::Precondition { .. }) => continue,
                 Err(error) => return Err(super::store_error(error)),
@@ -134,7 +127,7 @@ impl ApiServer {
             kinds.define(prepared.as_ref().ok());
             match prepared {
                 Err(error) if spec.replace && is_immutable(&error) => {
-                    let (intent, refused) = (&spec.objects[index], immutable_fields(&error));
+                    let refused = immutable_fields(&error);
                     let replacement = Replacement { index, id, intent, options: &options, refused };
                     self.replace(&mut draft, (&mut overlay, &kinds), replacement);
                 }
@@ -235,52 +228,6 @@ impl ApiServer {
         Ok(prepared)
     }
 
-    /// Prepares the deletion of what `refused` a change, and its making anew.
-    fn replace(
-        &self,
-        draft: &mut Draft,
-        (overlay, kinds): (&mut Overlay<'_>, &Kinds<'_>),
-        replacement: Replacement<'_>,
-    ) {
-        let Replacement { index, id, intent, options, refused } = replacement;
-        let removed = self.prepare_end((overlay, kinds), options, &id);
-        let prepared = removed.and_then(|(before, txn)| {
-            overlay.absorb(&txn.writes);
-            Ok((before, txn, self.prepare_object((&*overlay, kinds), options, &id, intent)?))
-        });
-        let (before, txn, prepared) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return draft.results[index] = failure(id, error),
-        };
-        draft.first.preconditions.extend(txn.preconditions);
-        draft.first.writes.extend(txn.writes);
-        draft.add(index, id, Ok(prepared), overlay);
-        let result = &mut draft.results[index];
-        (result.action, result.before, result.reason) = (ChangeAction::Replaced, Some(before), refused);
-    }
-
-    /// Prepares the immediate end of an object; what has finalizers does not end at once.
-    fn prepare_end(
-        &self,
-        (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
-        options: &WriteOptions,
-        id: &ObjectId,
-    ) -> Result<(Value, Txn), ApiError> {
-        let resource = kinds.find(id)?;
-        let at = place(&resource, id)?;
-        let delete = DeleteOptions {
-            propagation: Some("Background".into()),
-            grace_seconds: Some(0),
-            ..DeleteOptions::default()
-        };
-        let prepared = Writer { server: self, view: overlay, at, options }.delete(&delete)?;
-        let (Effect::Delete { before, .. }, Some(txn)) = (&prepared.effect, prepared.txn()) else {
-            let message = format!("{} {:?} has finalizers and cannot be replaced at once", at.resource.plural, at.name);
-            return Err(ApiError::new(409, "Conflict", message));
-        };
-        Ok((parse(before), txn))
-    }
-
     fn prepare_removal(
         &self,
         (overlay, kinds): (&Overlay<'_>, &Kinds<'_>),
@@ -340,6 +287,15 @@ impl Draft {
                 return;
             }
         };
+        if let Some(txn) = self.foresee(index, id, prepared, overlay) {
+            self.places[index] = Some(self.txn.writes.len());
+            self.txn.preconditions.extend(txn.preconditions);
+            self.txn.writes.extend(txn.writes);
+        }
+    }
+
+    /// Takes in what a write would do; the write itself is not part of the set yet.
+    fn foresee(&mut self, index: usize, id: ObjectId, prepared: Prepared, overlay: &mut Overlay<'_>) -> Option<Txn> {
         let mut prepared = prepared;
         let txn = prepared.txn();
         let (old, new) = prepared.objects.take().unzip();
@@ -361,12 +317,10 @@ impl Draft {
         });
         let warnings = done.warnings;
         self.results[index] = ChangeResult { id, action, before, after, warnings, ..ChangeResult::default() };
-        if let Some(txn) = txn {
+        if let Some(txn) = &txn {
             overlay.absorb(&txn.writes);
-            self.places[index] = Some(self.txn.writes.len());
-            self.txn.preconditions.extend(txn.preconditions);
-            self.txn.writes.extend(txn.writes);
         }
+        txn
     }
 }
 
@@ -394,23 +348,6 @@ fn failure(id: ObjectId, error: ApiError) -> ChangeResult {
     let causes = error.details.map(|details| details.causes).unwrap_or_default();
     let error = ChangeError { code: error.code, reason: error.reason.into(), message: error.message, causes };
     ChangeResult { id, action: ChangeAction::Failed, error: Some(error), ..ChangeResult::default() }
-}
-
-/// How the rules of kinds say that a field cannot change in place.
-const IMMUTABLE: [&str; 3] = ["immutable", "may not change", "updates to "];
-
-/// Whether nothing is wrong but that fields cannot change in place.
-fn is_immutable(error: &ApiError) -> bool {
-    let causes = error.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    let immutable = |message: &str| IMMUTABLE.iter().any(|words| message.contains(words));
-    error.code == 422 && !causes.is_empty() && causes.iter().all(|cause| immutable(&cause.message))
-}
-
-/// `spec.selector cannot change in place`.
-fn immutable_fields(error: &ApiError) -> String {
-    let causes = error.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
-    format!("{} cannot change in place", fields.join(", "))
 }
 
 /// Group and version.

@@ -9,7 +9,7 @@ use super::rest::rest;
 use super::verdicts::{Verdicts, Warnings};
 use super::waited::Waited;
 use super::{Base, Request, pods, stages};
-use crate::api::changeset::ChangeSetSpec;
+use crate::api::changeset::{ChangeSetSpec, ChangeSetStatus};
 use crate::api::error::ApiError;
 use crate::api::plan::{Order, PlanStatus};
 use crate::api::registry::Registry;
@@ -17,7 +17,7 @@ use crate::apiserver::{ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::{Context, EventRecorder, Informers, in_process};
 use crate::gitops::readiness::Health;
-use crate::gitops::sync::Progress;
+use crate::gitops::sync::{Progress, REPLACED_LIMIT, SyncError, finish_replacements};
 use crate::store::memory::Memory;
 use crate::store::{Revision, Store, bucket};
 use crate::{controllers, scheduler};
@@ -92,7 +92,7 @@ pub async fn plan(
     let begun = Instant::now();
     let failed = match order {
         Some(order) => copy.go_through(spec, order, health, stop).await?,
-        None => Vec::new(),
+        None => copy.make_again(spec, &change, stop).await?,
     };
     let owners = Owners { registry: &copy.registry, store: copy.store.as_ref(), base };
     let mut waited = Waited::new(&change, &owners, from, health.clone());
@@ -188,4 +188,29 @@ impl Copy {
         // Told to stop, it ends as the rest does then.
         Ok(stop.run_until_cancelled(sync).await.transpose()?.unwrap_or_default())
     }
+
+    /// Makes again what had to end first, when it has; what has not ended.
+    async fn make_again(
+        &self,
+        spec: &ChangeSetSpec,
+        change: &ChangeSetStatus,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Progress>, ApiError> {
+        let client = in_process(&self.api, User::master("system:selkie"));
+        let mut status = change.clone();
+        let made = finish_replacements(&client, &*self.registry, spec, &mut status, REPLACED_LIMIT);
+        match stop.run_until_cancelled(made).await {
+            Some(Err(SyncError::ReplacedStays { object, why, .. })) => {
+                Ok(vec![Progress { id: *object, message: format!("it does not end: {why}") }])
+            }
+            Some(Err(error)) => Err(ApiError::new(409, "Conflict", error.lines().join("; "))),
+            Some(Ok(())) | None => Ok(refused(&status)),
+        }
+    }
+}
+
+/// What could not be made again.
+fn refused(status: &ChangeSetStatus) -> Vec<Progress> {
+    let failed = status.results.iter().filter_map(|result| Some((result, result.error.as_ref()?)));
+    failed.map(|(result, error)| Progress { id: result.id.clone(), message: error.message.clone() }).collect()
 }

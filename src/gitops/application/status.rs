@@ -32,6 +32,9 @@ pub struct ApplicationStatus {
     /// A revision on its way, where that is applied in stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
+    /// A saved plan on its way that makes objects again which have to end first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replacing: Option<Replacing>,
     /// What is wrong, each with its place; empty when the last try went well.
     pub errors: Vec<String>,
     /// The number in the history of what is in force; 0: there is none.
@@ -65,6 +68,16 @@ pub struct Operation {
     pub stage: usize,
     /// For people: `PreSync: Job default/migrate`.
     pub doing: String,
+}
+
+/// A plan that replaces objects, while it is carried out: a daemon that starts in the middle goes on with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Replacing {
+    /// The plan's [`crate::gitops::plan::Report::fingerprint`].
+    pub plan: String,
+    /// What is deleted and made again.
+    pub objects: Vec<ObjectId>,
 }
 
 /// A revision that was taken back, and why.

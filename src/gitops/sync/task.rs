@@ -287,7 +287,12 @@ impl Task {
         }
         let all = rendered;
         let rendered = course.kept(&all);
-        let outcome = self.apply(&rendered, &options).await?;
+        let applied = self.apply(&rendered, &options).await;
+        if matches!(applied, Err(SyncError::ReplacedStays { .. })) {
+            // The rest was applied, and the entry of the history with it.
+            self.recording = recording::Recording::default();
+        }
+        let outcome = applied?;
         self.abandon();
         self.forget_hooks(&all).await;
         if let Some(record) = record {

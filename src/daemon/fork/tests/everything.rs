@@ -7,6 +7,7 @@ use crate::api::plan::{Consequences, Order, PodAction};
 use crate::daemon::fork::journal::Journal;
 use crate::daemon::fork::{Request, pods, stages};
 use crate::gitops::readiness::Health;
+use crate::gitops::sync::{REPLACED_LIMIT, finish_replacements};
 use crate::store::{Record, Store, bucket};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -142,6 +143,11 @@ async fn compare(case: &Case) {
     let outcomes = |results: &[ChangeResult]| results.iter().map(outcome).collect::<Vec<_>>();
     assert_eq!(outcomes(&plan.change.results), outcomes(&done.results));
     assert!(done.applied, "{done:#?}");
+    if order.is_none() {
+        let mut status = done.clone();
+        finish_replacements(&rig.client(), &*rig.registry, &spec, &mut status, REPLACED_LIMIT).await.unwrap();
+        assert!(status.applied, "{status:#?}");
+    }
     if let Some(order) = order {
         let failed = stages::go_through(&rig.client(), &rig.registry, &spec, &order, &Health::default()).await.unwrap();
         let failed: Vec<ObjectId> = failed.into_iter().map(|one| one.id).collect();

@@ -1,6 +1,6 @@
 //! What cannot change in place.
 
-use super::rig::{Rig, deployment};
+use super::rig::{Rig, config_map, deployment};
 use crate::api::changeset::{ChangeAction, ChangeSetSpec};
 use crate::api::plan::PodAction;
 use serde_json::json;
@@ -44,4 +44,23 @@ async fn a_new_namespace_and_what_lives_in_it_are_one_change() {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let found = rig.plan(vec![web, namespace], vec![]).consequences;
     assert!(found.settled && found.workloads[0].steps[0].ready, "{found:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_lets_go_is_where_the_sync_stops() {
+    let rig = Rig::new(&["h1"]).await;
+    let held = |value: &str| {
+        let mut map = config_map("held", value);
+        (map["immutable"], map["metadata"]["finalizers"]) = (json!(true), json!(["example.com/hold"]));
+        map
+    };
+    rig.apply(vec![held("1")]).await;
+    let spec = ChangeSetSpec { replace: true, ..rig.spec(vec![held("2"), deployment("web", 1, "web:1")], vec![]) };
+    let plan = rig.plan_spec(spec);
+    assert!(plan.change.results[0].pending && !plan.change.results[1].pending, "{:#?}", plan.change);
+    let found = plan.consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((problem.object.name.as_str(), problem.reason.as_str()), ("held", "SyncStops"));
+    assert!(problem.message.contains("its finalizer example.com/hold has to be taken away"), "{problem:?}");
+    assert!(!found.settled && found.workloads[0].steps[0].ready, "the rest goes on: {found:#?}");
 }

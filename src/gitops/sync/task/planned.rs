@@ -9,7 +9,7 @@ use super::recording::{Planned, Revision};
 use super::requests::Refusal;
 use super::{How, Task};
 use crate::api::changeset::ObjectId;
-use crate::gitops::application::Application;
+use crate::gitops::application::{Application, Replacing};
 use crate::gitops::plan::{Action, ObjectChange, Report};
 use crate::gitops::render::{Rendered, describe, same_object};
 use crate::gitops::sources::short;
@@ -62,12 +62,23 @@ impl Task {
         revision.adjust(&mut options);
         let kept = if course.has_hooks() { course.kept(&rendered) } else { rendered.clone() };
         let now = self.try_on(&kept, &options, How::DryRun).await?;
-        if now.report.fingerprint() != plan {
+        // Of a plan that was interrupted, what is left are the objects to be made again.
+        let begun = self.status.replacing.as_ref().filter(|begun| begun.plan == plan);
+        let is_rest = begun.is_some_and(|begun| {
+            now.report.changes().all(|one| begun.objects.iter().any(|id| same_object(id, &one.id)))
+        });
+        if now.report.fingerprint() != plan && !is_rest {
             return Err(Refusal::Request(format!(
                 "something has moved since the plan was looked at again: now it would {}; make a new plan with \
                  `selkie plan`",
                 changes(&now.report)
             )));
+        }
+        let replaced = now.report.changes().filter(|one| one.action == Action::Replace);
+        let objects: Vec<ObjectId> = replaced.map(|one| one.id.clone()).collect();
+        if !objects.is_empty() && self.status.replacing.is_none() {
+            self.status.replacing = Some(Replacing { plan: plan.to_owned(), objects });
+            self.save().await;
         }
         let what = format!("applied the plan for {}", short(&revision.revision));
         if let Some(planned) = &mut revision.planned {

@@ -72,6 +72,7 @@ impl Task {
         if !error.is_empty() {
             self.tell(Event::Warning(error.clone()));
         }
+        self.status.replacing = None;
         self.handled(asked, &error).await;
     }
 
