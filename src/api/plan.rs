@@ -80,6 +80,8 @@ pub struct Consequences {
     pub problems: Vec<Problem>,
     /// What deletions take with them.
     pub losses: Vec<Loss>,
+    /// Claims with data that go, and those that outlive their StatefulSet; by namespace and name.
+    pub claims: Vec<ClaimAtStake>,
     /// What had to be taken for granted.
     pub assumptions: Vec<String>,
     /// The hosts that the plan was made for.
@@ -192,6 +194,44 @@ pub struct Loss {
     pub pods: u64,
     /// Volumes whose contents go too: `emptyDir cache`.
     pub volumes: Vec<String>,
+}
+
+/// A PersistentVolumeClaim with a volume that something happens to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimAtStake {
+    pub claim: ObjectId,
+    pub fate: ClaimFate,
+    /// What of the plan it goes with, or outlives: itself, its Namespace, a StatefulSet or another workload.
+    pub with: ObjectId,
+    /// Why, for people.
+    pub reason: String,
+    /// The PersistentVolume with the data.
+    pub volume: String,
+    /// Its capacity: `10Gi`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub size: String,
+    /// Of the volume. `Delete`: the data goes with the claim; `Retain`: it stays there, for someone to look after.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reclaim_policy: String,
+}
+
+impl ClaimAtStake {
+    /// Nothing keeps the data.
+    pub fn loses_data(&self) -> bool {
+        self.fate != ClaimFate::Kept && self.reclaim_policy != "Retain"
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClaimFate {
+    #[default]
+    Deleted,
+    /// Another one takes its name, without its data.
+    Replaced,
+    /// It stays, with its data.
+    Kept,
 }
 
 /// A host as the scheduler sees it.

@@ -19,6 +19,7 @@
 //! be a quarter of all writes), and what applications do by themselves.
 
 mod chain;
+mod claims;
 mod consequences;
 mod garbage;
 mod hosts;

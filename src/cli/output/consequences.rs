@@ -2,7 +2,7 @@
 //! losses, assumptions.
 
 use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
-use crate::api::plan::{Consequences, HostVerdict, PodAction, PodStep, Workload};
+use crate::api::plan::{ClaimAtStake, ClaimFate, Consequences, HostVerdict, PodAction, PodStep, Workload};
 use crate::gitops::render::describe;
 use std::fmt::Write;
 
@@ -37,6 +37,10 @@ pub fn text(found: &Consequences) -> String {
             let _ = writeln!(text, "  {} {}  {pods}{volumes}", paint(DELETE, "-"), describe(&loss.object));
         }
     }
+    if !found.claims.is_empty() {
+        title(&mut text, "Data at stake");
+        found.claims.iter().for_each(|claim| self::claim(&mut text, claim));
+    }
     if !found.problems.is_empty() {
         title(&mut text, "Problems");
         for problem in &found.problems {
@@ -53,6 +57,32 @@ pub fn text(found: &Consequences) -> String {
         }
     }
     text
+}
+
+fn claim(text: &mut String, claim: &ClaimAtStake) {
+    let (sign, style) = match claim.fate {
+        ClaimFate::Deleted => ("-", DELETE),
+        ClaimFate::Replaced => ("-/+", DELETE),
+        ClaimFate::Kept => ("=", FAINT),
+    };
+    let name = paint(STRONG, describe(&claim.claim));
+    let _ = writeln!(text, "  {} {name}  {}", paint(style, sign), clean(&what_becomes_of(claim)));
+}
+
+/// `10Gi deleted (volume pv-1, reclaim policy Delete): Namespace shop: its namespace is deleted with all that it holds`.
+pub fn what_becomes_of(claim: &ClaimAtStake) -> String {
+    let size = if claim.size.is_empty() { "its data" } else { &claim.size };
+    let becomes = match claim.fate {
+        ClaimFate::Kept => "kept",
+        _ if claim.loses_data() => "deleted",
+        _ => "kept in the volume, without the claim",
+    };
+    let policy = match claim.reclaim_policy.as_str() {
+        "" => String::new(),
+        policy => format!(", reclaim policy {policy}"),
+    };
+    let with = if claim.with == claim.claim { String::new() } else { format!("{}: ", describe(&claim.with)) };
+    format!("{size} {becomes} (volume {}{policy}): {with}{}", claim.volume, claim.reason)
 }
 
 /// What a plan that was cut short can say of itself.

@@ -3,6 +3,7 @@
 
 use super::{consequences, plan};
 use crate::gitops::plan::Report;
+use crate::gitops::render::describe;
 use std::fmt::Write;
 
 /// GitHub takes 65,536 characters.
@@ -13,13 +14,22 @@ const NOTE: &str = "\n... cut here: the comment would be too long; `selkie plan`
 pub fn markdown(report: &Report) -> String {
     let mut text = format!("### selkie plan\n\n**Plan:** {}\n", report.totals());
     let problems = report.consequences.as_ref().map(|found| found.problems.as_slice()).unwrap_or_default();
-    if !problems.is_empty() || report.cut_short().is_some() {
+    let claims = report.consequences.as_ref().map(|found| found.claims.as_slice()).unwrap_or_default();
+    let lost: Vec<_> = claims.iter().filter(|claim| claim.loses_data()).collect();
+    if !problems.is_empty() || !lost.is_empty() || report.cut_short().is_some() {
         let _ = writeln!(text, "\n> [!WARNING]");
         if let Some(why) = report.cut_short() {
             let _ = writeln!(text, "> Not known to the end: {}", consequences::cut_short(why));
         }
+        for claim in lost.iter().take(20) {
+            let (name, becomes) = (describe(&claim.claim), consequences::what_becomes_of(claim));
+            let _ = writeln!(text, "> {name}: {}", escape(&becomes.replace(['\n', '\r'], " ")));
+        }
+        if lost.len() > 20 {
+            let _ = writeln!(text, "> and {} claims more whose data is deleted", lost.len() - 20);
+        }
         for problem in problems.iter().take(20) {
-            let name = crate::gitops::render::describe(&problem.object);
+            let name = describe(&problem.object);
             let message = problem.message.replace(['\n', '\r'], " ");
             let _ = writeln!(text, "> {name}: {}: {}", problem.reason, escape(&message));
         }

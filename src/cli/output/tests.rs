@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::api::changeset::{ChangeAction, ChangeResult};
+use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
+use crate::api::plan::{ClaimAtStake, ClaimFate};
 use crate::gitops::kinds::Kinds;
+use crate::gitops::plan::Action;
 use crate::gitops::render::render;
 use crate::gitops::sources::Snapshot;
 use crate::gitops::sync::{Event, FailingPod, Progress, Summary};
@@ -120,12 +122,71 @@ fn events_as_text() {
         Event::Ended { objects: 2, kept: None },
         Event::Ended { objects: 1, kept: Some("spec.prune is false".into()) },
         Event::Drift(Report { objects: vec![example().objects[4].clone()], ..Report::default() }),
+        Event::DriftLeft(Report { objects: vec![example().objects[4].clone()], ..Report::default() }),
         Event::Failed { revision: "0123456789".into(), errors: vec!["web.yaml:2:1: no kind \"X\" in v1".into()] },
         Event::Warning("the source is empty".into()),
     ];
     let text: String = events.iter().map(|event| events::text("shop", event)).collect();
     insta::assert_snapshot!(plain(&text));
     insta::assert_snapshot!(coloured(&text));
+}
+
+fn claims() -> Vec<ClaimAtStake> {
+    let id = |api_version: &str, kind: &str, name: &str| ObjectId {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        namespace: "shop".into(),
+        name: name.into(),
+        uid: String::new(),
+    };
+    let claim = |name: &str| id("v1", "PersistentVolumeClaim", name);
+    let set = |name: &str| id("apps/v1", "StatefulSet", name);
+    let when = "persistentVolumeClaimRetentionPolicy.whenDeleted is";
+    let at_stake = |claim, fate, with, reason: String, (volume, size, policy): (&str, &str, &str)| ClaimAtStake {
+        claim,
+        fate,
+        with,
+        reason,
+        volume: volume.into(),
+        size: size.into(),
+        reclaim_policy: policy.into(),
+    };
+    let replaced = "spec.storageClassName cannot change in place".to_owned();
+    vec![
+        at_stake(
+            claim("data-db-0"),
+            ClaimFate::Deleted,
+            set("db"),
+            format!("{when} Delete"),
+            ("pv-0", "10Gi", "Delete"),
+        ),
+        at_stake(claim("media"), ClaimFate::Replaced, claim("media"), replaced, ("pv-1", "", "Retain")),
+        at_stake(
+            claim("data-cache-0"),
+            ClaimFate::Kept,
+            set("cache"),
+            format!("{when} Retain"),
+            ("pv-2", "1Gi", "Delete"),
+        ),
+    ]
+}
+
+/// A replacement in two steps.
+fn replaced() -> Report {
+    let mut change = example().objects[1].clone();
+    change.action = Action::Replace;
+    change.note =
+        "spec.selector cannot change in place; it ends first, then it is made again: its finalizer a/b has to \
+                   be taken away"
+            .into();
+    Report { objects: vec![change], ..Report::default() }
+}
+
+#[test]
+fn a_replacement_says_why_and_how() {
+    insta::assert_snapshot!(plain(&report(&replaced(), Format::Text)));
+    insta::assert_snapshot!(report(&replaced(), Format::Json));
+    insta::assert_snapshot!(report(&replaced(), Format::Markdown));
 }
 
 fn looked_ahead() -> Report {
@@ -175,6 +236,7 @@ fn looked_ahead() -> Report {
             pods: 1,
         }],
         losses: vec![Loss { object: web, pods: 2, volumes: vec!["emptyDir cache".into()] }],
+        claims: claims(),
         assumptions: vec!["probes pass".into()],
         hosts: vec![],
     });
@@ -200,6 +262,10 @@ Images to pull:
   a:2  on h1
 Goes with what is deleted:
   - Deployment shop/web  2 running pods, emptyDir cache
+Data at stake:
+  - PersistentVolumeClaim shop/data-db-0  10Gi deleted (volume pv-0, reclaim policy Delete): StatefulSet shop/db: persistentVolumeClaimRetentionPolicy.whenDeleted is Delete
+  -/+ PersistentVolumeClaim shop/media  its data kept in the volume, without the claim (volume pv-1, reclaim policy Retain): spec.storageClassName cannot change in place
+  = PersistentVolumeClaim shop/data-cache-0  1Gi kept (volume pv-2, reclaim policy Delete): StatefulSet shop/cache: persistentVolumeClaimRetentionPolicy.whenDeleted is Retain
 Problems:
   ! Deployment shop/web  1 pod: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu.
 Assumed:
@@ -243,6 +309,7 @@ fn consequences_for_programs_and_for_a_comment() {
     let found: Value = serde_json::from_str(&report(&looked_ahead(), Format::Json)).unwrap();
     assert_eq!((&found["totals"]["restarts"], &found["schema"]), (&json!(1), &json!("selkie.dev/plan/v1")));
     assert_eq!(found["consequences"]["workloads"][0]["steps"][0]["verdict"]["hosts"][0]["score"], 691);
+    insta::assert_snapshot!(report(&looked_ahead(), Format::Json));
     let comment = report(&looked_ahead(), Format::Markdown);
     assert!(comment.starts_with("### selkie plan\n\n**Plan:** 1 to add"), "{comment}");
     assert!(comment.contains("> Deployment shop/web: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."));

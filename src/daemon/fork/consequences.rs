@@ -1,6 +1,7 @@
 //! From what was seen to what is told. Pure.
 
 use super::PATIENCE;
+use super::claims;
 use super::hosts::{Hosts, PULLING, STARTING, STOPPING};
 use super::journal::Entry;
 use super::owners::Owners;
@@ -87,6 +88,7 @@ pub fn of(run: &Run<'_>) -> Consequences {
         losses: losses
             .map(|(object, (pods, volumes))| Loss { object, pods, volumes: volumes.into_iter().collect() })
             .collect(),
+        claims: claims::at_stake(run.change, run.owners),
         assumptions,
         hosts: nodes.iter().map(|record| host_state(record)).collect(),
     }

@@ -1,6 +1,7 @@
 //! Plans of a cluster with hollow hosts, beside what the cluster then does.
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod clashes;
 mod everything;
 mod judging;
