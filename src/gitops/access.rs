@@ -18,7 +18,7 @@ pub async fn of(client: &kube::Client, application: &Application) -> Result<Acce
         true if source.push => RemoteBases::OfOthers,
         true => RemoteBases::Allowed,
     };
-    Ok(Access { remote_bases, ..access })
+    Ok(Access { remote_bases, max_age: application.source_interval(), ..access })
 }
 
 /// The same for any source that is looked at every so often and may take so long to read.
@@ -42,7 +42,8 @@ pub(super) async fn of_source(
         }
         None => None,
     };
-    Ok(Access { credentials, registry, signers, timeout, max_age, remote_bases: RemoteBases::Refused })
+    let (remote_bases, bases_max_age) = (RemoteBases::Refused, max_age);
+    Ok(Access { credentials, registry, signers, timeout, max_age, bases_max_age, remote_bases })
 }
 
 /// What a Secret in the Applications' namespace says. `field` names it; the error holds no value of it.

@@ -47,6 +47,8 @@ pub const REQUEST: &str = "selkie.dev/request";
 pub const HISTORY_LIMIT: u64 = 10;
 /// How often a source is looked at without any sign of change.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a repository is asked whose pushes are told by webhooks, for those that got lost.
+pub const WEBHOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -179,6 +181,14 @@ impl Application {
     /// How often to look, at least every second.
     pub fn interval(&self) -> Duration {
         duration(self.spec.interval.as_deref(), DEFAULT_INTERVAL)
+    }
+
+    /// How often the source itself is asked for changes: seldom where webhooks tell of them, unless
+    /// `spec.interval` says more. Artifacts have no webhooks.
+    pub fn source_interval(&self) -> Duration {
+        let source = &self.spec.source;
+        let is_told = source.webhook.is_some() && !source.is_artifact() && self.spec.interval.is_none();
+        if is_told { WEBHOOK_INTERVAL } else { self.interval() }
     }
 
     /// How long reading a repository may take, at least a second.
@@ -327,5 +337,19 @@ mod tests {
             Application { spec, ..Application::default() }.interval().as_secs()
         };
         assert_eq!([None, Some("2m"), Some("0s"), Some("x"), Some("1m30s")].map(every), [30, 120, 1, 30, 90]);
+    }
+
+    #[test]
+    fn a_source_with_webhooks_is_seldom_asked() {
+        let asked = |url: &str, webhook: bool, interval: Option<&str>| {
+            let webhook = webhook.then(Webhook::default);
+            let source = ApplicationSource { repo_url: url.into(), webhook, ..ApplicationSource::default() };
+            let spec = ApplicationSpec { source, interval: interval.map(Into::into), ..ApplicationSpec::default() };
+            Application { spec, ..Application::default() }.source_interval().as_secs()
+        };
+        assert_eq!(asked("https://h/r", false, None), 30);
+        assert_eq!(asked("https://h/r", true, None), 3600);
+        assert_eq!(asked("https://h/r", true, Some("10s")), 10, "who says how often is asked so often");
+        assert_eq!(asked("oci://h/r", true, None), 30);
     }
 }

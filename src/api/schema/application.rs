@@ -21,7 +21,11 @@ const SOURCE: [(&str, Shape, &str); 6] = [
     ("insecure", Shape::Boolean, "The registry of an artifact may be asked over plain HTTP. Default: false."),
 ];
 const SPEC: [(&str, Shape, &str); 12] = [
-    ("interval", Shape::Duration, "How often a remote source is asked for changes, e.g. 30s."),
+    (
+        "interval",
+        Shape::Duration,
+        "How often a remote source is asked for changes, e.g. 30s, which is the default; with a webhook that is 1h.",
+    ),
     ("timeout", Shape::Duration, "Longest time that reading a repository may take. Default: 60s."),
     ("namespace", Shape::String, "Namespace of objects that name none. Default: default."),
     ("prune", Shape::Boolean, "Delete objects whose manifests are gone. Default: true."),

@@ -107,7 +107,8 @@ impl Wanted {
     /// What the application's next sync would apply, with its inventory and its settings.
     async fn application(&self, global: &Global, client: &kube::Client, name: &str) -> Result<Input, CliError> {
         let (app, others) = one_of_all(client, name).await?;
-        let access = Access { max_age: Duration::ZERO, ..access::of(client, &app).await.map_err(failed)? };
+        let access = access::of(client, &app).await.map_err(failed)?;
+        let access = Access { max_age: Duration::ZERO, bases_max_age: Duration::ZERO, ..access };
         let snapshot = self.fetch(global, located(global, &app)?, true, access).await?;
         let options = options_of(&app, &others, &snapshot.revision);
         let inputs = inputs::read(client, &app).await.map_err(failed)?;

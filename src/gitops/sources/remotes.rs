@@ -151,7 +151,7 @@ impl Rules {
             (None, RemoteBases::ByUser) => Credentials::default(),
             (None, _) => Credentials::none(),
         };
-        let (timeout, max_age) = (self.access.timeout, self.access.max_age);
+        let (timeout, max_age) = (self.access.timeout, self.access.bases_max_age);
         Access { credentials, timeout, max_age, ..Access::default() }
     }
 }

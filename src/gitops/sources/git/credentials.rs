@@ -28,6 +28,8 @@ pub struct Access {
     pub timeout: Duration,
     /// How old what others heard of the repository may be. Zero: it is asked anew.
     pub max_age: Duration,
+    /// The same of other repositories that kustomizations name: no webhook tells of those.
+    pub bases_max_age: Duration,
 }
 
 impl Default for Access {
@@ -39,6 +41,7 @@ impl Default for Access {
             remote_bases: RemoteBases::default(),
             timeout: DEFAULT_TIMEOUT,
             max_age: Duration::ZERO,
+            bases_max_age: Duration::ZERO,
         }
     }
 }

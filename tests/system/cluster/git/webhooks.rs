@@ -43,12 +43,15 @@ impl Sender {
             items.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
             let reference = if name == "dev" { "dev" } else { "main" };
             let mut source = json!({"repoURL": server.url(), "ref": reference, "secretRef": {"name": "login"}});
-            if name != "silent" {
-                source["webhook"] = json!({"secretRef": {"name": "hook"}});
+            let mut spec = json!({"namespace": name});
+            // With a webhook that is how often it is asked anyway.
+            match name {
+                "silent" => spec["interval"] = json!("1h"),
+                _ => source["webhook"] = json!({"secretRef": {"name": "hook"}}),
             }
+            spec["source"] = source;
             items.push(json!({"apiVersion": "selkie.dev/v1alpha1", "kind": "Application",
-                "metadata": {"name": name, "namespace": "selkie-system"},
-                "spec": {"source": source, "interval": "1h", "namespace": name}}));
+                "metadata": {"name": name, "namespace": "selkie-system"}, "spec": spec}));
         }
         follower.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
         let kubeconfig = std::fs::read_to_string(follower.daemon.kubeconfig()).unwrap();
