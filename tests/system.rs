@@ -88,6 +88,8 @@ mod printing;
 mod pushing;
 #[path = "system/cluster/rendering.rs"]
 mod rendering;
+#[path = "system/cluster/replacing.rs"]
+mod replacing;
 #[path = "system/resizing_hollow.rs"]
 mod resizing_hollow;
 #[path = "system/cluster/rollbacks.rs"]

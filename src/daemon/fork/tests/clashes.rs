@@ -96,3 +96,59 @@ async fn pods_of_one_claim_share_the_host_of_its_volume() {
     let hosts: Vec<_> = steps.map(|step| step.host.as_str()).collect();
     assert!(hosts.len() == 2 && hosts[0] == hosts[1], "{hosts:?}");
 }
+
+fn class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "podman"},
+        "provisioner": "podman.selkie.dev", "volumeBindingMode": "WaitForFirstConsumer",
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_one_pod_alone_may_have_keeps_the_second_waiting() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![class()]).await;
+    let mut all = store("podman");
+    all[0]["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+    let found = rig.plan(all, vec![]).consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((problem.object.name.as_str(), problem.reason.as_str(), problem.pods), ("store", "Unschedulable", 1));
+    assert!(problem.message.contains("ReadWriteOncePod"), "{problem:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_keeps_its_pods_from_other_hosts() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![class()]).await;
+    let recreated = |image: &str| {
+        let mut all = store("podman");
+        all[1]["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+        all[1]["spec"]["strategy"] = json!({"type": "Recreate"});
+        all
+    };
+    rig.apply(recreated("web:1")).await;
+    let hosts: Vec<String> = rig.placed().into_values().flatten().map(|(_, host)| host).collect();
+    let nodes: Api<Node> = Api::all(rig.client());
+    let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+    nodes.patch(&hosts[0], &PatchParams::default(), &cordon).await.unwrap();
+    let found = rig.plan(recreated("web:2"), vec![]).consequences;
+    let [problem] = found.problems.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((problem.reason.as_str(), problem.pods), ("Unschedulable", 2), "{found:#?}");
+    assert!(problem.message.contains("1 node(s) had volume node affinity conflict"), "{problem:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn images_are_pulled_by_the_hosts_that_have_none() {
+    let rig = Rig::new(&["h1", "h2"]).await;
+    rig.apply(vec![deployment("web", 1, "web:1")]).await;
+    let hosts: Vec<String> = rig.placed().into_values().flatten().map(|(_, host)| host).collect();
+    let other = if hosts[0] == "h1" { "h2" } else { "h1" };
+    let pulls = |objects: Vec<Value>| {
+        let found = rig.plan(objects, vec![]).consequences;
+        found.pulls.into_iter().map(|pull| (pull.image, pull.hosts)).collect::<Vec<_>>()
+    };
+    let of = |image: &str, hosts: &[&str]| (image.to_owned(), hosts.iter().map(|host| (*host).to_owned()).collect());
+    assert_eq!(pulls(vec![deployment("web", 2, "web:1")]), [of("web:1", &[other])], "the first has it");
+    let both = vec![deployment("web", 1, "web:1"), deployment("two", 2, "two:1")];
+    assert_eq!(pulls(both), [of("two:1", &["h1", "h2"])]);
+}
