@@ -28,7 +28,9 @@ pub use http::query::Query;
 pub use plans::{NoPlanner, Planner};
 pub use resources::object::extract;
 pub use settled::Settled;
-pub use streams::{Connection, ExecOptions, ExecOutput, ExecSession, HostLog, LogOptions, NoStreams, PodStreams};
+pub use streams::{
+    Connection, ExecOptions, ExecOutput, ExecSession, HostLog, LogOptions, LogStream, NoStreams, PodStreams,
+};
 pub use usage::Usage;
 pub use verdicts::Verdicts;
 pub use webhooks::{Delivery, NoWebhooks, Verdict, Webhooks};

@@ -28,6 +28,7 @@ pub mod image_gc;
 pub mod images;
 pub mod inbox;
 pub mod interests;
+pub mod logs;
 pub mod node;
 pub mod pod;
 pub mod probes;
@@ -150,7 +151,8 @@ impl Kubelets {
             usage::run(host.clone()),
             images.run(),
             eviction::run(host.clone(), images.clone()),
-            static_pods::run(host.clone())
+            static_pods::run(host.clone()),
+            logs::run(&host)
         );
         self.streams.remove(&name);
         self.routes.close(&name);

@@ -22,6 +22,10 @@ pub struct LogOptions {
     pub follow: bool,
     /// The log of the instance before the current one.
     pub previous: bool,
+    /// The log of the instance after that many restarts, instead of the current one.
+    pub restart: Option<u32>,
+    /// Only what was written to that one.
+    pub stream: Option<LogStream>,
     /// Only lines written at or after this moment.
     pub since: Option<Timestamp>,
     /// Only this many lines from the end (before `since` is applied, as Kubernetes does).
@@ -29,6 +33,12 @@ pub struct LogOptions {
     /// Prefix each line with its RFC 3339 time and a space.
     pub timestamps: bool,
     pub limit_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    Stdout,
+    Stderr,
 }
 
 /// A command to run in a container, or (with an empty command) the container to attach to.

@@ -11,6 +11,7 @@
 pub mod error;
 pub mod hollow;
 pub mod labels;
+pub mod log_files;
 pub mod podman;
 pub mod spec;
 pub mod state;
@@ -18,6 +19,7 @@ pub mod streams;
 
 pub use error::{PullFailure, RuntimeError};
 pub use labels::{ContainerIdentity, PodIdentity};
+pub use log_files::LogLimits;
 pub use spec::*;
 pub use state::*;
 pub use streams::*;
@@ -119,6 +121,13 @@ pub trait ContainerRuntime: Send + Sync {
     /// The container's output, oldest line first; works for exited containers until they are removed.
     /// Under `follow` the stream ends when the container exits.
     async fn logs(&self, container: &str, options: &LogOptions) -> Result<BoxStream<'static, Result<LogLine>>>;
+
+    /// Keeps the logs of these containers, which run, within limits: another file is begun where one is full, and the
+    /// oldest go. [`logs`](Self::logs) reads all that are left as one. Cheap where nothing is to be done; nothing is on
+    /// hosts that are other machines. Returns the most bytes that one of them wrote since the last call.
+    async fn keep_logs(&self, _running: &[String], _limits: LogLimits) -> Result<u64> {
+        Ok(0)
+    }
 
     /// Runs a command in a running container with streams attached.
     async fn exec(&self, container: &str, options: &ExecOptions) -> Result<ExecSession>;

@@ -4,13 +4,13 @@ mod forward;
 mod host;
 
 use crate::api::error::ApiError;
-use crate::apiserver::{self, Connection, ExecOptions, ExecSession, HostLog, LogOptions, PodStreams};
+use crate::apiserver::{self, Connection, ExecOptions, ExecSession, HostLog, LogOptions, LogStream, PodStreams};
 use crate::kubelet::runtime::{self, ContainerRuntime, ContainerStatus, LogLine, RuntimeError};
 use crate::kubelet::settings::Settings;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -71,20 +71,40 @@ fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
     all.into_iter().find(|status| status["name"] == container)
 }
 
+fn has_begun(life: &ContainerStatus) -> bool {
+    life.state != runtime::ContainerState::Created
+}
+
+/// The life before the one that is current. One that has ended stays current until the status says that the container
+/// waits for its next life. In all else the host counts: what the API says may be older than a restart.
+fn previous<'a>(status: Option<&Value>, lives: &'a [ContainerStatus]) -> Option<&'a ContainerStatus> {
+    let newest = lives.first()?;
+    let last = status.and_then(|s| s["lastState"]["terminated"]["containerID"].as_str());
+    let waits = last.and_then(|id| id.strip_prefix("podman://")) == Some(&newest.id);
+    let from = if waits && !newest.state.is_running() { 0 } else { 1 };
+    lives[from..].iter().find(|life| has_begun(life))
+}
+
 /// The life whose log is wanted. The texts are those of Kubernetes' kubelet.
 fn choose(pod: &Value, options: &LogOptions, lives: &[ContainerStatus]) -> Result<String, ApiError> {
     let (name, container) = (text(pod, "name"), &options.container);
     let refuse = |what: String| Err(ApiError::bad_request(what));
     let status = status(pod, container);
     if options.previous {
-        let last = status.and_then(|s| s["lastState"]["terminated"]["containerID"].as_str());
-        let reported = last.and_then(|id| id.strip_prefix("podman://"));
-        return match reported.and_then(|id| lives.iter().find(|life| life.id == id)).or(lives.get(1)) {
+        return match previous(status, lives) {
             Some(life) => Ok(life.id.clone()),
             None => refuse(format!("previous terminated container {container:?} in pod {name:?} not found")),
         };
     }
-    if let Some(life) = lives.iter().find(|life| life.state != runtime::ContainerState::Created) {
+    if let Some(restart) = options.restart {
+        let has = |life: &&ContainerStatus| life.identity.restart_count == restart && has_begun(life);
+        if let Some(life) = lives.iter().find(has) {
+            return Ok(life.id.clone());
+        }
+        if lives.iter().any(|life| life.identity.restart_count > restart) {
+            return refuse(format!("container {container:?} in pod {name:?} has no log of restart {restart} any more"));
+        }
+    } else if let Some(life) = lives.iter().find(|life| has_begun(life)) {
         return Ok(life.id.clone());
     }
     let state = status.map(|status| &status["state"]).unwrap_or(&Value::Null);
@@ -118,27 +138,29 @@ fn render(
     timestamps: bool,
     limit: Option<u64>,
 ) -> BoxStream<'static, io::Result<Bytes>> {
-    let state = (true, limit.unwrap_or(u64::MAX));
-    lines
-        .scan(state, move |(at_start, left), line| {
-            let item = match line {
-                _ if *left == 0 => None,
-                Ok(line) => {
-                    let mut out = BytesMut::with_capacity(line.bytes.len() + 36);
-                    if timestamps && *at_start {
-                        out.extend_from_slice(format!("{:.9} ", line.time).as_bytes());
-                    }
-                    *at_start = line.bytes.ends_with(b"\n");
-                    out.extend_from_slice(&line.bytes);
-                    out.truncate(usize::try_from(*left).unwrap_or(usize::MAX).min(out.len()));
-                    *left -= out.len() as u64;
-                    Some(Ok(out.freeze()))
+    let rendered = stream::unfold((lines, true, limit.unwrap_or(u64::MAX)), move |state| async move {
+        let (mut lines, mut at_start, mut left) = state;
+        // Without waiting for a line that is not wanted any more.
+        if left == 0 {
+            return None;
+        }
+        let item = match lines.next().await? {
+            Ok(line) => {
+                let mut out = BytesMut::with_capacity(line.bytes.len() + 36);
+                if timestamps && at_start {
+                    out.extend_from_slice(format!("{:.9} ", line.time).as_bytes());
                 }
-                Err(error) => Some(Err(io::Error::other(error.chain()))),
-            };
-            std::future::ready(item)
-        })
-        .boxed()
+                at_start = line.bytes.ends_with(b"\n");
+                out.extend_from_slice(&line.bytes);
+                out.truncate(usize::try_from(left).unwrap_or(usize::MAX).min(out.len()));
+                left -= out.len() as u64;
+                Ok(out.freeze())
+            }
+            Err(error) => Err(io::Error::other(error.chain())),
+        };
+        Some((item, (lines, at_start, left)))
+    });
+    rendered.boxed()
 }
 
 /// Hands a runtime's session to the API server in its own terms.
@@ -205,6 +227,10 @@ impl PodStreams for HostStreams {
             follow: options.follow,
             tail: options.tail_lines.and_then(|n| usize::try_from(n).ok()),
             since: options.since,
+            stream: options.stream.map(|stream| match stream {
+                LogStream::Stdout => runtime::OutputStream::Stdout,
+                LogStream::Stderr => runtime::OutputStream::Stderr,
+            }),
         };
         let lines = runtime.logs(&id, &wanted).await.map_err(|error| internal(&error))?;
         Ok(render(lines, options.timestamps, options.limit_bytes))
@@ -241,3 +267,6 @@ impl PodStreams for HostStreams {
         forward::connect(pod, port).await
     }
 }
+
+#[cfg(test)]
+mod tests;

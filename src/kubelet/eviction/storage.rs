@@ -4,7 +4,7 @@
 use super::rank::{Space, Using};
 use crate::kubelet::host::Host;
 use crate::kubelet::pod::all_statuses;
-use crate::kubelet::runtime::RuntimeError;
+use crate::kubelet::runtime::{RuntimeError, log_files};
 use crate::kubelet::volumes;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -46,7 +46,7 @@ pub async fn measure(host: &Host, using: &mut [Using], containers: bool) -> Resu
 /// Bytes of a container's log; none where it is gone, or not in a file.
 async fn log(host: &Host, id: &str) -> u64 {
     let Ok(life) = host.runtime.inspect(id).await else { return 0 };
-    fs::metadata(&life.log_path).map(|file| file.blocks() * BLOCK).unwrap_or_default()
+    log_files::space(Path::new(&life.log_path))
 }
 
 /// An emptyDir that takes room on a disk.

@@ -402,8 +402,10 @@ impl ContainerRuntime for Hollow {
         let status = self.inspect(container).await?;
         let text = format!("{} runs nowhere\n", status.image);
         let line = LogLine { time: status.created, stream: OutputStream::Stdout, bytes: text.into() };
-        let since = options.since.is_none_or(|since| line.time >= since);
-        let first = stream::iter((since && options.tail != Some(0)).then_some(Ok(line)));
+        let wanted = options.since.is_none_or(|since| line.time >= since)
+            && options.stream.is_none_or(|stream| stream == line.stream)
+            && options.tail != Some(0);
+        let first = stream::iter(wanted.then_some(Ok(line)));
         if !options.follow {
             return Ok(first.boxed());
         }

@@ -59,6 +59,7 @@ pub struct Podman {
     oom: OomWatch,
     /// Pods here need an infra image of ours.
     infra_missing: AtomicBool,
+    logs: Mutex<logs::Logs>,
     /// How to start the service anew, if it is ours.
     service: Option<ServiceOptions>,
 }
@@ -84,6 +85,7 @@ impl Podman {
             addresses: Mutex::default(),
             oom: OomWatch::default(),
             infra_missing: AtomicBool::new(false),
+            logs: Mutex::default(),
             service: None,
         })
     }
@@ -250,6 +252,10 @@ impl ContainerRuntime for Podman {
 
     async fn logs(&self, container: &str, options: &LogOptions) -> Result<BoxStream<'static, Result<LogLine>>> {
         self.read_logs(container, options).await
+    }
+
+    async fn keep_logs(&self, running: &[String], limits: LogLimits) -> Result<u64> {
+        self.tend_logs(running, limits).await
     }
 
     async fn exec(&self, container: &str, options: &ExecOptions) -> Result<ExecSession> {

@@ -13,6 +13,8 @@ pub struct LogOptions {
     pub tail: Option<usize>,
     /// Only lines at or after.
     pub since: Option<Timestamp>,
+    /// Only what was written to that one. `tail` counts lines of both before.
+    pub stream: Option<OutputStream>,
 }
 
 /// One line of a container's output.

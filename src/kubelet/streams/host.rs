@@ -1,6 +1,7 @@
 //! What a kubelet tells of itself and of its host.
 
 use crate::apiserver::HostLog;
+use crate::kubelet::logs::LIMITS as LOG_LIMITS;
 use crate::kubelet::node::object::MAX_IMAGES;
 use crate::kubelet::runtime::HostInfo;
 use crate::kubelet::settings::Settings;
@@ -25,6 +26,9 @@ pub fn settings(info: &HostInfo, settings: &Settings) -> Value {
         "nodeLeaseDurationSeconds": 40,
         "maxPods": settings.max_pods,
         "podPidsLimit": settings.pod_pids_limit.unwrap_or(-1),
+        "containerLogMaxSize": format!("{}Mi", LOG_LIMITS.size >> 20),
+        "containerLogMaxFiles": LOG_LIMITS.files,
+        "containerLogMonitorInterval": "1s",
         "nodeStatusMaxImages": MAX_IMAGES,
         "failSwapOn": false,
         "systemReserved": Value::Object(reserved.collect()),

@@ -6,7 +6,7 @@ use super::super::verbs::Ask;
 use super::session;
 use super::websocket::{self, Handshake};
 use crate::api::error::{ApiError, FieldError, Target};
-use crate::apiserver::LogOptions;
+use crate::apiserver::{LogOptions, LogStream};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::io;
 
+const ALL: &str = "All";
 /// How many lines that are there already go out together.
 const BATCH: usize = 512;
 
@@ -64,6 +65,14 @@ impl Ask<'_> {
         let number = |name| self.query.number(name);
         let (tail, limit, seconds) = (number("tailLines")?, number("limitBytes")?, number("sinceSeconds")?);
         let time = self.query.get("sinceTime").map(instant).transpose()?;
+        // No parameter of Kubernetes': whoever follows a container over its restarts asks for each life by its number.
+        let restart = number("restartCount")?.map(restart).transpose()?;
+        let (all, stream) = match self.query.get("stream") {
+            None | Some(ALL) => (true, None),
+            Some("Stdout") => (false, Some(LogStream::Stdout)),
+            Some("Stderr") => (false, Some(LogStream::Stderr)),
+            Some(_) => (false, None),
+        };
         let mut errors = Vec::new();
         let mut at_least = |field, value: Option<i64>, least, why| {
             if let Some(value) = value.filter(|value| *value < least) {
@@ -77,6 +86,14 @@ impl Ask<'_> {
         } else {
             errors.push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
         }
+        if !all && stream.is_none() {
+            let value = json!(self.query.get("stream"));
+            errors.push(FieldError::not_supported("stream", &value, &[ALL, "Stderr", "Stdout"]));
+        }
+        if !all && tail.is_some() {
+            let why = "`tailLines` and specific `stream` are mutually exclusive for now";
+            errors.push(FieldError::forbidden("", why));
+        }
         if !errors.is_empty() {
             let target = Target { group: "", resource: "pods", kind: "PodLogOptions" };
             return Err(ApiError::invalid(target, self.path.name, &errors));
@@ -86,6 +103,8 @@ impl Ask<'_> {
             container: String::new(),
             follow: self.query.flag("follow"),
             previous: self.query.flag("previous"),
+            restart,
+            stream,
             // Further back than time itself is all of it.
             since: time.or_else(|| seconds.and_then(|seconds| ago(seconds).ok())),
             tail_lines: tail.map(i64::unsigned_abs),
@@ -93,6 +112,11 @@ impl Ask<'_> {
             limit_bytes: limit.map(i64::unsigned_abs),
         })
     }
+}
+
+fn restart(count: i64) -> Result<u32, ApiError> {
+    let wrong = |_| ApiError::bad_request(format!("restartCount must not be negative, and is {count}"));
+    u32::try_from(count).map_err(wrong)
 }
 
 fn instant(text: &str) -> Result<Timestamp, ApiError> {

@@ -19,6 +19,10 @@ async fn options_reach_the_kubelet() {
     assert_eq!(text.as_str().unwrap(), "n a tail=Some(3) limit=Some(9) since=Some(2026-01-01T00:00:00Z) true\ntwo\n");
     let (_, text) = rig.get(&format!("{PODS}/one/log?sinceSeconds=60")).await;
     assert!(text.as_str().unwrap().contains("since=Some(20"), "{text}");
+    let (_, text) = rig.get(&format!("{PODS}/one/log?stream=Stderr&restartCount=3")).await;
+    assert_eq!(text.as_str().unwrap(), "(Some(Stderr), Some(3))\ntwo\n");
+    let (_, text) = rig.get(&format!("{PODS}/one/log?stream=All&tailLines=3")).await;
+    assert!(text.as_str().unwrap().starts_with("n c tail=Some(3)"), "{text}");
     let (_, text) = rig.get(&format!("{PODS}/one/log?previous=true")).await;
     assert!(text.as_str().unwrap().ends_with("two\nthe log breaks off: no such file\n"), "{text}");
 }
@@ -41,6 +45,12 @@ async fn refusals() {
     let both =
         "PodLogOptions \"one\" is invalid: : Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified";
     refused("one/log?sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", 422, both).await;
+    let stream = "PodLogOptions \"one\" is invalid: stream: Unsupported value: \"stdout\": supported values: \"All\", \"Stderr\", \
+                  \"Stdout\"";
+    refused("one/log?stream=stdout", 422, stream).await;
+    let tail = "PodLogOptions \"one\" is invalid: : Forbidden: `tailLines` and specific `stream` are mutually exclusive for now";
+    refused("one/log?stream=Stdout&tailLines=1", 422, tail).await;
+    assert_eq!(rig.get(&format!("{PODS}/one/log?restartCount=-1")).await.0, 400);
     assert_eq!(rig.get(&format!("{PODS}/one/log?sinceTime=yesterday")).await.0, 400);
     assert_eq!(rig.get(&format!("{PODS}/one/log?limitBytes=x")).await.0, 400);
 }

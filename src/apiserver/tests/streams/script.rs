@@ -33,8 +33,11 @@ impl PodStreams for Script {
             return Err(ApiError::bad_request("container \"b\" in pod \"web\" is waiting to start: ContainerCreating"));
         }
         let (tail, limit, since) = (options.tail_lines, options.limit_bytes, options.since);
-        let times = options.timestamps;
-        let told = format!("{node} {} tail={tail:?} limit={limit:?} since={since:?} {times}\n", options.container);
+        let (times, which) = (options.timestamps, (options.stream, options.restart));
+        let mut told = format!("{node} {} tail={tail:?} limit={limit:?} since={since:?} {times}\n", options.container);
+        if which != (None, None) {
+            told = format!("{which:?}\n");
+        }
         let mut lines = vec![Ok(told.into()), Ok("two\n".into())];
         if options.previous {
             lines.push(Err(io::Error::other("no such file")));

@@ -31,7 +31,8 @@ pub struct Surroundings {
 pub const HOST_NETWORK: &str = "io.selkie.sandbox.host-network";
 /// A volume's name as the kubelet knows it.
 pub const VOLUME_NAME: &str = "io.selkie.volume.name";
-/// Logs are cut when they reach this size, so that no pod fills the host's disk.
+/// conmon drops what a log holds at this size, so that no pod fills the host's disk while no kubelet looks after it, and
+/// on hosts that are other machines. Well above the size at which a kubelet has it begin another file.
 const LOG_SIZE: u64 = 64 << 20;
 
 /// The Podman name of a pod's sandbox.
