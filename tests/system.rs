@@ -68,6 +68,8 @@ mod judging;
 mod kubelet;
 #[path = "system/kubelet_hollow.rs"]
 mod kubelet_hollow;
+#[path = "system/cluster/logging.rs"]
+mod logging;
 #[path = "system/cluster/measuring.rs"]
 mod measuring;
 #[path = "system/cluster/moving.rs"]

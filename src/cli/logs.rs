@@ -1,14 +1,17 @@
 //! `selkie logs`: a pod's output, or that of all pods of a workload.
 
+mod lives;
+
 use super::connection::Connection;
 use super::pods::{self, Target};
 use super::values::duration;
 use super::{CliError, Global};
 use clap::Args;
-use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{AsyncBufReadExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use std::time::Duration;
 pub struct Logs {
     #[command(flatten)]
     target: Target,
-    /// Keep printing what is written
+    /// Keep printing what is written, also by the container after its restarts
     #[arg(short, long)]
     follow: bool,
     /// The output of the container before its last restart
@@ -34,12 +37,41 @@ pub struct Logs {
     timestamps: bool,
 }
 
+/// Whose output is read.
+#[derive(Clone)]
+struct Source {
+    client: Client,
+    pods: Api<Pod>,
+    name: String,
+    uid: Option<String>,
+    parameters: LogParams,
+}
+
+impl Source {
+    /// The lines of the container's newest life, or of the one with that number.
+    async fn open(
+        &self,
+        parameters: &LogParams,
+        restart: Option<u32>,
+    ) -> Result<impl Stream<Item = Result<String, CliError>> + Send + Unpin + use<>, kube::Error> {
+        let request = kube::core::Request::new(self.pods.resource_url()).logs(&self.name, parameters);
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        if let Some(restart) = restart {
+            // selkie's own parameter: Kubernetes has none for it.
+            let uri = format!("{}&restartCount={restart}", request.uri());
+            *request.uri_mut() =
+                uri.parse().map_err(|error: http::uri::InvalidUri| kube::Error::HttpError(error.into()))?;
+        }
+        let body = Box::pin(self.client.request_stream(request).await?);
+        Ok(body.lines().map_err(CliError::from))
+    }
+}
+
 impl Logs {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_server(&global).await?;
         let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.target.namespace);
         let found = pods::of(&connection.client, &self.target.namespace, &self.target.what).await?;
-        let names: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
         let parameters = LogParams {
             container: self.target.container.clone(),
             follow: self.follow,
@@ -49,20 +81,24 @@ impl Logs {
             timestamps: self.timestamps,
             ..LogParams::default()
         };
-        let many = names.len() > 1;
+        let many = found.len() > 1;
         let mut streams = Vec::new();
-        for name in names {
-            let lines = match pods.log_stream(&name, &parameters).await {
-                Ok(stream) => stream.lines(),
-                // The other pods have something to say.
-                Err(error) if many => {
-                    eprintln!("[{name}] {}", CliError::chain(&error));
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
+        for pod in found {
+            let name = pod.name_any();
             let prefix = if many { format!("[{name}] ") } else { String::new() };
-            streams.push(Box::pin(lines.map_ok(move |line| format!("{prefix}{line}"))));
+            let source = Source {
+                client: connection.client.clone(),
+                pods: pods.clone(),
+                name: name.clone(),
+                uid: pod.metadata.uid.clone(),
+                parameters: parameters.clone(),
+            };
+            match self.lines(source, &pod).await {
+                Ok(lines) => streams.push(lines.map_ok(move |line| format!("{prefix}{line}")).boxed()),
+                // The other pods have something to say.
+                Err(error) if many => eprintln!("[{name}] {}", CliError::chain(&error)),
+                Err(error) => return Err(error.into()),
+            }
         }
         let mut lines = futures::stream::select_all(streams);
         while let Some(line) = lines.next().await {
@@ -77,5 +113,24 @@ impl Logs {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn lines(
+        &self,
+        source: Source,
+        pod: &Pod,
+    ) -> Result<BoxStream<'static, Result<String, CliError>>, kube::Error> {
+        let only = match pod.spec.as_ref().map(|spec| spec.containers.as_slice()) {
+            Some([only]) => Some(&only.name),
+            _ => None,
+        };
+        match self.target.container.as_ref().or(only) {
+            Some(container) if self.follow && !self.previous => {
+                let number = lives::newest(pod, container);
+                let first = source.open(&source.parameters, Some(number)).await?;
+                Ok(lives::lines(source, container.clone(), number, first).boxed())
+            }
+            _ => Ok(source.open(&source.parameters, None).await?.boxed()),
+        }
     }
 }
