@@ -10,7 +10,7 @@ use crate::api::placement;
 use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::pod::{all_containers, spec};
 use crate::kubelet::runtime::{HostInfo, PortMapping};
-use crate::kubelet::sandbox::ports;
+use crate::kubelet::sandbox::{ports, sysctl_name};
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Node, Pod};
 use std::sync::Arc;
 
@@ -147,8 +147,7 @@ fn sysctl(pod: &Pod) -> Option<String> {
     let spec = spec(pod);
     let wanted = spec.security_context.as_ref()?.sysctls.as_ref()?;
     wanted.iter().find_map(|sysctl| {
-        // Slashes are the other way to write the dots.
-        let name = sysctl.name.replace('/', ".");
+        let name = sysctl_name(&sysctl.name);
         let why = match SAFE.iter().find(|(safe, _)| *safe == name) {
             None => "not allowlisted",
             Some((_, Namespace::Network)) if spec.host_network == Some(true) => "not allowed with host net enabled",

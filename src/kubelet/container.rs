@@ -56,6 +56,7 @@ pub fn container(pod: &Pod, container: &Container, inputs: Inputs) -> Result<Con
         stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
         labels: [(STREAK.to_string(), inputs.streak.to_string())].into(),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
+        host_ipc: spec(pod).host_ipc == Some(true),
         ends: ends(pod, container),
         ..ContainerSpec::default()
     })

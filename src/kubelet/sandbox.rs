@@ -27,12 +27,28 @@ pub fn sandbox(pod: &Pod) -> SandboxSpec {
             .and_then(|s| s.sysctls.as_ref())
             .into_iter()
             .flatten()
-            .map(|s| (s.name.clone(), s.value.clone()))
+            .map(|s| (sysctl_name(&s.name), s.value.clone()))
             .collect(),
         se_linux: security::sandbox_labels(pod),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         pod: identity,
         ..SandboxSpec::default()
+    }
+}
+
+/// The name of a kernel setting as runtimes take it, with dots between its parts. Whoever has slashes there has dots
+/// where others have slashes: `net/ipv4/conf/eth0.1/forwarding` is `net.ipv4.conf.eth0/1.forwarding`.
+pub fn sysctl_name(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(first) if name[first..].starts_with('/') => {
+            let swap = |c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            };
+            name.chars().map(swap).collect()
+        }
+        _ => name.to_owned(),
     }
 }
 
@@ -91,6 +107,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn kernel_settings_are_written_either_way() {
+        for (given, name) in [
+            ("kernel.shm_rmid_forced", "kernel.shm_rmid_forced"),
+            ("kernel/shm_rmid_forced", "kernel.shm_rmid_forced"),
+            ("net/ipv4/conf/eth0.1/forwarding", "net.ipv4.conf.eth0/1.forwarding"),
+            ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding"),
+        ] {
+            assert_eq!(sysctl_name(given), name);
+        }
+    }
 
     #[test]
     fn maps_host_ports_and_names() {

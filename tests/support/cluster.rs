@@ -80,10 +80,16 @@ impl Cluster {
         cluster
     }
 
+    /// Another time of day than the API server's, for kubelets that start from now on.
+    pub fn set_kubelet_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
     pub fn start(&mut self, runtime: Arc<dyn ContainerRuntime>, simulated: bool) {
         let stop = CancellationToken::new();
         let ctx = Context::new(self.calls.client(&self.client), self.clock.clone(), Ids::seeded(8), stop.clone());
-        let settings = Arc::new(self.settings.clone());
+        let seccomp_root = self.directory.join("seccomp");
+        let settings = Arc::new(Settings { seccomp_root, ..self.settings.clone() });
         let node = NodeConfig { simulated, settings, ..NodeConfig::named(NODE, self.directory.clone()) };
         let unobserved = selkie::kubelet::drift::unobserved();
         let kubelets = Kubelets::new(ctx, self.streams.clone(), self.usage.clone(), unobserved);

@@ -18,6 +18,8 @@ mod resizing;
 mod rights;
 #[path = "kubelet/static_pods.rs"]
 mod static_pods;
+#[path = "kubelet/surroundings.rs"]
+mod surroundings;
 #[path = "kubelet/volumes.rs"]
 mod volumes;
 #[path = "kubelet/whole.rs"]

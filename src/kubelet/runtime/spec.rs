@@ -95,6 +95,8 @@ pub struct ContainerSpec {
     pub stdin_once: bool,
     /// `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
+    /// In the host's IPC namespace, as its pod is.
+    pub host_ipc: bool,
     /// The id of a container whose processes this one sees and can signal.
     pub processes_of: Option<String>,
     /// Its own resolv.conf; all empty: that of its pod. Podman gives those in the host's network none of their pod's.

@@ -71,7 +71,7 @@ pub fn sandbox(spec: &SandboxSpec, around: &Surroundings) -> Value {
         shared.push("ipc");
     }
     if spec.host_pid {
-        set("pid", json!({"nsmode": "host"}));
+        set("pidns", json!({"nsmode": "host"}));
     }
     if spec.host_pid || spec.share_pid {
         shared.push("pid");
@@ -172,6 +172,10 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     }
     if !spec.args.is_empty() {
         set("command", json!(spec.args));
+    }
+    if spec.host_ipc {
+        // Podman's pods have IPC of their own or none in common.
+        set("ipcns", json!({"nsmode": "host"}));
     }
     if let Some(target) = &spec.processes_of {
         set("pidns", json!({"nsmode": "container", "value": target}));

@@ -55,6 +55,9 @@ fn a_sandbox() {
     let lone = Surroundings { pod_limits: false, ..around() };
     assert!(sandbox(&limited, &lone).get("resource_limits").is_none(), "they would be of no effect");
 
+    assert!(body.get("pidns").is_none());
+    let body = sandbox(&SandboxSpec { host_pid: true, share_pid: false, ..spec.clone() }, &around());
+    assert_eq!((&body["pidns"], &body["shared_namespaces"][3]), (&json!({"nsmode": "host"}), &json!("pid")));
     let body = sandbox(&SandboxSpec { host_network: true, host_ipc: true, ..spec }, &around());
     assert_eq!(body["netns"], json!({"nsmode": "host"}));
     assert_eq!(body["hostname"], "h1");
