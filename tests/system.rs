@@ -104,6 +104,8 @@ mod settings;
 mod several_hosts;
 #[path = "system/cluster/stopping.rs"]
 mod stopping;
+#[path = "system/cluster/talking.rs"]
+mod talking;
 #[path = "system/cluster/telling.rs"]
 mod telling;
 #[path = "system/cluster/watching.rs"]
