@@ -32,9 +32,13 @@ impl Exec {
         let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.target.namespace);
         let tty = self.tty && rustix::termios::isatty(std::io::stdin());
         let mut parameters = AttachParams::default().stdin(self.stdin).stdout(true).stderr(!tty).tty(tty);
-        parameters.container = self.target.container.clone();
-        let pod =
-            pods::of(&connection.client, &self.target.namespace, &self.target.what).await?.swap_remove(0).name_any();
+        let pod = pods::of(&connection.client, &self.target.namespace, &self.target.what).await?.swap_remove(0);
+        let (container, about) = self.target.container_of(&pod);
+        if let Some(about) = about {
+            eprintln!("{about}");
+        }
+        parameters.container = container;
+        let pod = pod.name_any();
         let mut process = pods.exec(&pod, self.command.clone(), &parameters).await?;
         let _raw = if tty { Some(RawTerminal::enter()?) } else { None };
         if let (true, Some(mut sizes)) = (tty, process.terminal_size()) {

@@ -12,6 +12,7 @@ use futures::{AsyncBufReadExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::{Api, Client, ResourceExt};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ impl Logs {
         let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &self.target.namespace);
         let found = pods::of(&connection.client, &self.target.namespace, &self.target.what).await?;
         let parameters = LogParams {
-            container: self.target.container.clone(),
+            container: None,
             follow: self.follow,
             previous: self.previous,
             tail_lines: self.tail,
@@ -82,8 +83,12 @@ impl Logs {
             ..LogParams::default()
         };
         let many = found.len() > 1;
-        let mut streams = Vec::new();
+        let (mut streams, mut said) = (Vec::new(), BTreeSet::new());
         for pod in found {
+            let (container, about) = self.target.container_of(&pod);
+            if let Some(about) = about.filter(|about| said.insert(about.clone())) {
+                eprintln!("{about}");
+            }
             let name = pod.name_any();
             let prefix = if many { format!("[{name}] ") } else { String::new() };
             let source = Source {
@@ -91,7 +96,7 @@ impl Logs {
                 pods: pods.clone(),
                 name: name.clone(),
                 uid: pod.metadata.uid.clone(),
-                parameters: parameters.clone(),
+                parameters: LogParams { container, ..parameters.clone() },
             };
             match self.lines(source, &pod).await {
                 Ok(lines) => streams.push(lines.map_ok(move |line| format!("{prefix}{line}")).boxed()),
@@ -120,15 +125,11 @@ impl Logs {
         source: Source,
         pod: &Pod,
     ) -> Result<BoxStream<'static, Result<String, CliError>>, kube::Error> {
-        let only = match pod.spec.as_ref().map(|spec| spec.containers.as_slice()) {
-            Some([only]) => Some(&only.name),
-            _ => None,
-        };
-        match self.target.container.as_ref().or(only) {
+        match source.parameters.container.clone() {
             Some(container) if self.follow && !self.previous => {
-                let number = lives::newest(pod, container);
+                let number = lives::newest(pod, &container);
                 let first = source.open(&source.parameters, Some(number)).await?;
-                Ok(lives::lines(source, container.clone(), number, first).boxed())
+                Ok(lives::lines(source, container, number, first).boxed())
             }
             _ => Ok(source.open(&source.parameters, None).await?.boxed()),
         }

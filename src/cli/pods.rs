@@ -17,9 +17,33 @@ pub struct Target {
     /// Namespace of the pod
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
-    /// Container, when the pod has several
+    /// Container [default: what the pod's annotation kubectl.kubernetes.io/default-container names, else the first]
     #[arg(short, long)]
     pub container: Option<String>,
+}
+
+/// Names the container that is meant where nobody says.
+const DEFAULT: &str = "kubectl.kubernetes.io/default-container";
+
+impl Target {
+    /// The container that is meant, and what is to be said about it where nobody named it and there are several.
+    pub fn container_of(&self, pod: &Pod) -> (Option<String>, Option<String>) {
+        if self.container.is_some() {
+            return (self.container.clone(), None);
+        }
+        let Some(spec) = &pod.spec else { return (None, None) };
+        let named = pod.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT));
+        if let Some(named) = named.filter(|name| spec.containers.iter().any(|one| one.name == **name)) {
+            return (Some(named.clone()), None);
+        }
+        let Some(first) = spec.containers.first().map(|container| container.name.clone()) else { return (None, None) };
+        let main = spec.containers.iter().map(|one| one.name.clone());
+        let ephemeral = spec.ephemeral_containers.iter().flatten().map(|one| format!("{} (ephem)", one.name));
+        let init = spec.init_containers.iter().flatten().map(|one| format!("{} (init)", one.name));
+        let all: Vec<String> = main.chain(ephemeral).chain(init).collect();
+        let said = (all.len() > 1).then(|| format!("Defaulted container {first:?} out of: {}", all.join(", ")));
+        (Some(first), said)
+    }
 }
 
 /// A pod by its name, or all pods of a workload, those that run first. Never empty.
@@ -57,6 +81,26 @@ fn is_running(pod: &Pod) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_container_is_chosen_as_kubectl_does() {
+        let pod = |annotations: Value| {
+            let spec = json!({"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]});
+            serde_json::from_value::<Pod>(json!({"metadata": {"annotations": annotations}, "spec": spec}))
+        };
+        let target = |container: Option<&str>| Target {
+            what: "web".into(),
+            namespace: "default".into(),
+            container: container.map(str::to_owned),
+        };
+        let of = |container, annotations| pod(annotations).map(|pod| target(container).container_of(&pod)).ok();
+        let some = |name: &str, said: Option<&str>| Some((Some(name.to_owned()), said.map(str::to_owned)));
+        assert_eq!(of(Some("i"), json!({})), some("i", None));
+        assert_eq!(of(None, json!({})), some("a", Some("Defaulted container \"a\" out of: a, b, i (init)")));
+        assert_eq!(of(None, json!({DEFAULT: "b"})), some("b", None));
+        let gone = of(None, json!({DEFAULT: "gone"}));
+        assert_eq!(gone, some("a", Some("Defaulted container \"a\" out of: a, b, i (init)")));
+    }
 
     #[test]
     fn workloads_select_by_labels_and_others_have_none() {
