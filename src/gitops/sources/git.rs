@@ -34,6 +34,7 @@ use async_trait::async_trait;
 use git2::{Commit, ErrorClass, ErrorCode, Oid, Repository};
 use held::{Held, is_hash, open_local};
 use shared::{Shared, User};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -150,7 +151,7 @@ impl Source for GitSource {
             Some(remote) => remote.mirror.heads(access.timeout).await,
             None => {
                 let path = location.local().unwrap_or_default();
-                let read = tokio::task::spawn_blocking(move || local_heads(&open_local(&path)?));
+                let read = tokio::task::spawn_blocking(move || local_heads(&path));
                 read.await.unwrap_or_else(|join| Err(shared::broken(&join.to_string())))
             }
         };
@@ -201,12 +202,37 @@ fn branch(name: &str, oid: Oid) -> Option<Branch> {
     Some(Branch { name: name.to_owned(), commit: oid.to_string() })
 }
 
-fn local_heads(repository: &Repository) -> Result<Vec<(String, Oid)>, git2::Error> {
-    let references = repository.references()?;
-    let head = |reference: git2::Reference<'_>| {
-        Some((String::from_utf8(reference.name_bytes().to_vec()).ok()?, reference.target()?))
-    };
-    Ok(references.flatten().filter_map(head).collect())
+/// A repository that is moved away while it is read shows too little, and who sees no branch deletes what was made of
+/// it: only a look during which its directory stayed as it was counts.
+fn local_heads(path: &Path) -> Result<Vec<(String, Oid)>, git2::Error> {
+    const LOOKS: usize = 10;
+    for _ in 0..LOOKS {
+        let repository = open_local(path)?;
+        let before = stamp(repository.commondir());
+        let heads = heads_now(&repository)?;
+        if before.is_some() && stamp(repository.commondir()) == before {
+            return Ok(heads);
+        }
+    }
+    Err(git2::Error::from_str("it changes while its branches are read"))
+}
+
+/// Another one after a directory was renamed, or something in it.
+fn stamp(directory: &Path) -> Option<(u64, u64, i64, i64)> {
+    let found = std::fs::metadata(directory).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+fn heads_now(repository: &Repository) -> Result<Vec<(String, Oid)>, git2::Error> {
+    let mut heads = Vec::new();
+    for reference in repository.references()? {
+        let reference = reference?;
+        // A symbolic one, such as HEAD of a remote, is another's name.
+        if let (Ok(name), Some(oid)) = (String::from_utf8(reference.name_bytes().to_vec()), reference.target()) {
+            heads.push((name, oid));
+        }
+    }
+    Ok(heads)
 }
 
 fn read_commit(

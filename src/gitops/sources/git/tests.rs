@@ -176,6 +176,29 @@ fn a_mirror_follows_its_remote() {
     assert!(mirrored(&reopened, temp.path(), &[Some("main")]).is_err());
 }
 
+/// It is there or it is not, but never without branches.
+#[test]
+fn a_repository_that_comes_and_goes_shows_all_of_its_branches_or_none() {
+    let temp = repository();
+    for number in 0..20 {
+        git(temp.path(), &["branch", &format!("feature/{number}")]);
+    }
+    let (there, away) = (temp.path().join(".git"), temp.path().join("away"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::rename(&there, &away).unwrap();
+                fs::rename(&away, &there).unwrap();
+            }
+        });
+        let seen: Vec<_> =
+            (0..300).filter_map(|_| super::local_heads(temp.path()).ok()).map(|heads| heads.len()).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(seen.iter().all(|count| *count == 21), "{seen:?}");
+    });
+}
+
 #[tokio::test]
 async fn branches_and_pull_requests_of_a_repository_here_are_found() {
     let (temp, repos) = (repository(), tempfile::tempdir().unwrap());
