@@ -143,7 +143,7 @@ async fn the_node_registers_and_its_lease_is_renewed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_loop_backs_off() {
-    let (cluster, _) = hollow().await;
+    let (mut cluster, host) = hollow().await;
     cluster.run("bad", json!({"containers": [{"name": "c", "image": "hollow/crash:1"}]})).await;
     let looping = |n: i64| {
         move |pod: &serde_json::Value| {
@@ -156,6 +156,19 @@ async fn a_crash_loop_backs_off() {
     assert_eq!(status["lastState"]["terminated"]["reason"], "Error");
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 1);
     cluster.until_event("bad", "BackOff: Back-off restarting failed container c in pod bad_default(").await;
+
+    // Another kubelet counts on, and waits as long.
+    cluster.stop().await;
+    cluster.start(Arc::new(host), true);
+    let after = cluster.until("bad", looping(4)).await;
+    let time = |pod: &serde_json::Value, field: &str| {
+        let text = pod["status"]["containerStatuses"][0]["lastState"]["terminated"][field].as_str().unwrap().to_owned();
+        text.parse::<jiff::Timestamp>().unwrap()
+    };
+    let waited = time(&after, "startedAt").duration_since(time(&pod, "finishedAt")).as_secs();
+    assert!((79..100).contains(&waited), "{waited} s");
+    assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 4);
+    cluster.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

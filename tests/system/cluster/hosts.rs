@@ -6,6 +6,7 @@ use crate::hosts::{Hosts, IMAGE};
 use crate::rig;
 use selkie::kubelet::runtime::podman::Podman;
 use selkie::kubelet::runtime::{ContainerRuntime, ContainerState};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 const OURS: &[&str] = &["ps", "--filter", "label=io.selkie.container.name=main", "--format", "{{.ID}}"];
@@ -91,6 +92,94 @@ fn pods_spread_over_hosts_and_one_reboots_alone() {
     daemon.wait_for("two pods on each host again", || spread(&daemon) == even());
     assert_eq!(hosts.podman(2, OURS).len(), lost.len(), "nothing runs twice");
     assert_eq!([hosts.podman(1, OURS), hosts.podman(3, OURS)], others, "the other hosts were not disturbed");
+}
+
+/// Pods of three workloads, which differ in where they may run and in what they ask for.
+fn mixed(image: &str, replicas: usize) -> String {
+    let pod = |app: &str, more: &str| {
+        format!(
+            "selector: {{matchLabels: {{app: {app}}}}}\n  template:\n    metadata: {{labels: {{app: {app}}}}}\n    spec:\n      \
+             terminationGracePeriodSeconds: 1\n      {more}\n      containers:\n      - {{name: main, image: '{image}', imagePullPolicy: \
+             IfNotPresent, command: [sh, -c, \"trap 'exit 0' TERM; while :; do sleep 0.1; done\"], \
+             resources: {{requests: {{cpu: 50m}}}}}}\n"
+        )
+    };
+    let deployment = |app: &str, replicas: usize, more: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {app}}}\nspec:\n  replicas: {replicas}\n  {}---\n",
+            pod(app, more)
+        )
+    };
+    let spread = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: \
+                  DoNotSchedule, labelSelector: {matchLabels: {app: spread}}}]";
+    deployment("web", replicas, "restartPolicy: Always")
+        + &deployment("pinned", 2, "nodeSelector: {kubernetes.io/hostname: h3}")
+        + &deployment("spread", 4, spread)
+        + &format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: agent}}\nspec:\n  {}",
+            pod("agent", "restartPolicy: Always")
+        )
+}
+
+type Placed = BTreeMap<String, Vec<String>>;
+
+/// The hosts of the pods that a plan says will be made, by workload.
+fn predicted(plan: &Value) -> Placed {
+    let mut placed = Placed::new();
+    for workload in plan["consequences"]["workloads"].as_array().expect("workloads") {
+        let name = workload["name"].as_str().expect("a name").to_owned();
+        let steps = workload["steps"].as_array().expect("steps").iter();
+        let hosts = steps.filter(|step| step["action"] == "create");
+        let mut hosts: Vec<String> = hosts.map(|step| step["host"].as_str().unwrap_or("nowhere").to_owned()).collect();
+        hosts.sort();
+        if !hosts.is_empty() {
+            placed.insert(name, hosts);
+        }
+    }
+    placed
+}
+
+/// The hosts of the pods that were not there before and run, by workload.
+fn actual(daemon: &Daemon, before: &[String]) -> Placed {
+    let template = "{range .items[*]}{.metadata.uid} {.metadata.labels.app} {.spec.nodeName} {.status.phase} \
+                    {.metadata.deletionTimestamp}{\"\\n\"}{end}";
+    let mut placed = Placed::new();
+    for line in daemon.value(&["pods"], template).lines() {
+        if let [uid, app, host, "Running"] = line.split_whitespace().collect::<Vec<_>>()[..]
+            && !before.iter().any(|old| old == uid)
+        {
+            placed.entry(app.to_owned()).or_default().push(host.to_owned());
+        }
+    }
+    placed.values_mut().for_each(|hosts| hosts.sort());
+    placed
+}
+
+/// On real Podman hosts, as on the simulated ones that the plan is made with.
+#[test]
+fn pods_come_to_the_hosts_that_the_plan_names() {
+    let Some(hosts) = Hosts::up(3) else { return };
+    let flags = hosts.flags();
+    let daemon = Daemon::start(&flags.iter().flat_map(|flag| ["--host", flag.as_str()]).collect::<Vec<_>>());
+    for node in NODES {
+        daemon.wait_for("the nodes are ready", || ready(&daemon, node) == "True");
+    }
+    let file = daemon.data.join("mixed.yaml");
+    let path = file.display().to_string();
+    // At first nothing is there; then there is more of one workload, and another command for all.
+    for manifest in [mixed(IMAGE, 2), mixed(IMAGE, 5), mixed(IMAGE, 5).replace("sleep 0.1", "sleep 0.2")] {
+        std::fs::write(&file, manifest).expect("the manifest");
+        let before = daemon.value(&["pods"], "{.items[*].metadata.uid}");
+        let before: Vec<String> = before.split_whitespace().map(str::to_owned).collect();
+        let plan: Value = serde_json::from_str(&daemon.selkie(&["plan", "-f", &path, "-o", "json"])).expect("JSON");
+        assert_eq!(plan["consequences"]["settled"], true, "{plan:#}");
+        let predicted = predicted(&plan);
+        assert!(!predicted.is_empty(), "{plan:#}");
+        daemon.selkie(&["apply", "-f", &path, "--timeout", "2m"]);
+        let count = |placed: &Placed| placed.values().map(Vec::len).sum::<usize>();
+        daemon.wait_for("the new pods run", || count(&actual(&daemon, &before)) == count(&predicted));
+        assert_eq!(actual(&daemon, &before), predicted);
+    }
 }
 
 #[test]
