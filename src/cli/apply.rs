@@ -27,8 +27,6 @@ pub struct Apply {
     plan: Option<PathBuf>,
     #[command(flatten)]
     manifests: Manifests,
-    #[command(flatten)]
-    hosts: HostArgs,
     /// Wait until what was applied is ready
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     wait: bool,
@@ -47,6 +45,9 @@ pub struct Apply {
     /// Output format of what changed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    // The last: what follows would be under its last heading.
+    #[command(flatten)]
+    hosts: HostArgs,
 }
 
 impl Apply {

@@ -19,14 +19,15 @@ pub struct Up {
     /// applications
     #[arg(long, env = "SELKIE_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
     listen: SocketAddr,
-    #[command(flatten)]
-    hosts: HostArgs,
     /// An application: NAME=DIR, NAME=GIT-URL#REF:PATH or NAME=oci://HOST/REPOSITORY:TAG; repeatable
     #[arg(long, env = "SELKIE_APP", value_name = "NAME=SOURCE", value_delimiter = ',')]
     app: Vec<String>,
     /// Seconds without a heartbeat until a host counts as lost
     #[arg(long, env = "SELKIE_NODE_MONITOR_GRACE", value_name = "SECONDS", default_value_t = 40)]
     node_monitor_grace: u64,
+    // The last: what follows would be under its last heading.
+    #[command(flatten)]
+    hosts: HostArgs,
 }
 
 impl Up {

@@ -3,7 +3,7 @@
 use crate::gitops::push::Wording;
 use crate::gitops::sync::{Reporter, reporter::Silent};
 use crate::kubelet::drift::{DriftObserver, unobserved};
-use crate::kubelet::settings::Settings;
+use crate::kubelet::settings::{Settings, StaticPods};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -46,7 +46,9 @@ pub struct Options {
 
 impl Options {
     pub fn new(data_dir: PathBuf, mode: Mode) -> Self {
-        let settings = Settings { seccomp_root: data_dir.join("seccomp"), ..Settings::default() };
+        // A one-shot that is told of no static pods is not the daemon that runs them.
+        let static_pods = if mode == Mode::Daemon { StaticPods::None } else { StaticPods::Others };
+        let settings = Settings { seccomp_root: data_dir.join("seccomp"), static_pods, ..Settings::default() };
         Self {
             data_dir,
             mode,
@@ -164,6 +166,12 @@ mod tests {
         {
             assert!(wrong.parse::<Host>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_a_daemon_that_has_none_ends_static_pods() {
+        let of = |mode| Options::new(PathBuf::from("/data"), mode).settings.static_pods;
+        assert_eq!((of(Mode::Daemon), of(Mode::OneShot)), (StaticPods::None, StaticPods::Others));
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub struct Settings {
     pub reserved: Reserved,
     /// `max-parallel-image-pulls`: as many images are pulled at a time; `None`: all that are wanted.
     pub parallel_pulls: Option<usize>,
-    /// `pod-manifest-path`: where manifests of pods are that run without anybody making them.
-    pub manifests: Option<PathBuf>,
+    /// `pod-manifest-path`
+    pub static_pods: StaticPods,
 }
 
 impl Default for Settings {
@@ -43,7 +43,7 @@ impl Default for Settings {
             image_gc: ImageGc::default(),
             reserved: Reserved::default(),
             parallel_pulls: None,
-            manifests: None,
+            static_pods: StaticPods::default(),
         }
     }
 }
@@ -58,6 +58,18 @@ impl Settings {
         };
         capacity.iter().map(left).collect()
     }
+}
+
+/// The pods that run on a host without anybody making them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StaticPods {
+    /// There are none: those that there were go.
+    #[default]
+    None,
+    /// Those whose manifests are in this directory.
+    In(PathBuf),
+    /// They are somebody else's business: what there is stays.
+    Others,
 }
 
 /// From which use of a disk on unused images are removed, and down to which: percent.

@@ -12,6 +12,7 @@ use crate::base::wake::Wake;
 use crate::base::watch;
 use crate::client::Change;
 use crate::kubelet::host::Host;
+use crate::kubelet::settings::StaticPods;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
@@ -45,9 +46,11 @@ impl Keeper {
     async fn keep(&mut self) {
         self.host.pods.synced().await;
         self.host.nodes.synced().await;
-        let Some(directory) = self.host.node.settings.manifests.clone() else {
+        let directory = match &self.host.node.settings.static_pods {
+            StaticPods::In(directory) => directory.clone(),
             // There were some, perhaps, when the host was last started.
-            return self.round(files::Found::default()).await;
+            StaticPods::None => return self.round(files::Found::default()).await,
+            StaticPods::Others => return,
         };
         let directories = [directory.clone(), directory.join(&self.host.node.name)];
         let wake = Wake::default();

@@ -1,7 +1,7 @@
 //! How hosts are used: the flags of Kubernetes' kubelet that mean something here, by their names.
 
 use crate::cli::CliError;
-use crate::kubelet::settings::{ImageGc, Reserved, Settings, Thresholds};
+use crate::kubelet::settings::{ImageGc, Reserved, Settings, StaticPods, Thresholds};
 use clap::{Args, value_parser};
 use std::path::PathBuf;
 
@@ -55,7 +55,9 @@ impl KubeletArgs {
         if let Some(root) = &self.seccomp_root {
             settings.seccomp_root = root.clone();
         }
-        settings.manifests = self.pod_manifest_path.clone();
+        if let Some(directory) = &self.pod_manifest_path {
+            settings.static_pods = StaticPods::In(directory.clone());
+        }
         Ok(())
     }
 }

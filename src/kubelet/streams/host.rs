@@ -4,7 +4,7 @@ use crate::apiserver::HostLog;
 use crate::kubelet::logs::LIMITS as LOG_LIMITS;
 use crate::kubelet::node::object::MAX_IMAGES;
 use crate::kubelet::runtime::HostInfo;
-use crate::kubelet::settings::Settings;
+use crate::kubelet::settings::{Settings, StaticPods};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::io;
@@ -42,8 +42,8 @@ pub fn settings(info: &HostInfo, settings: &Settings) -> Value {
     if let Some(most) = settings.parallel_pulls.filter(|most| *most > 1) {
         all["maxParallelImagePulls"] = json!(most);
     }
-    if let Some(manifests) = &settings.manifests {
-        all["staticPodPath"] = json!(manifests);
+    if let StaticPods::In(directory) = &settings.static_pods {
+        all["staticPodPath"] = json!(directory);
     }
     all
 }

@@ -4,6 +4,7 @@ use super::{FOREVER, cluster, exec, script};
 use crate::control_plane::is_ready;
 use crate::rig::Rig;
 use kube::api::PostParams;
+use selkie::kubelet::settings::StaticPods;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ async fn pods_run_as_long_as_their_files_are_there() {
         std::fs::rename(draft, folder.path().join(name)).unwrap();
     };
     write("web.yaml", &manifest("web", "one"));
-    cluster.settings.manifests = Some(folder.path().into());
+    cluster.settings.static_pods = StaticPods::In(folder.path().into());
     let podman = Arc::new(rig.podman("kubelet-static").await);
     cluster.start(podman.clone(), false);
     let pod = cluster.until("web-h1", is_ready).await;
@@ -68,7 +69,16 @@ async fn pods_run_as_long_as_their_files_are_there() {
     cluster.until_gone("db-h1").await;
     assert_eq!(uid(&cluster.until("web-h1", is_ready).await), uid(&pod));
     cluster.stop().await;
-    cluster.settings.manifests = None;
+    // A one-shot does not know of them.
+    cluster.settings.static_pods = StaticPods::Others;
+    cluster.start(podman.clone(), false);
+    cluster.run("other", script(FOREVER, json!({}))).await;
+    cluster.until("other", is_ready).await;
+    assert_eq!(uid(&cluster.until("web-h1", is_ready).await), uid(&pod));
+    cluster.delete("other").await;
+    cluster.until_gone("other").await;
+    cluster.stop().await;
+    cluster.settings.static_pods = StaticPods::None;
     cluster.start(podman, false);
     cluster.until_gone("web-h1").await;
     cluster.stop().await;
