@@ -131,9 +131,9 @@ async fn a_hook_asks_over_http_before_the_end() {
     let out = directory.path().join("out");
     let mounts = json!([{"name": "out", "mountPath": "/out"}]);
     let stop = json!({"httpGet": {"port": "admin", "path": "/stop?now=1", "httpHeaders": [{"name": "X-Why", "value": "end"}]}});
-    // What nc has read it may write a moment later.
-    let serve = "trap 'until [ -s /out/asked ]; do sleep 0.1; done; cp /out/asked /out/at-the-end; exit 0' TERM
-        printf 'HTTP/1.0 200 OK\\r\\n\\r\\n' | nc -l -p 8081 >/out/asked &
+    // An answer before the question would be none.
+    let serve = "trap 'cp /out/asked /out/at-the-end; exit 0' TERM
+        (until [ -s /out/asked ]; do sleep 0.1; done; printf 'HTTP/1.0 200 OK\\r\\n\\r\\n') | nc -l -p 8081 >/out/asked &
         while :; do sleep 0.1; done";
     let ports = json!([{"name": "admin", "containerPort": 8081}]);
     let mut spec = script(serve, json!({"lifecycle": {"preStop": stop}, "volumeMounts": mounts, "ports": ports}));
