@@ -127,7 +127,7 @@ type Placed = BTreeMap<String, Vec<String>>;
 fn predicted(plan: &Value) -> Placed {
     let mut placed = Placed::new();
     for workload in plan["consequences"]["workloads"].as_array().expect("workloads") {
-        let name = workload["name"].as_str().expect("a name").to_owned();
+        let name = workload["id"]["name"].as_str().expect("a name").to_owned();
         let steps = workload["steps"].as_array().expect("steps").iter();
         let hosts = steps.filter(|step| step["action"] == "create");
         let mut hosts: Vec<String> = hosts.map(|step| step["host"].as_str().unwrap_or("nowhere").to_owned()).collect();
