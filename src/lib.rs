@@ -32,7 +32,7 @@
 //! | [`daemon`] | wiring, bootstrap, supervision, ordered shutdown; plans: the whole of it on a copy of the store ([`daemon::fork`]) |
 //! | [`gitops`] | sources, rendering, plan (pure), sync, and who is told of it: Events, metrics, notifications |
 //! | [`network`] | addresses and service endpoints |
-//! | [`kubelet`] | pod workers (pure decide, thin shell), resizes, probes, volumes, images, streams, runtimes |
+//! | [`kubelet`] | pod workers (pure decide, thin shell), static pods, resizes, probes, volumes, images, evictions, logs, streams, runtimes |
 //! | [`scheduler`] | snapshot, counts per topology domain, queue and what wakes it, filters, scores, preemption, what equal pods need not find out again |
 //! | [`controllers`] | one file per controller: shell; `<name>/plan.rs`: pure |
 //! | [`client`] | `kube::Client` in-process or over HTTPS, shared informers, work queue, events |
@@ -76,6 +76,12 @@
 //!   ([`api::cel`]).
 //! - **age.** SOPS needs of it that one X25519 key opens one key. That is a page over ring and x25519-dalek; the
 //!   age crate would bring passphrases, plugins, ssh keys and their translations along ([`gitops::sops`]).
+//! - **Probes.** Commands of exec probes are started by a shell of the container that is kept for them: an exec by Podman
+//!   takes twenty times the CPU ([`kubelet::probes`]).
+//! - **Eviction.** On a plain machine the disk is not the node's alone: no pod goes for one that others filled, and
+//!   images that were built on the host stay ([`kubelet::eviction`], [`kubelet::image_gc`]).
+//! - **Static pods** are pods of the API, which is in the same process: there is no mirror beside them
+//!   ([`kubelet::static_pods`]).
 //! - **The allocator** is mimalloc: the daemon makes and drops small JSON trees on every thread, and
 //!   malloc took two fifths of its time.
 
