@@ -1,6 +1,7 @@
 //! From `selkie apply` to running containers on real Podman, beside the same containers made by raw calls
 //! of Podman's REST API on the same host, in turn: examples/hello, and 20 pods of one container. And from
-//! `git push` of examples/hello to the first of its containers.
+//! `git push` of examples/hello to the first of its containers. And what a run of an exec probe costs, beside an exec by
+//! raw calls.
 //!
 //! All are measured from before the first call to the time that Podman says it started the container. The
 //! Podman has storage of its own.
@@ -25,11 +26,13 @@ use podman::{IMAGE, Pod, Podman};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wait::Pace;
 use working_copy::WorkingCopy;
 
 const PODS: usize = 20;
+/// How long probes are watched.
+const MEASURED: Duration = Duration::from_secs(20);
 const MADE_BY_SELKIE: &str = "io.selkie.container.name";
 const MADE_RAW: &str = "bench=main";
 /// Longer than any round takes, and too seldom to disturb it.
@@ -93,6 +96,28 @@ async fn run(rounds: usize) {
         );
     }
     println!("memory of the daemon then                           {:>13.0} MB", bench.daemon.memory());
+
+    let (selkie, raw) = bench.probes().await;
+    println!("a run of an exec probe, {PODS} pods each second         selkie {selkie:>6.1} ms of CPU");
+    println!("an exec of the same command by raw calls            raw    {raw:>6.1} ms of CPU");
+    println!("ratio {:.2}", selkie / raw);
+}
+
+/// Seconds of CPU that this machine has used, on all cores: whatever runs for a probe, it is counted.
+fn busy() -> f64 {
+    const TICKS: f64 = 100.0;
+    let text = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let numbers = text.lines().next().expect("a line").split_whitespace().skip(1);
+    let numbers: Vec<f64> = numbers.map(|number| number.parse().expect("a number")).collect();
+    // user, nice, system, idle, iowait, irq, softirq
+    (numbers[0] + numbers[1] + numbers[2] + numbers[5] + numbers[6]) / TICKS
+}
+
+/// Seconds of CPU that the machine uses while `work` is done, and how long that takes.
+async fn used(work: impl Future<Output = ()>) -> (f64, f64) {
+    let (before, begun) = (busy(), Instant::now());
+    work.await;
+    (busy() - before, begun.elapsed().as_secs_f64())
 }
 
 struct Bench {
@@ -125,6 +150,40 @@ impl Bench {
         copy.push(&["--push-option=confirm-prune"]);
         self.until_gone().await;
         seconds
+    }
+
+    /// Milliseconds of CPU for a run of a probe by selkie, and for an exec by raw calls; what the same pods cost
+    /// without either is taken off.
+    async fn probes(&self) -> (f64, f64) {
+        let pause = || tokio::time::sleep(MEASURED);
+        let begin = async |manifests: &Path| {
+            self.selkie(&["apply", "--wait=false"], manifests);
+            self.until("the pods run", || async { self.running().await == PODS }).await;
+            // The first runs find their way.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        };
+        let command = ["sh", "-c", "true"];
+        let probed = self.many(json!({"exec": {"command": command}, "periodSeconds": 1, "timeoutSeconds": 10}));
+        begin(&probed).await;
+        let (with, _) = used(pause()).await;
+        self.selkie(&["delete"], &probed);
+        self.until_gone().await;
+
+        let plain = self.pods();
+        begin(&plain).await;
+        let (without, seconds) = used(pause()).await;
+        let containers = self.podman.containers(MADE_BY_SELKIE).await;
+        let (raw, took) = used(async {
+            for container in &containers {
+                self.podman.exec(container, &command).await;
+            }
+        })
+        .await;
+        self.selkie(&["delete"], &plain);
+        self.until_gone().await;
+        let runs = PODS as f64 * seconds;
+        let each = (raw - without / seconds * took) / containers.len() as f64;
+        ((with - without) / runs * 1000.0, each * 1000.0)
     }
 
     async fn until_gone(&self) {
@@ -199,8 +258,16 @@ impl Bench {
     }
 
     fn pods(&self) -> PathBuf {
+        self.many(Value::Null)
+    }
+
+    /// Pods of one container, with this liveness probe.
+    fn many(&self, probe: Value) -> PathBuf {
         let path = self.daemon.folder.path().join("pods.yaml");
-        let container = json!({"name": "main", "image": IMAGE, "command": ["sleep", "1000000"]});
+        let mut container = json!({"name": "main", "image": IMAGE, "command": ["sleep", "1000000"]});
+        if !probe.is_null() {
+            container["livenessProbe"] = probe;
+        }
         let deployment = json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "many"},
             "spec": {"replicas": PODS, "selector": {"matchLabels": {"app": "many"}}, "template": {

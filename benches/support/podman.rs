@@ -5,6 +5,7 @@ use crate::storage::Storage;
 use jiff::Timestamp;
 use selkie::kubelet::runtime::podman::http::{Client, SLOW};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub const IMAGE: &str = "localhost/selkie-demo:1";
 
@@ -56,6 +57,28 @@ impl Podman {
     pub async fn remove(&self, pod: &Pod) {
         let call = self.client.delete(format!("pods/{}", pod.name), "a baseline").deadline(SLOW);
         call.query("force", true).query("timeout", 0).send().await.expect("the pod is removed");
+    }
+
+    /// Runs a command in a container to its end, with as few calls as it takes.
+    pub async fn exec(&self, container: &str, command: &[&str]) {
+        let post = |path: String| self.client.post(path, "a baseline").deadline(SLOW);
+        let session = json!({"Cmd": command, "AttachStdout": true, "AttachStderr": true});
+        let made: Value = post(format!("containers/{container}/exec"))
+            .json(&session)
+            .expect("JSON")
+            .fetch()
+            .await
+            .expect("a session");
+        let id = made["Id"].as_str().expect("an id");
+        let start = json!({"Detach": true});
+        post(format!("exec/{id}/start")).json(&start).expect("JSON").send().await.expect("the command starts");
+        loop {
+            let state: Value = self.client.get(format!("exec/{id}/json"), "a session").fetch().await.expect("JSON");
+            if state["Running"] == false {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// When each container with `label` was started, by Podman's own clock.
