@@ -24,8 +24,8 @@ pub async fn read(all: &Path, own: &Path) -> Found {
     let reading = tokio::task::spawn_blocking(move || {
         let mut found = Found::default();
         found.add(&all);
-        // Not each host has manifests of its own.
-        if own.exists() {
+        // Not each host has manifests of its own. Where that cannot be told, reading them fails, and says so.
+        if own.try_exists().unwrap_or(true) {
             found.add(&own);
         }
         found
@@ -34,9 +34,9 @@ pub async fn read(all: &Path, own: &Path) -> Found {
 }
 
 impl Found {
-    /// Whether what is in this file, or in a directory that cannot be read, is not known.
+    /// Whether what is in this file, or somewhere in a directory that cannot be read, is not known.
     pub fn is_unknown(&self, file: &Path) -> bool {
-        self.broken.iter().any(|(broken, _)| file == broken || file.parent() == Some(broken))
+        self.broken.iter().any(|(broken, _)| file.starts_with(broken))
     }
 
     fn add(&mut self, directory: &Path) {
@@ -128,6 +128,7 @@ mod tests {
         let away = temp.path().join("away");
         let found = read(&away, &away.join("h1")).await;
         assert!(found.pods.is_empty() && found.is_unknown(&away.join("web.yaml")));
+        assert!(found.is_unknown(&away.join("h1/db.yaml")), "nor of a host's own directory in it");
         assert!(!found.is_unknown(&temp.path().join("web.yaml")));
     }
 }
