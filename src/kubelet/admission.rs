@@ -11,6 +11,7 @@ use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::pod::{all_containers, spec};
 use crate::kubelet::runtime::{HostInfo, PortMapping};
 use crate::kubelet::sandbox::{ports, sysctl_name};
+use crate::kubelet::static_pods;
 use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Node, Pod};
 use std::sync::Arc;
 
@@ -100,8 +101,9 @@ fn failed(filter: &str, why: &str) -> String {
     format!("Predicate {filter} failed: {why}")
 }
 
+/// By priority; static pods always are, as in Kubernetes: one that is refused would not be tried again.
 pub fn is_critical(pod: &Pod) -> bool {
-    spec(pod).priority.is_some_and(|priority| priority >= CRITICAL)
+    static_pods::is_static(pod) || spec(pod).priority.is_some_and(|priority| priority >= CRITICAL)
 }
 
 /// What no host of this kind can do for the pod.

@@ -26,6 +26,12 @@ use tracing::{info, warn};
 /// Where a pod's manifest came from: `file`, or `api`.
 pub const SOURCE: &str = "kubernetes.io/config.source";
 
+/// Whether the pod shows a static pod. Anybody can write where a pod comes from; what mirrors nothing comes from the API.
+pub fn is_static(pod: &Pod) -> bool {
+    let annotation = |name: &str| pod.metadata.annotations.as_ref()?.get(name);
+    annotation(MIRROR).is_some() && annotation(SOURCE).is_some_and(|source| source != "api")
+}
+
 /// How often the directory is looked at whatever is heard of it: Kubernetes' file-check-frequency.
 const PERIOD: Duration = Duration::from_secs(20);
 

@@ -125,6 +125,11 @@ fn the_least_make_way_for_critical_pods() {
         message.ends_with("no set of running pods found to reclaim resources: [(res: cpu, q: 100), ]"),
         "{message}"
     );
+    let mut own = asking("new", 0, json!({"cpu": "200m"}));
+    assert_eq!(refused(on(&node, &own, &others)).0, "OutOfpods");
+    let annotations = [("kubernetes.io/config.mirror", "x"), ("kubernetes.io/config.source", "file")];
+    own.metadata.annotations = Some(annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!(victims(&own, &others), ["lower"], "static pods come first");
     // Nobody goes for a pod that could not come anyway.
     let mut elsewhere = critical("400m");
     elsewhere.spec.as_mut().unwrap().node_selector = Some([("disk".into(), "hdd".into())].into());

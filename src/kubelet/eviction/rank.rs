@@ -7,7 +7,6 @@ use crate::kubelet::admission::is_critical;
 use crate::kubelet::pod::{all_containers, spec};
 use crate::kubelet::resources::qos_class;
 use crate::kubelet::settings::{Shortage, Signal};
-use crate::kubelet::static_pods::SOURCE;
 use crate::scheduler::requests;
 use k8s_openapi::api::core::v1::{Container, Pod, Taint};
 use std::cmp::Reverse;
@@ -67,10 +66,9 @@ fn sum<'a>(spaces: impl Iterator<Item = &'a Space>, part: impl Fn(&Space) -> u64
     spaces.map(part).fold(0, u64::saturating_add)
 }
 
-/// Critical pods stay, and so do those that no controller would bring back elsewhere: the host's own.
+/// Critical pods stay, and among them those that no controller would bring back elsewhere: the host's own.
 pub fn may_go(pod: &Pod) -> bool {
-    let source = pod.metadata.annotations.as_ref().and_then(|all| all.get(SOURCE));
-    !is_critical(pod) && source.is_none_or(|source| source == "api")
+    !is_critical(pod)
 }
 
 /// Who goes.

@@ -1,8 +1,10 @@
 //! Who is evicted first, case by case and for any pods.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::api::kinds::pod::MIRROR;
 use crate::kubelet::eviction::pressure::{Observed, shortages};
 use crate::kubelet::settings::Thresholds;
+use crate::kubelet::static_pods::SOURCE;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -77,8 +79,11 @@ fn nobody_goes_for_a_disk_that_others_filled() {
 #[test]
 fn pods_of_the_host_itself_stay() {
     let mut own = Pod::clone(&pod("own", 0, json!({})));
-    own.metadata.annotations = Some([(SOURCE.to_owned(), "file".to_owned())].into());
+    let file = (SOURCE.to_owned(), "file".to_owned());
+    own.metadata.annotations = Some([file.clone(), (MIRROR.to_owned(), "x".to_owned())].into());
     assert!(!may_go(&own));
+    own.metadata.annotations = Some([file].into());
+    assert!(may_go(&own), "whoever makes a pod can write that");
     own.metadata.annotations = Some([(SOURCE.to_owned(), "api".to_owned())].into());
     assert!(may_go(&own));
 }
