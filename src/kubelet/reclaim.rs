@@ -2,6 +2,7 @@
 
 use crate::controllers::volume_binder::{matching, provision};
 use crate::kubelet::host::Host;
+use crate::kubelet::volumes::removal;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume};
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ async fn remove_directory(host: &Host, directory: PathBuf) -> Result<(), String>
     if !host.info().local {
         return Err("it is a directory of another machine".into());
     }
-    let work = move || match std::fs::remove_dir_all(&directory) {
+    let work = move || match removal::remove(&directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome.map_err(|error| format!("{}: {error}", directory.display())),
     };

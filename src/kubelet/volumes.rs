@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod ownership;
 pub mod payload;
 pub mod remote;
+pub mod removal;
 pub mod subpath;
 
 use crate::api::access;
@@ -133,11 +134,11 @@ fn empty_dir(target: &Path, group: Option<u32>) -> std::io::Result<()> {
     std::fs::set_permissions(target, std::fs::Permissions::from_mode(mode))
 }
 
-/// Removes the files of a local pod that is gone; those in its hostPath volumes stay.
+/// Removes the files of a local pod that is gone; those in its hostPath volumes stay, and what is mounted in others.
 pub fn remove_local(dir: &PodDir) -> std::io::Result<()> {
     subpath::tear_down(&dir.sub_paths())?;
     memory::tear_down(&dir.0.join("volumes"))?;
-    std::fs::remove_dir_all(dir.root())
+    removal::remove(dir.root())
 }
 
 /// Makes the named volumes of a pod on a host that shares no file system. What cannot be filled later is
