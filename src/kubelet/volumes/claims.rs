@@ -7,7 +7,9 @@ use crate::kubelet::runtime::VolumeSpec;
 use crate::kubelet::volumes::ownership;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use kube::Api;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,14 +101,24 @@ async fn make(host: &Host, directory: &Path) -> Result<(), String> {
     }
     let directory = directory.to_owned();
     let work = move || {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        let made = std::fs::create_dir_all(&directory)
-            .and_then(|()| std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)));
-        made.map_err(|error| format!("cannot make its directory {}: {error}", directory.display()))
+        make_whole(&directory).map_err(|error| format!("cannot make its directory {}: {error}", directory.display()))
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+/// Makes a directory, which has its name once it has its mode: whoever is interrupted in between begins anew.
+fn make_whole(directory: &Path) -> io::Result<()> {
+    /// Pods of one claim start at the same time.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = MAKING.lock();
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let new = directory.with_file_name(format!(".{name}.new"));
+    std::fs::create_dir_all(&new)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o777))?;
+    std::fs::rename(&new, directory)
 }
 
 fn has_sub_path(pod: &Pod, claim: &str) -> bool {
@@ -174,4 +186,27 @@ async fn give(host: &Host, pod: &Pod, backing: &Backing, group: u32) -> Result<(
 fn is_written(pod: &Pod, claim: &str) -> bool {
     let read_only = |volume: &Volume| volume.persistent_volume_claim.as_ref().and_then(|c| c.read_only) == Some(true);
     super::of(pod).any(|volume| claim_of(pod, volume).is_some_and(|found| found == claim) && !read_only(volume))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_directory_that_was_begun_is_completed_and_then_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let (above, mode) = (temp.path().join("volumes"), fs::Permissions::from_mode);
+        let of = |directory: &Path| fs::metadata(directory).unwrap().permissions().mode() & 0o777;
+        let directory = above.join("pvc-1");
+        fs::create_dir_all(above.join(".pvc-1.new")).unwrap();
+        fs::set_permissions(above.join(".pvc-1.new"), mode(0o755)).unwrap();
+        make_whole(&directory).unwrap();
+        assert_eq!((of(&directory), fs::read_dir(&above).unwrap().count()), (0o777, 1));
+        fs::set_permissions(&directory, mode(0o750)).unwrap();
+        fs::write(directory.join("data"), "x").unwrap();
+        make_whole(&directory).unwrap();
+        assert_eq!((of(&directory), fs::read_dir(&directory).unwrap().count()), (0o750, 1));
+    }
 }
