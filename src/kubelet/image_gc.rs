@@ -140,9 +140,16 @@ impl ImageCollector {
         for name in names {
             if let Some(id) = ids.get(&name) {
                 found.insert(id.clone());
-            } else if let Some(image) = self.host.runtime.image(&name).await? {
-                found.insert(image.id.clone());
-                ids.insert(name, image.id);
+                continue;
+            }
+            match self.host.runtime.image(&name).await {
+                Ok(Some(image)) => {
+                    found.insert(image.id.clone());
+                    ids.insert(name, image.id);
+                }
+                // What is no name names no image: one such pod would keep the disk full for all.
+                Ok(None) | Err(RuntimeError::Invalid { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(found)

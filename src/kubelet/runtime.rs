@@ -106,7 +106,7 @@ pub trait ContainerRuntime: Send + Sync {
         progress: Option<ProgressSender>,
     ) -> Result<ImageInfo>;
 
-    /// The local image of that name or id, if there is one. Never pulls.
+    /// The local image of that name or id, if there is one. Never pulls. `Invalid` where that is no name.
     async fn image(&self, name: &str) -> Result<Option<ImageInfo>>;
 
     /// All local images: node status and image garbage collection. Without each image's config.

@@ -239,6 +239,8 @@ async fn pulls_say_why_they_fail() {
     assert!(message.contains("connection refused"), "{message}");
     assert_eq!(reason("Not A Name").await.0, PullFailure::InvalidName);
     assert_eq!(podman.image("localhost/nope:1").await.unwrap(), None);
+    let error = podman.image("localhost/nope::1").await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::Invalid { .. }), "{error:?}");
     let image = podman.image(crate::rig::IMAGE).await.unwrap().unwrap();
     assert_eq!((image.config.cmd, image.config.env), (vec!["sh".to_owned()], vec!["PATH=/bin".to_owned()]));
     assert!(podman.images().await.unwrap().iter().any(|found| found.id == image.id));
