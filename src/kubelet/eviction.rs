@@ -95,14 +95,24 @@ impl Manager {
     /// Has those pods go that must: all that keep more than they may, else one if the host is short of something.
     async fn round(&mut self) -> Result<Vec<Arc<Pod>>, RuntimeError> {
         let mut short = self.look().await?;
-        let excessive = self.excessive().await?;
+        let excessive = match self.excessive().await {
+            // What the host is short of does not wait for what cannot be measured.
+            Err(error) if !short.is_empty() => {
+                self.complain("cannot tell who keeps too much on disk", &error);
+                Vec::new()
+            }
+            measured => measured?,
+        };
         if !excessive.is_empty() {
             return Ok(excessive);
         }
         let Some(first) = short.first().copied() else { return Ok(Vec::new()) };
         self.tell_of("EvictionThresholdMet", &format!("Attempting to reclaim {}", first.signal.resource()));
         if first.signal == Signal::Images || first.signal != Signal::Memory && self.host.info().one_disk {
-            self.images.remove_unused().await?;
+            // Pods may have to go all the more.
+            if let Err(error) = self.images.remove_unused().await {
+                self.complain("cannot remove images from a disk that is full", &error);
+            }
             short = self.look().await?;
         }
         let Some(short) = short.first() else { return Ok(Vec::new()) };
@@ -196,6 +206,10 @@ impl Manager {
             }
         };
         let _ = tokio::time::timeout(CLEANUP, waiting).await;
+    }
+
+    fn complain(&self, what: &str, error: &RuntimeError) {
+        warn!(node = self.host.node.name, error = error.chain(), "{what}");
     }
 
     fn tell_of(&self, reason: &str, message: &str) {
