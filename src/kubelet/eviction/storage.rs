@@ -7,7 +7,7 @@ use crate::kubelet::pod::all_statuses;
 use crate::kubelet::runtime::{RuntimeError, log_files};
 use crate::kubelet::volumes;
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -60,18 +60,27 @@ const BLOCK: u64 = 512;
 /// What is in a directory, as du counts: blocks in use, each file once, nothing behind links and nothing that is
 /// mounted there.
 fn space(root: &Path) -> Space {
-    let (mut total, mut seen, mut queue) = (Space::default(), HashSet::new(), vec![root.to_owned()]);
-    let Ok(device) = fs::symlink_metadata(root).map(|found| found.dev()) else { return total };
-    while let Some(path) = queue.pop() {
-        // What is gone meanwhile takes no room.
-        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+    let (mut total, mut seen, mut queue) = (Space::default(), HashSet::new(), Vec::new());
+    let Ok(top) = fs::symlink_metadata(root) else { return total };
+    let device = top.dev();
+    let mut count = |path: PathBuf, found: Metadata, queue: &mut Vec<PathBuf>| {
         if found.dev() != device || (found.nlink() > 1 && !found.is_dir() && !seen.insert(found.ino())) {
-            continue;
+            return;
         }
         total.bytes = total.bytes.saturating_add(found.blocks() * BLOCK);
         total.inodes += 1;
+        // Only directories are remembered: a pod may have made any number of files.
         if found.is_dir() {
-            queue.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            queue.push(path);
+        }
+    };
+    count(root.to_owned(), top, &mut queue);
+    while let Some(folder) = queue.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            // Links are not followed; what is gone meanwhile takes no room.
+            if let Ok(found) = entry.metadata() {
+                count(entry.path(), found, &mut queue);
+            }
         }
     }
     total
