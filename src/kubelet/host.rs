@@ -125,8 +125,11 @@ impl Host {
         self.info.read().clone()
     }
 
+    /// Takes in what the host says of itself, to which belongs what is set for it.
     pub fn set_info(&self, info: HostInfo) {
-        *self.info.write() = info;
+        let settings = &self.node.settings;
+        let seccomp_root = settings.seccomp_root.to_string_lossy().into_owned();
+        *self.info.write() = HostInfo { pod_pids_limit: settings.pod_pids_limit, seccomp_root, ..info };
     }
 
     pub fn addresses(&self) -> NodeAddresses {

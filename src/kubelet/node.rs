@@ -80,8 +80,6 @@ impl Keeper {
             }
         };
         disks::measure(&mut info, &self.host.node.data_dir);
-        info.pod_pids_limit = self.host.node.settings.pod_pids_limit;
-        info.seccomp_root = self.host.node.settings.seccomp_root.to_string_lossy().into_owned();
         if std::mem::take(&mut self.silent) {
             info!(node, "the host answers; its lease is renewed again");
         }
