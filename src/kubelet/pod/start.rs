@@ -79,7 +79,7 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
             return Err(Some(Failed { image, ..Failed::new(error.reason, error.message, SLOW) }));
         }
     };
-    let mut made = describe(job, container, life, &image, &facts, &sources).map_err(config_error)?;
+    let mut made = describe(job, container, life, &image, &facts, &sources).await.map_err(config_error)?;
     if spec(pod).host_network == Some(true) {
         made.dns = dns::resolver(pod, ops::host_dns(host).as_ref()).dns;
     }
@@ -118,7 +118,7 @@ async fn existing(job: &Job, wanted: &crate::kubelet::runtime::ContainerIdentity
     found.map(|life| life.id).ok_or_else(|| failed("a container of that name exists and is not this pod's".into()))
 }
 
-fn describe(
+async fn describe(
     job: &Job,
     container: &Container,
     life: &Life,
@@ -133,9 +133,16 @@ fn describe(
     let mut mounts = match job.host.node.simulated {
         true => Vec::new(),
         false => {
+            let (pod, container, dir) = (job.pod.clone(), container.clone(), dir.clone());
+            let (env, claims) = (env.clone(), sources.claims.clone());
             // The mounts of rootless Podman are its own; what others mount may not come to it.
-            let place = dir.as_ref().map(|dir| Place { dir, shares_mounts: !host.rootless });
-            volumes::mounts::mounts(&job.pod, container, place, &env, &sources.claims)?
+            let shares_mounts = !host.rootless;
+            // Volumes may be on a server that does not answer.
+            let work = move || {
+                let place = dir.as_ref().map(|dir| Place { dir, shares_mounts });
+                volumes::mounts::mounts(&pod, &container, place, &env, &claims)
+            };
+            tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())??
         }
     };
     if let Some(dir) = dir {

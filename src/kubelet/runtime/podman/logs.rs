@@ -123,9 +123,8 @@ impl Podman {
         }
         let mut known = std::mem::take(&mut *self.logs.lock());
         let mut logs = Logs::new();
-        let mut most = 0;
         for id in running {
-            let mut log = match known.remove(id) {
+            let log = match known.remove(id) {
                 Some(log) => log,
                 None => match self.inspected(id).await.map(|found| found.host_config.log_config.path) {
                     Ok(path) if path.is_empty() => continue,
@@ -134,21 +133,31 @@ impl Podman {
                     Err(_) => continue,
                 },
             };
-            match log.keep(limits) {
-                Ok(written) => most = most.max(written),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) if !log.told => {
-                    let path = log.path.display();
-                    tracing::warn!(%error, log = %path, "the log of a container cannot be kept within its limits");
-                    log.told = true;
-                }
-                Err(_) => {}
-            }
             logs.insert(id.clone(), log);
         }
+        let (logs, most) = tokio::task::spawn_blocking(move || keep_all(logs, limits)).await.unwrap_or_default();
         *self.logs.lock() = logs;
         Ok(most)
     }
+}
+
+/// Those that are there still, and the most that was written to one of them since the last look: bytes.
+fn keep_all(mut logs: Logs, limits: LogLimits) -> (Logs, u64) {
+    let mut most = 0;
+    logs.retain(|_, log| {
+        match log.keep(limits) {
+            Ok(written) => most = most.max(written),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            Err(error) if !log.told => {
+                let path = log.path.display();
+                tracing::warn!(%error, log = %path, "the log of a container cannot be kept within its limits");
+                log.told = true;
+            }
+            Err(_) => {}
+        }
+        true
+    });
+    (logs, most)
 }
 
 impl Log {

@@ -134,7 +134,9 @@ impl Reader {
             self.file.seek(SeekFrom::Start(0)).await?;
             return Ok(true);
         }
-        let mut files = match log_files::open_all(&self.path) {
+        let path = self.path.clone();
+        let opened = tokio::task::spawn_blocking(move || log_files::open_all(&path)).await.map_err(io::Error::other)?;
+        let mut files = match opened {
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
