@@ -58,6 +58,8 @@ pub async fn finish<O: Clone + Serialize>(
             let before = status.results[at].clone();
             status.results[at] = match result.action {
                 ChangeAction::Failed => result,
+                // Somebody else has made one meanwhile: that one's end is waited for now.
+                _ if result.pending => result,
                 _ => ChangeResult {
                     action: ChangeAction::Replaced,
                     before: before.before,

@@ -1,6 +1,7 @@
 //! What cannot change in place, and has to end before it is made again.
 
 use super::*;
+use crate::api::changeset::{ChangeSetSpec, ChangeSetStatus};
 
 fn frozen(name: &str, value: &str) -> String {
     format!(
@@ -51,6 +52,36 @@ async fn what_does_not_end_is_named_and_the_next_apply_goes_on() {
     let (again, ()) = tokio::join!(rig.apply(&files, &replace), release(&rig, "a"));
     assert_eq!(totals(&again.unwrap().report), (1, 0, 1));
     assert_eq!(rig.map("a").await.unwrap()["data"]["k"], "2");
+}
+
+/// The one that was to end is gone, and another one of that name has to end, too.
+#[tokio::test]
+async fn what_somebody_else_makes_meanwhile_is_waited_for_as_long() {
+    let rig = Rig::new().await;
+    rig.apply(&[("a.yaml", &frozen("a", "theirs"))], &Options::default()).await.unwrap();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"},
+        "immutable": true, "data": {"k": "ours"}});
+    let id = ObjectId {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: "default".into(),
+        name: "a".into(),
+        ..ObjectId::default()
+    };
+    let before = Some(json!({"metadata": {"uid": "gone"}}));
+    let pending = ChangeResult { id, action: ChangeAction::Replaced, pending: true, before, ..ChangeResult::default() };
+    let mut status = ChangeSetStatus { applied: true, results: vec![pending], ..ChangeSetStatus::default() };
+    let spec = ChangeSetSpec {
+        field_manager: "test".into(),
+        force: true,
+        replace: true,
+        objects: vec![map],
+        ..ChangeSetSpec::default()
+    };
+    let limit = Duration::from_millis(300);
+    let finishing = finish_replacements(&rig.client, &*rig.registry, &spec, &mut status, limit);
+    let error = tokio::time::timeout(Duration::from_secs(20), finishing).await.expect("it ends").unwrap_err();
+    assert!(error.to_string().contains("example.com/hold"), "{error}");
 }
 
 /// The Application is suspended: nothing but the plan that was asked for is carried out.
