@@ -176,3 +176,44 @@ async fn a_claim_keeps_its_data_until_somebody_says_that_it_may_go() {
     let begun = case.change(vec![claim("b")], false).await;
     assert_eq!(actions(&begun), [(ChangeAction::Replaced, true)], "it is protected while it may be in use");
 }
+
+#[tokio::test]
+async fn what_takes_data_along_is_confirmed_too() {
+    let case = Replacing::new().await;
+    let set = |service: &str, policy: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "default"}, "spec": {
+            "serviceName": service, "selector": {"matchLabels": {"app": "db"}},
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": policy},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}}]}})
+    };
+    case.change(vec![set("a", "Retain")], false).await;
+    let kept = case.change(vec![set("b", "Retain")], false).await;
+    assert_eq!(actions(&kept), [(ChangeAction::Replaced, false)], "its claims stay");
+    case.change(vec![set("b", "Delete")], false).await;
+    let refused = case.change(vec![set("c", "Delete")], false).await;
+    let error = refused.results[0].error.as_ref().unwrap();
+    let expect = "its claims and their data, by its persistentVolumeClaimRetentionPolicy, would go with what is replaced (if \
+                  that may go: kubectl annotate --overwrite -n default statefulsets db selkie.dev/prune=confirmed)";
+    assert_eq!((error.code, error.message.as_str()), (409, expect));
+    let path = "/apis/apps/v1/namespaces/default/statefulsets/db";
+    let confirmed = r#"{"metadata":{"annotations":{"selkie.dev/prune":"confirmed"}}}"#;
+    case.rig.send("PATCH", path, "application/merge-patch+json", confirmed).await;
+    assert_eq!(actions(&case.change(vec![set("c", "Delete")], false).await), [(ChangeAction::Replaced, false)]);
+
+    let definition = |scope: &str| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "things.example.org"}, "spec": {"group": "example.org", "scope": scope,
+                "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})
+    };
+    case.change(vec![definition("Namespaced")], false).await;
+    let thing =
+        json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "a", "namespace": "default"}});
+    assert!(case.change(vec![thing], false).await.applied);
+    let refused = case.change(vec![definition("Cluster")], false).await;
+    let error = refused.results[0].error.as_ref().unwrap();
+    assert!(error.message.starts_with("all its objects, 1 now, would go with what is replaced"), "{error:?}");
+}

@@ -12,7 +12,7 @@ use crate::apiserver::resources::delete::DeleteOptions;
 use crate::apiserver::resources::object::parse;
 use crate::apiserver::resources::view::{Overlay, View};
 use crate::apiserver::resources::{At, Effect, WriteOptions, Writer};
-use crate::store::Txn;
+use crate::store::{Txn, bucket};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -101,21 +101,41 @@ impl ApiServer {
     }
 }
 
-/// Refuses to end a claim, and with it its data, unless that is confirmed.
+/// Refuses to end what data would go with, unless that is confirmed.
 fn keeps_data(view: &dyn View, at: At<'_>) -> Result<(), ApiError> {
-    if !at.resource.group.is_empty() || at.resource.kind != "PersistentVolumeClaim" {
+    if !["PersistentVolumeClaim", "StatefulSet", "CustomResourceDefinition"].contains(&at.resource.kind.as_str()) {
         return Ok(());
     }
     let object = parse(&*at.get(view)?);
-    if object.pointer("/metadata/annotations").and_then(|all| all.get(PRUNE)?.as_str()) == Some("confirmed") {
-        return Ok(());
-    }
-    let (namespace, name) = (at.namespace, at.name);
+    let confirmed = object.pointer("/metadata/annotations").and_then(|all| all.get(PRUNE)?.as_str());
+    let Some(lost) = lost(view, at, &object).filter(|_| confirmed != Some("confirmed")) else { return Ok(()) };
+    let (plural, name) = (&at.resource.plural, at.name);
+    let place = if at.namespace.is_empty() { String::new() } else { format!("-n {} ", at.namespace) };
     let message = format!(
-        "its data would go with the claim that is replaced (if that may go: kubectl annotate --overwrite -n {namespace} \
-         pvc {name} {PRUNE}=confirmed)"
+        "{lost} would go with what is replaced (if that may go: kubectl annotate --overwrite {place}{plural} {name} \
+         {PRUNE}=confirmed)"
     );
     Err(ApiError::new(409, "Conflict", message))
+}
+
+/// The data that the end of an object takes along.
+fn lost(view: &dyn View, at: At<'_>, object: &Value) -> Option<String> {
+    let spec = &object["spec"];
+    match (at.resource.group.as_str(), at.resource.kind.as_str()) {
+        ("", "PersistentVolumeClaim") => Some("its data".to_owned()),
+        ("apps", "StatefulSet") => {
+            let deletes = spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete";
+            let claims = spec["volumeClaimTemplates"].as_array().is_some_and(|templates| !templates.is_empty());
+            (deletes && claims)
+                .then(|| "its claims and their data, by its persistentVolumeClaimRetentionPolicy,".to_owned())
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            let (group, plural) = (spec["group"].as_str()?, spec["names"]["plural"].as_str()?);
+            let count = view.scan(&bucket(group, plural)).len();
+            (count > 0).then(|| format!("all its objects, {count} now,"))
+        }
+        _ => None,
+    }
 }
 
 /// What an object that is being deleted waits for: `finalizer a/b`, `up to 30 s for its containers to stop`.
