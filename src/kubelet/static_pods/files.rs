@@ -15,6 +15,8 @@ pub struct Found {
     pub pods: Vec<(PathBuf, Value)>,
     /// Files whose pods are not known, and why: what runs of them goes on.
     pub broken: Vec<(PathBuf, String)>,
+    /// A directory could not be read: of no pod that is not in a file is it known that there is none.
+    pub blind: bool,
 }
 
 /// Reads the manifests for all hosts, and those for this one. Blocking reads are left to another thread.
@@ -30,13 +32,18 @@ pub async fn read(all: &Path, own: &Path) -> Found {
         }
         found
     });
-    reading.await.unwrap_or_else(|error| Found { pods: Vec::new(), broken: vec![(unreadable, error.to_string())] })
+    reading.await.unwrap_or_else(|error| Found {
+        broken: vec![(unreadable, error.to_string())],
+        blind: true,
+        ..Found::default()
+    })
 }
 
 impl Found {
-    /// Whether what is in this file, or somewhere in a directory that cannot be read, is not known.
+    /// Whether what is in this file is not known. Of a directory that is not there nobody knows whether it has another
+    /// name now.
     pub fn is_unknown(&self, file: &Path) -> bool {
-        self.broken.iter().any(|(broken, _)| file.starts_with(broken))
+        self.blind || self.broken.iter().any(|(broken, _)| file.starts_with(broken))
     }
 
     fn add(&mut self, directory: &Path) {
@@ -53,7 +60,10 @@ impl Found {
         };
         match names() {
             Ok(names) => names.into_iter().for_each(|path| self.add_file(path)),
-            Err(error) => self.broken.push((directory.to_owned(), error.to_string())),
+            Err(error) => {
+                self.broken.push((directory.to_owned(), error.to_string()));
+                self.blind = true;
+            }
         }
     }
 
@@ -129,6 +139,6 @@ mod tests {
         let found = read(&away, &away.join("h1")).await;
         assert!(found.pods.is_empty() && found.is_unknown(&away.join("web.yaml")));
         assert!(found.is_unknown(&away.join("h1/db.yaml")), "nor of a host's own directory in it");
-        assert!(!found.is_unknown(&temp.path().join("web.yaml")));
+        assert!(found.is_unknown(&temp.path().join("before/web.yaml")), "it may have had another name");
     }
 }

@@ -139,7 +139,7 @@ mod tests {
                 "spec": {"containers": [{"name": "c", "image": image}]}});
             (PathBuf::from(format!("/m/{name}.yaml")), pod)
         };
-        Found { pods: pods.iter().map(pod).collect(), broken: Vec::new() }
+        Found { pods: pods.iter().map(pod).collect(), ..Found::default() }
     }
 
     /// What the API holds once these steps are done.
@@ -190,7 +190,7 @@ mod tests {
         let mut broken = found(&[("db", "i:1")]);
         broken.broken.push(("/m/web.yaml".into(), "torn".into()));
         assert_eq!(steps(&broken, &shown, &owner()), []);
-        let away = Found { pods: Vec::new(), broken: vec![("/m".into(), "no such directory".into())] };
+        let away = Found { blind: true, ..Found::default() };
         assert_eq!(steps(&away, &shown, &owner()), []);
     }
 
@@ -207,7 +207,7 @@ mod tests {
     fn what_a_manifest_leaves_out_or_gets_wrong_is_no_trap() {
         let odd = Found {
             pods: vec![("/m/a.yaml".into(), json!({"metadata": {"name": "a", "annotations": 3}, "spec": []}))],
-            broken: Vec::new(),
+            ..Found::default()
         };
         assert_eq!(names(&steps(&odd, &[], &owner())), [(true, "default/a-h1".to_owned())]);
     }
