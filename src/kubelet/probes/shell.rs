@@ -19,6 +19,9 @@ const KEPT: usize = 64 << 10;
 /// The most that ends a run after its mark: a code and a newline.
 const TAIL: usize = 16;
 
+/// After so many shells whose first run did not end in time Podman's way is taken.
+const MOST_HUNG: u32 = 3;
+
 /// What shells do themselves though no file has that name, or otherwise than the file.
 const OWN: [&str; 52] = [
     ".", ":", "alias", "bg", "bind", "break", "builtin", "caller", "cd", "command", "compgen", "complete", "continue",
@@ -30,7 +33,14 @@ const OWN: [&str; 52] = [
 
 /// The way of one probe to run its command in one life of a container.
 #[derive(Debug, Default)]
-pub enum Shell {
+pub struct Shell {
+    state: State,
+    /// How many shells in a row did not come to the end of their first run.
+    hung: u32,
+}
+
+#[derive(Debug, Default)]
+enum State {
     #[default]
     Untried,
     Open(Session),
@@ -45,6 +55,8 @@ pub struct Session {
     /// What a run's mark begins with: nothing that a command would say.
     word: String,
     runs: u64,
+    /// The command itself ends with codes that otherwise say that it could not be run.
+    own_codes: bool,
     /// What came since the last mark.
     heard: Vec<u8>,
 }
@@ -68,13 +80,19 @@ impl Shell {
     ) -> Result<ExecResult, RuntimeError> {
         let until = Instant::now() + timeout;
         if !suits(command) {
-            *self = Self::Without;
+            self.state = State::Without;
         }
         match self.try_run(runtime, container, command, until).await {
             Ran::Done(result) => Ok(result),
             Ran::AskPodman => {
                 let left = until.saturating_duration_since(Instant::now());
-                runtime.exec_sync(container, command, left).await
+                let result = runtime.exec_sync(container, command, left).await;
+                // Podman has run it, and so it came to its own end.
+                if let (State::Open(session), Ok(ExecResult { exit_code: 125..=127, .. })) = (&mut self.state, &result)
+                {
+                    session.own_codes = true;
+                }
+                result
             }
             Ran::TimedOut => Err(RuntimeError::Timeout {
                 what: format!("exec of {:?} in {container}", command.join(" ")),
@@ -90,25 +108,29 @@ impl Shell {
         command: &[String],
         until: Instant,
     ) -> Ran {
-        if matches!(self, Self::Untried) {
+        if matches!(self.state, State::Untried) {
             let opened = timeout_at(until, Session::open(runtime, container, command)).await;
             let Ok(opened) = opened else { return Ran::TimedOut };
             // Why there is none Podman's way will tell, if it is not the shell's fault.
             let Ok(session) = opened else { return Ran::AskPodman };
-            *self = Self::Open(session);
+            self.state = State::Open(session);
         }
-        let Self::Open(session) = self else { return Ran::AskPodman };
+        let State::Open(session) = &mut self.state else { return Ran::AskPodman };
         match timeout_at(until, session.run()).await {
-            Ok(Some(result)) if matches!(result.exit_code, 125..=127) => Ran::AskPodman,
-            Ok(Some(result)) => Ran::Done(result),
+            Ok(Some(result)) => {
+                self.hung = 0;
+                let could_not_run = matches!(result.exit_code, 125..=127) && !session.own_codes;
+                if could_not_run { Ran::AskPodman } else { Ran::Done(result) }
+            }
             Ok(None) => {
                 // One that never ran anything is not there, or does not understand; another may have been killed.
-                *self = if session.runs > 1 { Self::Untried } else { Self::Without };
+                self.state = if session.runs > 1 { State::Untried } else { State::Without };
                 Ran::AskPodman
             }
             Err(_) => {
-                // Its command goes with it.
-                *self = Self::Untried;
+                // Its command goes with it. Where no first run ends, the shell may be at fault.
+                self.hung += u32::from(session.runs == 1);
+                self.state = if self.hung < MOST_HUNG { State::Untried } else { State::Without };
                 Ran::TimedOut
             }
         }
@@ -131,7 +153,7 @@ impl Session {
 
     fn with(session: ExecSession) -> Self {
         let word = format!("selkie-{:016x}", RandomState::new().hash_one(()));
-        Self { session, word, runs: 0, heard: Vec::new() }
+        Self { session, word, runs: 0, own_codes: false, heard: Vec::new() }
     }
 
     /// Runs the command once more; `None` when the shell is gone.
