@@ -14,6 +14,8 @@ pub const PROVISIONER: &str = "podman.selkie.dev";
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// Holds the object until the host has removed (or, by its policy, kept) the volume.
 pub const FINALIZER: &str = "podman.selkie.dev/volume";
+/// On a volume whose directory was made: it is not made again.
+pub const MADE: &str = "podman.selkie.dev/made";
 /// Parameter of StorageClasses: the directory of the hosts in which volumes are directories.
 const PATH: &str = "path";
 const HOSTNAME: &str = "kubernetes.io/hostname";

@@ -7,7 +7,9 @@ use crate::kubelet::runtime::VolumeSpec;
 use crate::kubelet::volumes::ownership;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use parking_lot::Mutex;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -75,7 +77,7 @@ async fn backing(host: &Host, pod: &Pod, claim: &str, volume: &PersistentVolume)
     }
     if let Some(directory) = provision::directory(volume) {
         if !host.node.simulated {
-            make(host, &directory).await?;
+            make(host, volume, &directory).await?;
         }
         return Ok(Backing::Local(directory));
     }
@@ -94,16 +96,30 @@ async fn backing(host: &Host, pod: &Pod, claim: &str, volume: &PersistentVolume)
     })
 }
 
-/// Makes the directory of a volume. Any user may write there: which one a pod has is its own business.
-async fn make(host: &Host, directory: &Path) -> Result<(), String> {
+/// Makes the directory of a volume, once: later it is missing because its disk is not there, and a database would begin
+/// anew on another. Any user may write there: which one a pod has is its own business.
+async fn make(host: &Host, volume: &PersistentVolume, directory: &Path) -> Result<(), String> {
     if !host.info().local {
         return Err(format!("its volume is the directory {}, and this host is another machine", directory.display()));
     }
-    let directory = directory.to_owned();
-    let work = move || {
-        make_whole(&directory).map_err(|error| format!("cannot make its directory {}: {error}", directory.display()))
+    let was_made = volume.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(provision::MADE));
+    let path = directory.to_owned();
+    let work = move || match (path.is_dir(), was_made) {
+        (true, _) => Ok(()),
+        (false, true) => Err(format!("its directory {} is missing: is its disk mounted?", path.display())),
+        (false, false) => {
+            make_whole(&path).map_err(|error| format!("cannot make its directory {}: {error}", path.display()))
+        }
     };
-    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())??;
+    if was_made {
+        return Ok(());
+    }
+    let annotation = json!({"metadata": {"annotations": {provision::MADE: host.node.name}}});
+    let api: Api<PersistentVolume> = Api::all(host.ctx.client.clone());
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    let noted = api.patch(name, &PatchParams::default(), &Patch::Merge(annotation)).await;
+    noted.map(drop).map_err(|error| format!("cannot note that its directory was made: {error}"))
 }
 
 /// Makes a directory, which has its name once it has its mode: whoever is interrupted in between begins anew.

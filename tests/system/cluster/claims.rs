@@ -97,6 +97,17 @@ fn volumes_may_be_directories() {
         folders.push(folder);
     }
     assert!(setting.folder.volumes().is_empty(), "{:?}", setting.folder.volumes());
+    // Its disk is gone, as it were: nothing begins anew elsewhere.
+    let away = setting.folder.path().join("away");
+    std::fs::rename(&place, &away).expect("the disk goes");
+    daemon.kubectl(&["delete", "pod", "kept-0"]);
+    daemon.wait_for("the pod says what is missing", || {
+        let events = daemon.value(&["events", "--field-selector", "involvedObject.name=kept-0"], "{.items[*].message}");
+        events.contains("is missing: is its disk mounted?")
+    });
+    assert!(!place.exists());
+    std::fs::rename(&away, &place).expect("the disk comes back");
+    daemon.kubectl(&["rollout", "status", "statefulset/kept", "--timeout=60s"]);
     daemon.kubectl(&["delete", "statefulset", "disk", "kept"]);
     daemon.kubectl(&["delete", "pvc", "data-disk-0", "data-kept-0"]);
     daemon.wait_for("the directory goes with its claim", || !folders[0].exists());
