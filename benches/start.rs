@@ -177,6 +177,8 @@ impl Bench {
             for container in &containers {
                 self.podman.exec(container, &command).await;
             }
+            // Podman cleans up behind each.
+            tokio::time::sleep(Duration::from_secs(3)).await;
         })
         .await;
         self.selkie(&["delete"], &plain);

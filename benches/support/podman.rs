@@ -5,7 +5,7 @@ use crate::storage::Storage;
 use jiff::Timestamp;
 use selkie::kubelet::runtime::podman::http::{Client, SLOW};
 use serde_json::{Value, json};
-use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 pub const IMAGE: &str = "localhost/selkie-demo:1";
 
@@ -70,15 +70,10 @@ impl Podman {
             .await
             .expect("a session");
         let id = made["Id"].as_str().expect("an id");
-        let start = json!({"Detach": true});
-        post(format!("exec/{id}/start")).json(&start).expect("JSON").send().await.expect("the command starts");
-        loop {
-            let state: Value = self.client.get(format!("exec/{id}/json"), "a session").fetch().await.expect("JSON");
-            if state["Running"] == false {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let start = json!({"Detach": false, "Tty": false});
+        let mut output = post(format!("exec/{id}/start")).json(&start).expect("JSON").hijack().await.expect("output");
+        // It ends with the command.
+        output.read_to_end(&mut Vec::new()).await.expect("output");
     }
 
     /// When each container with `label` was started, by Podman's own clock.
