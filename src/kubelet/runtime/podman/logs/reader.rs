@@ -141,8 +141,10 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        files.retain(|file| file.inode != self.inode && file.number.is_none_or(|number| number > self.seen));
-        self.seen = files.iter().filter_map(|file| file.number).fold(self.seen, u64::max);
+        let before = self.seen;
+        // The one that is being read, too: it may have got its number since.
+        self.seen = files.iter().filter_map(|file| file.number).fold(before, u64::max);
+        files.retain(|file| file.inode != self.inode && file.number.is_none_or(|number| number > before));
         self.next.extend(files);
         Ok(!self.next.is_empty())
     }
