@@ -18,6 +18,7 @@ mod drift;
 mod ignored;
 mod leaving;
 mod ledger;
+mod live;
 mod owners;
 mod pods;
 mod references;
@@ -37,7 +38,6 @@ pub use stages::{InOrder, apply_in_order, rehearse};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Order;
-use crate::client::raw;
 use crate::gitops::application::{Application, IgnoreDifferences};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::{Held, Report, inventory};
@@ -45,7 +45,6 @@ use crate::gitops::readiness::Health;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
 use conflicts::Posted;
 use course::Course;
-use http::Method;
 use leaving::Leaving;
 use owners::Owners;
 use serde_json::Value;
@@ -366,22 +365,6 @@ fn own_results<'a>(
     }
     let deleted = results.iter().skip(objects + record.objects.len()).take(deletions);
     results.iter().take(objects).chain(deleted).cloned().collect()
-}
-
-/// An object as it is now; `None` while it is not there, or the server does not answer.
-async fn live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Option<Value> {
-    try_live(client, kinds, id).await.ok().flatten()
-}
-
-/// The same; an error where the server does not say whether there is one.
-async fn try_live(client: &kube::Client, kinds: &dyn Kinds, id: &ObjectId) -> Result<Option<Value>, kube::Error> {
-    let Some(plural) = kinds.plural(&id.api_version, &id.kind) else { return Ok(None) };
-    let path = wait::path(&id.api_version, &plural, &id.namespace, &id.name);
-    match raw::request(client, Method::GET, &path, None).await {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(error) if raw::is_not_found(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// The errors of files that cannot be read, and what the API server says of the rest, so that a

@@ -1,7 +1,7 @@
 //! Fields that a sync leaves as they are: what others set there is posted back, so that it neither
 //! changes nor counts as drift. A new object gets what its manifest says.
 
-use super::live;
+use super::live::live;
 use crate::gitops::application::IgnoreDifferences;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::{Manifest, Rendered, group};

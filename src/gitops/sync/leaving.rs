@@ -3,7 +3,8 @@
 //! What cannot be made again from the source is not deleted unless that is asked for: a claim takes its
 //! data with it, and a Namespace everything that others put into it.
 
-use super::{Options, claims, contents, live};
+use super::live::live;
+use super::{Options, claims, contents};
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::PRUNE;
 use crate::gitops::kinds::Kinds;

@@ -3,7 +3,8 @@
 //! The change set has been committed by then, with the end begun. Whoever is interrupted here has lost nothing: the
 //! next sync of the same manifests finds the object gone, or still going, and goes on from there.
 
-use super::{SyncError, changeset, try_live};
+use super::live::try_live;
+use super::{SyncError, changeset};
 use crate::api::changeset::{ChangeAction, ChangeResult, ChangeSet, ChangeSetSpec, ChangeSetStatus};
 use crate::gitops::kinds::Kinds;
 use serde::Serialize;

@@ -72,7 +72,7 @@ pub enum Event {
 }
 
 /// How far one object is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Progress {
     pub id: ObjectId,
     pub message: String,

@@ -3,8 +3,9 @@
 
 use super::conflicts::{self, Posted};
 use super::course::{Course, Stage};
+use super::live::live;
 use super::{Event, Progress, Reporter};
-use super::{How, Options, Outcome, SyncError, changeset, commit, live, once, refusal, wait};
+use super::{How, Options, Outcome, SyncError, changeset, commit, once, refusal, wait};
 use crate::api::changeset::ObjectId;
 use crate::client::raw;
 use crate::gitops::kinds::Kinds;

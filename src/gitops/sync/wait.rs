@@ -1,8 +1,8 @@
 //! Waiting until what was changed is ready.
 
+use super::live;
 use super::pods::{self, Told};
 use super::reporter::{Event, FailingPod, Progress, Reporter};
-use super::try_live;
 use super::watched::Watched;
 use crate::api::changeset::ObjectId;
 use crate::base::wake::Wake;
@@ -13,6 +13,7 @@ use crate::gitops::render::{group, version};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -115,7 +116,8 @@ impl Wait<'_> {
                 standing.tell(look.ready, &look.unready);
             }
             if worth_it && news != memory.shown && (!news.is_empty() || look.unready.is_empty()) {
-                let fresh: Vec<_> = news.iter().filter(|one| !memory.shown.contains(one)).cloned().collect();
+                let shown: HashSet<&Progress> = memory.shown.iter().collect();
+                let fresh: Vec<_> = news.iter().filter(|one| !shown.contains(one)).cloned().collect();
                 memory.shown = news;
                 if !fresh.is_empty() {
                     memory.said = true;
@@ -238,12 +240,11 @@ pub async fn unready(client: &kube::Client, kinds: &dyn Kinds, health: &Health, 
 
 async fn look(client: &kube::Client, kinds: &dyn Kinds, health: &Health, objects: &[ObjectId]) -> Look {
     let mut look = Look::default();
-    for id in objects {
-        if !health.has_rule(&id.api_version, &id.kind) {
-            look.ready += 1;
-            continue;
-        }
-        let found = try_live(client, kinds, id).await;
+    let judged = || objects.iter().filter(|id| health.has_rule(&id.api_version, &id.kind));
+    look.ready = objects.len() - judged().count();
+    let mut found = live::All::of(client, kinds, judged()).await;
+    for id in judged() {
+        let found = found.take(id).await;
         let readiness = match &found {
             Ok(Some(object)) if is_idle_claim(client, health, object).await => Readiness::Ready,
             Ok(Some(object)) => health.of(object),
