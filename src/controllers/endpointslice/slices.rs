@@ -95,7 +95,19 @@ pub fn plan_for(head: &Head, groups: Vec<Group>, slices: &[Arc<EndpointSlice>]) 
         }
     }
     doomed.extend(left);
-    plan.delete = doomed;
+    for slice in doomed {
+        // Rather than one that goes and one that comes: whoever watches is never without. Not one of an earlier owner
+        // of that name, which the garbage collector takes.
+        let is_own = || slice.metadata.owner_references.iter().flatten().any(|owner| owner.uid == head.owner.uid);
+        match plan.create.pop_if(|_| slice.address_type == head.addresses && is_own()) {
+            Some(new) => {
+                let (ports, endpoints) = (new.ports.unwrap_or_default(), new.endpoints.unwrap_or_default());
+                let wanted = slice_of(head, Some(&slice), ports, endpoints);
+                plan.update.push((slice, wanted));
+            }
+            None => plan.delete.push(slice),
+        }
+    }
     plan
 }
 

@@ -74,6 +74,25 @@ fn no_endpoints_are_an_empty_slice() {
     assert_eq!(plan.create[0].endpoints, Some(Vec::new()));
 }
 
+/// Also when its ports are others, which those of a slice without endpoints are: nobody sees the service without one.
+#[test]
+fn a_slice_becomes_what_would_replace_it() {
+    let (mut slices, mut made) = (Vec::new(), 0);
+    carry_out(plan(&service(), Vec::new(), &slices), &mut slices, &mut made);
+    let names = |slices: &[Arc<EndpointSlice>]| -> Vec<_> { slices.iter().map(|s| s.metadata.name.clone()).collect() };
+    let before = names(&slices);
+    for port in [8080, 8081] {
+        let plan = plan(&service(), groups(&service(), &parsed([pod(0, port, true)])), &slices);
+        assert_eq!((plan.create.len(), plan.update.len(), plan.delete.len()), (0, 1, 0), "{plan:?}");
+        carry_out(plan, &mut slices, &mut made);
+        assert_eq!((names(&slices), slices[0].ports.as_ref().unwrap()[0].port), (before.clone(), Some(port)));
+    }
+    let mut of_another = EndpointSlice::clone(&slices[0]);
+    of_another.metadata.owner_references.as_mut().unwrap()[0].uid = "old".into();
+    let plan = plan(&service(), groups(&service(), &parsed([pod(0, 9, true)])), &[Arc::new(of_another)]);
+    assert_eq!((plan.create.len(), plan.update.len(), plan.delete.len()), (1, 0, 1), "it goes with its owner");
+}
+
 #[test]
 fn endpoints_objects_tell_ready_from_not() {
     let (subsets, truncated) = subsets(&service(), &parsed([pod(0, 8080, true), pod(1, 8080, false)]));
