@@ -6,6 +6,7 @@
 //! that is not followed is counted from the groups, with the same result.
 
 pub mod domains;
+mod finder;
 pub mod selection;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub use domains::{Count, Domain, Domains};
 pub use selection::{Claim, Clause, Group, Labels, Selection, Term};
 
+use finder::Finder;
 use k8s_openapi::api::core::v1::Node;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -31,6 +33,8 @@ pub struct Topology {
     groups: HashMap<Arc<Group>, Members>,
     by_label: ByLabel,
     followed: HashMap<Arc<Selection>, Tally>,
+    /// Finds those of `followed` that may mean a group.
+    finder: Finder,
     /// How many hosts have each value of a topology key, for the keys that hosts have and pods asked about.
     values: HashMap<String, HashMap<String, usize>>,
     /// Questions so far.
@@ -159,7 +163,7 @@ impl Topology {
         let group = match self.groups.get_key_value(group) {
             Some((known, _)) => known.clone(),
             None => {
-                let meaning = self.followed.keys().filter(|one| means(one, group, &self.namespaces));
+                let meaning = self.finder.candidates(group).filter(|one| means(one, group, &self.namespaces));
                 let members = Members { meant_by: meaning.cloned().collect(), ..Members::default() };
                 self.groups.insert(group.clone(), members);
                 self.list(group);
@@ -236,6 +240,7 @@ impl Topology {
                 tally.pods.add(host, labels(&self.nodes, host), count);
             }
         }
+        self.finder.add(&selection);
         self.followed.insert(selection.clone(), tally);
         selection
     }
@@ -273,6 +278,7 @@ impl Topology {
         let limit = *ages.select_nth_unstable(middle).1;
         self.followed.retain(|_, tally| !tally.claims.is_empty() || tally.asked >= limit);
         let followed = &self.followed;
+        self.finder.retain(|selection| followed.contains_key(selection));
         for members in self.groups.values_mut() {
             members.meant_by.retain(|selection| followed.contains_key(selection));
         }
@@ -311,10 +317,9 @@ impl Topology {
         match self.groups.get(group) {
             Some(members) => members.meant_by.iter().filter_map(|one| self.followed.get(one)).flat_map(of).collect(),
             None => {
-                let meaning = self
-                    .followed
-                    .iter()
-                    .filter(|(one, tally)| !tally.claims.is_empty() && means(one, group, &self.namespaces));
+                let known = self.finder.candidates(group).filter_map(|one| Some((one, self.followed.get(one)?)));
+                let meaning =
+                    known.filter(|(one, tally)| !tally.claims.is_empty() && means(one, group, &self.namespaces));
                 meaning.flat_map(|(_, tally)| of(tally)).collect()
             }
         }

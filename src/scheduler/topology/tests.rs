@@ -17,8 +17,13 @@ fn node(name: &str, zone: Option<&str>) -> Arc<Node> {
     Arc::new(from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap())
 }
 
-fn term(app: &str, key: &str, like: &Value) -> Value {
-    json!({"topologyKey": key, "labelSelector": {"matchLabels": {"app": app}}, "namespaceSelector": like})
+fn term(apps: usize, key: &str, like: &Value) -> Value {
+    let selector = match apps {
+        0 | 1 => json!({"matchLabels": {"app": APPS[apps]}}),
+        2 => json!({"matchExpressions": [{"key": "app", "operator": "In", "values": APPS}]}),
+        _ => json!({}),
+    };
+    json!({"topologyKey": key, "labelSelector": selector, "namespaceSelector": like})
 }
 
 /// `kind`: which of the four kinds of terms it carries, if any.
@@ -50,6 +55,8 @@ enum Step {
 
 const NAMESPACES: [&str; 2] = ["one", "two"];
 const APPS: [&str; 2] = ["web", "db"];
+/// Selectors of applications: each, those two, all.
+const SELECTORS: usize = 4;
 const KEYS: [&str; 2] = ["zone", "kubernetes.io/hostname"];
 const ZONES: [&str; 2] = ["east", "west"];
 
@@ -59,13 +66,13 @@ fn like(number: usize) -> Value {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..9usize, 0..4usize, 0..2usize, 0..2usize, 0..6usize, 0..2usize, 0..2usize, 0..3usize)
+        8 => (0..9usize, 0..4usize, 0..2usize, 0..2usize, 0..6usize, 0..SELECTORS, 0..2usize, 0..3usize)
             .prop_map(|(p, h, n, a, k, b, t, l)| Step::Place(p, h, n, a, k, b, t, l)),
         2 => (0..9usize).prop_map(Step::Leave),
         2 => (0..4usize, prop::option::of(0..2usize)).prop_map(|(h, z)| Step::Label(h, z)),
         1 => (0..4usize).prop_map(Step::Drop),
         2 => (0..2usize, prop::option::of(0..2usize)).prop_map(|(n, l)| Step::Namespace(n, l)),
-        3 => (0..2usize, 0..2usize, 0..3usize).prop_map(|(a, k, l)| Step::Ask(a, k, l)),
+        3 => (0..SELECTORS, 0..2usize, 0..3usize).prop_map(|(a, k, l)| Step::Ask(a, k, l)),
     ]
 }
 
@@ -94,7 +101,7 @@ impl Truth {
 fn take(step: &Step, truth: &mut Truth, snapshot: &mut Snapshot) {
     match *step {
         Step::Place(number, host, namespace, app, kind, other, key, selector) => {
-            let term = term(APPS[other], KEYS[key], &like(selector));
+            let term = term(other, KEYS[key], &like(selector));
             let uid = number.to_string();
             let pod = pod(&uid, NAMESPACES[namespace], APPS[app], kind, &term);
             snapshot.place(&uid, HOSTS[host], Placed::of(&pod));
@@ -122,7 +129,7 @@ fn take(step: &Step, truth: &mut Truth, snapshot: &mut Snapshot) {
             }
         }
         Step::Ask(app, key, selector) => {
-            snapshot.follow(&pod("asks", "one", "web", 0, &term(APPS[app], KEYS[key], &like(selector))));
+            snapshot.follow(&pod("asks", "one", "web", 0, &term(app, KEYS[key], &like(selector))));
         }
     }
 }
@@ -152,15 +159,12 @@ proptest! {
                 let group = Group::of(&pod("new", namespace, app, 9, &Value::Null));
                 prop_assert_eq!(said(&snapshot.topology, &group), said(&fresh.topology, &group));
             }
-            for selector in 0..3 {
-                for key in KEYS {
-                    let asks = pod("asks", "one", "web", 0, &term(app, key, &like(selector)));
-                    let selection: Selection = vec![selection::terms(&asks).remove(0).clause];
-                    prop_assert_eq!(
-                        snapshot.topology.domain(&selection, key),
-                        fresh.topology.domain(&selection, key)
-                    );
-                }
+        }
+        for (apps, selector) in (0..SELECTORS).flat_map(|apps| (0..3).map(move |selector| (apps, selector))) {
+            for key in KEYS {
+                let asks = pod("asks", "one", "web", 0, &term(apps, key, &like(selector)));
+                let selection: Selection = vec![selection::terms(&asks).remove(0).clause];
+                prop_assert_eq!(snapshot.topology.domain(&selection, key), fresh.topology.domain(&selection, key));
             }
         }
         (0..9).for_each(|number: usize| snapshot.forget(&number.to_string()));
