@@ -144,6 +144,13 @@ impl Allocation {
         allocation
     }
 
+    /// Whether the API plainly tells of nothing else than what is desired, as of most pods. A host looks at all its
+    /// pods for each that comes.
+    pub fn is_as_desired(pod: &Pod) -> bool {
+        let tells = all_statuses(pod).any(|status| status.allocated_resources.is_some());
+        is_settled(pod) || !tells && spec(pod).resources.is_none()
+    }
+
     /// The pod as it was allocated: it has these resources. The same object where that makes no difference.
     pub fn apply(&self, pod: &Arc<Pod>) -> Arc<Pod> {
         if Self::desired(pod) == *self {
@@ -264,6 +271,8 @@ mod tests {
         let mut fresh = pod("2", 1, none);
         fresh.status = None;
         assert_eq!(Allocation::reported(&fresh), two, "nobody has run it yet");
+        let as_desired = [&pod("2", 2, json!([])), &pod("2", 1, json!([])), &deferred, &fresh];
+        assert_eq!(as_desired.map(Allocation::is_as_desired), [true, false, false, true]);
     }
 
     #[test]

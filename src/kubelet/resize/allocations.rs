@@ -165,6 +165,7 @@ impl Allocations {
 fn allocated(entries: &BTreeMap<String, Entry>, pod: &Arc<Pod>) -> Arc<Pod> {
     match entries.get(uid(pod)) {
         Some(entry) => entry.standing.allocated.apply(pod),
+        None if Allocation::is_as_desired(pod) => pod.clone(),
         None => Allocation::reported(pod).apply(pod),
     }
 }
