@@ -2,6 +2,7 @@
 //! a new one is called. Pure.
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 /// The label that keeps the pods of a Deployment's ReplicaSets apart.
@@ -9,18 +10,27 @@ pub const HASH_LABEL: &str = "pod-template-hash";
 
 /// Whether both mean the same pods, the hash label aside.
 pub fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
-    let labels = |template: &PodTemplateSpec| {
-        let labels = template.metadata.as_ref().and_then(|meta| meta.labels.clone());
-        labels.unwrap_or_default().into_iter().filter(|(key, _)| key != HASH_LABEL).collect::<Vec<_>>()
-    };
     // Most are equal, or say another thing where nothing can mean nothing: neither needs the detour over JSON.
     if a.spec != b.spec && (essence(&a.spec).ne(essence(&b.spec)) || !same_text(&a.spec, &b.spec)) {
         return false;
     }
-    let annotations = |template: &PodTemplateSpec| {
-        template.metadata.as_ref().and_then(|meta| meta.annotations.clone()).unwrap_or_default()
+    same_labels(a, b) && annotations(a).eq(annotations(b))
+}
+
+fn same_labels(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+    let labels = |template| {
+        let labels = metadata(template).and_then(|meta| meta.labels.as_ref()).into_iter().flatten();
+        labels.filter(|(key, _)| *key != HASH_LABEL)
     };
-    labels(a) == labels(b) && annotations(a) == annotations(b)
+    labels(a).eq(labels(b))
+}
+
+fn annotations(template: &PodTemplateSpec) -> impl Iterator<Item = (&String, &String)> {
+    metadata(template).and_then(|meta| meta.annotations.as_ref()).into_iter().flatten()
+}
+
+fn metadata(template: &PodTemplateSpec) -> Option<&ObjectMeta> {
+    template.metadata.as_ref()
 }
 
 /// Texts of which each means something: what most changes change.
