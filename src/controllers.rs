@@ -45,8 +45,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Reconciles at work at once, per controller.
-const WORKERS: usize = 4;
+/// Reconciles at work at once, per controller. Most of the time they wait for the disk, and the store makes durable
+/// with one sync what came meanwhile: few at once would make thousands of objects take turns.
+const WORKERS: usize = 64;
 
 /// What differs between clusters, and between tests and real life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
