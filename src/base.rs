@@ -1,4 +1,4 @@
-//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, file watchers, socket paths, URLs as they may be shown,
+//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, what was said before, file watchers, socket paths, URLs as they may be shown,
 //! values in JSON text, TLS without trust. Knows nothing of Kubernetes.
 
 pub mod backoff;
@@ -12,6 +12,7 @@ pub mod limits;
 pub mod socket;
 pub mod template;
 pub mod tls;
+pub mod told;
 pub mod url;
 pub mod value_path;
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::kubelet::runtime::{
 use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::tokens::Tokens;
 use crate::kubelet::volumes::PodDir;
+use crate::kubelet::volumes::removal::Owners;
 use crate::scheduler::requests;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -150,6 +151,13 @@ impl Host {
     /// Where a pod's files are; `None` when the host does not share the file system.
     pub fn pod_dir(&self, uid: &str) -> Option<PodDir> {
         self.info.read().local.then(|| PodDir::new(&self.node.data_dir, uid))
+    }
+
+    /// Whose the files are that containers leave here.
+    pub fn owners(&self) -> Owners {
+        let info = self.info.read();
+        let sub_ids = info.local && info.rootless && !rustix::process::geteuid().is_root();
+        if sub_ids { Owners::SubIds } else { Owners::Ours }
     }
 
     pub fn api_pods(&self, namespace: &str) -> Api<Pod> {
@@ -422,10 +430,9 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
 pub async fn remove_files(host: &Host, uid: &str) {
     host.tokens.forget(uid);
     if let Some(dir) = host.pod_dir(uid) {
-        let removed = tokio::task::spawn_blocking(move || crate::kubelet::volumes::remove_local(&dir)).await;
-        if let Ok(Err(error)) = removed
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
+        let owners = host.owners();
+        let removed = tokio::task::spawn_blocking(move || crate::kubelet::volumes::remove_local(&dir, owners)).await;
+        if let Ok(Err(error)) = removed {
             warn!(uid, %error, "files of a removed pod are left behind");
         }
         return;

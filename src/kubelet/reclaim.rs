@@ -1,10 +1,12 @@
 //! Removes the volumes of claims that are gone from this host, where their policy is `Delete`.
 
+use crate::base::backoff::Backoff;
+use crate::base::told::Told;
 use crate::controllers::volume_binder::{matching, provision};
 use crate::kubelet::host::Host;
 use crate::kubelet::volumes::removal;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume};
-use std::io::ErrorKind;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// A container may still have it, or the host does not answer.
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Backoff = Backoff { base: Duration::from_secs(5), max: Duration::from_secs(60) };
 
 /// Runs until shutdown.
 pub async fn run(host: Arc<Host>) {
@@ -25,45 +27,52 @@ pub async fn run(host: Arc<Host>) {
             bell.notify_one();
         }
     }));
+    let (mut told, mut failures) = (Told::default(), 0);
+    let shutdown = host.ctx.shutdown.clone();
     loop {
-        if host.ctx.shutdown.run_until_cancelled(changed.notified()).await.is_none() {
+        let look = async {
+            match failures {
+                0 => changed.notified().await,
+                _ => drop(tokio::time::timeout(AGAIN.after(failures), changed.notified()).await),
+            }
+        };
+        if shutdown.run_until_cancelled(look).await.is_none() {
             return;
         }
-        while !reclaim(&host).await {
-            if host.ctx.shutdown.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
-                return;
-            }
+        let Some(said) = reclaim(&host).await else {
+            failures = 1;
+            continue;
+        };
+        failures = if said.is_empty() { 0 } else { failures + 1 };
+        for (volume, why) in told.news(said) {
+            warn!(node = host.node.name, volume, why, "cannot remove a volume yet");
         }
     }
 }
 
-/// Whether nothing is left to remove.
-async fn reclaim(host: &Host) -> bool {
-    let Some(node) = host.ctx.informers.of::<Node>().get("", &host.node.name) else { return false };
-    let mut done = true;
+/// Removes what there is to remove. Of what could not be: why. `None`: the host has no Node yet.
+async fn reclaim(host: &Host) -> Option<BTreeMap<String, String>> {
+    let mut left = BTreeMap::new();
+    let node = host.ctx.informers.of::<Node>().get("", &host.node.name)?;
     for volume in host.ctx.informers.of::<PersistentVolume>().list() {
         let Some(name) = provision::handle(&volume) else { continue };
         if !provision::is_doomed(&volume) || !matching::reachable(&volume, &node) {
             continue;
         }
-        let removed = match provision::directory(&volume) {
-            Some(directory) => remove_directory(host, directory).await,
-            None => host.runtime.remove_volume(name).await.map_err(|error| error.chain()),
-        };
-        if let Err(error) = removed {
-            warn!(node = host.node.name, volume = name, error, "cannot remove a volume yet");
-            done = false;
-            continue;
-        }
-        match provision::remove(&host.ctx.client, &volume).await {
-            Ok(()) => info!(node = host.node.name, volume = name, "removed a volume whose claim is gone"),
-            Err(error) => {
-                warn!(node = host.node.name, volume = name, %error, "cannot remove a PersistentVolume yet");
-                done = false;
+        let removed = async {
+            match provision::directory(&volume) {
+                Some(directory) => remove_directory(host, directory).await?,
+                None => host.runtime.remove_volume(name).await.map_err(|error| error.chain())?,
             }
+            let gone = provision::remove(&host.ctx.client, &volume).await;
+            gone.map_err(|error| format!("its PersistentVolume stays: {error}"))
+        };
+        match removed.await {
+            Ok(()) => info!(node = host.node.name, volume = name, "removed a volume whose claim is gone"),
+            Err(why) => drop(left.insert(name.to_owned(), why)),
         }
     }
-    done
+    Some(left)
 }
 
 async fn remove_directory(host: &Host, directory: PathBuf) -> Result<(), String> {
@@ -73,9 +82,10 @@ async fn remove_directory(host: &Host, directory: PathBuf) -> Result<(), String>
     if !host.info().local {
         return Err("it is a directory of another machine".into());
     }
-    let work = move || match removal::remove(&directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        outcome => outcome.map_err(|error| format!("{}: {error}", directory.display())),
+    let owners = host.owners();
+    let work = move || {
+        let removed = removal::gone(removal::remove(&directory, owners));
+        removed.map_err(|error| format!("{}: {error}", directory.display()))
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }

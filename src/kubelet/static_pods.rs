@@ -8,6 +8,7 @@ mod files;
 mod plan;
 
 use crate::api::kinds::pod::MIRROR;
+use crate::base::told::Told;
 use crate::base::wake::Wake;
 use crate::base::watch;
 use crate::client::Change;
@@ -37,15 +38,15 @@ const PERIOD: Duration = Duration::from_secs(20);
 
 /// Until shutdown.
 pub async fn run(host: Arc<Host>) {
-    let mut keeper = Keeper { told: BTreeMap::new(), host };
+    let mut keeper = Keeper { told: Told::default(), host };
     let shutdown = keeper.host.ctx.shutdown.clone();
     shutdown.run_until_cancelled(keeper.keep()).await;
 }
 
 struct Keeper {
     host: Arc<Host>,
-    /// What was said of files and pods, so that it is said once.
-    told: BTreeMap<String, String>,
+    /// What was said of files and pods.
+    told: Told,
 }
 
 impl Keeper {
@@ -107,12 +108,9 @@ impl Keeper {
                 said.insert(name, error.to_string());
             }
         }
-        for (what, why) in &said {
-            if self.told.get(what) != Some(why) {
-                warn!(node = self.host.node.name, what, why, "a static pod cannot be as its manifest says");
-            }
+        for (what, why) in self.told.news(said) {
+            warn!(node = self.host.node.name, what, why, "a static pod cannot be as its manifest says");
         }
-        self.told = said;
     }
 
     async fn act(&self, step: Step) -> Result<(), kube::Error> {

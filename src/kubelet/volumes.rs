@@ -23,6 +23,7 @@ use crate::kubelet::fields::HostFacts;
 use crate::kubelet::runtime::{ContainerRuntime, VolumeSpec};
 use claims::Backing;
 use k8s_openapi::api::core::v1::{Pod, Volume};
+use removal::Owners;
 use std::path::{Path, PathBuf};
 
 /// Where a pod's files are on a host that shares the daemon's file system.
@@ -135,10 +136,10 @@ fn empty_dir(target: &Path, group: Option<u32>) -> std::io::Result<()> {
 }
 
 /// Removes the files of a local pod that is gone; those in its hostPath volumes stay, and what is mounted in others.
-pub fn remove_local(dir: &PodDir) -> std::io::Result<()> {
+pub fn remove_local(dir: &PodDir, owners: Owners) -> std::io::Result<()> {
     subpath::tear_down(&dir.sub_paths())?;
-    memory::tear_down(&dir.0.join("volumes"))?;
-    removal::remove(dir.root())
+    memory::tear_down(&dir.0.join("volumes"), owners)?;
+    removal::gone(removal::remove(dir.root(), owners))
 }
 
 /// Makes the named volumes of a pod on a host that shares no file system. What cannot be filled later is

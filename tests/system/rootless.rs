@@ -4,6 +4,7 @@ use crate::daemon::{PATIENCE, SELKIE, run, text, wait_until};
 use selkie::kubelet::runtime::podman::Podman;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -69,6 +70,13 @@ impl Session {
         command.args(args).stdin(Stdio::null()).output().expect("kubectl on the PATH")
     }
 
+    fn build_image(&self) {
+        let image = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/image/build");
+        let podman = format!("podman --remote --url {}", self.socket());
+        let built = Command::new(image).env("PODMAN", podman).output().expect("examples/image/build runs");
+        text("examples/image/build", &built);
+    }
+
     fn socket(&self) -> String {
         format!("unix://{}", self.data().join("podman/podman.sock").display())
     }
@@ -84,11 +92,7 @@ impl Drop for Session {
 #[test]
 fn an_ordinary_user_serves_the_example() {
     let Some(session) = Session::start() else { return };
-    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/image/build");
-    let podman = format!("podman --remote --url {}", session.socket());
-    let built = Command::new(image).env("PODMAN", podman).output().expect("examples/image/build runs");
-    text("examples/image/build", &built);
-
+    session.build_image();
     let port = crate::ports::free();
     let hello = example(session.folder.path(), port);
     let kubeconfig = session.data().join("kubeconfig");
@@ -111,6 +115,83 @@ fn an_ordinary_user_serves_the_example() {
     run(SELKIE, &["delete", "--kubeconfig", &kubeconfig, "-f", &hello]);
     let left = || String::from_utf8_lossy(&session.kubectl(&["get", "pods", "-o", "name"]).stdout).into_owned();
     wait_until("the pods are gone", left, &mut || left().trim().is_empty());
+}
+
+/// A pod whose user is none of the daemon's, and who lets nobody else look at what it writes.
+const WRITER: &str = r#"apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: disk}
+provisioner: podman.selkie.dev
+volumeBindingMode: WaitForFirstConsumer
+parameters: {path: PLACE}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {storageClassName: disk, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 1000}
+  containers:
+  - name: writer
+    image: localhost/selkie-demo:1
+    imagePullPolicy: Never
+    command: [sh, -c]
+    args:
+    - |
+      for place in /data /scratch /memory; do
+        mkdir -p $place/deep/er && echo x >$place/deep/er/file && chmod -R go= $place/deep && ln -s KEPT $place/link
+      done
+      touch /data/written
+      trap 'exit 0' TERM; while :; do sleep 5 & wait $!; done
+    volumeMounts: [{name: data, mountPath: /data}, {name: scratch, mountPath: /scratch}, {name: memory, mountPath: /memory}]
+  volumes:
+  - {name: data, persistentVolumeClaim: {claimName: data}}
+  - {name: scratch, emptyDir: {}}
+  - {name: memory, emptyDir: {medium: Memory}}
+"#;
+
+#[test]
+fn what_other_users_of_its_containers_wrote_goes_with_its_volume() {
+    let Some(session) = Session::start() else { return };
+    session.build_image();
+    let home = session.folder.path().join("home");
+    let (place, kept) = (home.join("volumes"), home.join(".local/share/selkie"));
+    let manifest = WRITER.replace("PLACE", &place.display().to_string()).replace("KEPT", &kept.display().to_string());
+    let file = session.folder.path().join("writer.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    text("kubectl apply", &session.kubectl(&["apply", "-f", file.to_str().unwrap()]));
+    let value = |what: &[&str], path: &str| {
+        let output = format!("jsonpath={path}");
+        let said = session.kubectl(&[&["get"], what, &["-o", &output]].concat());
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    let volume = || place.join(value(&["pvc", "data"], "{.spec.volumeName}"));
+    wait_until("the pod has written", || session.log(), &mut || volume().join("written").exists());
+    let (volume, uid) = (volume(), value(&["pod", "writer"], "{.metadata.uid}"));
+    let hosts = std::fs::read_dir(session.data().join("nodes")).unwrap();
+    let host = hosts.map(|entry| entry.unwrap().path()).next().expect("a host");
+    let files = host.join("pods").join(uid);
+    let (daemons, writers) = (owner(&session.data()), owner(&volume.join("deep")));
+    assert_ne!(daemons, writers, "else this tests nothing");
+    assert_eq!(owner(&files.join("volumes/scratch/deep")), writers);
+
+    text("kubectl delete", &session.kubectl(&["delete", "pod", "writer"]));
+    wait_until("the pod's files are gone", || session.log(), &mut || !files.exists());
+    text("kubectl delete", &session.kubectl(&["delete", "pvc", "data"]));
+    wait_until("the claim's files are gone", || session.log(), &mut || !volume.exists());
+    wait_until("the volume is gone", || session.log(), &mut || value(&["pv"], "{.items[*].metadata.name}").is_empty());
+    assert!(place.exists() && kept.join("kubeconfig").exists(), "what links lead to stays");
+    let log = session.log();
+    assert!(!log.contains("left behind") && !log.contains("cannot remove a volume"), "{log}");
+}
+
+fn owner(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).uid()
 }
 
 /// examples/hello on a port of its own.

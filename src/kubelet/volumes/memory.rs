@@ -5,6 +5,7 @@
 //! Kubernetes does. Who may not mount gets a directory in a file system that is in memory already, where
 //! no size limit holds but that file system's own.
 
+use super::removal::{self, Owners, gone};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::ffi::CString;
@@ -49,7 +50,7 @@ pub fn set_up(target: &Path, pod: &Pod, empty: &EmptyDirVolumeSource) -> io::Res
 }
 
 /// Takes down what `set_up` made in a pod's directory of volumes; other volumes stay.
-pub fn tear_down(volumes: &Path) -> io::Result<()> {
+pub fn tear_down(volumes: &Path, owners: Owners) -> io::Result<()> {
     let entries = match fs::read_dir(volumes) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -58,12 +59,13 @@ pub fn tear_down(volumes: &Path) -> io::Result<()> {
     for entry in entries {
         let path = entry?.path();
         if let Ok(place) = fs::read_link(&path) {
-            fs::remove_file(&path)?;
             if place.iter().any(|part| part == SHARED) {
-                fs::remove_dir_all(&place)?;
+                gone(removal::remove(&place, owners))?;
                 // Its pod's directory, once the last volume is gone.
                 let _ = place.parent().map(fs::remove_dir);
             }
+            // Last: until then it says where the volume is.
+            fs::remove_file(&path)?;
         } else if is_mounted(&path) {
             unmount(&path, UnmountFlags::DETACH)?;
         }
@@ -118,9 +120,9 @@ mod tests {
         if place.is_none() {
             assert!(fs::write(target.join("large"), vec![0; 2 << 20]).is_err(), "the size limit holds");
         }
-        tear_down(&volumes).unwrap();
+        tear_down(&volumes, Owners::Ours).unwrap();
         fs::remove_dir_all(&volumes).unwrap();
         assert!(place.is_none_or(|place| !place.exists()));
-        tear_down(&volumes).unwrap();
+        tear_down(&volumes, Owners::Ours).unwrap();
     }
 }
