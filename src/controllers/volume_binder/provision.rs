@@ -2,6 +2,7 @@
 //! where the class says in which directory.
 
 use super::matching::class_of;
+use crate::client::raw;
 use crate::controllers::write;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -106,12 +107,19 @@ pub fn is_kept(volume: &PersistentVolume) -> bool {
 pub async fn remove(client: &kube::Client, volume: &PersistentVolume) -> Result<(), kube::Error> {
     write::delete(client, volume).await?;
     let api: Api<PersistentVolume> = Api::all(client.clone());
-    let Some(left) = api.get_opt(&volume.name_any()).await? else { return Ok(()) };
-    if left.metadata.uid != volume.metadata.uid {
-        return Ok(());
+    loop {
+        let Some(left) = api.get_opt(&volume.name_any()).await? else { return Ok(()) };
+        if left.metadata.uid != volume.metadata.uid {
+            return Ok(());
+        }
+        let others: Vec<_> = left.finalizers().iter().filter(|one| *one != FINALIZER).collect();
+        match write::patch(client, &left, "", json!({"metadata": {"finalizers": others}})).await {
+            // Whoever protects bound volumes lets go of it at the same time.
+            Err(error) if raw::is_conflict(&error) => {}
+            Err(error) if raw::is_not_found(&error) => return Ok(()),
+            outcome => return outcome.map(drop),
+        }
     }
-    let others: Vec<_> = left.finalizers().iter().filter(|one| *one != FINALIZER).collect();
-    write::patch(client, &left, "", json!({"metadata": {"finalizers": others}})).await.map(drop)
 }
 
 #[cfg(test)]
