@@ -6,8 +6,11 @@ use crate::controllers::volume_binder::{matching, provision};
 use crate::kubelet::host::Host;
 use crate::kubelet::volumes::removal;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -50,8 +53,12 @@ pub async fn run(host: Arc<Host>) {
     }
 }
 
-/// Removes what there is to remove. Of what could not be: why. `None`: the host has no Node yet.
+/// Removes what there is to remove. Of what could not be: why. `None`: the host has no Node yet, or has not said yet
+/// whether its directories are those of this machine.
 async fn reclaim(host: &Host) -> Option<BTreeMap<String, String>> {
+    if host.info().runtime_version.is_empty() {
+        return None;
+    }
     let mut left = BTreeMap::new();
     let node = host.ctx.informers.of::<Node>().get("", &host.node.name)?;
     for volume in host.ctx.informers.of::<PersistentVolume>().list() {
@@ -61,26 +68,61 @@ async fn reclaim(host: &Host) -> Option<BTreeMap<String, String>> {
         }
         let removed = async {
             match provision::directory(&volume) {
+                Some(directory) if is_elsewhere(host) => return give_up(host, &volume, &directory).await,
                 Some(directory) => remove_directory(host, directory).await?,
                 None => host.runtime.remove_volume(name).await.map_err(|error| error.chain())?,
             }
-            let gone = provision::remove(&host.ctx.client, &volume).await;
-            gone.map_err(|error| format!("its PersistentVolume stays: {error}"))
+            remove_object(host, &volume).await?;
+            info!(node = host.node.name, volume = name, "removed a volume whose claim is gone");
+            Ok(())
         };
         match removed.await {
-            Ok(()) => info!(node = host.node.name, volume = name, "removed a volume whose claim is gone"),
+            Ok(()) => {}
             Err(why) => drop(left.insert(name.to_owned(), why)),
         }
     }
     Some(left)
 }
 
+async fn remove_object(host: &Host, volume: &PersistentVolume) -> Result<(), String> {
+    let gone = provision::remove(&host.ctx.client, volume).await;
+    gone.map_err(|error| format!("its PersistentVolume stays: {error}"))
+}
+
+/// Whether the host's directories are out of reach: its Podman is that of another machine.
+fn is_elsewhere(host: &Host) -> bool {
+    !host.node.simulated && !host.info().local
+}
+
+/// Says that a directory of another machine stays, once. Whoever deletes the volume then has been told.
+async fn give_up(host: &Host, volume: &PersistentVolume, directory: &Path) -> Result<(), String> {
+    let (name, node) = (volume.metadata.name.as_deref().unwrap_or_default(), &host.node.name);
+    if !provision::was_made(volume) {
+        remove_object(host, volume).await?;
+        info!(node, volume = name, "forgot a volume whose claim is gone: its directory was never made");
+        return Ok(());
+    }
+    let directory = directory.display();
+    if volume.metadata.deletion_timestamp.is_some() {
+        remove_object(host, volume).await?;
+        warn!(node, volume = name, %directory, "a volume is gone, and its directory is left on another machine");
+        return Ok(());
+    }
+    let why = format!(
+        "the directory {directory} of host {node} is on another machine: remove it there, then delete the PersistentVolume"
+    );
+    let status =
+        json!({"status": {"phase": "Failed", "message": why, "lastPhaseTransitionTime": host.ctx.clock.now_seconds()}});
+    let api: Api<PersistentVolume> = Api::all(host.ctx.client.clone());
+    let told = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
+    told.map_err(|error| format!("its status cannot be written: {error}"))?;
+    host.events.warning(volume, "VolumeFailedDelete", why);
+    Ok(())
+}
+
 async fn remove_directory(host: &Host, directory: PathBuf) -> Result<(), String> {
     if host.node.simulated {
         return Ok(());
-    }
-    if !host.info().local {
-        return Err("it is a directory of another machine".into());
     }
     let owners = host.owners();
     let work = move || {

@@ -11,7 +11,7 @@ use super::filters::Rejection;
 use super::snapshot::HostState;
 use crate::client::ObjectKey;
 use crate::controllers::volume_binder::matching::{self, BIND_COMPLETED, SELECTED_NODE, annotation};
-use crate::controllers::volume_binder::{self, plan};
+use crate::controllers::volume_binder::{self, plan, provision};
 use attaching::{Attachment, HostDrivers};
 use disks::Disk;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
@@ -338,25 +338,18 @@ impl Storage {
             let found = if selected.is_some() { None } else { matching::best(claim, free, Some(node), true) };
             let request = match found {
                 Some(volume) => Request::Reserve(volume.clone(), claim.clone()),
-                None if self.is_provisioned_on(claim, node) => Request::Provision(claim.clone()),
-                None => return Err(no_volume()),
+                None => {
+                    let class =
+                        self.class(claim).filter(|class| is_provisioned_on(class, node)).ok_or_else(no_volume)?;
+                    if let Some(why) = provision::obstacle(class, node) {
+                        return Err(Rejection::never(why));
+                    }
+                    Request::Provision(claim.clone())
+                }
             };
             requests.push(request);
         }
         Ok(requests)
-    }
-
-    /// Whether the claim's class makes volumes, and for this host.
-    fn is_provisioned_on(&self, claim: &PersistentVolumeClaim, node: &Node) -> bool {
-        let Some(class) = self.class(claim) else { return false };
-        let labels = node.metadata.labels.as_ref();
-        let label = |key: &str| labels.and_then(|labels| labels.get(key));
-        let topologies = class.allowed_topologies.as_deref().unwrap_or_default();
-        let allowed = topologies.iter().any(|term| {
-            let all = term.match_label_expressions.iter().flatten();
-            all.clone().all(|one| label(&one.key).is_some_and(|value| one.values.contains(value)))
-        });
-        class.provisioner != "kubernetes.io/no-provisioner" && (topologies.is_empty() || allowed)
     }
 }
 
@@ -375,6 +368,18 @@ impl Needs {
     pub fn look_at_pods(&self) -> bool {
         self.taken || !self.disks.is_empty() || !self.attachments.is_empty()
     }
+}
+
+/// Whether the class makes volumes, and for this host.
+fn is_provisioned_on(class: &StorageClass, node: &Node) -> bool {
+    let labels = node.metadata.labels.as_ref();
+    let label = |key: &str| labels.and_then(|labels| labels.get(key));
+    let topologies = class.allowed_topologies.as_deref().unwrap_or_default();
+    let allowed = topologies.iter().any(|term| {
+        let all = term.match_label_expressions.iter().flatten();
+        all.clone().all(|one| label(&one.key).is_some_and(|value| one.values.contains(value)))
+    });
+    class.provisioner != "kubernetes.io/no-provisioner" && (topologies.is_empty() || allowed)
 }
 
 /// Whether the node is in the zone and region that the volume's labels name, if the node is in any. A zone may

@@ -8,6 +8,8 @@ mod endings;
 mod evicting;
 #[path = "kubelet/images.rs"]
 mod images;
+#[path = "kubelet/other_machine.rs"]
+mod other_machine;
 #[path = "kubelet/probes.rs"]
 mod probes;
 #[path = "kubelet/recovery.rs"]

@@ -110,17 +110,26 @@ fn own(view: &ClaimView, class: &StorageClass) -> Vec<Step> {
                 "volumes of \"{PROVISIONER}\" are local to a host: StorageClass \"{name}\" must have volumeBindingMode WaitForFirstConsumer"
             ))
         }
-        // The scheduler is to choose again.
-        (Some(_), None) => vec![Step::Claim(json!({"metadata": {"annotations": {SELECTED_NODE: null}}}))],
-        (Some(_), Some(node)) => match provision::volume(claim, class, node) {
-            Err(why) => failed(why),
-            Ok(volume) => {
+        (Some(_), None) => vec![choose_again()],
+        (Some(name), Some(node)) => match (provision::obstacle(class, node), provision::volume(claim, class, node)) {
+            (Some(why), _) => {
+                let mut steps = failed(format!("host {name} was chosen, but {why}"));
+                steps.push(choose_again());
+                steps
+            }
+            (None, Err(why)) => failed(why),
+            (None, Ok(volume)) => {
                 let name = volume.metadata.name.clone().unwrap_or_default();
                 let said = format!("Successfully provisioned volume {name}");
                 vec![Step::Provision(Box::new(volume)), Step::Event("Normal", "ProvisioningSucceeded", said)]
             }
         },
     }
+}
+
+/// The scheduler is to find another host.
+fn choose_again() -> Step {
+    Step::Claim(json!({"metadata": {"annotations": {SELECTED_NODE: null}}}))
 }
 
 /// A volume that someone else is to make.

@@ -17,6 +17,8 @@ pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 pub const FINALIZER: &str = "podman.selkie.dev/volume";
 /// On a volume whose directory was made: it is not made again.
 pub const MADE: &str = "podman.selkie.dev/made";
+/// Label of Nodes: whether volumes can be directories there, for which selkie must share the host's file system.
+pub const DIRECTORIES: &str = "podman.selkie.dev/directories";
 /// Parameter of StorageClasses: the directory of the hosts in which volumes are directories.
 const PATH: &str = "path";
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -55,6 +57,15 @@ pub fn volume(claim: &PersistentVolumeClaim, class: &StorageClass, node: &Node) 
     serde_json::from_value(volume).map_err(|error| error.to_string())
 }
 
+/// Why no volume of a class of ours can be made on a host, as the scheduler says it.
+pub fn obstacle(class: &StorageClass, node: &Node) -> Option<&'static str> {
+    let directories =
+        class.provisioner == PROVISIONER && class.parameters.iter().flatten().any(|(name, _)| name == PATH);
+    let label = node.metadata.labels.as_ref().and_then(|labels| labels.get(DIRECTORIES));
+    let elsewhere = directories && label.is_some_and(|label| label == "false");
+    elsewhere.then_some("node(s) were other machines, where volumes cannot be directories")
+}
+
 /// Where a class has its volumes, if they are directories.
 fn place(class: &StorageClass) -> Result<Option<PathBuf>, String> {
     let name = class.metadata.name.as_deref().unwrap_or_default();
@@ -75,6 +86,11 @@ pub fn directory(volume: &PersistentVolume) -> Option<PathBuf> {
     let path = volume.spec.as_ref()?.csi.as_ref()?.volume_attributes.as_ref()?.get(PATH).map(PathBuf::from)?;
     // It is removed with the volume: nothing else is.
     (path.is_absolute() && path.file_name()? == handle(volume)?).then_some(path)
+}
+
+/// Whether there is, or was, a directory behind the volume.
+pub fn was_made(volume: &PersistentVolume) -> bool {
+    volume.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MADE))
 }
 
 /// The Podman volume behind a volume that we made.
@@ -146,6 +162,19 @@ mod tests {
         let attributes = Some([("path".to_owned(), "/srv".to_owned())].into());
         odd.spec.as_mut().unwrap().csi.as_mut().unwrap().volume_attributes = attributes;
         assert_eq!(directory(&odd), None, "that would be everybody's");
+    }
+
+    #[test]
+    fn directories_are_made_where_their_host_is_this_machine() {
+        let class = |parameters: serde_json::Value| -> StorageClass {
+            from_value(json!({"provisioner": PROVISIONER, "parameters": parameters})).unwrap()
+        };
+        let node = |labels: serde_json::Value| -> Node { from_value(json!({"metadata": {"labels": labels}})).unwrap() };
+        let (disk, named) = (class(json!({"path": "/srv"})), class(json!({})));
+        let other = node(json!({ DIRECTORIES: "false" }));
+        assert!(obstacle(&disk, &other).is_some() && obstacle(&named, &other).is_none());
+        assert!(obstacle(&disk, &node(json!({ DIRECTORIES: "true" }))).is_none());
+        assert!(obstacle(&disk, &node(json!({}))).is_none(), "nothing is known of it");
     }
 
     #[test]

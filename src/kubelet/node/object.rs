@@ -3,6 +3,7 @@
 use crate::api::kinds::resources;
 use crate::api::quantity::Quantity as Amount;
 use crate::apiserver::KUBERNETES_VERSION;
+use crate::controllers::volume_binder::provision::DIRECTORIES;
 use crate::kubelet::NodeConfig;
 use crate::kubelet::eviction::{Condition, Pressure};
 use crate::kubelet::host::Host;
@@ -37,6 +38,9 @@ pub fn labels(config: &NodeConfig, info: &HostInfo) -> BTreeMap<String, String> 
     .map(|(key, value)| (key.to_string(), value.to_string()))
     .into();
     labels.extend(config.labels.clone());
+    if !config.simulated {
+        labels.insert(DIRECTORIES.into(), info.local.to_string());
+    }
     labels
 }
 

@@ -102,7 +102,7 @@ async fn make(host: &Host, volume: &PersistentVolume, directory: &Path) -> Resul
     if !host.info().local {
         return Err(format!("its volume is the directory {}, and this host is another machine", directory.display()));
     }
-    let was_made = volume.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(provision::MADE));
+    let was_made = provision::was_made(volume);
     let path = directory.to_owned();
     let work = move || match (path.is_dir(), was_made) {
         (true, _) => Ok(()),

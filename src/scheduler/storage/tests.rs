@@ -109,6 +109,24 @@ fn a_claim_that_has_a_host_keeps_it() {
 }
 
 #[test]
+fn directories_are_not_made_on_other_machines() {
+    let mut storage = storage(&[claim("data", "disk")]);
+    let class = json!({"metadata": {"name": "disk"}, "provisioner": PROVISIONER, "parameters": {"path": "/srv"},
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    storage.set_class(Arc::new(from_value(class).unwrap()));
+    let needs = storage.needs(&pod(&["data"]));
+    let host = |directories: &str| {
+        let mut node = node("h1");
+        node.metadata.labels.as_mut().unwrap().insert(provision::DIRECTORIES.into(), directories.into());
+        node
+    };
+    assert!(matches!(&storage.requests(&needs, &host("true")).unwrap()[..], [Request::Provision(_)]));
+    let why = storage.requests(&needs, &host("false")).unwrap_err();
+    assert_eq!(why.reason, "node(s) were other machines, where volumes cannot be directories");
+    assert!(why.unresolvable, "nobody can make way for it");
+}
+
+#[test]
 fn a_claim_for_one_pod_is_used_by_one() {
     let mut alone = claim("data", "podman");
     alone["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
