@@ -98,11 +98,16 @@ impl Keeper {
         for (file, why) in &found.broken {
             said.insert(file.display().to_string(), format!("its pods stay as they are: {why}"));
         }
-        let node = self.host.nodes.get("", &self.host.node.name);
-        let Some(uid) = node.and_then(|node| node.metadata.uid.clone()) else { return };
+        let Some(node) = self.host.nodes.get("", &self.host.node.name) else { return };
+        let uid = node.metadata.uid.clone().unwrap_or_default();
         let owner = plan::Owner { node: self.host.node.name.clone(), uid };
         let shown = self.host.pods.on_node(&self.host.node.name);
-        for step in plan::steps(&found, &shown, &owner) {
+        let wanted = plan::wanted(&found, &shown, &owner);
+        for plan::Clash { pod, kept, ignored } in &wanted.clashes {
+            let why = format!("it is left alone: pod {pod} is that of {}; one of them needs another name", kept.display());
+            said.insert(ignored.display().to_string(), why);
+        }
+        for step in plan::steps(&found, &wanted, &shown) {
             let name = step.name();
             if let Err(error) = self.act(step).await {
                 said.insert(name, error.to_string());
@@ -110,6 +115,7 @@ impl Keeper {
         }
         for (what, why) in self.told.news(said) {
             warn!(node = self.host.node.name, what, why, "a static pod cannot be as its manifest says");
+            self.host.events.warning(&*node, "FailedStaticPod", format!("{what}: {why}"));
         }
     }
 

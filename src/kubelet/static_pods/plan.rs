@@ -6,13 +6,13 @@ use crate::api::kinds::pod::MIRROR;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Says which file a pod was made of: not one of Kubernetes' own.
 pub const FILE: &str = "selkie.dev/manifest-file";
-const HASH: &str = "kubernetes.io/config.hash";
+pub const HASH: &str = "kubernetes.io/config.hash";
 
 /// The host that runs them.
 #[derive(Clone, Debug)]
@@ -38,30 +38,88 @@ impl Step {
     }
 }
 
+/// Namespace and name.
+pub type Key = (String, String);
+
+/// What manifests ask for.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    pub pods: BTreeMap<Key, Value>,
+    pub clashes: Vec<Clash>,
+}
+
+/// Two files name one pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clash {
+    /// `NAMESPACE/NAME`
+    pub pod: String,
+    /// Its pod is, or will be, there.
+    pub kept: PathBuf,
+    pub ignored: PathBuf,
+}
+
+/// The pods that a host is to have. Of several files that name one pod the first has it: the one that it runs of, as long
+/// as it names it, or else the first by name. Kubernetes' kubelet starts none of the others before that has ended.
+pub fn wanted(found: &Found, shown: &[Arc<Pod>], owner: &Owner) -> Wanted {
+    let mut by_key: BTreeMap<Key, Vec<(&Path, Value)>> = BTreeMap::new();
+    for (file, pod) in &found.pods {
+        let pod = complete(pod, file, owner);
+        by_key.entry(key(&pod)).or_default().push((file, pod));
+    }
+    let mut wanted = Wanted::default();
+    for (key, mut files) in by_key {
+        let runs = shown.iter().filter(|pod| annotation(pod, MIRROR).is_some()).find(|pod| key_of(pod) == key);
+        let source = runs.and_then(|pod| annotation(pod, FILE)).map(Path::new);
+        let at = files.iter().position(|(file, _)| Some(*file) == source);
+        // Whether the file that cannot be read still names it is not known.
+        let unknown = source.filter(|file| at.is_none() && found.is_unknown(file));
+        let kept = match unknown {
+            Some(file) => file,
+            None => {
+                let (file, pod) = files.remove(at.unwrap_or(0));
+                wanted.pods.insert(key.clone(), pod);
+                file
+            }
+        };
+        let clash = |(file, _): (&Path, Value)| Clash {
+            pod: format!("{}/{}", key.0, key.1),
+            kept: kept.to_owned(),
+            ignored: file.to_owned(),
+        };
+        wanted.clashes.extend(files.into_iter().map(clash));
+    }
+    wanted
+}
+
 /// What brings the pods of a host to what its manifests say. A pod whose manifest changed goes first; once it is gone
 /// the new one is made. Pods of a file that cannot be read stay.
-pub fn steps(found: &Found, shown: &[Arc<Pod>], owner: &Owner) -> Vec<Step> {
-    let wanted: BTreeMap<(String, String), Value> =
-        found.pods.iter().map(|(file, pod)| complete(pod, file, owner)).map(|pod| (key(&pod), pod)).collect();
+pub fn steps(found: &Found, wanted: &Wanted, shown: &[Arc<Pod>]) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut there = BTreeMap::new();
+    let mut there = BTreeSet::new();
     for pod in shown.iter().filter(|pod| annotation(pod, MIRROR).is_some()) {
-        let meta = &pod.metadata;
-        let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        let hash = wanted.get(&key).and_then(|wanted| wanted["metadata"]["annotations"][HASH].as_str());
+        let key = key_of(pod);
         let unknown = annotation(pod, FILE).is_some_and(|file| found.is_unknown(Path::new(file)));
-        let as_wanted = match hash {
-            Some(hash) => annotation(pod, HASH) == Some(hash),
+        let as_wanted = match wanted.pods.get(&key) {
+            Some(wanted) => annotation(pod, HASH) == hash_of(wanted),
             None => unknown,
         };
-        if !as_wanted && meta.deletion_timestamp.is_none() {
+        if !as_wanted && pod.metadata.deletion_timestamp.is_none() {
             steps.push(Step::Delete(pod.clone()));
         }
-        there.insert(key, ());
+        there.insert(key);
     }
-    let missing = wanted.into_iter().filter(|(key, _)| !there.contains_key(key));
-    steps.extend(missing.map(|(_, pod)| Step::Create(pod)));
+    let missing = wanted.pods.iter().filter(|(key, _)| !there.contains(*key));
+    steps.extend(missing.map(|(_, pod)| Step::Create(pod.clone())));
     steps
+}
+
+/// Which manifest a pod is to be of.
+pub fn hash_of(wanted: &Value) -> Option<&str> {
+    wanted["metadata"]["annotations"][HASH].as_str()
+}
+
+pub fn key_of(pod: &Pod) -> Key {
+    (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default())
 }
 
 /// The pod that shows a static pod, as Kubernetes' kubelet makes it.
@@ -114,20 +172,19 @@ fn hash(manifest: &Value, owner: &Owner) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn key(pod: &Value) -> (String, String) {
+fn key(pod: &Value) -> Key {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     (text("namespace"), text("name"))
 }
 
-fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+pub fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::path::PathBuf;
+    use super::{steps as planned, *};
 
     fn owner() -> Owner {
         Owner { node: "h1".into(), uid: "n".into() }
@@ -140,6 +197,10 @@ mod tests {
             (PathBuf::from(format!("/m/{name}.yaml")), pod)
         };
         Found { pods: pods.iter().map(pod).collect(), ..Found::default() }
+    }
+
+    fn steps(found: &Found, shown: &[Arc<Pod>], owner: &Owner) -> Vec<Step> {
+        planned(found, &wanted(found, shown, owner), shown)
     }
 
     /// What the API holds once these steps are done.
@@ -192,6 +253,36 @@ mod tests {
         assert_eq!(steps(&broken, &shown, &owner()), []);
         let away = Found { blind: true, ..Found::default() };
         assert_eq!(steps(&away, &shown, &owner()), []);
+    }
+
+    #[test]
+    fn of_two_files_that_name_one_pod_the_first_has_it() {
+        let named = |file: &str, image: &str| {
+            let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "c", "image": image}]}});
+            (PathBuf::from(format!("/m/{file}.yaml")), pod)
+        };
+        let of = |pods: &[(PathBuf, Value)]| Found { pods: pods.to_vec(), ..Found::default() };
+        let clash = |kept: &str, ignored: &str| Clash {
+            pod: "default/web-h1".into(),
+            kept: format!("/m/{kept}.yaml").into(),
+            ignored: format!("/m/{ignored}.yaml").into(),
+        };
+        let both = of(&[named("b", "i:1"), named("c", "i:2")]);
+        assert_eq!(wanted(&both, &[], &owner()).clashes, [clash("b", "c")]);
+        let shown = made(&steps(&both, &[], &owner()));
+        assert_eq!(annotation(&shown[0], FILE), Some("/m/b.yaml"));
+        // One that comes later does not take it over, whatever it is called.
+        let three = of(&[named("a", "i:0"), named("b", "i:1"), named("c", "i:2")]);
+        assert_eq!(wanted(&three, &shown, &owner()).clashes, [clash("b", "a"), clash("b", "c")]);
+        assert_eq!(steps(&three, &shown, &owner()), []);
+        // Nor while that of the pod cannot be read.
+        let torn = Found { broken: vec![("/m/b.yaml".into(), "torn".into())], ..of(&[named("c", "i:2")]) };
+        assert_eq!(wanted(&torn, &shown, &owner()).clashes, [clash("b", "c")]);
+        assert_eq!(steps(&torn, &shown, &owner()), []);
+        // Once its file is gone the next has its turn.
+        let other = of(&[named("c", "i:2")]);
+        assert_eq!(names(&steps(&other, &shown, &owner())), [(false, "default/web-h1".to_owned())]);
+        assert_eq!(wanted(&other, &shown, &owner()).clashes, []);
     }
 
     #[test]
