@@ -72,6 +72,8 @@ mod kubelet_hollow;
 mod logging;
 #[path = "system/cluster/measuring.rs"]
 mod measuring;
+#[path = "system/mirrors_hollow.rs"]
+mod mirrors_hollow;
 #[path = "system/cluster/moving.rs"]
 mod moving;
 #[path = "system/cluster/pages.rs"]

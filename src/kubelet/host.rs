@@ -19,6 +19,7 @@ use crate::kubelet::routes::Route;
 use crate::kubelet::runtime::{
     ContainerRuntime, ContainerStatus, EventKind, HostInfo, Listing, RuntimeError, RuntimeEvent,
 };
+use crate::kubelet::static_pods::Mirrors;
 use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::tokens::Tokens;
 use crate::kubelet::volumes::PodDir;
@@ -56,6 +57,7 @@ pub struct Host {
     pub tokens: Tokens,
     pub allocations: Allocations,
     pub pulls: Pulls,
+    pub mirrors: Mirrors,
     /// What the host is short of.
     pub pressure: Mutex<Pressure>,
     info: RwLock<HostInfo>,
@@ -94,6 +96,7 @@ impl Host {
             tokens: Tokens::default(),
             allocations: Allocations::default(),
             pulls,
+            mirrors: Mirrors::default(),
             pressure: Mutex::default(),
             info,
             addresses,
@@ -168,6 +171,7 @@ impl Host {
     /// that never ran is on the host, and asks what is there of one that did.
     fn wake_worker(self: &Arc<Self>, pod: &Arc<Pod>, listed: Option<Listed>) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
+        self.mirrors.heard_of(pod);
         let mut workers = self.workers.lock();
         if let Some(inbox) = workers.get(&uid) {
             return inbox.post(|news| news.listing = listed.or(news.listing.take()));

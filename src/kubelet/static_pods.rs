@@ -17,6 +17,7 @@ use crate::kubelet::settings::StaticPods;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
+use parking_lot::Mutex;
 use plan::Step;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,6 +32,40 @@ pub const SOURCE: &str = "kubernetes.io/config.source";
 pub fn is_static(pod: &Pod) -> bool {
     let annotation = |name: &str| pod.metadata.annotations.as_ref()?.get(name);
     annotation(MIRROR).is_some() && annotation(SOURCE).is_some_and(|source| source != "api")
+}
+
+/// What the rest of a kubelet asks and tells of its static pods.
+#[derive(Default)]
+pub struct Mirrors {
+    /// The hashes of the manifests that there are.
+    wanted: Mutex<BTreeMap<plan::Key, String>>,
+    wake: Wake,
+}
+
+impl Mirrors {
+    /// Has the pod looked at, if it says that it shows a static pod.
+    pub fn heard_of(&self, pod: &Pod) {
+        if plan::annotation(pod, MIRROR).is_some() {
+            self.wake.ring();
+        }
+    }
+
+    /// Whether the pod says that it shows a static pod, and there is none.
+    pub fn is_forged(&self, pod: &Pod) -> bool {
+        let hash = plan::annotation(pod, plan::HASH);
+        let known = || self.wanted.lock().get(&plan::key_of(pod)).is_some_and(|wanted| Some(wanted.as_str()) == hash);
+        plan::annotation(pod, MIRROR).is_some() && !known()
+    }
+
+    /// `all`: no other has a manifest. Otherwise what was known still holds of the others.
+    fn expect(&self, wanted: &plan::Wanted, all: bool) {
+        let mut known = self.wanted.lock();
+        if all {
+            known.clear();
+        }
+        let hash = |pod| plan::hash_of(pod).unwrap_or_default().to_owned();
+        known.extend(wanted.pods.iter().map(|(key, pod)| (key.clone(), hash(pod))));
+    }
 }
 
 /// How often the directory is looked at whatever is heard of it: Kubernetes' file-check-frequency.
@@ -55,8 +90,7 @@ impl Keeper {
         self.host.nodes.synced().await;
         let directory = match &self.host.node.settings.static_pods {
             StaticPods::In(directory) => directory.clone(),
-            // There were some, perhaps, when the host was last started.
-            StaticPods::None => return self.round(files::Found::default()).await,
+            StaticPods::None => return self.have_none().await,
             StaticPods::Others => return,
         };
         let directories = [directory.clone(), directory.join(&self.host.node.name)];
@@ -70,6 +104,18 @@ impl Keeper {
             self.round(found).await;
             // Changes are waited for, and there is a second look in any case.
             let _ = tokio::time::timeout(PERIOD, wake.wait()).await;
+        }
+    }
+
+    /// Removes what says that it shows a static pod: there were some, perhaps, when the host was last started, and anybody
+    /// can make a pod that says so. Kubernetes' kubelets remove it, too.
+    async fn have_none(&mut self) {
+        loop {
+            if self.round(files::Found::default()).await {
+                self.host.mirrors.wake.wait().await;
+            } else {
+                let _ = tokio::time::timeout(PERIOD, self.host.mirrors.wake.wait()).await;
+            }
         }
     }
 
@@ -93,30 +139,35 @@ impl Keeper {
         }));
     }
 
-    async fn round(&mut self, found: files::Found) {
+    /// Whether all is as the manifests say.
+    async fn round(&mut self, found: files::Found) -> bool {
         let mut said: BTreeMap<String, String> = BTreeMap::new();
         for (file, why) in &found.broken {
             said.insert(file.display().to_string(), format!("its pods stay as they are: {why}"));
         }
-        let Some(node) = self.host.nodes.get("", &self.host.node.name) else { return };
+        let Some(node) = self.host.nodes.get("", &self.host.node.name) else { return false };
         let uid = node.metadata.uid.clone().unwrap_or_default();
         let owner = plan::Owner { node: self.host.node.name.clone(), uid };
         let shown = self.host.pods.on_node(&self.host.node.name);
         let wanted = plan::wanted(&found, &shown, &owner);
         for plan::Clash { pod, kept, ignored } in &wanted.clashes {
-            let why = format!("it is left alone: pod {pod} is that of {}; one of them needs another name", kept.display());
+            let why =
+                format!("it is left alone: pod {pod} is that of {}; one of them needs another name", kept.display());
             said.insert(ignored.display().to_string(), why);
         }
+        self.host.mirrors.expect(&wanted, found.broken.is_empty());
         for step in plan::steps(&found, &wanted, &shown) {
             let name = step.name();
             if let Err(error) = self.act(step).await {
                 said.insert(name, error.to_string());
             }
         }
+        let done = said.is_empty();
         for (what, why) in self.told.news(said) {
             warn!(node = self.host.node.name, what, why, "a static pod cannot be as its manifest says");
             self.host.events.warning(&*node, "FailedStaticPod", format!("{what}: {why}"));
         }
+        done
     }
 
     async fn act(&self, step: Step) -> Result<(), kube::Error> {
@@ -140,7 +191,7 @@ impl Keeper {
                     Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
                     outcome => drop(outcome?),
                 }
-                info!(node = self.host.node.name, pod = name, "deleted a static pod: its manifest is gone or changed");
+                info!(node = self.host.node.name, pod = name, "deleted a static pod: it has no such manifest");
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use crate::kubelet::drift::unobserved;
 use crate::kubelet::node::object;
 use crate::kubelet::runtime::ContainerRuntime;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
+use crate::kubelet::settings::{Settings, StaticPods};
 use crate::kubelet::{Kubelets, NodeConfig, pod};
 use crate::store::{Record, bucket};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -167,7 +168,8 @@ fn config(node: &Node) -> NodeConfig {
         labels: BTreeMap::new(),
         heartbeat: Duration::from_secs(10),
         report_patience: REPORT_PATIENCE,
-        settings: Arc::default(),
+        // Nobody reads manifests here: what shows static pods does.
+        settings: Arc::new(Settings { static_pods: StaticPods::Others, ..Settings::default() }),
         simulated: true,
     }
 }

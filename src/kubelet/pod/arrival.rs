@@ -6,6 +6,7 @@ use crate::kubelet::host::Host;
 use crate::kubelet::pod::plan::{EVICTED, Failure, PREEMPTED};
 use crate::kubelet::pod::worker::Worker;
 use crate::kubelet::pod::{has_begun, is_terminal};
+use crate::kubelet::settings::StaticPods;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, Resource};
@@ -49,6 +50,8 @@ impl Worker {
         }
         match &self.admission {
             Admission::Over => {}
+            // It goes, and nobody makes way for it.
+            _ if self.is_forged() => {}
             Admission::After(leaving) if leaving.iter().any(|pod| self.host.still_makes_way(pod)) => {}
             // Apart, as all that is rare: a worker that waits takes the memory of whatever it may ever wait for.
             Admission::After(_) | Admission::Open => Box::pin(self.decide()).await,
@@ -57,6 +60,11 @@ impl Worker {
         if is_terminal(&self.pod) {
             self.leave();
         }
+    }
+
+    /// Whether the pod says that it is of a manifest which this host does not have.
+    fn is_forged(&self) -> bool {
+        self.host.node.settings.static_pods != StaticPods::Others && self.host.mirrors.is_forged(&self.pod)
     }
 
     /// The pod is over as far as the API knows; others may have its room once nothing of it runs.
