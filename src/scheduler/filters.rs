@@ -13,6 +13,7 @@ use self::spread::Spread;
 use super::hints::Cause;
 use super::profiles::Profile;
 use super::requests::{self, Amounts, HostPort};
+use super::scores::Images;
 use super::snapshot::{HostState, Snapshot};
 use super::storage::{Needs, Storage};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
@@ -51,6 +52,7 @@ pub struct Wanted<'a> {
     pub neighbours: Neighbours<'a>,
     pub spread: Spread<'a>,
     pub profile: Profile,
+    pub images: Images,
 }
 
 impl<'a> Wanted<'a> {
@@ -61,7 +63,8 @@ impl<'a> Wanted<'a> {
         let neighbours = Neighbours::of(pod, &snapshot.topology);
         let spread = Spread::of(pod, spec, snapshot);
         let (claims, profile) = (storage.needs(pod), snapshot.profiles.for_pod(pod));
-        Some(Self { pod, spec, requests, ports, claims, storage, neighbours, spread, profile })
+        let images = Images::of(spec, snapshot);
+        Some(Self { pod, spec, requests, ports, claims, storage, neighbours, spread, profile, images })
     }
 
     pub fn claims_devices(&self) -> bool {

@@ -2,9 +2,9 @@
 
 use super::filters::Wanted;
 use super::profiles::Score;
-use super::snapshot::HostState;
+use super::snapshot::{HostState, Snapshot};
 use crate::api::placement::preference;
-use k8s_openapi::api::core::v1::Taint;
+use k8s_openapi::api::core::v1::{PodSpec, Taint};
 
 pub(super) const MAX: i64 = 100;
 const MIB: i64 = 1 << 20;
@@ -69,18 +69,39 @@ fn balanced((cpu, memory): (i64, i64), host: &HostState) -> i64 {
     ((1.0 - deviation) * MAX as f64) as i64
 }
 
+/// The images of a pod, and how they are spread.
+#[derive(Debug, Default)]
+pub struct Images {
+    /// By name: how many hosts have it, of how many.
+    spread: Vec<(String, (i64, i64))>,
+}
+
+impl Images {
+    pub fn of(spec: &PodSpec, snapshot: &Snapshot) -> Self {
+        let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let named = containers.map(|container| full_name(container.image.as_deref().unwrap_or_default()));
+        Self { spread: named.map(|name| (name.clone(), snapshot.spread_of(&name))).collect() }
+    }
+}
+
+/// With the tag that is meant where none is given.
+fn full_name(image: &str) -> String {
+    let tagged = image.rfind(':').is_some_and(|colon| image.rfind('/').is_none_or(|slash| colon > slash));
+    if tagged { image.to_owned() } else { format!("{image}:latest") }
+}
+
 /// High where the images are already, damped by how few hosts have them, so that a first host does
 /// not draw every pod.
 fn image_locality(wanted: &Wanted<'_>, feasible: &[&HostState]) -> Vec<i64> {
     const LEAST: i64 = 23 * MIB;
-    let images = wanted.spec.containers.iter().filter_map(|container| container.image.as_deref());
-    let having = |image: &str| feasible.iter().filter(|host| host.images.contains_key(image)).count() as i64;
-    let images: Vec<(&str, i64)> = images.map(|image| (image, having(image))).collect();
-    let most = 1000 * MIB * wanted.spec.containers.len().max(1) as i64;
+    let images = &wanted.images.spread;
+    let most = 1000 * MIB * images.len().max(1) as i64;
     let worth = |host: &&HostState| {
-        let sizes = images.iter().filter_map(|(image, having)| Some(host.images.get(*image)? * having));
-        let sum: i64 = sizes.map(|size| size / feasible.len().max(1) as i64).sum();
-        (sum.clamp(LEAST, most) - LEAST) * MAX / (most - LEAST)
+        let sizes = images.iter().filter_map(|(image, (having, all))| {
+            let size = *host.images.get(image)?;
+            Some((size as f64 * (*having as f64 / (*all).max(1) as f64)) as i64)
+        });
+        (sizes.sum::<i64>().clamp(LEAST, most) - LEAST) * MAX / (most - LEAST)
     };
     feasible.iter().map(worth).collect()
 }
@@ -121,8 +142,11 @@ fn inverted(counts: &[i64]) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::scheduler::requests::Amounts;
+    use crate::scheduler::rig::{cluster, node, pod};
+    use serde_json::{Value, from_value, json};
     use std::sync::Arc;
 
     /// A host with these amounts of cpu (thousandths) and memory (bytes), of which pods ask for some.
@@ -149,6 +173,53 @@ mod tests {
         assert_eq!(least_allocated((1000, 0), &some), (50 + 25) / 2);
         assert_eq!(most_allocated((1000, 0), &some), (50 + 75) / 2);
         assert_eq!(least_allocated((4000, 1000), &some), 0, "it does not fit, or fills it");
+    }
+
+    /// What the score of hosts `a` to `d` is for a pod: `a` and `b` have a gigabyte of `web:latest`, `a` has 400 MiB of
+    /// `init:1`.
+    fn locality(spec: Value, feasible: &[&str]) -> Vec<i64> {
+        let mut snapshot = cluster(&[("c", ""), ("d", "")]);
+        for (name, images) in [("a", vec![("web:latest", 1000), ("init:1", 400)]), ("b", vec![("web:latest", 1000)])] {
+            let image = |(name, size): &(&str, i64)| json!({"names": [name], "sizeBytes": size * MIB});
+            let mut node = (*node(name, "")).clone();
+            let images = json!(images.iter().map(image).collect::<Vec<_>>());
+            node.status.as_mut().unwrap().images = from_value(images).unwrap();
+            // As heartbeats do.
+            snapshot.set_node(Arc::new(node.clone()));
+            snapshot.set_node(Arc::new(node));
+        }
+        let pod = pod("p", "web", &spec);
+        let wanted = Wanted::of(&pod, &snapshot).unwrap();
+        let hosts: Vec<&HostState> = feasible.iter().map(|name| snapshot.host(name).unwrap()).collect();
+        image_locality(&wanted, &hosts)
+    }
+
+    #[test]
+    fn images_draw_pods_the_more_hosts_have_them() {
+        let web = |image: &str| json!({"containers": [{"name": "c", "image": image}]});
+        // Half of the hosts have it: half of its size counts.
+        let half = (500 - 23) * 100 / (1000 - 23);
+        assert_eq!(locality(web("web:latest"), &["a", "b", "c"]), [half, half, 0]);
+        assert_eq!(
+            locality(web("web"), &["b", "c"]),
+            [half, 0],
+            "the tag that is meant, and hosts that do not fit count"
+        );
+        assert_eq!(locality(web("web:2"), &["a", "b"]), [0, 0]);
+        // A quarter of what one host has, of two images.
+        let init = json!({"initContainers": [{"name": "i", "image": "init:1"}], "containers": [{"name": "c", "image": "web"}]});
+        assert_eq!(locality(init, &["a", "b"]), [(600 - 23) * 100 / (2000 - 23), (500 - 23) * 100 / (2000 - 23)]);
+        // Too little to be worth a word.
+        assert_eq!(locality(web("init:1"), &["a"]), [(100 - 23) * 100 / (1000 - 23)]);
+        let mut snapshot = cluster(&[("a", "")]);
+        snapshot.remove_node("a");
+        assert_eq!(snapshot.spread_of("web:latest"), (0, 0));
+    }
+
+    #[test]
+    fn names_without_a_tag_mean_the_latest() {
+        let full = ["web", "web:1", "host:5000/web", "host:5000/web:1", "web@sha256:ab"].map(full_name);
+        assert_eq!(full, ["web:latest", "web:1", "host:5000/web:latest", "host:5000/web:1", "web@sha256:ab"]);
     }
 
     #[test]

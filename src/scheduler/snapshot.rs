@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub promises: Promises,
     pub profiles: Profiles,
     pub memory: Memory,
+    /// How many hosts have each image.
+    images: HashMap<String, i64>,
     /// Changes of hosts so far.
     changes: u64,
 }
@@ -121,13 +123,39 @@ impl Snapshot {
     pub fn set_node(&mut self, node: Arc<Node>) {
         let Some(name) = node.metadata.name.clone() else { return };
         self.topology.set_node(&node);
-        self.slot(&name).set_node(node);
+        let host = self.slot(&name);
+        let before = host.images.clone();
+        host.set_node(node);
+        let now = host.images.clone();
+        self.count_images(&before, &now);
+    }
+
+    fn count_images(&mut self, before: &HashMap<String, i64>, now: &HashMap<String, i64>) {
+        if before == now {
+            return;
+        }
+        for image in before.keys() {
+            if let Some(hosts) = self.images.get_mut(image) {
+                *hosts -= 1;
+                if *hosts == 0 {
+                    self.images.remove(image);
+                }
+            }
+        }
+        now.keys().for_each(|image| *self.images.entry(image.clone()).or_default() += 1);
+    }
+
+    /// How many of all hosts have the image, of how many.
+    pub fn spread_of(&self, image: &str) -> (i64, i64) {
+        (self.images.get(image).copied().unwrap_or(0), self.hosts.len() as i64)
     }
 
     pub fn remove_node(&mut self, name: &str) {
         let Some(at) = self.by_name.get(name).copied() else { return };
         self.topology.remove_node(name);
         self.hosts[at].node = None;
+        let before = std::mem::take(&mut self.hosts[at].images);
+        self.count_images(&before, &HashMap::new());
         self.touch(at);
         if self.hosts[at].pod_count() == 0 {
             self.drop_slot(at);
