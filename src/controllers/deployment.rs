@@ -298,3 +298,6 @@ impl Controller {
 fn owners<'a>(deployments: &'a Informer<Deployment>, set: &'a ReplicaSet) -> impl Iterator<Item = ObjectKey> + 'a {
     shell::owners_of(deployments, &set.metadata, |owner| Some(Cow::Borrowed(&owner.spec.as_ref()?.selector)))
 }
+
+#[cfg(test)]
+mod tests;
