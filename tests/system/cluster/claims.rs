@@ -115,6 +115,66 @@ fn volumes_may_be_directories() {
     assert!(folders[1].join("starts").exists(), "it was to be kept");
 }
 
+/// A volume that somebody made by hand, with a directory of the host behind it.
+const OWN: &str = "apiVersion: v1
+kind: PersistentVolume
+metadata: {name: own}
+spec:
+  storageClassName: manual
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  hostPath: {path: PLACE, type: DirectoryOrCreate}
+";
+const USER: &str = "apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: CLAIM}
+spec: {storageClassName: manual, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: CLAIM}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: c
+    image: localhost/selkie-demo:1
+    command: [sh, -c, 'echo CLAIM >>/data/file']
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: CLAIM}}]
+";
+
+#[test]
+fn what_is_retained_is_for_another_claim_when_somebody_says_so() {
+    let setting = Setting::start(Folder::new(), &[]);
+    let daemon = &setting.daemon;
+    let place = setting.folder.path().join("own");
+    std::fs::create_dir(&place).expect("a directory");
+    apply(daemon, &OWN.replace("PLACE", &place.display().to_string()));
+    let file = || std::fs::read_to_string(place.join("file")).unwrap_or_default();
+    let phase = || daemon.value(&["pv", "own"], "{.status.phase}");
+    let end = |claim: &str| {
+        daemon.wait_for("the pod is done", || daemon.value(&["pod", claim], "{.status.phase}") == "Succeeded");
+        daemon.kubectl(&["delete", &format!("pod/{claim}"), &format!("pvc/{claim}")]);
+    };
+    apply(daemon, &USER.replace("CLAIM", "first"));
+    end("first");
+    daemon.wait_for("the volume is released", || phase() == "Released");
+    assert_eq!(file(), "first\n");
+    apply(daemon, &USER.replace("CLAIM", "second"));
+    let events = || daemon.value(&["events", "--field-selector", "involvedObject.name=second"], "{.items[*].message}");
+    daemon.wait_for("it is nobody's to take", || events().contains("unbound immediate PersistentVolumeClaims"));
+    assert_eq!((phase().as_str(), file().as_str()), ("Released", "first\n"));
+
+    daemon.kubectl(&["patch", "pv", "own", "--type=merge", "-p", "{\"spec\": {\"claimRef\": null}}"]);
+    end("second");
+    assert_eq!(file(), "first\nsecond\n");
+    daemon.wait_for("the volume is released again", || phase() == "Released");
+    daemon.kubectl(&["delete", "pv", "own"]);
+    daemon.wait_for("the object is gone", || phase().is_empty());
+    assert_eq!(file(), "first\nsecond\n", "and nothing else");
+}
+
 #[test]
 fn a_pod_goes_back_to_the_host_that_has_its_volume() {
     let daemon = Daemon::start(&["--hollow-hosts", "5"]);
