@@ -8,6 +8,8 @@ mod endings;
 mod evicting;
 #[path = "kubelet/images.rs"]
 mod images;
+#[path = "kubelet/naming.rs"]
+mod naming;
 #[path = "kubelet/other_machine.rs"]
 mod other_machine;
 #[path = "kubelet/probes.rs"]
@@ -18,6 +20,8 @@ mod recovery;
 mod resizing;
 #[path = "kubelet/rights.rs"]
 mod rights;
+#[path = "kubelet/sidecars.rs"]
+mod sidecars;
 #[path = "kubelet/static_pods.rs"]
 mod static_pods;
 #[path = "kubelet/surroundings.rs"]
