@@ -4,6 +4,8 @@
 
 #[path = "controllers/autoscaling.rs"]
 mod autoscaling;
+#[path = "controllers/scenarios.rs"]
+mod scenarios;
 #[path = "support/wait.rs"]
 mod wait;
 
