@@ -63,6 +63,8 @@ fn telling(mut all: Vec<HostVerdict>, named: usize) -> Vec<HostVerdict> {
     let (mut fit, refused): (Vec<_>, Vec<_>) = all.drain(..).partition(|one| one.score.is_some());
     fit.sort_by_key(|one| std::cmp::Reverse(one.score));
     fit.truncate(named / 2);
+    // Verdicts are kept by the thousand, and there was room for every host.
+    fit.shrink_to_fit();
     let mut reasons: BTreeMap<Vec<String>, HostVerdict> = BTreeMap::new();
     for one in refused {
         reasons.entry(one.reasons.clone()).or_insert(one);
