@@ -65,7 +65,8 @@ struct Bucket {
 #[derive(Default)]
 pub struct Correlator {
     groups: HashMap<Group, Combined>,
-    events: HashMap<(Group, String), (Event, Timestamp)>,
+    /// Boxed: half of a large table is empty.
+    events: HashMap<(Group, String), Box<(Event, Timestamp)>>,
     buckets: HashMap<Talker, Bucket>,
     last_name: i128,
 }
@@ -76,7 +77,7 @@ impl Correlator {
         let spam = (report.component.clone(), report.host.clone(), object.clone());
         let group: Group = (report.component.clone(), report.host.clone(), object, report.kind, report.reason.clone());
         let (identity, message) = self.combine(&group, report.message.clone(), now);
-        let known = self.events.get(&(group.clone(), identity.clone())).map(|(event, _)| event.clone());
+        let known = self.events.get(&(group.clone(), identity.clone())).map(|known| known.0.clone());
         let event = match known {
             Some(mut event) => {
                 event.count = event.count.map(|count| count.saturating_add(1));
@@ -87,7 +88,7 @@ impl Correlator {
             None => self.new_event(report, message, now),
         };
         let count = event.count.unwrap_or(1);
-        remember(&mut self.events, (group, identity), (event.clone(), now), |(_, at)| *at);
+        remember(&mut self.events, (group, identity), Box::new((event.clone(), now)), |known| known.1);
         if !self.admit(spam, now) {
             return Decision::Drop;
         }

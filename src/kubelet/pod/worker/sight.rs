@@ -6,6 +6,7 @@ use crate::kubelet::pod::around::count_failed_start;
 use crate::kubelet::pod::facts::Facts;
 use crate::kubelet::pod::step::STREAK;
 use crate::kubelet::runtime::{ContainerState, ContainerStatus, Listing, Sandbox};
+use std::collections::BTreeMap;
 use tracing::debug;
 
 impl Worker {
@@ -18,7 +19,7 @@ impl Worker {
     }
 
     pub(super) fn set_sandbox(&mut self, mut sandbox: Option<Sandbox>) {
-        sandbox.iter_mut().for_each(|sandbox| sandbox.labels.clear());
+        sandbox.iter_mut().for_each(|sandbox| sandbox.labels = BTreeMap::new());
         self.sandbox = sandbox;
     }
 
@@ -90,5 +91,7 @@ impl Worker {
 /// Takes in what is known of a life; of its labels, only what is read again is kept: there is a worker for every pod.
 fn take_in(facts: &Facts, life: &mut ContainerStatus) {
     count_failed_start(facts, life);
-    life.labels.retain(|name, _| name == STREAK);
+    let streak = life.labels.remove_entry(STREAK);
+    // One without an entry takes nothing, where one that lost its last has room for eleven.
+    life.labels = streak.into_iter().collect();
 }

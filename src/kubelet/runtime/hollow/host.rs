@@ -63,8 +63,9 @@ pub struct HollowContainer {
 #[derive(Default)]
 pub struct Host {
     next: u64,
-    pub sandboxes: HashMap<u64, HollowSandbox>,
-    pub containers: HashMap<u64, HollowContainer>,
+    /// Boxed: half of a table is empty.
+    pub sandboxes: HashMap<u64, Box<HollowSandbox>>,
+    pub containers: HashMap<u64, Box<HollowContainer>>,
     /// Containers by sandbox, to answer for one pod without a look at all.
     members: BTreeSet<(u64, u64)>,
     by_pod: HashMap<String, u64>,
@@ -152,7 +153,7 @@ impl Host {
         self.by_pod.insert(pod.uid.clone(), id);
         self.sandboxes.insert(
             id,
-            HollowSandbox { pod: pod.clone(), address, created: now, ports, resources: Resources::default() },
+            HollowSandbox { pod: pod.clone(), address, created: now, ports, resources: Resources::default() }.into(),
         );
         self.tell(EventKind::Started, id, now);
         Ok(id)
@@ -214,7 +215,7 @@ impl Host {
         }
         let (id, now) = (self.number(), container.created);
         self.members.insert((container.sandbox, id));
-        self.containers.insert(id, container);
+        self.containers.insert(id, container.into());
         self.tell(EventKind::Created, id, now);
         Ok(id)
     }
@@ -230,7 +231,7 @@ impl Host {
 
     pub fn container(&mut self, id: &str) -> Result<&mut HollowContainer> {
         let number = self.find(id);
-        let found = self.containers.get_mut(&number);
+        let found = self.containers.get_mut(&number).map(|found| &mut **found);
         found.ok_or_else(|| RuntimeError::NotFound { object: format!("container {id}") })
     }
 
