@@ -144,15 +144,16 @@ impl Kubelets {
         };
         let node = node::run(host.clone(), &route, answered);
         let images = ImageCollector::new(host.clone());
+        // Boxed: in one piece, they would have room for each of them several times.
         tokio::join!(
-            node,
-            pods,
-            reclaim::run(host.clone()),
-            usage::run(host.clone()),
-            images.run(),
-            eviction::run(host.clone(), images.clone()),
-            static_pods::run(host.clone()),
-            logs::run(&host)
+            Box::pin(node),
+            Box::pin(pods),
+            Box::pin(reclaim::run(host.clone())),
+            Box::pin(usage::run(host.clone())),
+            Box::pin(images.run()),
+            Box::pin(eviction::run(host.clone(), images.clone())),
+            Box::pin(static_pods::run(host.clone())),
+            Box::pin(logs::run(&host))
         );
         self.streams.remove(&name);
         self.routes.close(&name);

@@ -42,7 +42,8 @@ pub async fn run(host: Arc<Host>) {
         if shutdown.run_until_cancelled(look).await.is_none() {
             return;
         }
-        let Some(said) = reclaim(&host).await else {
+        // Apart: a host has room for it only while it is at it.
+        let Some(said) = Box::pin(reclaim(&host)).await else {
             failures = 1;
             continue;
         };
