@@ -82,6 +82,9 @@
 //!   images that were built on the host stay ([`kubelet::eviction`], [`kubelet::image_gc`]).
 //! - **Static pods** are pods of the API, which is in the same process: there is no mirror beside them
 //!   ([`kubelet::static_pods`]).
+//! - **Memory.** Bytes as they are served were to be what is kept. In a large cluster most objects are made from few
+//!   templates and seldom read: once there is much, those that lie still are kept as what differs from a sibling's
+//!   ([`store`]).
 //! - **The allocator** is mimalloc: the daemon makes and drops small JSON trees on every thread, and
 //!   malloc took two fifths of its time.
 

@@ -11,6 +11,8 @@
 //!   transaction is durable.
 //! - A watch or range at a revision older than the compacted one answers [`StoreError::Compacted`].
 //!
+//! What lies still is packed in memory once there is much of it ([`Value`]); nobody who reads sees a difference.
+//!
 //! Keys are `/{resource}.{group}/{namespace}/{name}` ([`key`]); the part up to the second slash is
 //! the *bucket*: watches and ranges stay within one.
 
@@ -19,10 +21,14 @@ mod cursor;
 pub mod history;
 mod image;
 pub mod memory;
+mod packing;
 pub mod redb;
+mod value;
 
 #[cfg(test)]
 mod conformance;
+
+pub use value::Value;
 
 use crate::api::meta::Envelope;
 use async_trait::async_trait;
@@ -37,7 +43,7 @@ pub type Revision = u64;
 pub struct Record {
     pub key: Arc<str>,
     /// The object as it is served: JSON with `metadata.resourceVersion` set to `modified`.
-    pub value: Bytes,
+    pub value: Value,
     pub created: Revision,
     pub modified: Revision,
     /// What selectors and controllers need without parsing `value`.

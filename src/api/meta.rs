@@ -4,6 +4,7 @@ use super::kinds::Kind;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What selectors, controllers and the verbs need of an object without parsing it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -12,12 +13,13 @@ pub struct Envelope {
     pub name: String,
     pub namespace: String,
     pub uid: String,
-    pub labels: BTreeMap<String, String>,
+    /// Shared, as far as that is known, among what one controller made; its owners too.
+    pub labels: Arc<BTreeMap<String, String>>,
     pub generation: i64,
     /// RFC 3339, set while the object is being deleted.
     pub deletion_timestamp: Option<String>,
     pub finalizers: Vec<String>,
-    pub owner_references: Vec<OwnerReference>,
+    pub owner_references: Arc<Vec<OwnerReference>>,
     /// Selectable fields beyond name and namespace, e.g. `spec.nodeName`; filled by the kind's rules.
     #[serde(skip)]
     pub fields: Vec<(&'static str, String)>,
@@ -53,7 +55,9 @@ impl Envelope {
 
     /// Lists that were read have room for more than they hold, and there is an envelope for every object.
     fn tighten(&mut self) {
-        self.owner_references.shrink_to_fit();
+        if let Some(owners) = Arc::get_mut(&mut self.owner_references) {
+            owners.shrink_to_fit();
+        }
         self.finalizers.shrink_to_fit();
         self.fields.shrink_to_fit();
     }

@@ -108,13 +108,13 @@ impl Draft {
         let deleted = put.is_err();
         let record = match put {
             Ok((value, splice, envelope)) => {
-                let value = spliced(value, splice, revision);
+                let value = spliced(value, splice, revision).into();
                 let created = found.map_or(revision, |found| found.created);
                 Arc::new(Record { key: key.clone(), value, created, modified: revision, envelope })
             }
             Err(last) => {
                 let found = found?;
-                let value = last.map_or_else(|| found.value.clone(), |(v, splice)| spliced(v, splice, revision));
+                let value = last.map_or_else(|| found.value.clone(), |(v, splice)| spliced(v, splice, revision).into());
                 Arc::new(Record { value, modified: revision, ..Record::clone(&found) })
             }
         };

@@ -76,7 +76,7 @@ impl Rig {
 
 /// `key=value@modified`, the whole record on one line.
 pub(super) fn line(record: &Record) -> String {
-    format!("{}={}@{}", record.key, String::from_utf8_lossy(&record.value), record.modified)
+    format!("{}={}@{}", record.key, String::from_utf8_lossy(&record.value.bytes()), record.modified)
 }
 
 fn names(records: &[Arc<Record>]) -> Vec<String> {

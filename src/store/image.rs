@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) closed: bool,
     buckets: BTreeMap<Arc<str>, Bucket>,
     ledger: Ledger,
+    /// Bytes of current values that could be packed.
+    loose: usize,
 }
 
 /// The records of one resource and the events that led to them.
@@ -110,6 +112,7 @@ impl Image {
             state.revision = revision;
             state.compacted = revision;
             for record in records {
+                state.loose += loose(&record);
                 let bucket = state.bucket(bucket_of(&record.key));
                 bucket.records.insert(record.key.clone(), record);
             }
@@ -209,7 +212,8 @@ impl Image {
                 if !bells.contains_key(name) {
                     bells.insert(name.into(), bucket.bell.clone());
                 }
-                bucket.apply(event);
+                let (more, less) = bucket.apply(event);
+                state.loose = state.loose + more - less;
             }
             state.revision = draft.revision;
             if let Some(cut) = state.ledger.overflow(&self.limit) {
@@ -237,7 +241,43 @@ impl Image {
         let mut state = self.state.write();
         state.ledger.add(event.revision, history_bytes(&event));
         state.revision = event.revision;
-        state.bucket(bucket_of(&event.record.key)).apply(event);
+        let (more, less) = state.bucket(bucket_of(&event.record.key)).apply(event);
+        state.loose = state.loose + more - less;
+    }
+
+    /// Bytes of current values that could be packed.
+    pub(super) fn loose_bytes(&self) -> usize {
+        self.state.read().loose
+    }
+
+    /// Out of the next `count` records from the key `from` on, those that could be packed and that history has
+    /// passed; and the key to go on from, if there are more.
+    pub(super) fn lying_still(&self, from: Option<&str>, count: usize) -> (Vec<Arc<Record>>, Option<Arc<str>>) {
+        let state = self.state.read();
+        let from = from.unwrap_or_default();
+        let buckets = state.buckets.range::<str, _>((Bound::Included(bucket_of(from)), Bound::Unbounded));
+        let mut records = buckets.flat_map(|(_, bucket)| {
+            bucket.records.range::<str, _>((Bound::Included(from), Bound::Unbounded)).map(|(_, record)| record)
+        });
+        let still = |record: &&Arc<Record>| record.modified <= state.compacted && record.value.is_loose();
+        let found = records.by_ref().take(count).filter(still).cloned().collect();
+        (found, records.next().map(|next| next.key.clone()))
+    }
+
+    /// Puts records in the place of others that say the same, where those are still current.
+    pub(super) fn exchange(&self, records: &[(Arc<Record>, Arc<Record>)]) {
+        if records.is_empty() {
+            return;
+        }
+        let mut state = self.state.write();
+        for (old, new) in records {
+            let Some(bucket) = state.buckets.get_mut(bucket_of(&old.key)) else { continue };
+            let Some(current) = bucket.records.get_mut(&old.key).filter(|current| Arc::ptr_eq(current, old)) else {
+                continue;
+            };
+            *current = new.clone();
+            state.loose -= loose(old);
+        }
     }
 
     /// Ends all watches after what they have not read yet.
@@ -289,13 +329,15 @@ impl State {
 }
 
 impl Bucket {
-    fn apply(&mut self, event: Arc<Event>) {
-        if event.deleted {
-            self.records.remove(&event.record.key);
+    /// Returns by how many bytes there is more to pack, and less.
+    fn apply(&mut self, event: Arc<Event>) -> (usize, usize) {
+        let (before, more) = if event.deleted {
+            (self.records.remove(&event.record.key), 0)
         } else {
-            self.records.insert(event.record.key.clone(), event.record.clone());
-        }
+            (self.records.insert(event.record.key.clone(), event.record.clone()), loose(&event.record))
+        };
         self.log.push_back(event);
+        (more, before.map_or(0, |before| loose(&before)))
     }
 
     /// What keys that changed after `at` held then: undoes events from the newest backwards, so the
@@ -359,6 +401,11 @@ fn bounds<'a>(prefix: &'a str, start: Option<&'a str>, end: &'a Option<String>) 
         Some(high) => (Bound::Included(low.min(high)), Bound::Excluded(high)),
         None => (Bound::Included(low), Bound::Unbounded),
     }
+}
+
+/// Bytes that packing could make less.
+fn loose(record: &Record) -> usize {
+    if record.value.is_loose() { record.value.len() } else { 0 }
 }
 
 /// What only this event keeps alive once its key moves on.

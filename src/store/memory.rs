@@ -46,8 +46,12 @@ impl Memory {
     }
 
     fn over(image: Image) -> Arc<Self> {
+        Self::of(Arc::new(image))
+    }
+
+    pub(super) fn of(image: Arc<Image>) -> Arc<Self> {
         let (writer, faults, observer) = Default::default();
-        Arc::new(Self { image: Arc::new(image), writer, faults, observer })
+        Arc::new(Self { image, writer, faults, observer })
     }
 
     /// Has `observer` told of all events from now on. The first call counts.

@@ -23,6 +23,7 @@ use self::disk::Disk;
 use self::writer::{Job, Writer};
 use super::history::History;
 use super::image::{Image, reads_from_image};
+use super::packing;
 use super::{Committed, Extract, Revision, Store, StoreError, Txn};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -66,9 +67,11 @@ impl Redb {
         let (image, garbage) = disk.open(limit, &extract)?;
         let image = Arc::new(image);
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(image.clone(), disk, queue, garbage);
+        let no_thread = |source| OpenError::Io { path: PathBuf::from("a thread of the store"), source };
+        let packing = packing::start(image.clone()).map_err(no_thread)?;
+        let writer = Writer::new(image.clone(), disk, queue, garbage, packing);
         let thread = std::thread::Builder::new().name("selkie-store".into()).spawn(move || writer.run());
-        let thread = thread.map_err(|source| OpenError::Io { path: PathBuf::from("the writer thread"), source })?;
+        let thread = thread.map_err(no_thread)?;
         Ok(Arc::new(Self { image, jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) }))
     }
 

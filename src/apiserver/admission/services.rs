@@ -130,7 +130,7 @@ impl Others<'_, '_> {
                 continue;
             }
             // Stored bytes always parse.
-            let Ok(Holder { spec }) = serde_json::from_slice(&record.value) else { continue };
+            let Ok(Holder { spec }) = serde_json::from_slice(&record.value.bytes()) else { continue };
             for port in spec.ports.into_iter().flatten() {
                 let protocol = port.protocol.unwrap_or_else(|| "TCP".into());
                 taken.ports.extend(port.node_port.map(|number| (number, protocol)));

@@ -161,7 +161,7 @@ impl Ask<'_> {
             "" => {
                 self.allowed("get")?;
                 let record = at.get(&self.server.view())?;
-                self.object(StatusCode::OK, &record.value)
+                self.object(StatusCode::OK, &record.value.bytes())
             }
             "log" => {
                 self.allowed("get")?;
@@ -176,7 +176,7 @@ impl Ask<'_> {
                 let record = at.get(&self.server.view())?;
                 match sub {
                     "scale" => self.scale(StatusCode::OK, &parse(&record)),
-                    "status" | "ephemeralcontainers" | "resize" => self.object(StatusCode::OK, &record.value),
+                    "status" | "ephemeralcontainers" | "resize" => self.object(StatusCode::OK, &record.value.bytes()),
                     _ => Err(ApiError::no_such_resource()),
                 }
             }
@@ -203,7 +203,7 @@ impl Ask<'_> {
         if let Some(remaining) = page.remaining {
             metadata["remainingItemCount"] = remaining.into();
         }
-        self.collection(metadata, page.records.iter().map(|record| record.value.clone()).collect())
+        self.collection(metadata, page.records.iter().map(|record| record.value.bytes()).collect())
     }
 
     /// A list of objects in the form the client asked for.
@@ -216,7 +216,7 @@ impl Ask<'_> {
     }
 
     pub(super) fn done(&self, code: StatusCode, done: Done) -> Result<Response<Body>, ApiError> {
-        let mut response = self.object(code, &done.record.value)?;
+        let mut response = self.object(code, &done.record.value.bytes())?;
         respond::warn(&mut response, &done.warnings);
         Ok(response)
     }

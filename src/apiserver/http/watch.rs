@@ -45,14 +45,14 @@ fn size(event: &WatchEvent) -> usize {
 impl Lines {
     fn write(&mut self, out: &mut BytesMut, event: &WatchEvent) {
         let (kind, object) = match event {
-            WatchEvent::Added(record) => ("ADDED", self.object(&record.value)),
-            WatchEvent::Modified(record) => ("MODIFIED", self.object(&record.value)),
+            WatchEvent::Added(record) => ("ADDED", self.object(&record.value.bytes())),
+            WatchEvent::Modified(record) => ("MODIFIED", self.object(&record.value.bytes())),
             WatchEvent::Deleted(record, revision) if record.modified == *revision => {
-                ("DELETED", self.object(&record.value))
+                ("DELETED", self.object(&record.value.bytes()))
             }
             WatchEvent::Deleted(record, revision) => {
                 // Left the selection: the old content at the new revision.
-                let mut object: Value = serde_json::from_slice(&record.value).unwrap_or_default();
+                let mut object: Value = serde_json::from_slice(&record.value.bytes()).unwrap_or_default();
                 object["metadata"]["resourceVersion"] = revision.to_string().into();
                 ("DELETED", self.object(&object.to_string().into()))
             }

@@ -222,7 +222,7 @@ impl Ask<'_> {
         for record in &page.records {
             let at = At { namespace: &record.envelope.namespace, name: &record.envelope.name, ..self.at() };
             match self.perform(at, &write, |writer| writer.delete(&options)).await {
-                Ok(done) => values.push(done.record.value.clone()),
+                Ok(done) => values.push(done.record.value.bytes()),
                 // Somebody else was faster.
                 Err(error) if error.code == 404 => {}
                 Err(error) => return Err(error),

@@ -70,7 +70,7 @@ impl Packed {
             }
             (None, _) => self.value,
         };
-        Record { key, value, created, modified: revision, envelope: self.envelope }
+        Record { key, value: value.into(), created, modified: revision, envelope: self.envelope }
     }
 }
 
@@ -177,7 +177,7 @@ pub fn extract(registry: Arc<Registry>) -> Extract {
 
 /// A record's value as JSON. Stored bytes always parse; `Null` stands for the impossible.
 pub fn parse(record: &Record) -> Value {
-    serde_json::from_slice(&record.value).unwrap_or_default()
+    serde_json::from_slice(&record.value.bytes()).unwrap_or_default()
 }
 
 /// `metadata` as a map, made if missing.
@@ -208,7 +208,7 @@ mod tests {
         let stored = packed.clone().materialize("k".into(), 3, 42);
         assert_eq!(parse(&stored)["metadata"]["resourceVersion"], "42");
         assert_eq!(parse(&stored)["data"], object["data"]);
-        assert!(stored.value.starts_with(br#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"#));
+        assert!(stored.value.bytes().starts_with(br#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"#));
         let dry = packed.materialize("k".into(), 0, 0);
         assert_eq!(parse(&dry)["metadata"], json!({"name": "a", "uid": "u"}));
     }

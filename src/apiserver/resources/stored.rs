@@ -56,8 +56,9 @@ impl Stored {
 
     fn split(record: Arc<Record>, is_read: &dyn Fn(&str) -> bool) -> Self {
         let mut rest = Rest::default();
-        let mut reader = serde_json::Deserializer::from_slice(&record.value);
-        let split = Split { whole: &record.value, is_read, is_metadata: false, rest: &mut rest };
+        let whole = record.value.bytes();
+        let mut reader = serde_json::Deserializer::from_slice(&whole);
+        let split = Split { whole: &whole, is_read, is_metadata: false, rest: &mut rest };
         match split.deserialize(&mut reader) {
             Ok(object) => Self { object, record, rest },
             // A field name that is written with an escape: rare enough.

@@ -32,7 +32,7 @@ struct StatefulSet {
 
 impl StatefulSet {
     fn of(record: &Record) -> Self {
-        let object: Value = serde_json::from_slice(&record.value).unwrap_or_default();
+        let object: Value = serde_json::from_slice(&record.value.bytes()).unwrap_or_default();
         let templates = object["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
         let policy = |when: &str| object["spec"][POLICY][when].as_str().unwrap_or("Retain").to_owned();
         Self {
@@ -61,7 +61,7 @@ fn look(
     claim: &Arc<Record>,
 ) -> Option<ClaimAtStake> {
     let envelope = &claim.envelope;
-    let object: Value = serde_json::from_slice(&claim.value).unwrap_or_default();
+    let object: Value = serde_json::from_slice(&claim.value.bytes()).unwrap_or_default();
     // Without a volume there is no data.
     let volume = object["spec"]["volumeName"].as_str().filter(|name| !name.is_empty())?;
     if envelope.deletion_timestamp.is_some() {
@@ -77,7 +77,7 @@ fn look(
     let volume_object: Value = owners
         .base
         .get(&key("", "persistentvolumes", "", volume))
-        .and_then(|record| serde_json::from_slice(&record.value).ok())
+        .and_then(|record| serde_json::from_slice(&record.value.bytes()).ok())
         .unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let capacity = [&volume_object["spec"]["capacity"], &object["status"]["capacity"]];

@@ -259,12 +259,12 @@ fn seconds(time: Duration) -> f64 {
 }
 
 fn listed_images(node: &Record) -> usize {
-    let object: Value = serde_json::from_slice(&node.value).unwrap_or_default();
+    let object: Value = serde_json::from_slice(&node.value.bytes()).unwrap_or_default();
     object["status"]["images"].as_array().map_or(0, Vec::len)
 }
 
 fn host_state(node: &Record) -> HostState {
-    let object: Value = serde_json::from_slice(&node.value).unwrap_or_default();
+    let object: Value = serde_json::from_slice(&node.value.bytes()).unwrap_or_default();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let ready =
         list(&object["status"]["conditions"]).iter().any(|one| one["type"] == "Ready" && one["status"] == "True");

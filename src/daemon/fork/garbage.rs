@@ -96,7 +96,7 @@ mod tests {
 
     fn envelope(uid: &str, owners: &[&str]) -> Envelope {
         let reference = |uid: &&str| OwnerReference { uid: (*uid).into(), ..OwnerReference::default() };
-        let owner_references = owners.iter().map(reference).collect();
+        let owner_references = Arc::new(owners.iter().map(reference).collect());
         Envelope { name: uid.into(), namespace: "ns".into(), uid: uid.into(), owner_references, ..Envelope::default() }
     }
 

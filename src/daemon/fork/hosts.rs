@@ -139,7 +139,7 @@ fn prepare(
         let now = pods.get(&record.envelope.namespace, &record.envelope.name);
         match now.filter(|pod| pod.metadata.uid.as_deref() == Some(&record.envelope.uid)) {
             Some(pod) if revision(&pod) == record.modified => host.adopt(&pod),
-            Some(_) => drop(serde_json::from_slice(&record.value).map(|pod| host.adopt(&pod))),
+            Some(_) => drop(serde_json::from_slice(&record.value.bytes()).map(|pod| host.adopt(&pod))),
             None => {}
         }
     }

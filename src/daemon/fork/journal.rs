@@ -69,7 +69,7 @@ impl State {
 
 fn is_retry(event: &Event) -> bool {
     let Some(before) = event.previous.as_ref().filter(|_| !event.deleted) else { return false };
-    lasting(&before.value) == lasting(&event.record.value)
+    lasting(&before.value.bytes()) == lasting(&event.record.value.bytes())
 }
 
 /// A pod without what changes with each try: why containers wait, words and times.

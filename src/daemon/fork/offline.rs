@@ -8,6 +8,7 @@ use crate::client::in_process;
 use crate::gitops::render::{group, version};
 use crate::store::memory::Memory;
 use crate::store::{self, Record};
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,7 +31,13 @@ pub fn serve(objects: &[Value], taken: Timestamp) -> Result<kube::Client, serde_
         let value = serde_json::to_vec(object)?;
         let modified = text("/metadata/resourceVersion").parse().unwrap_or(1);
         let envelope = Arc::new(extract(&key, &value));
-        records.push(Arc::new(Record { key: key.into(), value: value.into(), created: modified, modified, envelope }));
+        records.push(Arc::new(Record {
+            key: key.into(),
+            value: Bytes::from(value).into(),
+            created: modified,
+            modified,
+            envelope,
+        }));
     }
     let revision = records.iter().map(|record| record.modified).max().unwrap_or(0);
     let store = Memory::from_snapshot(revision, records);

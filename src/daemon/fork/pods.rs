@@ -79,13 +79,13 @@ impl Story {
     }
 
     pub fn object(&self) -> Value {
-        serde_json::from_slice(&self.last.value).unwrap_or_default()
+        serde_json::from_slice(&self.last.value.bytes()).unwrap_or_default()
     }
 
     /// How often its containers started again since.
     pub fn restarts(&self) -> u64 {
         let Some(before) = &self.before else { return 0 };
-        let before = serde_json::from_slice(&before.value).unwrap_or_default();
+        let before = serde_json::from_slice(&before.value.bytes()).unwrap_or_default();
         restart_count(&self.object()).saturating_sub(restart_count(&before))
     }
 }

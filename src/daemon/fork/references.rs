@@ -54,7 +54,7 @@ pub fn note(change: &ChangeSetStatus, owners: &Owners<'_>, problems: &mut Proble
         // Those that others make are as their makers say, and old ReplicaSets keep what is not used any more.
         let own = records.iter().filter(|record| record.envelope.controller().is_none());
         for record in own.filter(|record| namespaces.contains(record.envelope.namespace.as_str())) {
-            let Ok(object) = serde_json::from_slice::<Value>(&record.value) else { continue };
+            let Ok(object) = serde_json::from_slice::<Value>(&record.value.bytes()) else { continue };
             let id = ObjectId {
                 api_version: object["apiVersion"].as_str().unwrap_or_default().to_owned(),
                 kind: kind.to_owned(),
@@ -106,7 +106,7 @@ fn check(
 /// As it is in the end.
 fn get(owners: &Owners<'_>, kind: &str, namespace: &str, name: &str) -> Option<Value> {
     let record = owners.store.get(&owners.key("v1", kind, namespace, name)?)?;
-    serde_json::from_slice(&record.value).ok()
+    serde_json::from_slice(&record.value.bytes()).ok()
 }
 
 fn has_key(object: &Value, key: &str) -> bool {

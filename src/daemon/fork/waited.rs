@@ -104,7 +104,7 @@ impl Restarting {
         if pods::is_over(&record.envelope) || record.envelope.deletion_timestamp.is_some() {
             return None;
         }
-        let pod = serde_json::from_slice(&record.value).ok()?;
+        let pod = serde_json::from_slice(&record.value.bytes()).ok()?;
         let waits = running(&pod, &self.container).is_none_or(|restarts| restarts <= self.restarts);
         let why = format!("container {} does not run with its new image yet", self.container);
         waits.then_some((pod, Readiness::Progressing(why)))
@@ -168,9 +168,9 @@ fn uid(object: Option<&Value>) -> Option<String> {
 }
 
 fn object(store: &dyn Store, key: &str) -> Option<Value> {
-    serde_json::from_slice(&store.get(key)?.value).ok()
+    serde_json::from_slice(&store.get(key)?.value.bytes()).ok()
 }
 
 fn is_ready(record: &Record) -> bool {
-    serde_json::from_slice(&record.value).is_ok_and(|pod: Value| pods::is_ready(&pod))
+    serde_json::from_slice(&record.value.bytes()).is_ok_and(|pod: Value| pods::is_ready(&pod))
 }

@@ -67,7 +67,7 @@ async fn counters_lose_no_increment(rig: Rig) {
             let mut done = 0;
             while done < 10 {
                 let now = store.get("/a./n/count").unwrap();
-                let value: u64 = std::str::from_utf8(&now.value).unwrap().parse().unwrap();
+                let value: u64 = std::str::from_utf8(&now.value.bytes()).unwrap().parse().unwrap();
                 let key = now.key.clone();
                 let preconditions = vec![Precondition::ModifiedAt { key, revision: now.modified }];
                 let writes = vec![put("/a./n/count", &(value + 1).to_string())];

@@ -17,6 +17,7 @@ use super::load;
 use crate::store::history::History;
 use crate::store::image::Image;
 use crate::store::{Event, Extract, Revision};
+use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, StorageError, TableDefinition, TableError};
 use std::collections::VecDeque;
@@ -212,7 +213,7 @@ fn write(
             let entry = entry.as_mut();
             entry[0] = flags;
             entry[1..9].copy_from_slice(&event.record.created.to_le_bytes());
-            entry[9..].copy_from_slice(value);
+            entry[9..].copy_from_slice(&value);
         }
         for (revision, key) in garbage {
             log.remove(&*place(*revision, key))?;
@@ -253,10 +254,10 @@ fn place(revision: Revision, key: &str) -> Vec<u8> {
     place
 }
 
-fn body(event: &Event) -> (u8, &[u8]) {
+fn body(event: &Event) -> (u8, Bytes) {
     match &event.previous {
-        Some(previous) if event.deleted && previous.value == event.record.value => (DELETED | SAME, &[]),
-        _ if event.deleted => (DELETED, &event.record.value),
-        _ => (0, &event.record.value),
+        Some(previous) if event.deleted && previous.value == event.record.value => (DELETED | SAME, Bytes::new()),
+        _ if event.deleted => (DELETED, event.record.value.bytes()),
+        _ => (0, event.record.value.bytes()),
     }
 }

@@ -106,8 +106,8 @@ fn record(entry: Entry, previous: Option<&Record>) -> Arc<Record> {
     let Entry { revision, key, flags, created, value, envelope } = entry;
     let (value, envelope) = match previous {
         Some(previous) if flags & SAME != 0 => (previous.value.clone(), previous.envelope.clone()),
-        Some(previous) if flags & DELETED != 0 => (value, previous.envelope.clone()),
-        _ => (value, envelope),
+        Some(previous) if flags & DELETED != 0 => (value.into(), previous.envelope.clone()),
+        _ => (value.into(), envelope),
     };
     Arc::new(Record { key, value, created, modified: revision, envelope })
 }

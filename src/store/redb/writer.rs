@@ -4,6 +4,7 @@
 use super::disk::{Disk, Place};
 use crate::store::batch::Draft;
 use crate::store::image::Image;
+use crate::store::packing::Bell;
 use crate::store::{Committed, Event, Revision, StoreError, Txn, Write};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(super) struct Writer {
     queue: Receiver<Job>,
     /// Entries that compaction made superfluous, still in the file.
     garbage: VecDeque<Place>,
+    packing: Bell,
 }
 
 /// Who waits for transactions.
@@ -39,8 +41,14 @@ type Reply = oneshot::Sender<Result<Vec<Committed>, StoreError>>;
 type Outcome = (Reply, Result<Vec<Committed>, StoreError>);
 
 impl Writer {
-    pub(super) fn new(image: Arc<Image>, disk: Disk, queue: Receiver<Job>, garbage: VecDeque<Place>) -> Self {
-        Self { image, disk, queue, garbage }
+    pub(super) fn new(
+        image: Arc<Image>,
+        disk: Disk,
+        queue: Receiver<Job>,
+        garbage: VecDeque<Place>,
+        packing: Bell,
+    ) -> Self {
+        Self { image, disk, queue, garbage, packing }
     }
 
     /// Runs until closed or until every sender is gone.
@@ -139,6 +147,9 @@ impl Writer {
     /// History that is gone from memory leaves the file too: what each event replaced, and the
     /// event itself if it was a delete.
     fn discard(&mut self, dropped: &[Arc<Event>]) {
+        if !dropped.is_empty() {
+            self.packing.ring();
+        }
         for event in dropped {
             if let Some(previous) = &event.previous {
                 self.garbage.push_back((previous.modified, previous.key.clone()));

@@ -52,7 +52,7 @@ async fn rig(objects: Vec<Value>) -> Rig {
             let claim: Value = serde_json::from_slice(value).unwrap();
             claim["status"]["phase"] == "Bound"
         };
-        !claims.is_empty() && claims.iter().all(|record| bound(&record.value))
+        !claims.is_empty() && claims.iter().all(|record| bound(&record.value.bytes()))
     })
     .await;
     rig.quiet().await;

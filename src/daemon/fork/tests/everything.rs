@@ -58,7 +58,7 @@ fn foretold(found: &Consequences) -> Fates {
 }
 
 fn object(record: &Record) -> Value {
-    serde_json::from_slice(&record.value).unwrap()
+    serde_json::from_slice(&record.value.bytes()).unwrap()
 }
 
 fn restarts(record: &Record) -> u64 {

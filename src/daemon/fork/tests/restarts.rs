@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 fn container_restarts(rig: &Rig, name: &str) -> u64 {
     let record = rig.store.get(&key("", "pods", "default", name)).unwrap();
-    let pod: Value = serde_json::from_slice(&record.value).unwrap();
+    let pod: Value = serde_json::from_slice(&record.value.bytes()).unwrap();
     pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap()
 }
 

@@ -165,7 +165,7 @@ impl Rig {
     /// Everything there is.
     pub fn store_state(&self) -> (u64, Vec<(String, Vec<u8>)>) {
         let (revision, records) = self.store.snapshot();
-        (revision, records.iter().map(|record| (record.key.to_string(), record.value.to_vec())).collect())
+        (revision, records.iter().map(|record| (record.key.to_string(), record.value.bytes().to_vec())).collect())
     }
 
     /// Of each pod that is not on its way out: its owner's name, and its host.
