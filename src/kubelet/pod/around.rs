@@ -45,7 +45,7 @@ impl Worker {
                     let all = all_containers(spec(&self.pod));
                     let of_spec = all.map(|(_, c)| c).find(|c| c.name == report.container);
                     let grace = of_spec.and_then(|c| kind.of(c)).and_then(|p| p.termination_grace_period_seconds);
-                    container.doom = Some(Doom { id: report.id.clone(), message, grace });
+                    container.doom = Some(Box::new(Doom { id: report.id.clone(), message, grace }));
                 }
             }
         }
@@ -91,6 +91,6 @@ pub(super) fn count_failed_start(facts: &Facts, life: &mut ContainerStatus) {
         _ => return,
     };
     if !ran && let Some(exit) = facts.life(&life.identity.container, &life.id).failed_start {
-        life.state = ContainerState::Exited(exit);
+        life.state = ContainerState::Exited(*exit);
     }
 }

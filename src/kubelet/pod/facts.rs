@@ -15,27 +15,28 @@ pub const QUICK: Backoff = Backoff { base: Duration::from_secs(1), max: Duration
 /// A failed pull is shown as such for this long, then as a back-off.
 pub const SHOWN: SignedDuration = SignedDuration::from_secs(3);
 
+/// What few pods have is boxed: there are facts of every pod.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Why the sandbox could not be made.
-    pub sandbox: Option<Trouble>,
+    pub sandbox: Option<Box<Trouble>>,
     pub containers: Few<ContainerFacts>,
     /// What the sandbox was given for all of them together, where that is known.
     pub whole: Option<Whole>,
     /// Why it could not be given what was allocated.
-    pub whole_trouble: Option<Trouble>,
+    pub whole_trouble: Option<Box<Trouble>>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct ContainerFacts {
     /// Why the container could not be made or started.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<Box<Trouble>>,
     /// By container id.
     pub lives: Few<LifeFacts>,
     /// Stop it: a probe or a hook said so.
-    pub doom: Option<Doom>,
+    pub doom: Option<Box<Doom>>,
     /// Why it could not be given what was allocated to it.
-    pub resize: Option<Trouble>,
+    pub resize: Option<Box<Trouble>>,
     /// The life that is stopped so that the next one has what was allocated: that one starts in any case.
     pub reborn: Option<String>,
 }
@@ -94,7 +95,7 @@ pub struct LifeFacts {
     pub message: Option<String>,
     /// It was made, but its process could not be run. Podman shows such a life as one that was never
     /// started; forgotten, it is tried once more.
-    pub failed_start: Option<Exit>,
+    pub failed_start: Option<Box<Exit>>,
     /// The resources that this kubelet gave it.
     pub actuated: Option<ResourceRequirements>,
 }

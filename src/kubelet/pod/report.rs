@@ -134,7 +134,7 @@ impl Reports {
 
     /// Waits for what is under way; pending while nothing is. `Some`: what was written.
     /// Cancel-safe.
-    pub async fn next(&mut self) -> Option<Written> {
+    pub async fn next(&mut self) -> Option<Box<Written>> {
         match self.step.join_next().await {
             None => std::future::pending().await,
             Some(Ok(Step::ChangeIsLong)) => {
@@ -148,7 +148,7 @@ impl Reports {
             Some(Ok(Step::Written(written))) => {
                 self.not_before = None;
                 self.accepted = Some(written.clone());
-                Some(*written)
+                Some(written)
             }
             Some(Ok(Step::Refused)) => None,
             Some(Ok(Step::Failed) | Err(_)) => {

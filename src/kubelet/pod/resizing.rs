@@ -98,8 +98,8 @@ impl Worker {
             }
             Err(message) => {
                 let (before, wanted) = (facts.resize.take(), wanted.unwrap_or_default());
-                let trouble = Trouble::after(before.as_ref(), "ResizeError", message.clone(), &wanted, now, QUICK);
-                facts.resize = Some(trouble);
+                let trouble = Trouble::after(before.as_deref(), "ResizeError", message.clone(), &wanted, now, QUICK);
+                facts.resize = Some(trouble.into());
                 self.host.allocations.note_error(&self.allocated, Some(&message))
             }
         };
@@ -120,8 +120,8 @@ impl Worker {
             Err(message) => {
                 let wanted = actuation::wanted_whole(spec(&self.allocated));
                 let before = self.facts.whole_trouble.take();
-                let trouble = Trouble::after(before.as_ref(), "ResizeError", message.clone(), &wanted, now, QUICK);
-                self.facts.whole_trouble = Some(trouble);
+                let trouble = Trouble::after(before.as_deref(), "ResizeError", message.clone(), &wanted, now, QUICK);
+                self.facts.whole_trouble = Some(trouble.into());
                 self.host.allocations.note_error(&self.allocated, Some(&message))
             }
         };

@@ -79,7 +79,8 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
     host.interests.enter(&host.node.name, &identity.namespace, &identity.name, &identity.uid, &inbox);
     let informed = pod.clone();
     let pod = sources::whole(&host, pod);
-    let mut worker = Worker {
+    // Boxed, as its work is: the task would have room for two of each.
+    let mut worker = Box::new(Worker {
         identity: identity.clone(),
         allocated: pod.clone(),
         resize: None,
@@ -105,10 +106,10 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         told: BTreeMap::new(),
         host: host.clone(),
         inbox: inbox.clone(),
-    };
+    });
     worker.adopt(listing);
     let shutdown = host.ctx.shutdown.clone();
-    let _ = shutdown.run_until_cancelled(worker.work()).await;
+    let _ = shutdown.run_until_cancelled(Box::pin(worker.work())).await;
     host.interests.leave(&host.node.name, &identity.namespace, &identity.name, &identity.uid);
 }
 
@@ -263,8 +264,8 @@ impl Worker {
 
     /// The status that was written is newer than what the informer shows; everything else is as it was seen:
     /// the report may have been on its way since before that.
-    fn written(&mut self, written: Option<Written>) {
-        if let Some(Written { revision, status }) = written
+    fn written(&mut self, written: Option<Box<Written>>) {
+        if let Some(Written { revision, status }) = written.map(|written| *written)
             && number(&revision) > version(&self.pod)
         {
             let pod = Arc::make_mut(&mut self.pod);
@@ -377,9 +378,9 @@ impl Worker {
                 self.set_sandbox(Some(sandbox));
             }
             Outcome::Sandbox(Err(failed)) => {
-                let before = self.facts.sandbox.as_ref();
+                let before = self.facts.sandbox.as_deref();
                 let trouble = Trouble::after(before, failed.reason, failed.message, "", now, failed.backoff);
-                self.facts.sandbox = Some(trouble);
+                self.facts.sandbox = Some(trouble.into());
                 self.inbox.post(|news| news.relist = true);
             }
             Outcome::Started { container, result: Ok(id) } => {
@@ -405,13 +406,13 @@ impl Worker {
                         oom_killed: false,
                         message: Some(message),
                     };
-                    self.facts.container_mut(&container).lives.at(&id).failed_start = Some(exit);
+                    self.facts.container_mut(&container).lives.at(&id).failed_start = Some(exit.into());
                 } else if let Some(failed) = failed {
                     let facts = self.facts.container_mut(&container);
                     let (before, hash) = (facts.trouble.take(), hash.unwrap_or_default());
                     let trouble =
-                        Trouble::after(before.as_ref(), failed.reason, failed.message, &hash, now, failed.backoff);
-                    facts.trouble = Some(Trouble { image: failed.image, ..trouble });
+                        Trouble::after(before.as_deref(), failed.reason, failed.message, &hash, now, failed.backoff);
+                    facts.trouble = Some(Box::new(Trouble { image: failed.image, ..trouble }));
                 }
                 self.inbox.post(|news| news.relist = true);
             }

@@ -318,7 +318,7 @@ fn a_doomed_container_is_stopped_and_started_again() {
         message: "Container web failed liveness probe, will be restarted".into(),
         grace: Some(3),
     };
-    world.facts.container_mut("web").doom = Some(doom);
+    world.facts.container_mut("web").doom = Some(doom.into());
     assert!(matches!(&world.step().actions[..], [Action::Stop { grace: 3, .. }]));
     assert!(matches!(&world.step().actions[..], [Action::Start { attempt: 1, .. }]));
 }
@@ -417,7 +417,7 @@ fn troubles_wait_until_their_time_or_a_new_spec() {
     world.step();
     let hash = container_hash(&world.pod.spec.as_ref().unwrap().containers[0]);
     let trouble = Trouble::after(None, "ErrImagePull", "manifest unknown".into(), &hash, at(0), QUICK);
-    world.facts.container_mut("web").trouble = Some(Trouble { retry_at: at(10), ..trouble });
+    world.facts.container_mut("web").trouble = Some(Trouble { retry_at: at(10), ..trouble }.into());
     assert_eq!(world.step().waiting["web"], ("ErrImagePull", "manifest unknown".to_string()));
     world.now = 4;
     let expect = "Back-off pulling image \"web:1\": ErrImagePull: manifest unknown".to_string();

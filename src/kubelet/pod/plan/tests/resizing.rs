@@ -72,7 +72,7 @@ fn a_resize_that_failed_waits_unless_another_is_asked_for() {
     let wanted = actuation::wanted(&world.pod.spec.as_ref().unwrap().containers[0]);
     let trouble = Trouble::after(None, "ResizeError", "in use".into(), &wanted, at(world.now), QUICK);
     let retry_at = trouble.retry_at;
-    world.facts.container_mut("web").resize = Some(trouble);
+    world.facts.container_mut("web").resize = Some(trouble.into());
     let plan = world.plan();
     assert_eq!((plan.actions.len(), plan.wake), (0, Some(retry_at)));
     assert!(is_in_progress(&world));
@@ -133,7 +133,7 @@ fn a_pod_is_given_what_was_allocated_to_it_as_a_whole() {
     let wanted = actuation::wanted_whole(world.pod.spec.as_ref().unwrap());
     let trouble = Trouble::after(None, "ResizeError", "in use".into(), &wanted, at(world.now), QUICK);
     let retry_at = trouble.retry_at;
-    world.facts.whole_trouble = Some(trouble);
+    world.facts.whole_trouble = Some(trouble.into());
     assert_eq!((world.plan().actions.len(), world.plan().wake), (0, Some(retry_at)));
     allocate(&mut world, "3Gi");
     assert_eq!(world.step().actions, [Action::ResizeWhole]);
