@@ -59,6 +59,11 @@ impl Value {
         if size > bytes.len() / 4 * 3 {
             return None;
         }
+        // The JSON goes only when what it is packed into has been seen to give it back.
+        let unpacked = decompress_with_dict(&scratch[..size], bytes.len(), base).ok()?;
+        if unpacked != *bytes {
+            return None;
+        }
         let len = u32::try_from(bytes.len()).ok()?;
         Some(Self(Form::Packed { base: base.clone(), packed: scratch[..size].into(), len }))
     }
