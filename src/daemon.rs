@@ -4,6 +4,7 @@
 //! data directory; [`Mode`] says how much of it starts.
 
 mod apps;
+mod aside;
 mod bootstrap;
 mod cluster;
 mod credentials;

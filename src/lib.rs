@@ -85,6 +85,8 @@
 //! - **Memory.** Bytes as they are served were to be what is kept. In a large cluster most objects are made from few
 //!   templates and seldom read: once there is much, those that lie still are kept as what differs from a sibling's
 //!   ([`store`]).
+//! - **Simulated hosts** have threads of their own, of lower priority: they stand for other machines, which would not
+//!   take processors from this one.
 //! - **The allocator** is mimalloc: the daemon makes and drops small JSON trees on every thread, and
 //!   malloc took two fifths of its time.
 

@@ -1,6 +1,7 @@
 //! A whole cluster in this process: start in order, run, stop in order.
 
 use super::apps::{self, AppError};
+use super::aside::Aside;
 use super::bootstrap::{self, BootstrapError};
 use super::fork::Forks;
 use super::options::{Mode, Options};
@@ -12,7 +13,7 @@ use crate::apiserver::auth::pki::{Pki, PkiError};
 use crate::apiserver::{self, ApiServer, Cidr, Config, Tokens, Usage, User, Verdicts};
 use crate::base::clock::Clock;
 use crate::base::ids::Ids;
-use crate::client::{self, Context};
+use crate::client::{self, Context, EventRecorder};
 use crate::controllers::{kubernetes_service, root_ca};
 use crate::gitops::push::Pushes;
 use crate::gitops::sets;
@@ -33,6 +34,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// How long the parts may take to stop; a supervisor of ours gives 5 s for everything.
@@ -70,6 +72,7 @@ pub struct Cluster {
     supervisor: Supervisor,
     address: Option<SocketAddr>,
     context: Context,
+    aside: Aside,
     _lock: Option<Lock>,
 }
 
@@ -116,8 +119,15 @@ impl Cluster {
         let client = client::in_process(&api, User::master("system:selkie"));
         bootstrap::apply(&client).await?;
 
+        let aside = Aside::start()?;
+        let mut context = Context::new(client.clone(), Clock::System, ids.clone(), shutdown.child_token());
+        context.events = {
+            let _entered = aside.handle.enter();
+            EventRecorder::new(client.clone(), Clock::System, shutdown.child_token())
+        };
         let mut cluster = Self {
-            context: Context::new(client.clone(), Clock::System, ids.clone(), shutdown.child_token()),
+            context,
+            aside,
             supervisor: Supervisor::new(shutdown.clone()),
             serving: CancellationToken::new(),
             paths,
@@ -172,7 +182,9 @@ impl Cluster {
         for host in connected {
             let (kubelets, node, runtime) = (kubelets.clone(), host.node, host.runtime);
             let label = node.name.clone();
-            self.supervisor.keep("kubelet", label, move || {
+            // What is simulated stands for other machines, and must not take this one's processors from the rest.
+            let place = if node.simulated { self.aside.handle.clone() } else { Handle::current() };
+            self.supervisor.keep_on(&place, "kubelet", label, move || {
                 let (kubelets, node, runtime) = (kubelets.clone(), node.clone(), runtime.clone());
                 async move { kubelets.run(node, runtime).await }
             });

@@ -6,6 +6,7 @@ use futures::FutureExt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,12 +27,25 @@ impl Supervisor {
     }
 
     /// Runs what `start` makes until the shutdown token is cancelled, starting it anew if it ends before.
-    pub fn keep<F>(&mut self, name: &'static str, label: String, mut start: impl FnMut() -> F + Send + 'static)
+    pub fn keep<F>(&mut self, name: &'static str, label: String, start: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.keep_on(&Handle::current(), name, label, start);
+    }
+
+    /// The same on another runtime.
+    pub fn keep_on<F>(
+        &mut self,
+        runtime: &Handle,
+        name: &'static str,
+        label: String,
+        mut start: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let shutdown = self.shutdown.clone();
-        self.tasks.spawn(async move {
+        let kept = async move {
             let mut failures = 0;
             while !shutdown.is_cancelled() {
                 let began = Instant::now();
@@ -52,7 +66,8 @@ impl Supervisor {
                 }
             }
             name
-        });
+        };
+        self.tasks.spawn_on(kept, runtime);
     }
 
     /// Waits until every part has ended, at most `deadline`; what is left then is dropped.
