@@ -23,6 +23,7 @@ use specs::{Read, Reader};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,8 @@ pub struct Informers {
     ids: Ids,
     stop: CancellationToken,
     origin: Option<Origin>,
+    /// Where they run, whoever asks for one first.
+    runtime: Option<Handle>,
     running: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -87,16 +90,21 @@ impl Informers {
 
     /// `ids` gives the jitter of retries; `stop` ends all watches.
     pub fn with(client: kube::Client, ids: Ids, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { client, ids, stop, origin: None, running: Mutex::default() })
+        Arc::new(Self::from(client, ids, stop, None))
+    }
+
+    fn from(client: kube::Client, ids: Ids, stop: CancellationToken, origin: Option<Origin>) -> Self {
+        Self { client, ids, stop, origin, runtime: Handle::try_current().ok(), running: Mutex::default() }
     }
 
     /// As [`Self::with`], in a copy of a cluster: what the informers of the cluster hold of it by now is not
     /// parsed again.
     pub fn in_copy(client: kube::Client, ids: Ids, stop: CancellationToken, origin: Origin) -> Arc<Self> {
-        Arc::new(Self { client, ids, stop, origin: Some(origin), running: Mutex::default() })
+        Arc::new(Self::from(client, ids, stop, Some(origin)))
     }
 
-    /// The informer of kind `K`. The first call starts its list and watch on the current tokio runtime.
+    /// The informer of kind `K`. The first call starts its list and watch: on the tokio runtime that all of these were
+    /// made on, as parts with threads of lower priority read by them, too; on the current one if that was none.
     pub fn of<K: Kind>(&self) -> Informer<K> {
         let mut running = self.running.lock();
         if let Some(shared) = shared_of(&running) {
@@ -107,7 +115,11 @@ impl Informers {
         let shared = Arc::new(Shared::<K>::new(self.stop.clone(), reader));
         running.insert(TypeId::of::<K>(), shared.clone());
         let task = reflect::run(self.client.clone(), shared.clone(), self.ids.clone(), known);
-        tokio::spawn(self.stop.clone().run_until_cancelled_owned(task));
+        let task = self.stop.clone().run_until_cancelled_owned(task);
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(task)),
+            None => drop(tokio::spawn(task)),
+        }
         Informer { shared }
     }
 
