@@ -251,15 +251,21 @@ impl Image {
     }
 
     /// Out of the next `count` records from the key `from` on, those that could be packed and that history has
-    /// passed; and the key to go on from, if there are more.
-    pub(super) fn lying_still(&self, from: Option<&str>, count: usize) -> (Vec<Arc<Record>>, Option<Arc<str>>) {
+    /// passed since it was at `passed`; and the key to go on from, if there are more.
+    pub(super) fn lying_still(
+        &self,
+        passed: Revision,
+        from: Option<&str>,
+        count: usize,
+    ) -> (Vec<Arc<Record>>, Option<Arc<str>>) {
         let state = self.state.read();
         let from = from.unwrap_or_default();
         let buckets = state.buckets.range::<str, _>((Bound::Included(bucket_of(from)), Bound::Unbounded));
         let mut records = buckets.flat_map(|(_, bucket)| {
             bucket.records.range::<str, _>((Bound::Included(from), Bound::Unbounded)).map(|(_, record)| record)
         });
-        let still = |record: &&Arc<Record>| record.modified <= state.compacted && record.value.is_loose();
+        let news = |revision| revision > passed && revision <= state.compacted;
+        let still = |record: &&Arc<Record>| news(record.modified) && record.value.is_loose();
         let found = records.by_ref().take(count).filter(still).cloned().collect();
         (found, records.next().map(|next| next.key.clone()))
     }

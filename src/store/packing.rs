@@ -4,7 +4,7 @@
 //! Small stores stay as they are: reading what is packed takes a little longer.
 
 use super::image::Image;
-use super::{Record, bucket_of};
+use super::{Record, Revision, bucket_of};
 use crate::api::meta::Envelope;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -12,9 +12,11 @@ use std::sync::{Arc, Weak};
 
 /// Bytes of loose values from which on it is worth it.
 const PLENTY: usize = 32 << 20;
+/// Revisions that history has passed before it is worth another look.
+const STEP: u64 = 1024;
 /// Records looked at under one lock.
 const SLICE: usize = 512;
-/// Families whose base is remembered.
+/// Families that are remembered.
 const FAMILIES: usize = 4096;
 /// So many that are not like their family's base in a row, and it gets another.
 const STRANGERS: u32 = 64;
@@ -42,15 +44,39 @@ pub(super) fn start(image: Arc<Image>) -> std::io::Result<Bell> {
 fn run(image: &Image, bell: &Receiver<()>) {
     let mut packer = Packer::default();
     while bell.recv().is_ok() {
-        packer.look_through(image, PLENTY);
+        if image.compacted() >= packer.passed + STEP {
+            packer.look_through(image, PLENTY);
+        }
     }
 }
 
-/// A record that others like it are packed by.
+/// Records that are alike.
+enum Family {
+    /// The only one so far. It stays as it is: alone it would gain nothing.
+    First(Weak<Record>),
+    Many(Base),
+}
+
+/// What records of a family are packed by.
 struct Base {
     value: Weak<[u8]>,
     envelope: Arc<Envelope>,
     strangers: u32,
+}
+
+impl Family {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::First(record) => record.strong_count() > 0,
+            Self::Many(base) => base.value.strong_count() > 0,
+        }
+    }
+}
+
+/// Others may be like this one, which stays as it is.
+fn begin(family: &mut Family, record: &Arc<Record>) -> Option<Arc<Record>> {
+    *family = Family::First(Arc::downgrade(record));
+    None
 }
 
 /// Has the same in memory once.
@@ -63,7 +89,9 @@ fn share<T: PartialEq>(one: &mut Arc<T>, known: &Arc<T>) {
 #[derive(Default)]
 pub(super) struct Packer {
     /// By bucket and the uid of the controller: what one of them made is alike.
-    families: HashMap<(Box<str>, Box<str>), Base>,
+    families: HashMap<(Box<str>, Box<str>), Family>,
+    /// Where history was at the last look: what lay still then has had its turn.
+    passed: Revision,
     scratch: Vec<u8>,
 }
 
@@ -73,9 +101,10 @@ impl Packer {
         if image.loose_bytes() < plenty {
             return;
         }
+        let compacted = image.compacted();
         let mut from = None;
         while !image.closed() {
-            let (still, next) = image.lying_still(from.as_deref(), SLICE);
+            let (still, next) = image.lying_still(self.passed, from.as_deref(), SLICE);
             let packed: Vec<_> = still
                 .into_iter()
                 .filter_map(|record| Some((self.pack(&record)?, record)))
@@ -85,7 +114,10 @@ impl Packer {
             image.exchange(&packed);
             match next {
                 Some(next) => from = Some(next),
-                None => return,
+                None => {
+                    self.passed = compacted;
+                    return;
+                }
             }
         }
     }
@@ -94,28 +126,33 @@ impl Packer {
         let family = record.envelope.controller().map_or("", |owner| &owner.uid);
         let name = (Box::from(bucket_of(&record.key)), Box::from(family));
         if self.families.len() >= FAMILIES {
-            self.families.retain(|_, base| base.value.strong_count() > 0);
+            self.families.retain(|_, family| family.is_alive());
             if self.families.len() >= FAMILIES {
                 self.families.clear();
             }
         }
-        let known = self.families.get_mut(&name).filter(|base| base.strangers < STRANGERS);
-        let known = known.and_then(|known| Some((known.value.upgrade()?, known)));
-        let Some((base, known)) = known else {
-            let base: Arc<[u8]> = Arc::from(&record.value.bytes()[..]);
-            let value = record.value.pack(&base, &mut self.scratch)?;
-            let envelope = record.envelope.clone();
-            self.families.insert(name, Base { value: Arc::downgrade(&base), envelope, strangers: 0 });
-            return Some(Arc::new(Record { value, ..Record::clone(record) }));
+        let family = self.families.entry(name).or_insert_with(|| Family::First(Weak::new()));
+        let (base, like) = match family {
+            Family::First(first) => match first.upgrade() {
+                Some(first) => (Arc::from(&first.value.bytes()[..]), first.envelope.clone()),
+                None => return begin(family, record),
+            },
+            Family::Many(base) => match base.value.upgrade() {
+                Some(value) if base.strangers < STRANGERS => (value, base.envelope.clone()),
+                _ => return begin(family, record),
+            },
         };
         let Some(value) = record.value.pack(&base, &mut self.scratch) else {
-            known.strangers += 1;
+            match family {
+                Family::First(_) => return begin(family, record),
+                Family::Many(base) => base.strangers += 1,
+            }
             return None;
         };
-        known.strangers = 0;
         let mut envelope = Envelope::clone(&record.envelope);
-        share(&mut envelope.labels, &known.envelope.labels);
-        share(&mut envelope.owner_references, &known.envelope.owner_references);
+        share(&mut envelope.labels, &like.labels);
+        share(&mut envelope.owner_references, &like.owner_references);
+        *family = Family::Many(Base { value: Arc::downgrade(&base), envelope: like, strangers: 0 });
         Some(Arc::new(Record { value, envelope: Arc::new(envelope), ..Record::clone(record) }))
     }
 }
@@ -151,13 +188,18 @@ mod tests {
     #[test]
     fn what_is_packed_is_what_it_was() {
         let mut packer = Packer::default();
-        for number in 0..100 {
+        let first = record(pod(0, "a").into());
+        assert!(packer.pack(&first).is_none(), "alone it would gain nothing");
+        let mut kept = Vec::new();
+        for number in 1..100 {
             let before = record(pod(number, "a").into());
             let after = packer.pack(&before).unwrap();
             assert!(after.value.packed_len().unwrap() < 60, "{:?}", after.value.packed_len());
             assert_eq!(after.value.bytes(), before.value.bytes());
             assert_eq!((after.value.len(), &after.value), (before.value.len(), &before.value));
-            assert!(!after.value.is_loose() && packer.pack(&after).is_none());
+            assert!(!after.value.is_loose());
+            // What others are packed by is there as long as one of them is.
+            kept.push(after);
         }
         assert!(!Value::from("{}").is_loose());
     }
@@ -195,16 +237,18 @@ mod tests {
         assert!(store.snapshot().1.iter().all(|record| record.value.is_loose()), "there is little");
         packer.look_through(&image, 0);
         let after = store.snapshot().1;
-        assert_eq!(after.iter().filter(|record| record.value.is_loose()).count(), 10);
+        let first = |record: &Record| ["/pods./n/a-0", "/pods./n/b-1"].contains(&&*record.key);
         for (before, after) in before.iter().zip(&after) {
             assert_eq!((&before.key, &before.value, before.modified), (&after.key, &after.value, after.modified));
-            assert_eq!(after.value.is_loose(), after.modified > 30);
+            assert_eq!(after.value.is_loose(), after.modified > 30 || first(after), "{}", after.key);
             assert_eq!(before.envelope, after.envelope);
         }
+        let (again, _) = image.lying_still(packer.passed, None, usize::MAX);
+        assert!(again.is_empty(), "what could not be packed is not looked at for ever");
         assert_eq!(watch.next().await.unwrap().len(), 10);
         let loose = image.loose_bytes();
-        commit(put(0, "a")).await;
-        assert_eq!(image.loose_bytes(), loose + pod(0, "a").len());
+        commit(put(2, "a")).await;
+        assert_eq!(image.loose_bytes(), loose + pod(2, "a").len());
         let event = watch.next().await.unwrap().remove(0);
         assert_eq!(event.previous.as_ref().unwrap().value, event.record.value);
         for number in 0..40 {
