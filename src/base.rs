@@ -1,5 +1,5 @@
-//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, what was said before, file watchers, socket paths, URLs as they may be shown,
-//! values in JSON text, TLS without trust. Knows nothing of Kubernetes.
+//! What everything else stands on: clock, cores, small maps, ids, backoff, wake-ups, what was said before, file
+//! watchers, socket paths, URLs as they may be shown, values in JSON text, TLS without trust. Knows nothing of Kubernetes.
 
 pub mod backoff;
 pub mod clock;
