@@ -41,6 +41,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod settings;
 pub mod sources;
+pub mod starts;
 pub mod static_pods;
 pub mod status;
 pub mod streams;

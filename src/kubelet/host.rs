@@ -19,6 +19,7 @@ use crate::kubelet::routes::Route;
 use crate::kubelet::runtime::{
     ContainerRuntime, ContainerStatus, EventKind, HostInfo, Listing, RuntimeError, RuntimeEvent,
 };
+use crate::kubelet::starts::Starts;
 use crate::kubelet::static_pods::Mirrors;
 use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::tokens::Tokens;
@@ -58,6 +59,7 @@ pub struct Host {
     pub allocations: Allocations,
     pub pulls: Pulls,
     pub mirrors: Mirrors,
+    pub starts: Starts,
     /// What the host is short of.
     pub pressure: Mutex<Pressure>,
     info: RwLock<HostInfo>,
@@ -97,6 +99,7 @@ impl Host {
             allocations: Allocations::default(),
             pulls,
             mirrors: Mirrors::default(),
+            starts: Starts::default(),
             pressure: Mutex::default(),
             info,
             addresses,
@@ -281,6 +284,7 @@ impl Host {
 
     /// Tells every worker what is on the host, and removes what belongs to no pod.
     async fn distribute(self: &Arc<Self>, Listed { listing, asked }: Listed) {
+        self.starts.forget_all();
         let mut by_pod: BTreeMap<String, Listing> = BTreeMap::new();
         for sandbox in listing.sandboxes {
             by_pod.entry(sandbox.pod.uid.clone()).or_default().sandboxes.push(sandbox);
@@ -343,7 +347,7 @@ impl Host {
     }
 
     fn heard(&self, event: &RuntimeEvent) {
-        if is_own_doing(event) {
+        if is_own_doing(event) || self.starts.is_expected(event) {
             return;
         }
         let Some(inbox) = self.known(&event.pod.uid) else { return };

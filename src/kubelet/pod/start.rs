@@ -87,7 +87,10 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         made.processes_of = Some(running(job, target).await?);
     }
     let id = match host.runtime.create_container(&sandbox.id, &made).await {
-        Ok(id) => id,
+        Ok(id) => {
+            host.starts.expect(&id);
+            id
+        }
         Err(RuntimeError::AlreadyExists { .. }) => existing(job, &made.identity).await?,
         Err(error) => return Err(Some(Failed::of("CreateContainerError", error.chain(), &error))),
     };
@@ -216,11 +219,12 @@ async fn run(job: &Job, container: &Container, id: String) -> Made {
     }
     let started = format!("Started container {}", container.name);
     job.host.events.record(job.involved(&container.name), "Normal", "Started", started);
+    let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+    let Some(hook) = hook else { return Ok(id) };
+    // Without a hook, that it was started is reported at once, and looked at then.
     job.inbox.post(|news| {
         news.stale.insert(id.clone());
     });
-    let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
-    let Some(hook) = hook else { return Ok(id) };
     let life = runtime.inspect(&id).await;
     let life = life.map_err(|error| Some(Failed::of("RunContainerError", error.chain(), &error)))?;
     let subject = job.subject(container, &life);
