@@ -48,6 +48,7 @@ pub mod streams;
 pub mod tokens;
 pub mod usage;
 pub mod volumes;
+pub mod workers;
 
 use crate::apiserver::Usage;
 use crate::client::{Context, ObjectKey};
@@ -83,6 +84,8 @@ pub struct NodeConfig {
     pub settings: Arc<Settings>,
     /// The runtime only pretends: network probes pass, no files are written.
     pub simulated: bool,
+    /// How long nothing may have happened to a pod of a simulated host for its worker to go; without, all stay.
+    pub rest: Option<Duration>,
 }
 
 impl NodeConfig {
@@ -97,6 +100,7 @@ impl NodeConfig {
             report_patience: Duration::from_millis(50),
             settings: Arc::default(),
             simulated: false,
+            rest: None,
         }
     }
 }

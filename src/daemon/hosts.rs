@@ -56,6 +56,7 @@ pub async fn connect(options: &Options, paths: &Paths, cluster: &str) -> Result<
         let mut node = NodeConfig::named(&name, paths.node(&name));
         node.settings = settings.clone();
         node.simulated = true;
+        node.rest = Some(REST);
         connected.push(Connected { node, runtime });
     }
     Ok(connected)
@@ -83,6 +84,8 @@ async fn wanted(options: &Options, paths: &Paths) -> Result<(Vec<Host>, Option<S
 /// How long the first applications wait for hosts: pods that find none wait longer, for the
 /// scheduler's back-off.
 const FIRST_HOSTS: Duration = Duration::from_secs(3);
+/// By then a simulated pod has told of its start, and its echo has come back; one of thousands may take that long.
+const REST: Duration = Duration::from_secs(10);
 
 /// Waits until the Nodes of `names` are ready, or for so long that some host must be away.
 pub async fn wait_ready(context: &Context, names: &[String]) {

@@ -1,6 +1,9 @@
 //! One host: what its pods' workers share, and the loop that starts workers and tells them what
 //! happened on the host.
 
+#[cfg(test)]
+mod tests;
+
 use crate::apiserver::Usage;
 use crate::base::backoff::Backoff;
 use crate::client::{Context, EventRecorder, Informer, ObjectKey};
@@ -8,7 +11,7 @@ use crate::kubelet::NodeConfig;
 use crate::kubelet::drift::{Drift, DriftObserver, What};
 use crate::kubelet::eviction::Pressure;
 use crate::kubelet::images::Pulls;
-use crate::kubelet::inbox::{Inbox, Listed, Moments};
+use crate::kubelet::inbox::{Listed, Moments};
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::pod::worker;
@@ -25,13 +28,14 @@ use crate::kubelet::status::NodeAddresses;
 use crate::kubelet::tokens::Tokens;
 use crate::kubelet::volumes::PodDir;
 use crate::kubelet::volumes::removal::Owners;
+use crate::kubelet::workers::{Workers, is_as_reported};
 use crate::scheduler::requests;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, Resource};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -64,7 +68,7 @@ pub struct Host {
     pub pressure: Mutex<Pressure>,
     info: RwLock<HostInfo>,
     addresses: RwLock<NodeAddresses>,
-    workers: Mutex<HashMap<String, Arc<Inbox>>>,
+    workers: Workers,
     returned: Notify,
     pub moments: Moments,
     /// Whose pod may report its status; one at a time.
@@ -175,25 +179,28 @@ impl Host {
     fn wake_worker(self: &Arc<Self>, pod: &Arc<Pod>, listed: Option<Listed>) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         self.mirrors.heard_of(pod);
-        let mut workers = self.workers.lock();
-        if let Some(inbox) = workers.get(&uid) {
-            return inbox.post(|news| news.listing = listed.or(news.listing.take()));
-        }
-        let inbox = Arc::new(Inbox::default());
-        workers.insert(uid.clone(), inbox.clone());
-        let (host, mailbox, pod) = (self.clone(), inbox.clone(), pod.clone());
+        let mut listed = listed;
+        let begun = self.workers.begin(&uid, |news| news.listing = listed.take().or(news.listing.take()));
+        let Some(inbox) = begun else { return };
+        let (host, mut pod) = (self.clone(), pod.clone());
         tokio::spawn(async move {
-            let listing = match listed {
+            let mut listing = match listed {
                 Some(listed) => listed.listing,
                 // Asking costs nothing there, and what ran before the simulation began was never listed.
                 None if host.node.simulated || crate::kubelet::pod::has_run(&pod) => Box::pin(host.left_of(&uid)).await,
                 None => Listing::default(),
             };
-            worker::run(host.clone(), mailbox, pod, listing).await;
+            while let Some(resting) = worker::run(host.clone(), inbox.clone(), pod, listing).await {
+                if host.workers.rest(&uid, resting.clone()) {
+                    return;
+                }
+                listing = Box::pin(host.left_of(&uid)).await;
+                pod = resting;
+            }
             // Before another worker of the pod can begin, which knows better.
             host.allocations.forget(&uid);
             host.residents.lock().forget(&uid);
-            host.workers.lock().remove(&uid);
+            host.workers.end(&uid);
             host.judge_pending();
         });
     }
@@ -230,9 +237,7 @@ impl Host {
             if let Some((kind, reason, message)) = words {
                 self.events.record(pod.object_ref(&()), kind, reason, message);
             }
-            if let Some(inbox) = self.known(pod.metadata.uid.as_deref().unwrap_or_default()) {
-                inbox.ring();
-            }
+            self.workers.post(pod.metadata.uid.as_deref().unwrap_or_default(), |_| {});
         }
     }
 
@@ -246,18 +251,13 @@ impl Host {
     /// Has the pod go.
     pub fn turn_out(self: &Arc<Self>, pod: &Arc<Pod>, failure: Failure) {
         self.wake_worker(pod, None);
-        if let Some(inbox) = pod.metadata.uid.as_deref().and_then(|uid| self.known(uid)) {
-            inbox.post(|news| _ = news.turned_out.get_or_insert(failure));
-        }
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.workers.post(uid, |news| _ = news.turned_out.get_or_insert(failure));
     }
 
-    /// Whether somebody looks after that pod.
-    pub fn has_worker(&self, uid: &str) -> bool {
-        self.workers.lock().contains_key(uid)
-    }
-
-    fn known(&self, uid: &str) -> Option<Arc<Inbox>> {
-        self.workers.lock().get(uid).cloned()
+    /// Whether somebody looks after that pod, or would if anything happened to it.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.workers.know(uid)
     }
 
     /// Looks at one pod that changed in the API.
@@ -274,6 +274,8 @@ impl Host {
         for inbox in self.interests.workers_of(&self.node.name, identity) {
             inbox.ring();
         }
+        let now = pod.as_ref().and_then(|pod| pod.metadata.uid.as_deref());
+        self.workers.outlived(identity, now).iter().for_each(|pod| self.wake_worker(pod, None));
     }
 
     /// All that is on the host.
@@ -295,13 +297,19 @@ impl Host {
         for pod in self.pods.on_node(&self.node.name) {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             let listing = by_pod.remove(&uid).unwrap_or_default();
+            if self.workers.resting(&uid).is_some_and(|resting| is_as_reported(&resting, &listing)) {
+                continue;
+            }
             self.wake_worker(&pod, Some(Listed { listing, asked }));
         }
         for (uid, left) in by_pod {
-            match self.known(&uid) {
-                // Being torn down after its object went.
-                Some(inbox) => inbox.post(|news| news.listing = Some(Listed { listing: left, asked })),
-                None => self.remove_orphan(&uid, left).await,
+            let mut left = Some(left);
+            // Perhaps it is being torn down after its object went.
+            let told = self.workers.post(&uid, |news| {
+                news.listing = left.take().map(|listing| Listed { listing, asked });
+            });
+            if let (false, Some(left)) = (told, left) {
+                self.remove_orphan(&uid, left).await;
             }
         }
     }
@@ -346,18 +354,20 @@ impl Host {
         }
     }
 
-    fn heard(&self, event: &RuntimeEvent) {
+    fn heard(self: &Arc<Self>, event: &RuntimeEvent) {
         if is_own_doing(event) || self.starts.is_expected(event) {
             return;
         }
-        let Some(inbox) = self.known(&event.pod.uid) else { return };
-        inbox.post(|news| {
+        let told = self.workers.post(&event.pod.uid, |news| {
             if event.container.is_some() {
                 news.stale.insert(event.id.clone());
             } else {
                 news.relist = true;
             }
         });
+        if !told && let Some(pod) = self.workers.resting(&event.pod.uid) {
+            self.wake_worker(&pod, None);
+        }
     }
 }
 
@@ -450,29 +460,5 @@ pub async fn remove_files(host: &Host, uid: &str) {
         if let Err(error) = host.runtime.remove_volume(&volume.name).await {
             warn!(uid, error = error.chain(), "a volume of a removed pod is left behind");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kubelet::runtime::{ContainerIdentity, PodIdentity};
-
-    #[test]
-    fn looks_again_only_for_what_others_do() {
-        let event = |kind, container: bool| RuntimeEvent {
-            time: jiff::Timestamp::UNIX_EPOCH,
-            kind,
-            id: "c".into(),
-            pod: PodIdentity::default(),
-            container: container.then(ContainerIdentity::default),
-        };
-        assert!(is_own_doing(&event(EventKind::Created, true)) && is_own_doing(&event(EventKind::Created, false)));
-        assert!(is_own_doing(&event(EventKind::Started, false)));
-        for kind in [EventKind::Died { exit_code: 1 }, EventKind::Removed, EventKind::OutOfMemory, EventKind::Changed] {
-            assert!(!is_own_doing(&event(kind, true)) && !is_own_doing(&event(kind, false)));
-        }
-        // A hook or a user may have started it again.
-        assert!(!is_own_doing(&event(EventKind::Started, true)));
     }
 }

@@ -4,6 +4,7 @@ use crate::base::wake::Wake;
 use crate::kubelet::pod::plan::Failure;
 use crate::kubelet::probes::Report;
 use crate::kubelet::runtime::Listing;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,13 @@ pub struct News {
     pub turned_out: Option<Failure>,
 }
 
+impl News {
+    fn is_empty(&self) -> bool {
+        let Self { stale, relist, listing, probes, objects, turned_out } = self;
+        stale.is_empty() && !relist && listing.is_none() && probes.is_empty() && !objects && turned_out.is_none()
+    }
+}
+
 /// One worker reads; anyone writes.
 #[derive(Default)]
 pub struct Inbox {
@@ -77,5 +85,10 @@ impl Inbox {
 
     pub async fn wait(&self) {
         self.wake.wait().await;
+    }
+
+    /// Whether there is nothing to look at. A ring that is pending is answered by this.
+    pub fn is_quiet(&self) -> bool {
+        self.wake.wait().now_or_never().is_none() && self.news.lock().is_empty()
     }
 }

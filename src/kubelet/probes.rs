@@ -118,6 +118,10 @@ impl Probers {
         self.0.insert(key, AbortOnDropHandle::new(task));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Ends the probes that are not wanted any more.
     pub fn retain(&mut self, wanted: impl Fn(&str, Kind) -> bool) {
         self.0.retain(|(id, kind), _| wanted(id, *kind));

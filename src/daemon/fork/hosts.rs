@@ -171,6 +171,7 @@ fn config(node: &Node) -> NodeConfig {
         // Nobody reads manifests here: what shows static pods does.
         settings: Arc::new(Settings { static_pods: StaticPods::Others, ..Settings::default() }),
         simulated: true,
+        rest: None,
     }
 }
 

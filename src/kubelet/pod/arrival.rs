@@ -195,7 +195,7 @@ impl Host {
         let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
         let shown = self.pods.get(namespace.unwrap_or_default(), name.unwrap_or_default());
         let uid = meta.uid.as_deref().unwrap_or_default();
-        if self.has_worker(uid) || shown.is_some_and(|now| now.metadata.uid == meta.uid && !is_terminal(&now)) {
+        if self.knows(uid) || shown.is_some_and(|now| now.metadata.uid == meta.uid && !is_terminal(&now)) {
             self.preempt(pod);
             return true;
         }

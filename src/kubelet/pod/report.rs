@@ -125,6 +125,11 @@ impl Reports {
         None
     }
 
+    /// Whether nothing is under way or waits.
+    pub fn is_idle(&self) -> bool {
+        self.step.is_empty() && self.turn.is_none() && self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+
     fn is_accepted(&self, pod: &Pod, new: &PodStatus) -> bool {
         let known = self.accepted.as_ref();
         known.is_some_and(|known| {

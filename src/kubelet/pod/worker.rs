@@ -1,6 +1,7 @@
 //! The task of one pod: look, decide, report, act, wait; until nothing of the pod is left.
 
 mod ending;
+mod rest;
 mod sight;
 
 use crate::base::few::Few;
@@ -70,11 +71,14 @@ pub struct Worker {
     pub(super) stale_volumes: bool,
     retry: bool,
     finished: bool,
+    /// Nothing has happened for long.
+    rests: bool,
     pub(super) told: BTreeMap<String, (&'static str, String)>,
 }
 
-/// Runs the pod's worker to its end: the pod is gone, or the daemon stops.
-pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Listing) {
+/// Runs the pod's worker to its end: the pod is gone, the daemon stops, or nothing is to be done about the pod, as it is
+/// returned, until something happens to it.
+pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Listing) -> Option<Arc<Pod>> {
     let identity = identity(&pod);
     host.interests.enter(&host.node.name, &identity.namespace, &identity.name, &identity.uid, &inbox);
     let informed = pod.clone();
@@ -103,6 +107,7 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
         stale_volumes: false,
         retry: false,
         finished: false,
+        rests: false,
         told: BTreeMap::new(),
         host: host.clone(),
         inbox: inbox.clone(),
@@ -111,11 +116,12 @@ pub async fn run(host: Arc<Host>, inbox: Arc<Inbox>, pod: Arc<Pod>, listing: Lis
     let shutdown = host.ctx.shutdown.clone();
     let _ = shutdown.run_until_cancelled(Box::pin(worker.work())).await;
     host.interests.leave(&host.node.name, &identity.namespace, &identity.name, &identity.uid);
+    worker.rests.then_some(worker.informed)
 }
 
 impl Worker {
     async fn work(&mut self) {
-        while !self.finished {
+        while !self.finished && !self.rests {
             self.retry = false;
             self.look().await;
             let wake = self.waits_for_room().or_else(|| self.act());
@@ -350,6 +356,7 @@ impl Worker {
         // A moment more than the exact time, so that the plan that follows finds it passed.
         let until_wake = until_wake.map(|wait| wait + Duration::from_millis(5));
         let timer = if self.retry { Some(until_wake.unwrap_or(AGAIN).min(AGAIN)) } else { until_wake };
+        let rest = if timer.is_none() { self.may_rest() } else { None };
         tokio::select! {
             // In order, so that a simulation goes the same way every time.
             biased;
@@ -363,6 +370,7 @@ impl Worker {
             written = self.reports.next() => self.written(written),
             () = self.inbox.wait() => {}
             () = sleep(timer), if timer.is_some() => {}
+            () = sleep(rest), if rest.is_some() => self.rests = true,
         }
     }
 
