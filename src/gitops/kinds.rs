@@ -16,6 +16,8 @@ pub trait Kinds: Send + Sync {
     fn scope(&self, api_version: &str, kind: &str) -> Option<Scope>;
     /// The plural that URLs use.
     fn plural(&self, api_version: &str, kind: &str) -> Option<String>;
+    /// Its objects are kept. Others are answers only: reviews, and what is measured when somebody asks.
+    fn is_stored(&self, api_version: &str, kind: &str) -> bool;
     /// For merge keys of lists; `None` compares lists by position.
     fn schema(&self, api_version: &str, kind: &str) -> Option<SchemaRef>;
     /// All served (apiVersion, kind), for suggestions.
@@ -45,6 +47,10 @@ impl Kinds for Registry {
 
     fn plural(&self, api_version: &str, kind: &str) -> Option<String> {
         Some(find(self, api_version, kind)?.plural.clone())
+    }
+
+    fn is_stored(&self, api_version: &str, kind: &str) -> bool {
+        find(self, api_version, kind).is_some_and(|resource| resource.is_stored())
     }
 
     fn schema(&self, api_version: &str, kind: &str) -> Option<SchemaRef> {
@@ -97,6 +103,10 @@ impl Kinds for FixedKinds {
 
     fn plural(&self, _: &str, kind: &str) -> Option<String> {
         Some(format!("{}s", kind.to_lowercase()))
+    }
+
+    fn is_stored(&self, _: &str, _: &str) -> bool {
+        true
     }
 
     fn schema(&self, _: &str, _: &str) -> Option<SchemaRef> {

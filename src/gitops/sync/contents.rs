@@ -23,7 +23,9 @@ pub(super) async fn staying(
     // By uid: an object is served in each version of its kind.
     let mut found = BTreeMap::new();
     for (api_version, kind) in kinds.all() {
-        if kinds.scope(&api_version, &kind) != Some(Scope::Namespaced) || kind == "Event" {
+        let is_kept =
+            kinds.scope(&api_version, &kind) == Some(Scope::Namespaced) && kinds.is_stored(&api_version, &kind);
+        if !is_kept || kind == "Event" {
             continue;
         }
         let Some(plural) = kinds.plural(&api_version, &kind) else { continue };

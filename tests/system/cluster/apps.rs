@@ -107,6 +107,32 @@ fn what_the_last_sync_removed_is_made_again() {
     });
 }
 
+/// What is measured of pods is served like objects, and is nobody's.
+#[test]
+fn a_namespace_goes_with_its_pods_although_they_are_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "kept.yaml", &map("kept"));
+    write(folder.path(), "shop.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
+    let web = web(2).replace("{name: web}\nspec:\n  replicas", "{name: web, namespace: shop}\nspec:\n  replicas");
+    write(folder.path(), "web.yaml", &web);
+    let daemon = Daemon::start(&["--hollow-hosts", "1", "--app", &format!("shop={}", folder.path().display())]);
+    daemon.wait_for("the pods are measured", || {
+        let list = daemon.kubectl(&["get", "--raw", "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods"]);
+        let list: Value = serde_json::from_str(&list).expect("JSON");
+        list["items"].as_array().is_some_and(|items| items.len() == 2)
+    });
+    daemon.selkie(&["app", "suspend", "shop"]);
+    std::fs::remove_file(folder.path().join("shop.yaml")).expect("a manifest");
+    std::fs::remove_file(folder.path().join("web.yaml")).expect("a manifest");
+    let plan = daemon.selkie(&["plan", "--app", "shop"]);
+    assert!(plan.contains("- Namespace shop") && !plan.contains("stays"), "{plan}");
+    daemon.selkie(&["app", "resume", "shop"]);
+    daemon.wait_for("it is gone with all that was in it", || {
+        !daemon.try_kubectl(&["get", "namespace", "shop"]).status.success()
+    });
+    assert_eq!(maps(&daemon), "kept");
+}
+
 fn hook(name: &str, phase: &str, script: &str) -> String {
     let container = format!("{{name: c, image: 'localhost/selkie-demo:1', command: [sh, -c, '{script}']}}");
     format!(
