@@ -107,11 +107,7 @@ pub fn compare(before: &Rendered, after: &Rendered, kinds: &dyn Kinds) -> Report
     // Both were applied: their annotations make sense.
     let course = Course::of(after, false).unwrap_or_default();
     let runs = course.runs(after);
-    let kept = |rendered: &Rendered| match Course::of(rendered, false) {
-        Ok(course) => course.kept(rendered),
-        Err(_) => rendered.clone(),
-    };
-    let (before, mut after) = (&kept(before), kept(after));
+    let (before, mut after) = (&without_hooks(before), without_hooks(after));
     for manifest in &mut after.objects {
         manifest.confidential |= before.find(&manifest.id).is_some_and(|old| old.confidential);
     }
@@ -139,6 +135,14 @@ pub fn compare(before: &Rendered, after: &Rendered, kinds: &dyn Kinds) -> Report
     results
         .extend(gone.objects.iter().map(|old| result(&old.id, ChangeAction::Deleted, Some(old.value.clone()), None)));
     Report { runs, ..Report::new(&results, &after.objects, kinds) }
+}
+
+/// The manifests of a revision that are kept, not only run.
+pub fn without_hooks(rendered: &Rendered) -> Rendered {
+    match Course::of(rendered, false) {
+        Ok(course) => course.kept(rendered),
+        Err(_) => rendered.clone(),
+    }
 }
 
 /// The manifests of `before` whose objects `after` does not have.

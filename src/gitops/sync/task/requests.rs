@@ -7,6 +7,7 @@ use crate::gitops::application::{Application, NAMESPACE, Request};
 use crate::gitops::render::{Rendered, same_object};
 use crate::gitops::sources::{self, SourceError};
 use crate::gitops::sync::history::{self, HistoryError};
+use crate::gitops::sync::live::live;
 use crate::gitops::sync::wait::path;
 use crate::gitops::sync::{Event, SyncError};
 use crate::gitops::windows::{Closed, Who};
@@ -116,14 +117,15 @@ impl Task {
         let (before, last) = (before.number, last.clone());
         let mut now = history::manifests(&client, &self.name, last.number).await?;
         let removed = history::removed(&history::manifests(&client, &self.name, before).await?, &now);
-        if removed.objects.is_empty() {
+        let objects = history::without_hooks(&removed);
+        if objects.objects.is_empty() {
             let why = format!("revision {} removed nothing; `selkie app history {}`", last.describe(), self.name);
             return Err(Refusal::Request(why));
         }
         if !self.source_has(&removed) {
             self.suspend(application).await?;
         }
-        let count = removed.objects.len();
+        let (gone, there) = self.count_gone(&objects).await;
         now.objects.extend(removed.objects);
         let revision = Revision {
             revision: last.revision.clone(),
@@ -133,9 +135,29 @@ impl Task {
             ..Revision::default()
         };
         self.enact(application, now, &revision).await?;
-        let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
-        self.pin(format!("made {objects} again that revision {} had removed", last.describe()));
+        let counted = |count| if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+        let kept = match there {
+            0 => String::new(),
+            1 => "; 1 more was still there".to_owned(),
+            _ => format!("; {there} more were still there"),
+        };
+        self.pin(match gone {
+            0 => format!("took back {} that revision {} had left out, still there", counted(there), last.describe()),
+            _ => format!("made {} again that revision {} had removed{kept}", counted(gone), last.describe()),
+        });
         Ok(())
+    }
+
+    /// Of what the source has no more, how many objects are gone, and how many are there all the same: their data is
+    /// kept, or pruning is off or held.
+    async fn count_gone(&self, removed: &Rendered) -> (usize, usize) {
+        let (client, kinds) = (&self.shared.context.client, &*self.shared.settings.kinds);
+        let mut there = 0;
+        for manifest in &removed.objects {
+            let live = live(client, kinds, &manifest.id).await;
+            there += usize::from(live.is_some_and(|object| object.pointer("/metadata/deletionTimestamp").is_none()));
+        }
+        (removed.objects.len() - there, there)
     }
 
     /// Whether the source, as it was read last, would leave these objects alone.

@@ -103,6 +103,28 @@ async fn an_undo_makes_again_what_the_last_sync_removed() {
 }
 
 #[tokio::test]
+async fn an_undo_counts_what_it_makes_again_and_not_what_was_still_there_or_is_only_run() {
+    let rig = Rig::new().await;
+    let hook = map("hook", "1").replace("  name: hook\n", "  name: hook\n  annotations: {selkie.dev/hook: PostSync}\n");
+    let kept = map("c", "1").replace("  name: c\n", "  name: c\n  annotations: {selkie.dev/prune: disabled}\n");
+    let (a, b) = (map("a", "1"), map("b", "1"));
+    let files = [("a.yaml", a.as_str()), ("b.yaml", &b), ("c.yaml", &kept), ("h.yaml", &hook)];
+    let (folder, mut events) = rig.follow(&files).await;
+    next(&mut events, done).await;
+    for name in ["b.yaml", "c.yaml", "h.yaml"] {
+        folder.remove(name);
+    }
+    rig.until(async || value(&rig, "b").await.is_none().then_some(())).await;
+    rig.until(async || (records(&rig).await.len() == 2).then_some(())).await;
+    let (back, error) = ask(&rig, "undo@1").await;
+    let pinned = &back.status.pinned;
+    assert_eq!(error, "");
+    assert!(pinned.starts_with("made 1 object again that revision 2 ("), "{pinned}");
+    assert!(pinned.ends_with("had removed; 1 more was still there"), "{pinned}");
+    rig.until(async || value(&rig, "b").await).await;
+}
+
+#[tokio::test]
 async fn a_history_keeps_its_limit_and_a_restart_adds_nothing() {
     let rig = Rig::new().await;
     let (folder, mut events) = rig.follow(&[("a.yaml", &map("a", "0"))]).await;
