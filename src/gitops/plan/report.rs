@@ -1,7 +1,7 @@
 //! The report of a plan or sync: what happens to each object.
 
 use super::diff::{FieldChange, diff, diff_hidden};
-use super::restarts::restarts;
+use super::restarts::{replaced, restarts};
 use crate::api::changeset::{Author, ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
 use crate::gitops::kinds::Kinds;
@@ -216,6 +216,7 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
             change.note.clone_from(&result.reason);
             if let (Some(before), Some(after)) = (before, after) {
                 change.fields = fields(before, after, manifest, kinds);
+                change.restarts = replaced(before, after);
             }
         }
         (ChangeAction::Unchanged, ..) => {}

@@ -74,7 +74,7 @@ fn a_plan_with_replace_says_why_and_an_apply_does_it_all_at_once() {
     assert_eq!(uids(), before);
 
     let applied = daemon.selkie(&["apply", "--replace", "-f", &path]);
-    assert!(applied.contains("Plan: 3 to add, 0 to change, 3 to delete"), "{applied}");
+    assert!(applied.contains("Plan: 3 to add, 0 to change, 3 to delete; 3 pods to restart."), "{applied}");
     let now = uids();
     assert!(before.split(' ').all(|uid| !now.contains(uid)) && now.split(' ').count() == 3, "{before}; {now}");
     assert_eq!(daemon.value(&["pod", "alone"], "{.spec.containers[0].command[0]}"), "b");
