@@ -1,6 +1,7 @@
 //! The second layer of difference: what the API says runs, against the containers there are.
 
 use super::output::color::{ADD, CHANGE, DELETE, STRONG, paint};
+use super::output::{clean, one_line};
 use super::{CliError, Global};
 use crate::daemon::options::Host;
 use crate::daemon::paths::Paths;
@@ -152,7 +153,9 @@ impl Containers {
             };
             let Difference { container, namespace, pod, host, .. } = one;
             let symbol = paint(style, symbol);
-            let _ = writeln!(text, "{symbol} container {container} of pod {namespace}/{pod} on host {host}: {why}");
+            // Anybody may have labelled a container.
+            let named = clean(&format!("container {container} of pod {namespace}/{pod} on host {host}"));
+            let _ = writeln!(text, "{symbol} {named}: {why}");
         }
         let count = self.differences.len();
         let sum = match (count, self.not_compared.is_empty()) {
@@ -166,7 +169,8 @@ impl Containers {
 
     /// Which hosts were not looked at, for people.
     pub fn omissions(&self) -> String {
-        let line = |Unreached { host, why }: &Unreached| format!("containers of {host} not compared: {why}\n");
+        let line =
+            |Unreached { host, why }: &Unreached| format!("containers of {host} not compared: {}\n", one_line(why));
         self.not_compared.iter().map(line).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What a verb can fail with: what happened, what to do about it, and the exit code.
 
 use super::output::color::{ERROR, paint};
+use super::output::lines;
 use crate::daemon::StartError;
 use crate::daemon::paths::LockError;
 use std::process::ExitCode;
@@ -54,7 +55,8 @@ impl CliError {
 
     fn text(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("  {hint}\n")).unwrap_or_default();
-        format!("{} {}\n{hint}", paint(ERROR, "error:"), self.message)
+        // A server, a registry or a container may have worded it.
+        format!("{} {}\n{}", paint(ERROR, "error:"), lines(&self.message), lines(&hint))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `selkie get`: the server's own tables, for machines without kubectl.
 
 use super::connection::Connection;
+use super::output::one_line;
 use super::resources::{self, Asked};
 use super::{CliError, Global};
 use crate::daemon::Mode;
@@ -169,7 +170,7 @@ fn table(table: &Value, wide: bool, with_namespace: bool, with_type: bool, asked
         }
         for at in &shown {
             let cell = match &row["cells"][*at] {
-                Value::String(text) => text.clone(),
+                Value::String(text) => one_line(text),
                 Value::Null => "<none>".to_string(),
                 other => other.to_string(),
             };

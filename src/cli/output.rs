@@ -46,9 +46,20 @@ pub fn near(text: &str) -> &str {
     below.filter(|below| !below.is_empty()).unwrap_or(text)
 }
 
-/// What others wrote must not be able to move the cursor.
+/// What others wrote must not be able to move the cursor, nor to turn the direction of what follows.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '�' } else { c }).collect()
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() && c != '\t' || turns(c) { '�' } else { c }).collect()
+}
+
+/// What others wrote, where a line is all the room there is: of a registry, a probe, a container.
+pub fn one_line(text: &str) -> String {
+    clean(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What others wrote, with its lines.
+pub fn lines(text: &str) -> String {
+    text.split('\n').map(|line| clean(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
 /// `1 pod`, `2 pods`.

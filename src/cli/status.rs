@@ -6,8 +6,8 @@ use super::connection::Connection;
 use super::get::align;
 use super::health::Judges;
 use super::objects::{condition, items, list, text, typed};
-use super::output::Either;
 use super::output::color::{ADD, CHANGE, DELETE, paint};
+use super::output::{Either, one_line};
 use super::standing::{self, Standing};
 use super::{CliError, Global};
 use crate::daemon::Mode;
@@ -174,7 +174,7 @@ pub fn painted(status: &str) -> String {
 fn cell(entry: &Value, key: &str) -> String {
     match &entry[key] {
         Value::String(text) if key == "status" => painted(text),
-        Value::String(text) => text.clone(),
+        Value::String(text) => one_line(text),
         other => other.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use super::find;
 use crate::api::registry::Registry;
 use crate::cli::connection::Connection;
 use crate::cli::get::align;
-use crate::cli::output::{self, Either, yaml};
+use crate::cli::output::{self, Either, clean, one_line, yaml};
 use crate::cli::{CliError, Global, manifests, resources};
 use crate::daemon::Mode;
 use crate::gitops::application::Application;
@@ -41,7 +41,8 @@ impl History {
                 print!("{}", align(&rows(&records)));
                 if !application.status.pinned.is_empty() {
                     let Application { status, .. } = &application;
-                    eprintln!("{}; `selkie app resume {}` follows the source again.", status.pinned, self.name);
+                    let pinned = one_line(&status.pinned);
+                    eprintln!("{pinned}; `selkie app resume {}` follows the source again.", self.name);
                 }
             }
         }
@@ -63,15 +64,16 @@ fn rows(records: &[Record]) -> Vec<Vec<String>> {
         };
         let totals = record.totals.unwrap_or_default();
         let commit = record.commit.as_ref();
-        let subject = commit.map_or(record.source.as_str(), |commit| commit.subject.as_str());
+        let subject = clean(commit.map_or(record.source.as_str(), |commit| commit.subject.as_str()));
+        let author = commit.map(|commit| clean(&commit.author)).filter(|author| !author.is_empty());
         rows.push(vec![
             record.number.to_string(),
             short(&record.revision).to_owned(),
             record.applied.clone(),
             result.to_owned(),
             format!("+{} ~{} -{}", totals.add, totals.change, totals.delete),
-            commit.map(|commit| commit.author.as_str()).filter(|author| !author.is_empty()).unwrap_or("-").to_owned(),
-            if record.via.is_empty() { subject.to_owned() } else { format!("{}: {subject}", record.via) },
+            author.unwrap_or_else(|| "-".to_owned()),
+            if record.via.is_empty() { subject } else { format!("{}: {subject}", record.via) },
         ]);
     }
     rows

@@ -3,7 +3,7 @@
 use super::{Format, api, object};
 use crate::cli::connection::Connection;
 use crate::cli::get::align;
-use crate::cli::output::yaml;
+use crate::cli::output::{one_line, yaml};
 use crate::cli::status;
 use crate::cli::{CliError, Global};
 use crate::daemon::Mode;
@@ -60,7 +60,7 @@ fn rows(objects: &[Value]) -> Vec<Vec<String>> {
             number,
             line["objects"].to_string(),
             text(&line["source"]),
-            text(&line["message"]),
+            one_line(&text(&line["message"])),
         ]);
     }
     rows

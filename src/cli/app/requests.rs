@@ -6,7 +6,7 @@ use super::{api, find};
 use crate::cli::connection::Connection;
 use crate::cli::follow::follow;
 use crate::cli::output::color::{STRONG, paint};
-use crate::cli::output::{self, Format, Printer};
+use crate::cli::output::{self, Format, Printer, one_line};
 use crate::cli::values::duration;
 use crate::cli::{CliError, Global};
 use crate::gitops::application::{Application, REQUEST};
@@ -111,7 +111,8 @@ impl Waiting {
         }
         let changed = self.show(&client, &before, &after).await?;
         if after.spec.suspend {
-            eprintln!("{name} is suspended: {}; `selkie app resume {name}` follows the source again.", status.pinned);
+            let pinned = one_line(&status.pinned);
+            eprintln!("{name} is suspended: {pinned}; `selkie app resume {name}` follows the source again.");
         }
         if !self.wait || !changed {
             return Ok(ExitCode::SUCCESS);
@@ -209,7 +210,7 @@ impl Waiting {
         let application = match &last_stage {
             Ok(application) => application,
             Err(failed) => {
-                eprintln!("{failed}");
+                eprintln!("{}", one_line(failed));
                 return Ok(ExitCode::FAILURE);
             }
         };

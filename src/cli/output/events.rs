@@ -3,7 +3,7 @@
 use super::color::{ADD, CHANGE, DELETE, ERROR, FAINT, STRONG, WARNING, paint};
 use super::live::{Above, Live};
 use super::plan::changes;
-use super::{count, near};
+use super::{clean, count, lines, near, one_line};
 use crate::gitops::render::describe;
 use crate::gitops::sources::short;
 use crate::gitops::sync::{Event, FailingPod, Progress, Reporter, Summary};
@@ -96,24 +96,23 @@ pub fn drift_text(drift: &Drift) -> String {
     let (head, title) = (paint(STRONG, &drift.host), paint(WARNING, "drift"));
     let Drift { pod, container, .. } = drift;
     let id = drift.id.get(..12).unwrap_or(&drift.id);
-    format!(
-        "{head}: {title}, set right:\n  {symbol} Container {container} of Pod {}/{}  {}\n",
-        pod.namespace,
-        pod.name,
-        paint(FAINT, format!("{id} {why}"))
-    )
+    // Anybody may have labelled a container.
+    let named = clean(&format!("Container {container} of Pod {}/{}", pod.namespace, pod.name));
+    format!("{head}: {title}, set right:\n  {symbol} {named}  {}\n", paint(FAINT, format!("{id} {why}")))
 }
 
 /// An event as it is printed; empty for events that need no line.
 pub fn text(application: &str, event: &Event) -> String {
     let head = if application.is_empty() { String::new() } else { format!("{}: ", paint(STRONG, application)) };
     match event {
-        Event::Started { origin, revision } => format!("{head}applying {} of {}\n", short(revision), near(origin)),
+        Event::Started { origin, revision } => {
+            format!("{head}applying {} of {}\n", short(revision), clean(near(origin)))
+        }
         Event::Applied(report) => {
             format!("{}{head}{} {}\n", changes(report), paint(STRONG, "Plan:"), report.totals())
         }
-        Event::Blocked { revision, why } => format!("{head}{} waits: {why}\n", short(revision)),
-        Event::Stage { name, what } => format!("{head}{name}: {what}\n"),
+        Event::Blocked { revision, why } => format!("{head}{} waits: {}\n", short(revision), one_line(why)),
+        Event::Stage { name, what } => format!("{head}{name}: {}\n", one_line(what)),
         Event::DriftLeft(report) => {
             let title = paint(WARNING, "drift");
             format!("{head}{title}, left as it is; a sync that corrects it would do this:\n{}", changes(report))
@@ -142,7 +141,7 @@ pub fn text(application: &str, event: &Event) -> String {
         Event::Ended { objects, .. } => {
             format!("{head}{} deleted, and its {} with it.\n", paint(ADD, "done:"), count(*objects, "object"))
         }
-        Event::Warning(warning) => format!("{head}{} {warning}\n", paint(WARNING, "Warning:")),
+        Event::Warning(warning) => format!("{head}{} {}\n", paint(WARNING, "Warning:"), lines(warning)),
     }
 }
 
@@ -151,17 +150,16 @@ fn stays(objects: usize) -> String {
 }
 
 fn waiting(head: &str, progress: &Progress) -> String {
-    format!("{head}{}\n", paint(FAINT, format!("{}: {}", describe(&progress.id), progress.message)))
+    format!("{head}{}\n", paint(FAINT, format!("{}: {}", describe(&progress.id), one_line(&progress.message))))
 }
 
 fn failing(head: &str, pod: &FailingPod) -> String {
     let container = if pod.container.is_empty() { String::new() } else { format!(" container {}", pod.container) };
-    let message = if pod.message.is_empty() { String::new() } else { format!(": {}", pod.message) };
-    let what = paint(DELETE, format!("{}{message}", pod.reason));
+    let message = if pod.message.is_empty() { String::new() } else { format!(": {}", one_line(&pod.message)) };
+    let what = paint(DELETE, format!("{}{message}", one_line(&pod.reason)));
     let mut text = format!("{head}{} Pod {}/{}{container}: {what}\n", paint(ERROR, "!"), pod.namespace, pod.pod);
     for line in &pod.log {
-        let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-        let _ = writeln!(text, "    {} {line}", paint(FAINT, "|"));
+        let _ = writeln!(text, "    {} {}", paint(FAINT, "|"), clean(line).trim_end());
     }
     text
 }
@@ -179,7 +177,8 @@ fn summary_line(head: &str, summary: &Summary) -> String {
     }
     let mut text = String::new();
     for progress in &summary.failed {
-        let _ = writeln!(text, "{head}{} {}: {}", paint(ERROR, "!"), describe(&progress.id), progress.message);
+        let _ =
+            writeln!(text, "{head}{} {}: {}", paint(ERROR, "!"), describe(&progress.id), one_line(&progress.message));
     }
     let (failed, ready) = (summary.failed.len(), summary.ready);
     let what = if revision.is_empty() { String::new() } else { format!("{revision}: ") };
@@ -194,7 +193,7 @@ fn summary_line(head: &str, summary: &Summary) -> String {
 fn failed(head: &str, revision: &str, errors: &[String]) -> String {
     let mut text = String::new();
     for error in errors {
-        let _ = writeln!(text, "{head}{} {}", paint(ERROR, "error:"), near(error));
+        let _ = writeln!(text, "{head}{} {}", paint(ERROR, "error:"), lines(near(error)));
     }
     let what = if revision.is_empty() { String::new() } else { format!(" of {}", short(revision)) };
     let _ = writeln!(text, "{head}nothing{what} was applied; what runs stays as it is.");

@@ -1,9 +1,9 @@
 //! Lines at the bottom of a terminal that are drawn again while something is waited for. What is printed
 //! meanwhile goes above them. Where there is no terminal, there are none.
 
-use super::clean;
 use super::color::{CHANGE, FAINT, STRONG, paint};
 use super::screen::{cut, size};
+use super::{clean, one_line};
 use crate::gitops::render::describe;
 use crate::gitops::sync::Progress;
 use anstream::ColorChoice;
@@ -127,8 +127,7 @@ fn head(application: &str, ready: usize, unready: usize) -> String {
 
 /// A line for each object, as many as are worth the room.
 fn lines(unready: &[Progress]) -> Vec<String> {
-    let message = |one: &Progress| one.message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = |one: &Progress| format!("{} {}", describe(&one.id), paint(CHANGE, clean(&message(one))));
+    let line = |one: &Progress| format!("{} {}", describe(&one.id), paint(CHANGE, one_line(&one.message)));
     let mut lines: Vec<String> = unready.iter().take(SHOWN).map(line).collect();
     if unready.len() > SHOWN {
         lines.push(paint(FAINT, format!("and {} more", unready.len() - SHOWN)));

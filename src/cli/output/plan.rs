@@ -3,7 +3,7 @@
 
 use super::color::{ADD, CHANGE, DELETE, FAINT, STRONG, WARNING, paint};
 use super::consequences;
-use super::{clean, near};
+use super::{clean, near, one_line};
 use crate::gitops::plan::diff::SecretChange;
 use crate::gitops::plan::{Action, FieldChange, ObjectChange, Report};
 use crate::gitops::render::describe;
@@ -50,7 +50,7 @@ pub fn changes(report: &Report) -> String {
 }
 
 fn warn(text: &mut String, warning: &str) {
-    let _ = writeln!(text, "{} {warning}", paint(WARNING, "Warning:"));
+    let _ = writeln!(text, "{} {}", paint(WARNING, "Warning:"), one_line(warning));
 }
 
 /// The sign of an action and its colour.
@@ -69,7 +69,7 @@ fn object_lines(text: &mut String, object: &ObjectChange, width: usize, least: &
     let name = describe(&object.id);
     let mut notes = Vec::new();
     if !object.note.is_empty() {
-        notes.push(object.note.clone());
+        notes.push(one_line(&object.note));
     }
     match object.restarts {
         0 => {}
@@ -77,8 +77,11 @@ fn object_lines(text: &mut String, object: &ObjectChange, width: usize, least: &
         pods => notes.push(format!("restarts {least}{pods} pods")),
     }
     let note = if notes.is_empty() { String::new() } else { format!("  {}", notes.join(", ")) };
-    let place =
-        object.origin.as_ref().map(|origin| format!("  {}:{}", near(&origin.file), origin.line)).unwrap_or_default();
+    let place = object
+        .origin
+        .as_ref()
+        .map(|origin| format!("  {}:{}", clean(near(&origin.file)), origin.line))
+        .unwrap_or_default();
     let padding = if note.is_empty() && place.is_empty() { 0 } else { width.saturating_sub(name.chars().count()) };
     let padded = format!("{}{}", paint(STRONG, &name), " ".repeat(padding));
     let _ = writeln!(text, "{} {padded}{note}{}", paint(style, format!("{sign:>3}")), paint(FAINT, place));
@@ -89,7 +92,7 @@ fn object_lines(text: &mut String, object: &ObjectChange, width: usize, least: &
 }
 
 fn field_lines(text: &mut String, field: &FieldChange, width: usize) {
-    let path = field.path();
+    let path = clean(&field.path());
     let padded = format!("{path:<width$}");
     let mut line = |sign: &str, style: Style, rest: &str| {
         let _ = writeln!(text, "      {} {}", paint(style, sign), format!("{padded}  {rest}").trim_end());

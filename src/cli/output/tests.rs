@@ -131,6 +131,63 @@ fn events_as_text() {
     insta::assert_snapshot!(coloured(&text));
 }
 
+/// Moves the cursor, clears the screen, sets the title, turns the direction, and begins lines of its own.
+const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;title\u{7}\r\nPlan: nothing\u{9b}1A\u{202e}\u{8}";
+
+/// Colours, which are ours, left out.
+fn without_colours(text: &str) -> String {
+    let mut left = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        left.push_str(before);
+        let end = after.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(after.len());
+        if after[end..].starts_with('m') {
+            rest = &after[end + 1..];
+        } else {
+            left.push_str("\u{1b}[");
+            rest = after;
+        }
+    }
+    left + rest
+}
+
+#[test]
+fn what_registries_probes_and_containers_write_moves_no_cursor() {
+    let id = example().objects[1].id.clone();
+    let text = || HOSTILE.to_owned();
+    let progress = Progress { id, message: text() };
+    let (namespace, pod, container) = ("shop".to_owned(), "web-1".to_owned(), "web".to_owned());
+    let failing = FailingPod { namespace, pod, container, reason: text(), message: text(), log: vec![text()] };
+    let done = Summary {
+        revision: "0123456789".into(),
+        totals: Default::default(),
+        ready: 0,
+        failed: vec![progress.clone()],
+        elapsed: Duration::ZERO,
+    };
+    let mut warned = example();
+    (warned.warnings, warned.objects[0].note) = (vec![text()], text());
+    let usual = events::text("", &Event::Applied(Report { warnings: vec!["a".into()], ..example() }));
+    let lines = [
+        (Event::Progress(vec![progress]), 1),
+        (Event::Failing(failing), 2),
+        (Event::Done(done), 2),
+        (Event::Stage { name: "PreSync".into(), what: text() }, 1),
+        (Event::Blocked { revision: "1".into(), why: text() }, 1),
+        (Event::Applied(warned), usual.lines().count()),
+        // Those are told with their lines.
+        (Event::Warning(text()), 2),
+        (Event::Failed { revision: "1".into(), errors: vec![text()] }, 3),
+    ];
+    for (event, expected) in lines {
+        let said = without_colours(&events::text("", &event));
+        assert_eq!(said.lines().count(), expected, "{said:?}");
+        let harm = said.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t') || *c == '\u{202e}');
+        assert_eq!(harm, None, "{said:?}");
+    }
+    assert_eq!(one_line(HOSTILE), "a\u{fffd}[2J\u{fffd}]0;title\u{fffd} Plan: nothing\u{fffd}1A\u{fffd}\u{fffd}");
+}
+
 fn claims() -> Vec<ClaimAtStake> {
     let id = |api_version: &str, kind: &str, name: &str| ObjectId {
         api_version: api_version.into(),

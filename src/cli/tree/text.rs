@@ -2,7 +2,7 @@
 
 use super::build::{Node, Tree};
 use crate::cli::output::color::{FAINT, STRONG, paint};
-use crate::cli::output::{clean, near};
+use crate::cli::output::{clean, near, one_line};
 use crate::cli::status::painted;
 use crate::gitops::sources::short;
 use std::fmt::Write;
@@ -49,8 +49,4 @@ fn line(node: &Node, namespace: &str) -> String {
         let _ = write!(line, "  {}", paint(FAINT, format!("{}:{}", clean(near(&origin.file)), origin.line)));
     }
     line
-}
-
-fn one_line(text: &str) -> String {
-    clean(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -6,7 +6,7 @@ use crate::api::changeset::ObjectId;
 use crate::api::kinds::table::since;
 use crate::api::verdict::PodVerdict;
 use crate::cli::output::color::{ADD, CHANGE, DELETE, FAINT, STRONG, WARNING, paint};
-use crate::cli::output::{clean, count, near};
+use crate::cli::output::{clean, count, near, one_line};
 use crate::cli::standing::Standing;
 use crate::cli::status::painted;
 use crate::gitops::render::describe;
@@ -63,8 +63,8 @@ fn strong(id: &ObjectId) -> String {
 
 /// `: message`, on one line.
 fn colon(message: &str) -> String {
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    if message.is_empty() { message } else { format!(": {}", clean(&message)) }
+    let message = one_line(message);
+    if message.is_empty() { message } else { format!(": {message}") }
 }
 
 fn ago(time: &str, now: Timestamp) -> String {
@@ -98,10 +98,10 @@ fn source(why: &Why, now: Timestamp) -> String {
     }
     line(&mut text, "applied", &ago(&source.applied, now));
     if !source.pinned.is_empty() {
-        line(&mut text, "pinned", &clean(&source.pinned));
+        line(&mut text, "pinned", &one_line(&source.pinned));
     }
     for error in &source.errors {
-        line(&mut text, &paint(DELETE, "refused   "), &clean(near(error)));
+        line(&mut text, &paint(DELETE, "refused   "), &one_line(near(error)));
     }
     text
 }
@@ -167,7 +167,7 @@ fn scheduler(text: &mut String, pod: &PodLink, now: Timestamp) {
         let scheduled = pod.link.conditions.iter().find(|condition| condition.kind == "PodScheduled");
         let told = match (&pod.host, scheduled) {
             (Some(host), _) => format!("{}; why is not known any more", host.name),
-            (None, Some(condition)) if !condition.message.is_empty() => clean(&condition.message),
+            (None, Some(condition)) if !condition.message.is_empty() => one_line(&condition.message),
             (None, _) => "has not looked at it".to_owned(),
         };
         return line(text, "scheduler", &told);
@@ -189,7 +189,7 @@ fn scheduler(text: &mut String, pod: &PodLink, now: Timestamp) {
         let reason = match one.score {
             Some(score) if one.host == *host => paint(ADD, format!("chosen, score {score}")),
             Some(score) => format!("score {score}"),
-            None => clean(&one.reasons.join(", ")),
+            None => one_line(&one.reasons.join(", ")),
         };
         let _ = writeln!(text, "    {:<width$}  {reason}", one.host);
     }
@@ -218,7 +218,7 @@ fn container(text: &mut String, container: &Container, now: Timestamp) {
     };
     line(text, "container", &format!("{}  {}  {}{restarts}", clean(name), clean(image), paint(style, said)));
     if !message.is_empty() {
-        let _ = writeln!(text, "    {}", colon(message).trim_start_matches(": "));
+        let _ = writeln!(text, "    {}", one_line(message));
     }
     if let Some(last) = last {
         let reason = if last.reason.is_empty() { String::new() } else { format!(": {}", clean(&last.reason)) };
