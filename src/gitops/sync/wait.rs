@@ -9,7 +9,7 @@ use crate::base::wake::Wake;
 use crate::client::raw;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::readiness::{self, Health, NOT_STARTED, Readiness};
-use crate::gitops::render::{group, version};
+use crate::gitops::render::{describe, group, version};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,6 +27,9 @@ const WORKLOADS: usize = 100;
 /// Thousands of objects take long to look at: there is at least this many times as long before the next look.
 const REST: u32 = 2;
 
+/// So much of a line that a container wrote is told in a sentence.
+const LONGEST_LINE: usize = 200;
+
 /// A program that ends as soon as it has begun is ready until then. Where nothing but its start says that a pod is
 /// ready, everything must have been so for this long.
 pub const SETTLED: Duration = Duration::from_secs(1);
@@ -41,6 +44,27 @@ pub struct Waited {
     pub cause: Option<FailingPod>,
     /// For how long everything had been ready in the end.
     pub settled: Duration,
+}
+
+impl Waited {
+    /// What failed, with the pod that tells why, as the one-shot tells it in several lines; `None`: nothing did.
+    pub fn why(&self) -> Option<String> {
+        let first = self.failed.first()?;
+        let mut why = format!("{}: {}", describe(&first.id), first.message);
+        let Some(pod) = &self.cause else { return Some(why) };
+        if !(why.contains(&pod.pod) && why.contains(&pod.reason)) {
+            let container = if pod.container.is_empty() { "" } else { &format!(", container {}", pod.container) };
+            why.push_str(&format!("; Pod {}{container}: {}", pod.pod, pod.reason));
+            if !pod.message.is_empty() {
+                why.push_str(&format!(": {}", pod.message));
+            }
+        }
+        if let Some(line) = pod.log.iter().rev().find(|line| !line.trim().is_empty()) {
+            let shown: String = line.trim().chars().take(LONGEST_LINE).collect();
+            why.push_str(&format!("; it last wrote: {shown}"));
+        }
+        Some(why)
+    }
 }
 
 /// How to wait.
@@ -68,7 +92,7 @@ pub struct Wait<'a> {
 pub struct Memory {
     troubles: Told,
     shown: Vec<Progress>,
-    last: Option<FailingPod>,
+    last: Option<(ObjectId, FailingPod)>,
     /// When this wait began, which may have been taken up again since.
     begun: Option<Instant>,
     /// Workloads whose pods were looked at: the next look goes on from there.
@@ -143,9 +167,12 @@ impl Wait<'_> {
                     id,
                     message: format!("not ready after {seconds} s: {message}"),
                 };
-                let failed = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
+                let mut failed: Vec<_> = look.failed.into_iter().chain(look.unready.into_iter().map(late)).collect();
                 let settled = memory.ready_since.map(|since| since.elapsed()).unwrap_or_default();
-                return Waited { ready: look.ready, failed, cause: memory.last.take(), settled };
+                let (id, cause) = memory.last.take().unzip();
+                // The first is what a sentence is about.
+                failed.sort_by_key(|one| id.as_ref().is_some_and(|id| one.id != *id));
+                return Waited { ready: look.ready, failed, cause, settled };
             }
             let next = if settling.is_zero() { LOOK_AT_PODS } else { settling };
             let left = self.limit.saturating_sub(start.elapsed());
@@ -189,7 +216,7 @@ impl Wait<'_> {
         for (id, workload) in look.workloads.iter().cycle().skip(from % count.max(1)).take(some) {
             let found = pods::failing(self.client, workload, &mut memory.troubles, self.give_up, late).await;
             for pod in found.fresh {
-                (memory.last, memory.said) = (Some(pod.clone()), true);
+                (memory.last, memory.said) = (Some((id.clone(), pod.clone())), true);
                 self.reporter.event(self.application, Event::Failing(pod));
             }
             hopeless = hopeless.or(found.hopeless.map(|pod| (id.clone(), pod)));

@@ -4,7 +4,6 @@
 use super::recording::Revision;
 use super::{Good, Task};
 use crate::gitops::application::{Application, Quarantine};
-use crate::gitops::render::describe;
 use crate::gitops::sources::short;
 use crate::gitops::sync::history::{self, Record, Verdict};
 use crate::gitops::sync::wait::Waited;
@@ -94,11 +93,7 @@ impl Task {
 }
 
 fn quarantine(revision: &str, since: String, failure: &Waited) -> Quarantine {
-    let first = failure.failed.first();
-    let mut cause = first.map(|one| format!("{}: {}", describe(&one.id), one.message)).unwrap_or_default();
-    if let Some(pod) = failure.cause.as_ref().filter(|pod| !cause.contains(&pod.pod)) {
-        cause.push_str(&format!("; Pod {}: {}: {}", pod.pod, pod.reason, pod.message));
-    }
+    let cause = failure.why().unwrap_or_default();
     let log = failure.cause.as_ref().map(|pod| pod.log.clone()).unwrap_or_default();
     Quarantine { revision: revision.to_owned(), since, cause, log, ..Quarantine::default() }
 }

@@ -100,14 +100,22 @@ impl Task {
 
     pub(super) async fn ready_condition(&mut self, waited: &Waited) {
         let now = self.now();
-        match waited.failed.first() {
+        match waited.why() {
             None => self.status.set("Ready", true, "Ready", "all objects are ready", &now),
-            Some(first) => {
-                let message = format!("{}: {}", describe(&first.id), first.message);
-                self.status.set("Ready", false, "Failed", &message, &now);
-            }
+            // Whoever is told of each change of a condition has heard of this one.
+            Some(_) if self.has_told(waited) => {}
+            Some(why) => self.status.set("Ready", false, "Failed", &why, &now),
         }
         self.save().await;
+    }
+
+    /// Whether the status tells of this failure already, which was only looked at again: its container may have
+    /// written other lines meanwhile, or wait to be started where it had just ended.
+    fn has_told(&self, waited: &Waited) -> bool {
+        let told = self.status.condition("Ready").filter(|known| known.reason == "Failed" && self.waits_again());
+        let (Some(told), Some(first)) = (told, waited.failed.first()) else { return false };
+        told.message.starts_with(&format!("{}: {}", describe(&first.id), first.message))
+            && waited.cause.as_ref().is_none_or(|pod| told.message.contains(&pod.pod))
     }
 
     /// Others changed objects, and that is left as it is.

@@ -99,6 +99,11 @@ impl Task {
         }
     }
 
+    /// What is waited for was found to have failed before.
+    pub(super) fn waits_again(&self) -> bool {
+        self.waiting.failures > 1
+    }
+
     /// When the newest revision will have proved itself, if it is about to.
     async fn proven(&mut self, application: &Application) -> Option<Instant> {
         if !application.rolls_back() || self.waiting.since.is_some() || !self.status.is_ready() {

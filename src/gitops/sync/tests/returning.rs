@@ -274,6 +274,43 @@ async fn what_is_not_ready_any_more_shows_and_is_not_the_revisions_fault() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_fails_names_the_pod_that_tells_why() {
+    let rig = Rig::new().await;
+    let (folder, mut events) = rig.follow(&[("a.yaml", &map("a", "1")), ("web.json", &web("web:1"))]).await;
+    rig.patch(SHOP, json!({"spec": {"readyTimeout": "1s"}})).await;
+    next(&mut events, applied).await;
+    roll_out(&rig, false).await;
+    crashing(&rig, "web-1", 2).await;
+    next(&mut events, done).await;
+    let ready = || async {
+        let status = app(&rig).await.status;
+        status.condition("Ready").filter(|ready| ready.reason == "Failed").cloned()
+    };
+    let told = rig.until(async || ready().await).await;
+    let expected = "Deployment default/web: not ready after 1 s: 0 of 1 pods updated; Pod web-1, container c: \
+                    CrashLoopBackOff: exited with code 1";
+    assert_eq!(told.message, expected);
+
+    // A pod that has its trouble from outside: only an Event says which.
+    folder.write("web.json", &web("web:2"));
+    next(&mut events, applied).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    raw::request(&rig.client, Method::DELETE, &format!("{pods}/web-1?gracePeriodSeconds=0"), None).await.unwrap();
+    let pod = json!({"metadata": {"name": "web-2", "labels": {"app": "web"}},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    rig.create(pods, &pod).await;
+    let uid = rig.get(&format!("{pods}/web-2")).await.unwrap()["metadata"]["uid"].clone();
+    let event = json!({"metadata": {"name": "web-2.1"}, "type": "Warning", "reason": "Unhealthy",
+        "message": "Readiness probe failed: no answer", "lastTimestamp": "2026-05-01T12:00:00Z",
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web-2", "uid": uid,
+            "fieldPath": "spec.containers{c}"}});
+    rig.create("/api/v1/namespaces/default/events", &event).await;
+    roll_out(&rig, false).await;
+    let told = rig.until(async || ready().await.filter(|told| told.message.contains("web-2"))).await.message;
+    assert!(told.ends_with("; Pod web-2, container c: Unhealthy: Readiness probe failed: no answer"), "{told}");
+}
+
+#[tokio::test]
 async fn a_rollout_that_is_not_ready_in_time_returns_too_but_only_where_that_is_asked_for() {
     let rig = Rig::new().await;
     let (folder, mut events) = rig.follow(&[("web.json", &web("web:1"))]).await;
