@@ -56,6 +56,8 @@ mod drifting;
 mod explaining;
 #[path = "system/cluster/following.rs"]
 mod following;
+#[path = "system/cluster/forges.rs"]
+mod forges;
 #[path = "system/cluster/full_disk.rs"]
 mod full_disk;
 #[path = "system/cluster/git.rs"]
