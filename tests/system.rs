@@ -62,6 +62,8 @@ mod forges;
 mod full_disk;
 #[path = "system/cluster/git.rs"]
 mod git;
+#[path = "system/cluster/hooking.rs"]
+mod hooking;
 #[path = "system/cluster/jobs.rs"]
 mod jobs;
 #[path = "system/cluster/judging.rs"]
