@@ -62,6 +62,21 @@ impl Hosts {
         run("hosts.sh", &["start", &host.to_string()]);
     }
 
+    /// This machine, as the hosts reach it.
+    pub fn gateway() -> &'static str {
+        "10.91.0.1"
+    }
+
+    /// Has every host pull from this registry over plain HTTP, from when it is powered on again.
+    pub fn trust(&self, registry: &str) {
+        for host in 1..=self.count {
+            let text = format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
+            std::fs::write(format!("/tmp/selkie-hosts/h{host}/etc/registries.conf"), text).expect("settings");
+            self.stop(host);
+            self.start(host);
+        }
+    }
+
     /// Lines that the podman command prints on that host.
     pub fn podman(&self, host: usize, arguments: &[&str]) -> Vec<String> {
         let host = host.to_string();

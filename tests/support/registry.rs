@@ -56,6 +56,20 @@ impl Registry {
         registry
     }
 
+    /// Over plain HTTP, for whoever reaches this machine.
+    pub fn start_plain() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let port = ports::free();
+        let config = format!(
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '0.0.0.0:{port}'}}\n",
+            folder.path().join("data").display()
+        );
+        std::fs::write(folder.path().join("config.yml"), config).expect("a file");
+        let mut registry = Self { port, authority: String::new(), child: None, folder };
+        registry.serve();
+        registry
+    }
+
     /// Starts, or starts again at the same address with what it had.
     pub fn serve(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a log");

@@ -3,6 +3,7 @@
 
 use crate::daemon::Daemon;
 use crate::hosts::{Hosts, IMAGE};
+use crate::registry::Registry;
 use crate::rig;
 use selkie::kubelet::runtime::podman::Podman;
 use selkie::kubelet::runtime::{ContainerRuntime, ContainerState};
@@ -195,6 +196,50 @@ fn pods_come_to_the_hosts_that_the_plan_names() {
         }
         assert_eq!(actual, predicted, "the plan: {plan:#}");
     }
+}
+
+/// Which hosts have an image is known of each: the others pull it, and nobody else.
+#[test]
+fn images_are_pulled_by_the_hosts_that_the_plan_names() {
+    let Some(hosts) = Hosts::up(3) else { return };
+    let registry = Registry::start_plain();
+    let at = format!("{}:{}", Hosts::gateway(), registry.port);
+    hosts.trust(&at);
+    let image = format!("{at}/shop/web:1");
+    hosts.podman(2, &["tag", IMAGE, &image]);
+    hosts.podman(2, &["push", "--quiet", &image]);
+    let flags = hosts.flags();
+    let daemon = Daemon::start(&flags.iter().flat_map(|flag| ["--host", flag.as_str()]).collect::<Vec<_>>());
+    for node in NODES {
+        daemon.wait_for("the nodes are ready", || ready(&daemon, node) == "True");
+    }
+    let listed = |node: &str| daemon.value(&["node", node], "{.status.images[*].names}").contains(&image);
+    daemon.wait_for("the image of h2 is known", || listed("h2"));
+    assert!(!listed("h1") && !listed("h3"));
+    let agent = mixed(1)[1].replace(IMAGE, &image);
+    let file = daemon.data.join("agent.yaml");
+    std::fs::write(&file, agent).expect("the manifest");
+    let path = file.display().to_string();
+    let text = daemon.selkie(&["plan", "-f", &path]);
+    assert!(text.contains(&image), "{text}");
+    let plan: Value = serde_json::from_str(&daemon.selkie(&["plan", "-f", &path, "-o", "json"])).expect("JSON");
+    let expected = serde_json::json!([{"image": image, "hosts": ["h1", "h3"]}]);
+    assert_eq!(plan["consequences"]["pulls"], expected, "{plan:#}");
+    assert_eq!(predicted(&plan)["agent"], NODES);
+
+    daemon.selkie(&["apply", "-f", &path, "--timeout", "2m"]);
+    assert_eq!(actual(&daemon, &[])["agent"], NODES);
+    let template = "{range .items[*]}{.source.host} {.reason}: {.message}{\"\\n\"}{end}";
+    let events = daemon.value(&["events", "--field-selector", "involvedObject.kind=Pod"], template);
+    let did = |node: &str, what: &str| {
+        events.lines().any(|line| line.starts_with(&format!("{node} ")) && line.contains(what) && line.contains(&image))
+    };
+    for node in ["h1", "h3"] {
+        assert!(did(node, "Successfully pulled image") && !did(node, "already present"), "{node}: {events}");
+    }
+    assert!(did("h2", "already present") && !did("h2", "Successfully pulled image"), "{events}");
+    let again: Value = serde_json::from_str(&daemon.selkie(&["plan", "-f", &path, "-o", "json"])).expect("JSON");
+    assert_eq!(again["consequences"]["pulls"], serde_json::json!([]), "{again:#}");
 }
 
 #[test]
