@@ -71,8 +71,8 @@ pub async fn run(host: Arc<Host>, images: Arc<ImageCollector>) {
     let watching = async {
         loop {
             tokio::time::sleep(PERIOD).await;
-            match manager.round().await {
-                Ok(pods) => manager.gone(&pods).await,
+            match Box::pin(manager.round()).await {
+                Ok(pods) => Box::pin(manager.gone(&pods)).await,
                 Err(error) => warn!(
                     node = host.node.name,
                     error = error.chain(),

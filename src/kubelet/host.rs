@@ -388,7 +388,7 @@ pub async fn run(host: Arc<Host>, route: Arc<Route>) {
             let listed = host.list().await?;
             Ok::<_, RuntimeError>((events, listed))
         };
-        match host.ctx.shutdown.clone().run_until_cancelled(contact).await {
+        match host.ctx.shutdown.clone().run_until_cancelled(Box::pin(contact)).await {
             None => return,
             Some(Ok((events, listed))) => {
                 if failures > 0 {
@@ -396,7 +396,7 @@ pub async fn run(host: Arc<Host>, route: Arc<Route>) {
                     host.returned.notify_one();
                 }
                 failures = 0;
-                host.distribute(listed).await;
+                Box::pin(host.distribute(listed)).await;
                 follow(&host, &route, events, REPAIR).await;
             }
             Some(Err(error)) => {
@@ -436,8 +436,8 @@ async fn follow(host: &Arc<Host>, route: &Route, mut events: Events, repair: Dur
                 Some(Err(error)) => return warn!(node = host.node.name, error = error.chain(), "lost the host's events"),
                 None => return,
             },
-            _ = repair.tick() => match host.list().await {
-                Ok(listed) => host.distribute(listed).await,
+            _ = repair.tick() => match Box::pin(host.list()).await {
+                Ok(listed) => Box::pin(host.distribute(listed)).await,
                 Err(error) => return warn!(node = host.node.name, error = error.chain(), "cannot list the host's containers"),
             },
         }

@@ -50,7 +50,7 @@ impl ImageCollector {
                     tokio::time::sleep(UNKNOWN).await;
                     continue;
                 }
-                let failure = self.collect().await.err();
+                let failure = Box::pin(self.collect()).await.err();
                 if let Some(error) = &failure {
                     warn!(node = self.host.node.name, error, "cannot remove enough images");
                     // The first time may be for want of an answer.

@@ -24,7 +24,7 @@ pub async fn run(host: &Arc<Host>) {
         let mut period = PERIOD;
         loop {
             tokio::time::sleep(period).await;
-            period = look(host).await;
+            period = Box::pin(look(host)).await;
         }
     };
     host.ctx.shutdown.run_until_cancelled(keeping).await;

@@ -59,7 +59,7 @@ pub async fn run(host: Arc<Host>, route: &Route, first: tokio::sync::oneshot::Se
             // Somebody gave the node what the host does not know of, or took it.
             () = route.capacity_changed() => {}
         }
-        if keeper.beat().await
+        if Box::pin(keeper.beat()).await
             && let Some(first) = first.take()
         {
             let _ = first.send(());

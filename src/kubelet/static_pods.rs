@@ -100,8 +100,8 @@ impl Keeper {
             // Those that come or are replaced later are watched from the next round on.
             let watching = directories.iter().filter_map(|path| watch::directory(path, false, wake.clone()).ok());
             let _watching: Vec<_> = watching.collect();
-            let found = files::read(&directories[0], &directories[1]).await;
-            self.round(found).await;
+            let found = Box::pin(files::read(&directories[0], &directories[1])).await;
+            Box::pin(self.round(found)).await;
             // Changes are waited for, and there is a second look in any case.
             let _ = tokio::time::timeout(PERIOD, wake.wait()).await;
         }
@@ -111,7 +111,7 @@ impl Keeper {
     /// can make a pod that says so. Kubernetes' kubelets remove it, too.
     async fn have_none(&mut self) {
         loop {
-            if self.round(files::Found::default()).await {
+            if Box::pin(self.round(files::Found::default())).await {
                 self.host.mirrors.wake.wait().await;
             } else {
                 let _ = tokio::time::timeout(PERIOD, self.host.mirrors.wake.wait()).await;

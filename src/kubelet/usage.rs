@@ -27,7 +27,9 @@ pub async fn run(host: Arc<Host>) {
             usage.wanted().await;
             let (mut period, mut complained) = (FIRST_PERIOD, false);
             while usage.is_wanted() {
-                let read = read(&host).await;
+                // Boxed here and in the host's other loops: while they wait, which is nearly always, there is no room kept
+                // for their work, of which thousands of hosts would have much.
+                let read = Box::pin(read(&host)).await;
                 if let Err(error) = &read
                     && !std::mem::replace(&mut complained, true)
                 {
