@@ -1,5 +1,6 @@
 //! From `selkie apply` to running containers on real Podman, beside the same containers made by raw calls
-//! of Podman's REST API on the same host, in turn: examples/hello, and 20 pods of one container. And from
+//! of Podman's REST API on the same host, in turn: examples/hello, 20 pods of one container, and 20 that run once, as
+//! those of Jobs do, which nobody has to hold the namespaces of. And from
 //! `git push` of examples/hello to the first of its containers. And what a run of an exec probe costs, beside an exec by
 //! raw calls.
 //!
@@ -76,17 +77,19 @@ async fn run(rounds: usize) {
     println!("difference {:.2} s (required: at most 1 s), ratio {:.2}", selkie - raw, selkie / raw);
 
     let manifest = bench.pods();
-    let mut selkie = Vec::new();
+    let job = bench.job();
+    let (mut selkie, mut once) = (Vec::new(), Vec::new());
     let at_a_time = [1, 4, 8, PODS];
     let mut raw: Vec<Vec<f64>> = vec![Vec::new(); at_a_time.len()];
     for round in 0..rounds {
         selkie.push(bench.apply(&manifest, PODS).await);
+        once.push(bench.apply(&job, PODS).await);
         for (width, times) in at_a_time.iter().zip(&mut raw) {
             times.push(last(&bench.raw(&single_pods(round), *width).await));
         }
     }
     let per_minute = |seconds: f64| PODS as f64 * 60.0 / seconds;
-    let selkie = per_minute(median(selkie));
+    let (selkie, once) = (per_minute(median(selkie)), per_minute(median(once)));
     println!("{PODS} pods of one container                             selkie {selkie:>6.0} pods/min");
     for (width, times) in at_a_time.iter().zip(raw) {
         let raw = per_minute(median(times));
@@ -95,6 +98,7 @@ async fn run(rounds: usize) {
             selkie / raw
         );
     }
+    println!("{PODS} pods of one container that run once               selkie {once:>6.0} pods/min");
     println!("memory of the daemon then                           {:>13.0} MB", bench.daemon.memory());
 
     let (selkie, raw) = bench.probes().await;
@@ -261,6 +265,20 @@ impl Bench {
 
     fn pods(&self) -> PathBuf {
         self.many(Value::Null)
+    }
+
+    /// As many pods that are never started again.
+    fn job(&self) -> PathBuf {
+        let path = self.daemon.folder.path().join("job.yaml");
+        let job = json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"},
+            "spec": {"completions": PODS, "parallelism": PODS, "template": {"spec": {
+                "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "main", "image": IMAGE, "command": ["sleep", "1000000"]}],
+            }}},
+        });
+        std::fs::write(&path, job.to_string()).expect("a manifest");
+        path
     }
 
     /// Pods of one container, with this liveness probe.

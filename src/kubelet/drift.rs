@@ -108,6 +108,7 @@ mod tests {
             labels: BTreeMap::new(),
             log_path: String::new(),
             user: None,
+            ips: Vec::new(),
         }
     }
 

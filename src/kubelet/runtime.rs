@@ -27,6 +27,7 @@ pub use streams::*;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The answer of every call.
@@ -80,6 +81,12 @@ pub trait ContainerRuntime: Send + Sync {
 
     /// Gives all containers of a sandbox together other limits. `Unsupported` where that takes a new sandbox.
     async fn update_sandbox(&self, sandbox: &str, resources: &Resources) -> Result<()>;
+
+    /// Gives a created container its namespaces without starting its process, and returns the addresses that it has to
+    /// itself then.
+    async fn prepare(&self, _container: &str) -> Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
 
     /// Starts a created (or exited) container; returns when its process runs.
     async fn start(&self, container: &str) -> Result<()>;

@@ -2,8 +2,9 @@
 
 use crate::kubelet::container::security;
 use crate::kubelet::pod::{all_containers, identity, spec};
+use crate::kubelet::resources;
 use crate::kubelet::runtime::{PortMapping, Protocol, SandboxSpec};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// Names longer than Linux allows for a host name are cut, as the kubelet does.
 const MAX_HOSTNAME: usize = 63;
@@ -30,10 +31,31 @@ pub fn sandbox(pod: &Pod) -> SandboxSpec {
             .map(|s| (sysctl_name(&s.name), s.value.clone()))
             .collect(),
         se_linux: security::sandbox_labels(pod),
+        lone: is_lone(pod),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         pod: identity,
         ..SandboxSpec::default()
     }
+}
+
+/// Whether nothing needs to hold the pod's namespaces, which takes half of what it costs to start one: there is one
+/// container to have them, and its address is the pod's for life, because it is the host's or because the container is
+/// never started again. Whoever is told the address before has it held.
+fn is_lone(pod: &Pod) -> bool {
+    let spec = spec(pod);
+    let [container] = &spec.containers[..] else { return false };
+    let others = spec.init_containers.iter().flatten().count() + spec.ephemeral_containers.iter().flatten().count();
+    let shared = spec.share_process_namespace == Some(true) || resources::whole(spec).is_some();
+    let once = spec.restart_policy.as_deref() == Some("Never")
+        && container.restart_policy.is_none()
+        && container.restart_policy_rules.iter().flatten().count() == 0;
+    others == 0 && !shared && (spec.host_network == Some(true) || once && !is_told_address(container))
+}
+
+fn is_told_address(container: &Container) -> bool {
+    let sources =
+        container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()?.field_ref.as_ref());
+    sources.map(|field| field.field_path.as_str()).any(|path| path.starts_with("status.podIP"))
 }
 
 /// The name of a kernel setting as runtimes take it, with dots between its parts. Whoever has slashes there has dots
@@ -118,6 +140,35 @@ mod tests {
         ] {
             assert_eq!(sysctl_name(given), name);
         }
+    }
+
+    #[test]
+    fn who_needs_nobody_to_hold_its_namespaces() {
+        let lone = |spec: serde_json::Value| {
+            let pod = json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec});
+            sandbox(&serde_json::from_value(pod).unwrap()).lone
+        };
+        let one = json!([{"name": "c"}]);
+        let with = |key: &str, value: serde_json::Value| {
+            let mut spec = json!({"restartPolicy": "Never", "containers": one});
+            spec[key] = value;
+            lone(spec)
+        };
+        assert!(with("hostname", json!("worker")), "it runs once");
+        assert!(!with("restartPolicy", json!("Always")) && !with("restartPolicy", json!("OnFailure")));
+        assert!(lone(json!({"hostNetwork": true, "restartPolicy": "Always", "containers": one})));
+        for list in ["initContainers", "ephemeralContainers"] {
+            assert!(!with(list, json!([{"name": "other"}])), "{list}");
+        }
+        assert!(!with("containers", json!([{"name": "c"}, {"name": "other"}])));
+        assert!(!with("shareProcessNamespace", json!(true)), "the first process of which is the holder");
+        assert!(!with("resources", json!({"limits": {"cpu": "1"}})), "which the holder's group has");
+        let told = |path: &str| json!([{"name": "c", "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": path}}}]}]);
+        assert!(!with("containers", told("status.podIP")) && !with("containers", told("status.podIPs")));
+        assert!(with("containers", told("status.hostIP")));
+        assert!(!with("containers", json!([{"name": "c", "restartPolicy": "OnFailure"}])));
+        let rules = json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
+        assert!(!with("containers", json!([{"name": "c", "restartPolicyRules": rules}])));
     }
 
     #[test]

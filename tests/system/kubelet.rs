@@ -8,6 +8,8 @@ mod endings;
 mod evicting;
 #[path = "kubelet/images.rs"]
 mod images;
+#[path = "kubelet/lone.rs"]
+mod lone;
 #[path = "kubelet/naming.rs"]
 mod naming;
 #[path = "kubelet/other_machine.rs"]

@@ -6,10 +6,12 @@ use crate::kubelet::fields::HostFacts;
 use crate::kubelet::images::{self, Wanted};
 use crate::kubelet::pod::facts::{QUICK, SLOW};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
-use crate::kubelet::pod::{find_container, spec, target_of};
-use crate::kubelet::runtime::{ImageInfo, Mount, MountSource, Propagation, RuntimeError};
+use crate::kubelet::pod::{Role, find_container, spec, target_of};
+use crate::kubelet::runtime::{
+    ContainerSpec, ImageInfo, Mount, MountSource, Propagation, RuntimeError, Sandbox, SandboxSpec,
+};
 use crate::kubelet::volumes::{self, PodDir, hosts, mounts::Place, payload, remote};
-use crate::kubelet::{dns, sources};
+use crate::kubelet::{dns, sandbox, sources};
 use k8s_openapi::api::core::v1::Container;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,7 +34,10 @@ pub async fn start(job: Job, name: String, life: Life) -> Outcome {
         return Outcome::Started { container: name, result: Err(None) };
     };
     let result = match make(&job, &container, &life).await {
-        Ok(id) => run(&job, &container, id).await,
+        Ok(id) => match settle(&job, &container, &id).await {
+            Ok(()) => run(&job, &container, id).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     if let Err(Some(failed)) = &result {
@@ -80,8 +85,11 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         }
     };
     let mut made = describe(job, container, life, &image, &facts, &sources).await.map_err(config_error)?;
-    if spec(pod).host_network == Some(true) {
+    if spec(pod).host_network == Some(true) || sandbox.lone {
         made.dns = dns::resolver(pod, ops::host_dns(host).as_ref()).dns;
+    }
+    if sandbox.lone {
+        alone(job, sandbox, &mut made).await?;
     }
     if let Some(target) = target_of(spec(pod), &container.name) {
         made.processes_of = Some(running(job, target).await?);
@@ -103,6 +111,48 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
     }
     fill_remote(job, &container.name, &id, &facts, &sources).await.map_err(config_error)?;
     Ok(id)
+}
+
+/// Gives a container what no sandbox holds for it.
+async fn alone(job: &Job, sandbox: &Sandbox, made: &mut ContainerSpec) -> Result<(), Option<Failed>> {
+    let pod = &job.pod;
+    let main = spec(pod).containers.first().map(|main| main.name.as_str()).unwrap_or_default();
+    if made.identity.container != main {
+        // It was added to the pod. Where the network is the host's, it has that, and the rest to itself.
+        match running(job, main).await {
+            Ok(id) => made.with = Some(id),
+            Err(_) if sandbox.host_network => made.alone = Some(sandbox::sandbox(pod).into()),
+            Err(error) => return Err(error),
+        }
+        return Ok(());
+    }
+    // Made anew, because its image was changed, it keeps its address.
+    let address = sandbox.ips.first().copied().filter(|_| !sandbox.host_network);
+    made.resources.pids_limit = container::whole(pod, &job.host.info()).pids_limit;
+    made.alone = Some(SandboxSpec { address, ..sandbox::sandbox(pod) }.into());
+    Ok(())
+}
+
+/// What waits for the address of a container that has it to itself.
+async fn settle(job: &Job, container: &Container, id: &str) -> Result<(), Option<Failed>> {
+    let alone = |sandbox: &&Sandbox| sandbox.lone && !sandbox.host_network;
+    let main = |(role, _)| role == Role::Main;
+    let Some(sandbox) = job.sandbox.as_ref().filter(alone) else { return Ok(()) };
+    if !find_container(spec(&job.pod), &container.name).is_some_and(main) {
+        return Ok(());
+    }
+    let ips = job.host.runtime.prepare(id).await.map_err(|error| {
+        // What it is to run was refused, which is its end; whatever else keeps it from its network may pass.
+        let refused = matches!(error, RuntimeError::Invalid { .. });
+        let failed = Failed::of("RunContainerError", error.chain(), &error);
+        Some(Failed { life: refused.then(|| id.to_owned()), ..failed })
+    })?;
+    let Some(dir) = job.host.pod_dir(job.uid()) else { return Ok(()) };
+    if container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == hosts::PATH) {
+        return Ok(());
+    }
+    let facts = sources::facts(&job.host, Some(&Sandbox { ips, ..sandbox.clone() }));
+    write_hosts(job, &dir, &facts).map_err(config_error)
 }
 
 /// The id of the pod's container of that name that runs.
@@ -128,7 +178,7 @@ async fn describe(
     image: &ImageInfo,
     facts: &HostFacts,
     sources: &Sources,
-) -> Result<crate::kubelet::runtime::ContainerSpec, String> {
+) -> Result<ContainerSpec, String> {
     let env = env::environment(&job.pod, container, facts, sources)?;
     let dir = job.host.pod_dir(job.uid());
     let host = job.host.info();
@@ -161,6 +211,12 @@ fn hosts_file(job: &Job, mounts: &[Mount], dir: &PodDir, facts: &HostFacts) -> R
     if job.host.node.simulated || mounts.iter().any(|mount| mount.target == hosts::PATH) {
         return Ok(None);
     }
+    write_hosts(job, dir, facts)?;
+    let source = MountSource::Host(dir.hosts_file().to_string_lossy().into_owned());
+    Ok(Some(Mount { source, target: hosts::PATH.into(), read_only: false, propagation: Propagation::Private }))
+}
+
+fn write_hosts(job: &Job, dir: &PodDir, facts: &HostFacts) -> Result<(), String> {
     let of_host =
         if spec(&job.pod).host_network == Some(true) { fs::read_to_string(hosts::PATH) } else { Ok(String::new()) };
     let file = dir.hosts_file();
@@ -169,9 +225,7 @@ fn hosts_file(job: &Job, mounts: &[Mount], dir: &PodDir, facts: &HostFacts) -> R
         fs::write(&file, hosts::content(&job.pod, facts, &of_host))?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))
     });
-    written.map_err(|error| format!("cannot write the pod's {}: {}: {error}", hosts::PATH, file.display()))?;
-    let source = MountSource::Host(file.to_string_lossy().into_owned());
-    Ok(Some(Mount { source, target: hosts::PATH.into(), read_only: false, propagation: Propagation::Private }))
+    written.map_err(|error| format!("cannot write the pod's {}: {}: {error}", hosts::PATH, file.display()))
 }
 
 /// The file a container may leave a termination message in. Without it the container still runs.

@@ -12,6 +12,8 @@ pub const CONTAINER_NAME: &str = "io.selkie.container.name";
 pub const CONTAINER_HASH: &str = "io.selkie.container.hash";
 /// How many containers of that name the pod had before, in decimal.
 pub const RESTART_COUNT: &str = "io.selkie.container.restart-count";
+/// On a sandbox that holds nothing, and on the container that has all to itself.
+pub const LONE: &str = "io.selkie.sandbox.lone";
 
 /// Which pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,7 +2,8 @@
 //!
 //! A pod's sandbox is a Podman pod with an infra container, which holds the network, IPC and host
 //! name for the pod's life, whatever its containers do; Podman builds the infra image itself, from
-//! the catatonit on the host, so no registry is needed.
+//! the catatonit on the host, so no registry is needed. A pod without one, where its only container has all
+//! that to itself, is a `lone` one.
 //!
 //! Simple questions go through the podman-api crate (`library.rs`), all that it does not do right
 //! through our own thin [`http::Client`]. What differs between Podman 4.3 and 5.x is known to three
@@ -202,6 +203,10 @@ impl ContainerRuntime for Podman {
 
     async fn update_sandbox(&self, sandbox: &str, resources: &Resources) -> Result<()> {
         self.update_pod(sandbox, resources).await
+    }
+
+    async fn prepare(&self, container: &str) -> Result<Vec<IpAddr>> {
+        self.prepare_container(container).await
     }
 
     async fn start(&self, container: &str) -> Result<()> {

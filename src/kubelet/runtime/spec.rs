@@ -24,6 +24,8 @@ pub struct SandboxSpec {
     pub se_linux: Vec<String>,
     /// Of all its containers together.
     pub resources: Resources,
+    /// Nothing holds its namespaces, because one container has them to itself: see [`ContainerSpec::alone`].
+    pub lone: bool,
     /// Further labels; identity is added by the runtime.
     pub labels: BTreeMap<String, String>,
     /// Read by the hollow runtime only (`hollow.selkie.dev/*`).
@@ -97,6 +99,10 @@ pub struct ContainerSpec {
     pub stop_signal: Option<String>,
     /// In the host's IPC namespace, as its pod is.
     pub host_ipc: bool,
+    /// What else a sandbox would have for it, where that is [`lone`](SandboxSpec::lone).
+    pub alone: Option<Box<SandboxSpec>>,
+    /// The id of a container whose network, IPC and host name this one shares, where no sandbox holds them.
+    pub with: Option<String>,
     /// The id of a container whose processes this one sees and can signal.
     pub processes_of: Option<String>,
     /// Its own resolv.conf; all empty: that of its pod. Podman gives those in the host's network none of their pod's.

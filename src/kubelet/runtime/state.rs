@@ -83,6 +83,8 @@ pub struct Sandbox {
     /// Stable for the sandbox's life. Empty under `host_network`: the node's addresses then.
     pub ips: Vec<IpAddr>,
     pub host_network: bool,
+    /// It holds nothing: its container's addresses are the pod's, from when that is prepared.
+    pub lone: bool,
     pub created: Timestamp,
     pub labels: BTreeMap<String, String>,
 }
@@ -103,6 +105,8 @@ pub struct ContainerStatus {
     pub log_path: String,
     /// As whom its first process was started. Only filled by `inspect`, on hosts that share the file system.
     pub user: Option<ProcessUser>,
+    /// Those that it has to itself, in a sandbox that is lone.
+    pub ips: Vec<IpAddr>,
 }
 
 /// The user of a container's first process, by the container's own numbers.

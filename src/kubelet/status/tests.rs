@@ -37,6 +37,7 @@ fn life(pod: &Pod, name: &str, count: u32, state: ContainerState) -> Life {
         labels: Default::default(),
         log_path: String::new(),
         user: None,
+        ips: Vec::new(),
     }
 }
 
@@ -51,6 +52,7 @@ fn status(pod: &Pod, lives: Vec<Life>) -> Value {
         ready: true,
         ips: vec!["10.1.0.9".parse().unwrap()],
         host_network: false,
+        lone: false,
         created: at(0),
         labels: Default::default(),
     };

@@ -18,6 +18,7 @@ fn life(restart_count: u32, state: ContainerState) -> ContainerStatus {
         labels: Default::default(),
         log_path: String::new(),
         user: None,
+        ips: Vec::new(),
     }
 }
 

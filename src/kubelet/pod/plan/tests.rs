@@ -70,6 +70,7 @@ impl World {
                     ready: true,
                     ips: vec!["10.0.0.2".parse().unwrap()],
                     host_network: false,
+                    lone: false,
                     created: at(self.now),
                     labels: Default::default(),
                 });
@@ -98,6 +99,7 @@ impl World {
                     labels: [(crate::kubelet::pod::step::STREAK.to_string(), streak.to_string())].into(),
                     log_path: String::new(),
                     user: None,
+                    ips: Vec::new(),
                 });
                 self.facts.container_mut(container).reborn = None;
                 let id = format!("c{}", self.made);

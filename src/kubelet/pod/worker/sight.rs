@@ -16,6 +16,20 @@ impl Worker {
         self.notice(&before);
         self.lives.iter_mut().for_each(|life| take_in(&self.facts, life));
         self.facts.retain_lives(|id| self.lives.iter().any(|life| life.id == id));
+        self.take_address();
+    }
+
+    /// A lone sandbox has the address of its container, also after its end.
+    fn take_address(&mut self) {
+        let Some(sandbox) = self.sandbox.as_mut().filter(|sandbox| sandbox.lone && !sandbox.host_network) else {
+            return;
+        };
+        if let Some(life) = self.lives.iter_mut().find(|life| !life.ips.is_empty()) {
+            sandbox.ips = std::mem::take(&mut life.ips);
+        } else if sandbox.ips.is_empty() {
+            let told = self.pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
+            sandbox.ips = told.filter_map(|told| told.ip.parse().ok()).collect();
+        }
     }
 
     pub(super) fn set_sandbox(&mut self, mut sandbox: Option<Sandbox>) {
@@ -47,6 +61,7 @@ impl Worker {
                         self.lives.push(life);
                     }
                 }
+                self.take_address();
             }
             Err(error) if error.is_not_found() => {
                 let before = self.lives.clone();

@@ -265,6 +265,7 @@ impl Host {
             ready: true,
             ips: found.address.into_iter().collect(),
             host_network: found.address.is_none(),
+            lone: false,
             created: found.created,
             labels,
         })
@@ -285,6 +286,7 @@ impl Host {
             labels,
             log_path: String::new(),
             user: None,
+            ips: Vec::new(),
         })
     }
 }

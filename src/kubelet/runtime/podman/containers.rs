@@ -11,6 +11,7 @@ use crate::kubelet::runtime::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The shell's code for a process that SIGKILL ended, by whosever hand.
@@ -75,6 +76,14 @@ impl Podman {
         })?;
         self.oom.expect(&made.id, spec.resources.memory_limit.is_some());
         Ok(made.id)
+    }
+
+    /// Has the container's namespaces made. Succeeds where they are.
+    pub(super) async fn prepare_container(&self, container: &str) -> Result<Vec<IpAddr>> {
+        let call = self.client.post(format!("containers/{}/init", segment(container)), container);
+        call.deadline(SLOW).send().await?;
+        let found = self.inspected(container).await?;
+        Ok(found.network_settings.map(|settings| settings.addresses()).unwrap_or_default())
     }
 
     pub(super) async fn start_container(&self, container: &str) -> Result<()> {

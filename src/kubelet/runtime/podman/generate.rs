@@ -66,6 +66,17 @@ pub fn sandbox(spec: &SandboxSpec, around: &Surroundings) -> Value {
     labels.insert(labels::CLUSTER.into(), around.cluster.clone());
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| _ = body.insert(key.to_owned(), value);
+    set("name", json!(sandbox_name(spec)));
+    set("exit_policy", json!("continue"));
+    if spec.host_network {
+        labels.insert(HOST_NETWORK.into(), "true".into());
+    }
+    if spec.lone {
+        labels.insert(labels::LONE.into(), "true".into());
+        set("labels", json!(labels));
+        set("no_infra", json!(true));
+        return Value::Object(body);
+    }
     let mut shared = vec!["net", "uts"];
     if !spec.host_ipc {
         shared.push("ipc");
@@ -76,36 +87,38 @@ pub fn sandbox(spec: &SandboxSpec, around: &Surroundings) -> Value {
     if spec.host_pid || spec.share_pid {
         shared.push("pid");
     }
+    dns(&spec.dns, &mut set);
+    surroundings(spec, around, &mut set);
+    if !spec.se_linux.is_empty() {
+        set("security_opt", spec.se_linux.iter().map(|label| format!("label={label}")).collect());
+    }
+    set("infra_name", json!(infra_name(spec)));
+    set("shared_namespaces", json!(shared));
+    if around.pod_limits && spec.resources != Resources::default() {
+        set("resource_limits", limits(&spec.resources, around.swap));
+    }
+    set("labels", json!(labels));
+    Value::Object(body)
+}
+
+/// What a pod is given to share, and a container that has it alone.
+fn surroundings(spec: &SandboxSpec, around: &Surroundings, set: &mut impl FnMut(&str, Value)) {
     if spec.host_network {
-        labels.insert(HOST_NETWORK.into(), "true".into());
         set("netns", json!({"nsmode": "host"}));
         set("hostname", json!(around.hostname));
     } else {
         set("hostname", json!(spec.hostname));
-        network(spec, &mut set);
+        network(spec, set);
     }
-    dns(&spec.dns, &mut set);
     let aliases = spec.host_aliases.iter();
     let hosts: Vec<String> =
         aliases.flat_map(|(address, names)| names.iter().map(move |name| format!("{name}:{address}"))).collect();
     if !hosts.is_empty() {
         set("hostadd", json!(hosts));
     }
-    if !spec.se_linux.is_empty() {
-        set("security_opt", spec.se_linux.iter().map(|label| format!("label={label}")).collect());
-    }
     if !spec.sysctls.is_empty() {
         set("sysctl", json!(spec.sysctls));
     }
-    set("name", json!(sandbox_name(spec)));
-    set("infra_name", json!(infra_name(spec)));
-    set("shared_namespaces", json!(shared));
-    set("exit_policy", json!("continue"));
-    if around.pod_limits && spec.resources != Resources::default() {
-        set("resource_limits", limits(&spec.resources, around.swap));
-    }
-    set("labels", json!(labels));
-    Value::Object(body)
 }
 
 fn dns(spec: &DnsSpec, set: &mut impl FnMut(&str, Value)) {
@@ -148,6 +161,12 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     let mut labels = spec.labels.clone();
     spec.identity.write(&mut labels);
     labels.insert(labels::CLUSTER.into(), around.cluster.clone());
+    if let Some(pod) = &spec.alone {
+        labels.insert(labels::LONE.into(), "true".into());
+        if pod.host_network {
+            labels.insert(HOST_NETWORK.into(), "true".into());
+        }
+    }
     let env: BTreeMap<&str, &str> = spec.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let mut log = json!({"driver": "k8s-file", "size": LOG_SIZE});
     if let Some(path) = &spec.log_path {
@@ -172,6 +191,17 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     }
     if !spec.args.is_empty() {
         set("command", json!(spec.args));
+    }
+    if let Some(pod) = &spec.alone {
+        surroundings(pod, around, &mut set);
+        if pod.host_pid {
+            set("pidns", json!({"nsmode": "host"}));
+        }
+    }
+    if let Some(other) = &spec.with {
+        for namespace in ["netns", "ipcns", "utsns"] {
+            set(namespace, json!({"nsmode": "container", "value": other}));
+        }
     }
     if spec.host_ipc {
         // Podman's pods have IPC of their own or none in common.

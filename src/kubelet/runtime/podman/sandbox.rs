@@ -48,6 +48,9 @@ impl Podman {
             }
             made => made?,
         };
+        if spec.lone {
+            return Ok(lone(made.id, Timestamp::now(), spec));
+        }
         match self.open(&made.id, spec).await {
             Ok(sandbox) => Ok(sandbox),
             Err(error) => {
@@ -92,6 +95,7 @@ impl Podman {
             ready: found.state().is_running(),
             ips: if host_network { Vec::new() } else { addresses },
             host_network,
+            lone: false,
             created: found.created,
             labels: found.config.labels,
         })
@@ -104,20 +108,27 @@ impl Podman {
         struct Pod {
             #[serde(rename = "Id")]
             id: String,
+            #[serde(default, rename = "Created")]
+            created: Timestamp,
+            #[serde(default, rename = "Labels")]
+            labels: Option<BTreeMap<String, String>>,
         }
         let pod: Pod = match self.client.get(format!("pods/{}/json", segment(name)), name).fetch().await {
             Ok(pod) => pod,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
+        let found = pod.labels.unwrap_or_default();
+        if found.contains_key(labels::LONE) {
+            self.check_owner(name, &found)?;
+            return Ok(Some(lone(pod.id, pod.created, spec)));
+        }
         let infra = match self.inspected(&generate::infra_name(spec)).await {
             Ok(infra) => infra,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        if infra.config.labels.get(labels::CLUSTER) != Some(&self.cluster) {
-            return Err(RuntimeError::AlreadyExists { object: format!("a sandbox {name} of another cluster") });
-        }
+        self.check_owner(name, &infra.config.labels)?;
         match infra.state() {
             ContainerState::Running { .. } => self.opened(&pod.id, &infra.id).await.map(Some),
             // Since the host started anew, the pod's cgroup may be one without limits.
@@ -128,6 +139,13 @@ impl Podman {
                 opened => opened.map(Some),
             },
             _ => Ok(None),
+        }
+    }
+
+    fn check_owner(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<()> {
+        match labels.get(labels::CLUSTER) == Some(&self.cluster) {
+            true => Ok(()),
+            false => Err(RuntimeError::AlreadyExists { object: format!("a sandbox {name} of another cluster") }),
         }
     }
 
@@ -159,10 +177,8 @@ impl Podman {
         let sandboxes = stream::iter(sandboxes)
             .map(|(identity, pod)| self.listed_sandbox(identity, infra.get(&pod.infra_id), pod))
             .buffered(PARALLEL);
-        let containers = stream::iter(rest.into_iter().filter_map(Listed::into_status))
-            .map(|found| self.detailed(found))
-            .buffered(PARALLEL)
-            .filter_map(|found| async { found });
+        let containers =
+            stream::iter(rest).map(|found| self.detailed(found)).buffered(PARALLEL).filter_map(|found| async { found });
         let (sandboxes, containers) = tokio::join!(sandboxes.collect(), containers.collect());
         Ok(Listing { sandboxes, containers })
     }
@@ -175,12 +191,13 @@ impl Podman {
     async fn listed_sandbox(&self, identity: PodIdentity, infra: Option<&Listed>, pod: ListedPod) -> Sandbox {
         let labels = pod.labels.unwrap_or_default();
         let host_network = labels.contains_key(generate::HOST_NETWORK);
-        let ready = infra.is_some_and(Listed::is_running);
+        let lone = labels.contains_key(labels::LONE);
+        let ready = lone || infra.is_some_and(Listed::is_running);
         let ips = match infra {
             Some(infra) if ready && !host_network => self.addresses_of(infra).await,
             _ => Vec::new(),
         };
-        Sandbox { id: pod.id, pod: identity, ready, ips, host_network, created: pod.created, labels }
+        Sandbox { id: pod.id, pod: identity, ready, ips, host_network, lone, created: pod.created, labels }
     }
 
     async fn addresses_of(&self, infra: &Listed) -> Vec<IpAddr> {
@@ -198,10 +215,13 @@ impl Podman {
 
     /// The listing says when and how to the second; how an ended container ended, and whether a
     /// running one is really there, takes an inspection. `None` when it is gone by then.
-    async fn detailed(
-        &self,
-        mut listed: crate::kubelet::runtime::ContainerStatus,
-    ) -> Option<crate::kubelet::runtime::ContainerStatus> {
+    async fn detailed(&self, found: Listed) -> Option<crate::kubelet::runtime::ContainerStatus> {
+        let own = match found.is_running() && found.labels.contains_key(labels::LONE) {
+            true if !found.labels.contains_key(generate::HOST_NETWORK) => self.addresses_of(&found).await,
+            _ => Vec::new(),
+        };
+        let mut listed = found.into_status()?;
+        listed.ips = own;
         match &listed.state {
             ContainerState::Exited(_) => match self.status(&listed.id).await {
                 Ok(status) => listed = status,
@@ -218,6 +238,20 @@ impl Podman {
             _ => {}
         }
         Some(listed)
+    }
+}
+
+/// A sandbox that was made without anything in it, which is not looked at for that.
+fn lone(id: String, created: Timestamp, spec: &SandboxSpec) -> Sandbox {
+    Sandbox {
+        id,
+        pod: spec.pod.clone(),
+        ready: true,
+        ips: Vec::new(),
+        host_network: spec.host_network,
+        lone: true,
+        created,
+        labels: BTreeMap::new(),
     }
 }
 

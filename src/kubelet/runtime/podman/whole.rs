@@ -41,6 +41,10 @@ impl Podman {
             return Err(unsupported("Podman limits a pod when it is made, and this host's cgroups are out of reach"));
         }
         let pod: Pod = self.client.get(format!("pods/{}/json", segment(sandbox)), sandbox).fetch().await?;
+        if pod.infra.is_empty() {
+            // It has no cgroup: the limits of its one container hold for it.
+            return Ok(());
+        }
         let infra = self.inspected(&pod.infra).await?;
         let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", infra.state.pid)).unwrap_or_default();
         let found = directories(Path::new(CGROUPS), &cgroups, (&pod.id, &infra.id), around.cgroup_version);

@@ -67,8 +67,9 @@ impl Listed {
         let started = Timestamp::from_second(self.started_at).ok().and_then(set);
         let finished = Timestamp::from_second(self.exited_at).ok().and_then(set);
         let raw = RawState { started, finished, exit_code: self.exit_code, pid: self.pid, ..RawState::default() };
+        let state = raw.named(&self.state, self.created);
         Some(ContainerStatus {
-            state: raw.named(&self.state, self.created),
+            state: if is_lone(&self.labels) { of_lone(state, started) } else { state },
             id: self.id,
             identity,
             sandbox: self.pod,
@@ -78,6 +79,7 @@ impl Listed {
             labels: self.labels,
             log_path: String::new(),
             user: None,
+            ips: Vec::new(),
         })
     }
 
@@ -233,9 +235,14 @@ impl Inspected {
 
     /// The container; `None` when its labels are not those of a pod's container.
     pub fn into_status(self) -> Option<ContainerStatus> {
+        let lone = is_lone(&self.config.labels);
+        let state = if lone { of_lone(self.state(), set(self.state.started_at)) } else { self.state() };
+        let has_network = state.is_running() || self.state.status == "initialized";
+        let own = self.network_settings.as_ref().filter(|_| lone && has_network);
         Some(ContainerStatus {
             identity: ContainerIdentity::from_labels(&self.config.labels)?,
-            state: self.state(),
+            state,
+            ips: own.map(NetworkSettings::addresses).unwrap_or_default(),
             id: self.id,
             sandbox: self.pod,
             image: self.image_name,
@@ -246,6 +253,17 @@ impl Inspected {
             user: None,
         })
     }
+}
+
+/// Whether nobody else has the container's namespaces.
+fn is_lone(labels: &Labels) -> bool {
+    labels.contains_key(labels::LONE)
+}
+
+/// One that was started and is shown as not started yet ran until its host went down. Of others their sandbox tells
+/// that, which this one does not have.
+fn of_lone(state: ContainerState, started: Option<Timestamp>) -> ContainerState {
+    if state == ContainerState::Created && started.is_some() { ContainerState::Lost } else { state }
 }
 
 /// The part of an OCI configuration that says as whom a process is started.
@@ -367,6 +385,22 @@ mod tests {
         assert!(matches!(found.state(), ContainerState::Running { pid: 15551, .. }));
         let addresses = found.network_settings.unwrap().addresses();
         assert_eq!(addresses, ["10.88.0.3".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn what_has_no_holder_goes_down_with_its_host() {
+        let state = |lone: &str, started: &str| {
+            let text = format!(
+                r#"{{"Id":"c","Created":"2026-01-01T00:00:00Z","State":{{"Status":"created","StartedAt":"{started}",
+                "FinishedAt":"0001-01-01T00:00:00Z"}},"Config":{{"Labels":{{{lone}"io.selkie.container.name":"c",
+                "io.selkie.pod.uid":"u","io.selkie.pod.name":"p","io.selkie.pod.namespace":"n"}}}}}}"#
+            );
+            serde_json::from_str::<Inspected>(&text).unwrap().into_status().unwrap().state
+        };
+        let lone = r#""io.selkie.sandbox.lone":"true","#;
+        assert_eq!(state(lone, "2026-01-01T00:00:01Z"), ContainerState::Lost, "it ran, and its end was not seen");
+        assert_eq!(state(lone, "0001-01-01T00:00:00Z"), ContainerState::Created, "it never ran");
+        assert_eq!(state("", "2026-01-01T00:00:01Z"), ContainerState::Created, "its sandbox tells");
     }
 
     #[test]

@@ -66,6 +66,44 @@ fn a_sandbox() {
 }
 
 #[test]
+fn who_has_no_sandbox_to_share_is_given_all_of_it() {
+    let spec = SandboxSpec {
+        pod: pod(),
+        hostname: "web-1".into(),
+        host_aliases: vec![("10.0.0.9".into(), vec!["db".into()])],
+        ports: vec![PortMapping { host_ip: None, host_port: 8080, container_port: 80, protocol: Protocol::Tcp }],
+        sysctls: [("kernel.shm_rmid_forced".to_owned(), "1".to_owned())].into(),
+        resources: Resources { pids_limit: Some(64), ..Resources::default() },
+        lone: true,
+        ..SandboxSpec::default()
+    };
+    let body = sandbox(&spec, &around());
+    assert_eq!((&body["no_infra"], &body["labels"][labels::LONE]), (&json!(true), &json!("true")));
+    let keys: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["exit_policy", "labels", "name", "no_infra"], "Podman refuses what it has no container for");
+
+    let of = |spec: ContainerSpec| container("pod-id", &spec, &around());
+    let alone = of(ContainerSpec { alone: Some(spec.clone().into()), ..ContainerSpec::default() });
+    assert_eq!((&alone["pod"], &alone["labels"][labels::LONE]), (&json!("pod-id"), &json!("true")));
+    assert_eq!((&alone["netns"], &alone["hostname"]), (&json!({"nsmode": "bridge"}), &json!("web-1")));
+    assert_eq!((&alone["hostadd"], &alone["sysctl"]["kernel.shm_rmid_forced"]), (&json!(["db:10.0.0.9"]), &json!("1")));
+    assert_eq!(alone["portmappings"][0]["host_port"], 8080);
+    assert!(alone.get("pidns").is_none() && alone.get("ipcns").is_none() && alone.get("utsns").is_none());
+
+    let of_host = SandboxSpec { host_network: true, host_pid: true, ports: Vec::new(), ..spec };
+    assert_eq!(sandbox(&of_host, &around())["labels"][HOST_NETWORK], "true");
+    let of_host = of(ContainerSpec { alone: Some(of_host.into()), ..ContainerSpec::default() });
+    assert_eq!((&of_host["netns"], &of_host["pidns"]), (&json!({"nsmode": "host"}), &json!({"nsmode": "host"})));
+    assert_eq!((&of_host["hostname"], &of_host["labels"][HOST_NETWORK]), (&json!("h1"), &json!("true")));
+    assert!(of_host.get("portmappings").is_none());
+
+    let added = of(ContainerSpec { with: Some("main-id".into()), ..ContainerSpec::default() });
+    let main = json!({"nsmode": "container", "value": "main-id"});
+    assert!(["netns", "ipcns", "utsns"].iter().all(|namespace| added[namespace] == main), "{added}");
+    assert!(added["labels"].get(labels::LONE).is_none());
+}
+
+#[test]
 fn a_container() {
     let identity = ContainerIdentity { pod: pod(), container: "main".into(), restart_count: 2, hash: "h".into() };
     let mount = |source, target: &str, read_only| Mount {
