@@ -194,9 +194,10 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     }
     if let Some(pod) = &spec.alone {
         surroundings(pod, around, &mut set);
-        if pod.host_pid {
-            set("pidns", json!({"nsmode": "host"}));
-        }
+        // Said outright: what Podman does otherwise, its containers.conf may say. Whoever is added shares its IPC.
+        set("pidns", json!({"nsmode": if pod.host_pid { "host" } else { "private" }}));
+        set("utsns", json!({"nsmode": "private"}));
+        set("ipcns", json!({"nsmode": "shareable"}));
     }
     if let Some(other) = &spec.with {
         for namespace in ["netns", "ipcns", "utsns"] {

@@ -88,7 +88,8 @@ fn who_has_no_sandbox_to_share_is_given_all_of_it() {
     assert_eq!((&alone["netns"], &alone["hostname"]), (&json!({"nsmode": "bridge"}), &json!("web-1")));
     assert_eq!((&alone["hostadd"], &alone["sysctl"]["kernel.shm_rmid_forced"]), (&json!(["db:10.0.0.9"]), &json!("1")));
     assert_eq!(alone["portmappings"][0]["host_port"], 8080);
-    assert!(alone.get("pidns").is_none() && alone.get("ipcns").is_none() && alone.get("utsns").is_none());
+    let modes = ["pidns", "utsns", "ipcns"].map(|namespace| alone[namespace]["nsmode"].as_str().unwrap());
+    assert_eq!(modes, ["private", "private", "shareable"]);
 
     let of_host = SandboxSpec { host_network: true, host_pid: true, ports: Vec::new(), ..spec };
     assert_eq!(sandbox(&of_host, &around())["labels"][HOST_NETWORK], "true");
