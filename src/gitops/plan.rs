@@ -10,6 +10,6 @@ pub mod report;
 
 mod restarts;
 
-pub use diff::{FieldChange, diff};
+pub use diff::FieldChange;
 pub use prune::{Held, Prune};
 pub use report::{Action, ObjectChange, Report, Totals};

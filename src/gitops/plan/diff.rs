@@ -3,6 +3,7 @@
 //! Entries of lists are matched by their keys (a container by its name), not by position. Left out:
 //! status, bookkeeping metadata, and defaults that come along with what the manifest sets.
 
+mod given;
 mod lists;
 mod path;
 
@@ -69,26 +70,33 @@ impl FieldChange {
     }
 }
 
+/// How two states are compared.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// No value is shown.
+    pub confidential: bool,
+    /// The second state is that of another object in the place of the first: what each is given when it is made is
+    /// no difference.
+    pub replaced: bool,
+}
+
 /// The differences of two states of one object. `manifest` tells defaults from intent; without it
 /// every added field counts.
-pub fn diff(before: &Value, after: &Value, manifest: Option<&Value>, schema: Option<&Schema>) -> Vec<FieldChange> {
-    let secret = after.get("kind").or(before.get("kind")).is_some_and(|kind| kind == "Secret");
-    differences(before, after, manifest, schema, if secret { Hidden::Data } else { Hidden::Nothing })
-}
-
-/// The same of an object that no value is shown of.
-pub fn diff_hidden(before: &Value, after: &Value, manifest: &Value, schema: Option<&Schema>) -> Vec<FieldChange> {
-    differences(before, after, Some(manifest), schema, Hidden::Everything)
-}
-
-fn differences(
+pub fn diff(
     before: &Value,
     after: &Value,
     manifest: Option<&Value>,
     schema: Option<&Schema>,
-    hidden: Hidden,
+    how: &How,
 ) -> Vec<FieldChange> {
-    let mut differ = Differ { hidden, changes: Vec::new() };
+    let kind = after.get("kind").or(before.get("kind")).and_then(Value::as_str).unwrap_or_default();
+    let hidden = match kind {
+        _ if how.confidential => Hidden::Everything,
+        "Secret" => Hidden::Data,
+        _ => Hidden::Nothing,
+    };
+    let replaced = how.replaced.then(|| kind.to_owned());
+    let mut differ = Differ { hidden, replaced, changes: Vec::new() };
     let (before, after) = (without_noise(before), without_noise(after));
     differ.value(&Path::root(), &before, &after, Intent::of(manifest), schema);
     differ.changes
@@ -159,6 +167,8 @@ enum Hidden {
 
 struct Differ {
     hidden: Hidden,
+    /// The kind of what is replaced.
+    replaced: Option<String>,
     changes: Vec<FieldChange>,
 }
 
@@ -166,6 +176,11 @@ impl Differ {
     fn value(&mut self, path: &Path, before: &Value, after: &Value, intent: Intent<'_>, schema: Option<&Schema>) {
         if before == after {
             return;
+        }
+        match (before, after) {
+            (Value::Object(_), Value::Object(_)) | (Value::Array(_), Value::Array(_)) => {}
+            _ if self.is_given_anew(path, intent) => return,
+            _ => {}
         }
         match (before, after) {
             (Value::Object(before), Value::Object(after)) => self.map(path, before, after, intent, schema),
@@ -193,6 +208,7 @@ impl Differ {
             let intent = intent.field(key);
             match (before.get(key), after.get(key)) {
                 (Some(old), Some(new)) => self.value(&path, old, new, intent, child(schema, key)),
+                (Some(_), None) if self.is_given_later(&path, intent) => {}
                 (Some(old), None) => self.push(&path, Some(old), None),
                 (None, Some(new)) => self.added(&path, new, intent),
                 (None, None) => {}

@@ -1,6 +1,6 @@
 //! The report of a plan or sync: what happens to each object.
 
-use super::diff::{FieldChange, diff, diff_hidden};
+use super::diff::{FieldChange, How, diff};
 use super::restarts::{replaced, restarts};
 use crate::api::changeset::{Author, ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
@@ -203,7 +203,7 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
             }
         }
         (ChangeAction::Configured, Some(before), Some(after)) => {
-            change.fields = fields(before, after, manifest, kinds);
+            change.fields = fields(before, after, manifest, kinds, false);
             change.restarts = restarts(before, after);
             // Ownership of fields may change without any value doing so.
             if !change.fields.is_empty() {
@@ -215,7 +215,7 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
             change.action = Action::Replace;
             change.note.clone_from(&result.reason);
             if let (Some(before), Some(after)) = (before, after) {
-                change.fields = fields(before, after, manifest, kinds);
+                change.fields = fields(before, after, manifest, kinds, true);
                 change.restarts = replaced(before, after);
             }
         }
@@ -224,13 +224,17 @@ fn object_change(result: &ChangeResult, manifest: Option<&Manifest>, kinds: &dyn
     Some(change)
 }
 
-fn fields(before: &Value, after: &Value, manifest: Option<&Manifest>, kinds: &dyn Kinds) -> Vec<FieldChange> {
+fn fields(
+    before: &Value,
+    after: &Value,
+    manifest: Option<&Manifest>,
+    kinds: &dyn Kinds,
+    replaced: bool,
+) -> Vec<FieldChange> {
     let text = |field: &str| after.get(field).and_then(Value::as_str).unwrap_or_default();
     let schema = kinds.schema(text("apiVersion"), text("kind"));
-    match manifest {
-        Some(manifest) if manifest.confidential => diff_hidden(before, after, &manifest.value, schema.as_deref()),
-        manifest => diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref()),
-    }
+    let how = How { confidential: manifest.is_some_and(|manifest| manifest.confidential), replaced };
+    diff(before, after, manifest.map(|manifest| &manifest.value), schema.as_deref(), &how)
 }
 
 /// The newest entry of managedFields that is not a sync's or about status.

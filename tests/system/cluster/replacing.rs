@@ -151,6 +151,78 @@ fn a_definition_and_its_objects_in_a_new_namespace_are_one_change() {
     assert!(change.contains("spec.length") && change.contains("9 -> 10"), "{change}");
 }
 
+/// What happens to which object, without what only a write can know.
+fn told(document: &Value) -> Vec<(String, String, Value)> {
+    let objects = document["objects"].as_array().expect("objects").iter();
+    let of = |object: &Value| {
+        let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        (text("action"), format!("{} {}/{}", text("kind"), text("namespace"), text("name")), object["fields"].clone())
+    };
+    objects.map(of).collect()
+}
+
+/// A definition, its objects, a new namespace with pods, and what has to be replaced: all of it one change, which
+/// does what its plan says.
+#[test]
+fn a_change_of_all_kinds_does_just_what_its_plan_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(&["--hollow-hosts", "3"]);
+    let path = write(folder.path(), "all.json", &[web("a"), settings("1"), alone("a")]);
+    daemon.selkie(&["apply", "-f", &path]);
+    let pods = || {
+        let lines = daemon.value(
+            &["pods", "-A", "--field-selector", "status.phase=Running"],
+            "{range .items[*]}{.metadata.uid} {.metadata.namespace} {.metadata.labels.app} {.spec.nodeName}{\"\\n\"}{end}",
+        );
+        lines.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = pods();
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "boats.example.org"}, "spec": {"group": "example.org", "scope": "Namespaced",
+            "names": {"kind": "Boat", "plural": "boats", "singular": "boat"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {
+                    "length": {"type": "integer", "default": 7}}}}}}}]}});
+    let boat = |name: &str| {
+        json!({"apiVersion": "example.org/v1", "kind": "Boat", "metadata": {"name": name, "namespace": "harbour"},
+            "spec": {}})
+    };
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "harbour"}});
+    let mut crane = web("crane");
+    crane["metadata"] = json!({"name": "crane", "namespace": "harbour"});
+    let all = [boat("a"), boat("b"), crane, web("b"), settings("2"), alone("b"), definition, namespace];
+    write(folder.path(), "all.json", &all);
+    let saved = folder.path().join("plan.json").display().to_string();
+    let plan = daemon.selkie(&["plan", "--replace", "-f", &path, "-o", "json", "--out", &saved]);
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    assert_eq!(plan["consequences"]["settled"], true, "{plan:#}");
+    let actions = |action: &str| told(&plan).into_iter().filter(|one| one.0 == action).count();
+    assert_eq!((actions("create"), actions("replace")), (5, 3), "{plan:#}");
+    assert_eq!(pods(), before, "a plan changes nothing");
+
+    let applied: Value = serde_json::from_str(&daemon.selkie(&["apply", &saved, "-o", "json"])).expect("JSON");
+    assert_eq!(told(&applied), told(&plan));
+    assert_eq!(applied["totals"], plan["totals"], "{applied:#}");
+    assert_eq!(daemon.value(&["boats", "-n", "harbour"], "{.items[*].spec.length}"), "7 7");
+    let after = pods();
+    assert!(before.iter().all(|pod| !after.contains(pod)), "all were replaced: {before:?} {after:?}");
+    let workloads = plan["consequences"]["workloads"].as_array().expect("workloads");
+    let mut expected: Vec<String> = Vec::new();
+    for workload in workloads {
+        let steps = workload["steps"].as_array().expect("steps").iter();
+        let made = steps.filter(|step| step["action"] == "create");
+        let namespace = workload["id"]["namespace"].as_str().unwrap_or_default();
+        expected.extend(made.map(|step| format!("{namespace} {}", step["ready"])));
+    }
+    let mut actual: Vec<String> =
+        after.iter().map(|pod| format!("{} true", pod.split(' ').nth(1).unwrap_or_default())).collect();
+    expected.sort();
+    actual.sort();
+    assert_eq!(actual, expected, "as many pods as were foretold, where they were: {plan:#}");
+    let left = daemon.selkie(&["plan", "-f", &path]);
+    assert!(left.contains("No changes."), "{left}");
+}
+
 #[test]
 fn a_plan_without_a_daemon_is_made_on_the_data_directory() {
     let folder = tempfile::tempdir().expect("a folder");

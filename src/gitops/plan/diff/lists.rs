@@ -48,6 +48,7 @@ impl Differ {
             let path = path.item(&key);
             match find(after, &key) {
                 Some(index) => self.value(&path, old, &after[index], meant(intent, &key, keys), items),
+                None if self.is_given_later(&path, meant(intent, &key, keys)) => {}
                 None => self.push(&path, Some(old), None),
             }
         }
@@ -62,7 +63,7 @@ impl Differ {
             common.map(Value::String).collect()
         };
         let (old, new) = (order(before, after), order(after, before));
-        if old != new {
+        if old != new && !self.is_given_anew(path, intent) {
             let path = format!("{path} (order)");
             self.changes.push(FieldChange::Changed { path, before: Value::Array(old), after: Value::Array(new) });
         }
