@@ -64,6 +64,8 @@ mod full_disk;
 mod git;
 #[path = "system/cluster/hooking.rs"]
 mod hooking;
+#[path = "system/cluster/in_vain.rs"]
+mod in_vain;
 #[path = "system/cluster/jobs.rs"]
 mod jobs;
 #[path = "system/cluster/judging.rs"]

@@ -115,6 +115,12 @@ impl Setting {
         Self { daemon: Daemon::start_in(&folder.data(), &all), folder }
     }
 
+    /// Waits until the host takes pods, for a test that gives these little time.
+    pub fn wait_host(&self) {
+        let path = r#"{.items[*].status.conditions[?(@.type=="Ready")].status} {.items[*].spec.taints}"#;
+        self.daemon.wait_for("the host takes pods", || self.daemon.value(&["nodes"], path) == "True");
+    }
+
     /// Waits until a Deployment of `namespace` has `replicas` ready pods of its newest template.
     pub fn wait_rolled_out(&self, namespace: &str, name: &str, replicas: u32) {
         self.daemon.wait_for(&format!("deployment {namespace}/{name} rolled out"), || {

@@ -119,7 +119,10 @@ async fn warning(client: &kube::Client, pod: &Value) -> Option<Trouble> {
     let path = format!("{events}?fieldSelector=type%3DWarning%2CinvolvedObject.uid%3D{}", text(metadata, "uid"));
     let bytes = raw::request(client, Method::GET, &path, None).await.ok()?;
     let list: Value = serde_json::from_slice(&bytes).ok()?;
-    let last = list["items"].as_array()?.iter().max_by_key(|event| text(event, "lastTimestamp"))?;
+    // It has a host by now.
+    let is_over = |event: &Value| event["reason"] == "FailedScheduling" && pod.pointer("/spec/nodeName").is_some();
+    let warnings = list["items"].as_array()?.iter().filter(|event| !is_over(event));
+    let last = warnings.max_by_key(|event| text(event, "lastTimestamp"))?;
     let (reason, message) = (text(last, "reason"), text(last, "message"));
     // `spec.containers{web}`
     let field = text(&last["involvedObject"], "fieldPath");

@@ -124,6 +124,7 @@ fn a_one_shot_needs_no_daemon_and_a_later_daemon_adopts_it() {
 #[test]
 fn a_container_that_ends_as_soon_as_it_has_begun_is_not_taken_for_ready() {
     let setting = Setting::start(Folder::new(), &[]);
+    setting.wait_host();
     let manifest = setting.folder.path().join("brief.yaml");
     let brief = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: brief\nspec:\n  selector:\n    matchLabels: {app: brief}\n  template:\n    metadata:\n      labels: {app: brief}\n    spec:\n      containers:\n        - name: brief\n          image: localhost/selkie-demo:1\n          command: [sh, -c, 'echo no database at db:5432; exit 3']\n";
     std::fs::write(&manifest, brief).unwrap();

@@ -304,7 +304,12 @@ async fn a_rollout_that_fails_names_the_pod_that_tells_why() {
         "message": "Readiness probe failed: no answer", "lastTimestamp": "2026-05-01T12:00:00Z",
         "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web-2", "uid": uid,
             "fieldPath": "spec.containers{c}"}});
-    rig.create("/api/v1/namespaces/default/events", &event).await;
+    let mut over = event.clone();
+    (over["metadata"]["name"], over["reason"]) = (json!("web-2.2"), json!("FailedScheduling"));
+    over["lastTimestamp"] = json!("2026-05-01T13:00:00Z");
+    for event in [event, over] {
+        rig.create("/api/v1/namespaces/default/events", &event).await;
+    }
     roll_out(&rig, false).await;
     let told = rig.until(async || ready().await.filter(|told| told.message.contains("web-2"))).await.message;
     assert!(told.ends_with("; Pod web-2, container c: Unhealthy: Readiness probe failed: no answer"), "{told}");
