@@ -50,6 +50,8 @@ mod claims;
 mod crashes;
 #[path = "system/cluster/decrypting.rs"]
 mod decrypting;
+#[path = "system/cluster/documenting.rs"]
+mod documenting;
 #[path = "system/cluster/drifting.rs"]
 mod drifting;
 #[path = "system/cluster/explaining.rs"]
