@@ -2,6 +2,7 @@
 //! line of the manifest that asked for it.
 
 use crate::daemon::Daemon;
+use crate::repository::GitRepository;
 use crate::setting::{Folder, Setting};
 use serde_json::Value;
 use std::path::Path;
@@ -119,6 +120,60 @@ fn the_words_of_podman_reach_who_asks() {
     };
     setting.daemon.wait_for("Podman's error is told", || said().contains("/no/such/program"));
     assert!(said().starts_with("Deployment default/web is "), "{}", said());
+}
+
+/// From the commit and the line down to what Podman said when it could not pull.
+#[test]
+fn a_pod_whose_image_cannot_be_pulled_is_explained_from_its_commit_to_podmans_error() {
+    let repository = GitRepository::new();
+    let broken = "{name: web, image: 'localhost/selkie-demo:none'}";
+    std::fs::write(repository.work().join("web.yaml"), deployment(broken)).unwrap();
+    let commit = repository.commit("Use an image that nobody has");
+    repository.push();
+    let app = format!("shop={}#main", repository.bare().display());
+    let setting = Setting::start(Folder::new(), &["--app", &app]);
+    let daemon = &setting.daemon;
+    let pod = || daemon.value(&["pods", "-l", "app=web"], "{.items[0].metadata.name}");
+    let mut found = Value::Null;
+    daemon.wait_for("the pull is explained", || {
+        found = why(daemon, &format!("pod/{}", pod()));
+        let container = &found["pods"][0]["containers"][0];
+        ["ErrImagePull", "ImagePullBackOff"].iter().any(|reason| container["reason"] == *reason)
+            && found["pods"][0]["events"].as_array().is_some_and(|all| all.iter().any(|one| one["reason"] == "Failed"))
+    });
+    let source = &found["source"];
+    assert_eq!((&source["revision"], &source["place"]["line"]), (&commit.as_str().into(), &5.into()), "{source:#}");
+    assert_eq!(source["commit"]["subject"], "Use an image that nobody has");
+    assert_eq!(found["cause"]["container"], "web");
+    let kinds: Vec<_> = found["chain"].as_array().unwrap().iter().map(|link| &link["object"]["kind"]).collect();
+    assert_eq!(kinds, ["Deployment", "ReplicaSet"], "what its controllers decided");
+    let made = found["chain"][1]["events"].as_array().unwrap();
+    assert!(made.iter().any(|one| one["reason"] == "SuccessfulCreate"), "{found:#}");
+    assert_eq!(found["pods"][0]["verdict"]["host"], "one");
+
+    let name = pod();
+    let text = daemon.selkie(&["why", &format!("pod/{name}")]);
+    let mut rest = text.as_str();
+    for part in [
+        &format!("Pod default/{name} is "),
+        "because container web of Pod",
+        &format!("revision 1 ({})", &commit[..7]),
+        "\"Use an image that nobody has\" by Test <test@example.com>",
+        "manifest   web.yaml:5",
+        "Deployment default/web",
+        "ReplicaSet default/web-",
+        "SuccessfulCreate",
+        "one, the only one that fits",
+        "podman://",
+        "container  web  localhost/selkie-demo:none  Waiting: ",
+        "failed to pull image \"localhost/selkie-demo:none\": ",
+    ] {
+        let (_, after) =
+            rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is not where it should be in\n{text}"));
+        rest = after;
+    }
+    // In Podman's words.
+    assert!(rest.lines().next().is_some_and(|line| line.contains("container registry")), "{rest}");
 }
 
 #[test]
