@@ -11,6 +11,7 @@ mod keeping;
 mod moving;
 mod ordered;
 mod owning;
+mod polling;
 mod replacing;
 mod returning;
 mod rig;
