@@ -29,12 +29,13 @@ pub struct Life {
     pub made: Option<String>,
 }
 
-pub async fn start(job: Job, name: String, life: Life) -> Outcome {
-    let Some((_, container)) = find_container(spec(&job.pod), &name) else {
+pub async fn start(mut job: Job, name: String, life: Life) -> Outcome {
+    let pod = job.pod.clone();
+    let Some((_, container)) = find_container(spec(&pod), &name) else {
         return Outcome::Started { container: name, result: Err(None) };
     };
     let result = match make(&job, &container, &life).await {
-        Ok(id) => match settle(&job, &container, &id).await {
+        Ok(id) => match settle(&mut job, &container, &id).await {
             Ok(()) => run(&job, &container, id).await,
             Err(error) => Err(error),
         },
@@ -133,25 +134,24 @@ async fn alone(job: &Job, sandbox: &Sandbox, made: &mut ContainerSpec) -> Result
     Ok(())
 }
 
-/// What waits for the address of a container that has it to itself.
-async fn settle(job: &Job, container: &Container, id: &str) -> Result<(), Option<Failed>> {
+/// What waits for the address of a container that has it to itself; its hook may, too.
+async fn settle(job: &mut Job, container: &Container, id: &str) -> Result<(), Option<Failed>> {
     let alone = |sandbox: &&Sandbox| sandbox.lone && !sandbox.host_network;
     let main = |(role, _)| role == Role::Main;
-    let Some(sandbox) = job.sandbox.as_ref().filter(alone) else { return Ok(()) };
-    if !find_container(spec(&job.pod), &container.name).is_some_and(main) {
-        return Ok(());
-    }
-    let ips = job.host.runtime.prepare(id).await.map_err(|error| {
+    let is_main = find_container(spec(&job.pod), &container.name).is_some_and(main);
+    let Some(mut sandbox) = job.sandbox.clone().filter(|sandbox| is_main && alone(&sandbox)) else { return Ok(()) };
+    sandbox.ips = job.host.runtime.prepare(id).await.map_err(|error| {
         // What it is to run was refused, which is its end; whatever else keeps it from its network may pass.
         let refused = matches!(error, RuntimeError::Invalid { .. });
         let failed = Failed::of("RunContainerError", error.chain(), &error);
         Some(Failed { life: refused.then(|| id.to_owned()), ..failed })
     })?;
+    let facts = sources::facts(&job.host, Some(&sandbox));
+    job.sandbox = Some(sandbox);
     let Some(dir) = job.host.pod_dir(job.uid()) else { return Ok(()) };
     if container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == hosts::PATH) {
         return Ok(());
     }
-    let facts = sources::facts(&job.host, Some(&Sandbox { ips, ..sandbox.clone() }));
     write_hosts(job, &dir, &facts).map_err(config_error)
 }
 
