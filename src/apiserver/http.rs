@@ -43,7 +43,8 @@ use std::sync::Arc;
 
 /// The largest body of an ordinary request, and of a change set.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
-const CHANGESET_LIMIT: usize = 64 * 1024 * 1024;
+/// As large as a source may be, and what its history keeps of it: 24 MiB, more by a third as text.
+const CHANGESET_LIMIT: usize = (64 + 40) * 1024 * 1024;
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 impl ApiServer {

@@ -42,6 +42,9 @@ pub struct Record {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub via: String,
     pub objects: usize,
+    /// Secrets that hold the rest of the manifests, where one is not enough.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub parts: usize,
     /// Of the manifests: the same ones are not recorded twice in a row.
     pub digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,11 @@ pub struct Record {
     /// Why it failed, each with its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What came of a revision.
@@ -77,17 +85,18 @@ pub struct Writes {
     pub deletions: Vec<ObjectId>,
 }
 
-/// What recording a revision writes. `known`: the history so far, in order.
-pub fn writes(application: &Application, record: &Record, rendered: &Rendered, known: &[Record]) -> Writes {
+/// What recording a revision writes; sets how many parts the record has. `known`: the history so far, in order.
+pub fn writes(application: &Application, record: &mut Record, rendered: &Rendered, known: &[Record]) -> Writes {
     let surplus = (known.len() + 1).saturating_sub(application.history_limit());
-    let gone = known.iter().take(surplus).map(|old| ObjectId {
+    let gone = known.iter().take(surplus).flat_map(|old| stored::names(application.name(), old));
+    let gone = gone.map(|name| ObjectId {
         api_version: "v1".to_owned(),
         kind: "Secret".to_owned(),
         namespace: NAMESPACE.to_owned(),
-        name: stored::name(application.name(), old.number),
+        name,
         uid: String::new(),
     });
-    Writes { objects: vec![stored::secret(application, record, rendered)], deletions: gone.collect() }
+    Writes { objects: stored::secrets(application, record, rendered), deletions: gone.collect() }
 }
 
 /// What manifests say, wherever in their files they say it.

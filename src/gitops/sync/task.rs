@@ -274,12 +274,12 @@ impl Task {
         self.want(&rendered);
         let mut options = self.options(application, &revision.revision);
         revision.adjust(&mut options);
-        let record = self.record(&rendered, revision).await?;
+        let mut record = self.record(&rendered, revision).await?;
         let course = self.course(&rendered).await?;
         if !course.is_plain() && (record.is_some() || self.interrupted(revision).is_some()) {
             return self.begin(application, rendered, course, revision.clone(), record).await;
         }
-        if let Some(record) = &record {
+        if let Some(record) = &mut record {
             options.record = self.writes(application, record, &rendered);
         }
         if let Some(planned) = &revision.planned {

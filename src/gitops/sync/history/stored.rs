@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 
-/// As much as Kubernetes lets a Secret hold, less what is around the manifests.
-const LARGEST: usize = 1_000_000;
+/// The most that is kept of a revision, compressed: what is larger would have a change set grow beyond all bounds.
+const LARGEST: usize = 24 << 20;
+/// So much of it is in one Secret: Kubernetes lets one hold 1 MiB, and the record has to fit, too.
+const PART: usize = 750_000;
 /// Nothing that was written is larger; a Secret that others wrote is not trusted.
 const LARGEST_UNPACKED: u64 = 256 << 20;
 
+/// On the Secrets of further parts: the Application's name.
+const PART_LABEL: &str = "selkie.dev/history-part-of";
 const RECORD: &str = "record";
 const MANIFESTS: &str = "manifests";
 
@@ -47,32 +51,55 @@ struct Kept {
     confidential: bool,
 }
 
-pub(super) fn name(application: &str, number: u64) -> String {
+fn name(application: &str, number: u64) -> String {
     format!("revision.{application}.{number}")
 }
 
-/// The Secret of a revision. It goes when its Application goes.
-pub(super) fn secret(application: &Application, record: &Record, rendered: &Rendered) -> Value {
+/// Not the name of any revision: those of an application `shop.3` begin otherwise.
+fn name_of_part(application: &str, number: u64, part: usize) -> String {
+    format!("revision-part.{application}.{number}.{part}")
+}
+
+/// The Secrets of a revision.
+pub(super) fn names(application: &str, record: &Record) -> Vec<String> {
+    let parts = (1..=record.parts).map(|part| name_of_part(application, record.number, part));
+    std::iter::once(name(application, record.number)).chain(parts).collect()
+}
+
+/// The Secrets of a revision: the record with the manifests, or with the first part of them, and the other
+/// parts. They go when their Application goes.
+pub(super) fn secrets(application: &Application, record: &mut Record, rendered: &Rendered) -> Vec<Value> {
+    // What does not fit cannot be returned to, but it is known that it was there.
+    let packed = pack(rendered).filter(|packed| packed.len() <= LARGEST);
+    let chunks: Vec<&[u8]> = packed.iter().flat_map(|packed| packed.chunks(PART)).collect();
+    record.parts = chunks.len().saturating_sub(1);
     let owner = json!({"apiVersion": "selkie.dev/v1alpha1", "kind": "Application", "name": application.name(),
         "uid": application.metadata.uid});
+    let secret = |name: &str, label: &str, data: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE,
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": {label: application.name()},
+                "ownerReferences": [owner]},
+            "data": data,
+        })
+    };
     let mut data = json!({RECORD: encoded(record)});
-    // What does not fit cannot be returned to, but it is known that it was there.
-    if let Some(packed) = pack(rendered).filter(|packed| packed.len() <= LARGEST) {
-        data[MANIFESTS] = packed.into();
+    if let Some(first) = chunks.first() {
+        data[MANIFESTS] = STANDARD.encode(first).into();
     }
-    json!({
-        "apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE,
-        "metadata": {"name": name(application.name(), record.number), "namespace": NAMESPACE,
-            "labels": {LABEL: application.name()}, "ownerReferences": [owner]},
-        "data": data,
-    })
+    let names = names(application.name(), record);
+    let mut secrets = vec![secret(&names[0], LABEL, data)];
+    // With a label of their own: whoever lists a history does not read what is in it.
+    let rest = names[1..].iter().zip(chunks.iter().skip(1));
+    secrets.extend(rest.map(|(name, chunk)| secret(name, PART_LABEL, json!({MANIFESTS: STANDARD.encode(chunk)}))));
+    secrets
 }
 
 fn encoded(record: &Record) -> String {
     STANDARD.encode(serde_json::to_vec(record).unwrap_or_default())
 }
 
-fn pack(rendered: &Rendered) -> Option<String> {
+fn pack(rendered: &Rendered) -> Option<Vec<u8>> {
     let kept = rendered.objects.iter().map(|manifest| Kept {
         file: manifest.origin.file.to_string(),
         line: manifest.origin.line,
@@ -81,9 +108,12 @@ fn pack(rendered: &Rendered) -> Option<String> {
         confidential: manifest.confidential,
     });
     let text = serde_json::to_vec(&kept.collect::<Vec<_>>()).ok()?;
+    if text.len() as u64 > LARGEST_UNPACKED {
+        return None;
+    }
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(&text).ok()?;
-    Some(STANDARD.encode(packed.finish().ok()?))
+    packed.finish().ok()
 }
 
 fn unpack(bytes: &[u8]) -> Result<Rendered, String> {
@@ -129,9 +159,21 @@ pub async fn manifests(client: &kube::Client, application: &str, number: u64) ->
         let known = if known.is_empty() { "it has none yet".into() } else { format!("it has {}", known.join(", ")) };
         return Err(HistoryError::Missing { application: application.to_owned(), number, known });
     };
-    let data = secret.data.unwrap_or_default();
-    let packed = data.get(MANIFESTS).ok_or(HistoryError::TooLarge { number })?;
-    unpack(&packed.0).map_err(|what| HistoryError::Broken { name, what })
+    let mut data = secret.data.unwrap_or_default();
+    let broken = |name: &str, what: &str| HistoryError::Broken { name: name.to_owned(), what: what.to_owned() };
+    let mut packed = data.remove(MANIFESTS).ok_or(HistoryError::TooLarge { number })?.0;
+    let record: Option<Record> = data.get(RECORD).and_then(|record| serde_json::from_slice(&record.0).ok());
+    let parts = record.map_or(0, |record| record.parts);
+    if parts > LARGEST / PART {
+        return Err(broken(&name, &format!("it says that it has {parts} parts more")));
+    }
+    for part in 1..=parts {
+        let part = name_of_part(application, number, part);
+        let found = api.get_opt(&part).await.map_err(|error| unreadable(application, error))?;
+        let chunk = found.and_then(|secret| secret.data?.remove(MANIFESTS));
+        packed.extend_from_slice(&chunk.ok_or_else(|| broken(&part, "a part of a revision is not there"))?.0);
+    }
+    unpack(&packed).map_err(|what| HistoryError::Broken { name, what })
 }
 
 /// Writes what became known of a revision since it was recorded.

@@ -21,12 +21,14 @@ fn old_revisions_go_when_new_ones_come() {
     application.spec.history_limit = Some(2);
     let record = |number| Record { number, ..Record::default() };
     let manifests = rendered(&[("a.yaml", &map("a", "1"))]);
-    let first = writes(&application, &record(1), &manifests, &[]);
+    let first = writes(&application, &mut record(1), &manifests, &[]);
     assert_eq!((first.objects.len(), first.deletions.len()), (1, 0));
     assert_eq!(first.objects[0]["metadata"]["name"], "revision.shop.1");
-    let fifth = writes(&application, &record(5), &manifests, &[record(2), record(3), record(4)]);
+    let third = Record { parts: 2, ..record(3) };
+    let fifth = writes(&application, &mut record(5), &manifests, &[record(2), third, record(4)]);
     let gone: Vec<_> = fifth.deletions.iter().map(|id| id.name.as_str()).collect();
-    assert_eq!(gone, ["revision.shop.2", "revision.shop.3"]);
+    let expected = ["revision.shop.2", "revision.shop.3", "revision-part.shop.3.1", "revision-part.shop.3.2"];
+    assert_eq!(gone, expected);
 }
 
 #[test]

@@ -118,9 +118,9 @@ impl Task {
     async fn apply_stage(&mut self, application: &Application) -> Result<(), SyncError> {
         let Some(operation) = &self.operation else { return Ok(()) };
         let (plan, at, begun) = (operation.plan.clone(), operation.at, operation.begun);
-        let record = operation.record.clone();
+        let mut record = operation.record.clone();
         let mut options = self.options_of(application, &plan);
-        if let Some(record) = &record {
+        if let Some(record) = &mut record {
             options.record = self.writes(application, record, &plan.rendered);
         }
         let stage = &plan.course.stages()[at];

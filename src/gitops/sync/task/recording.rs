@@ -112,7 +112,7 @@ impl Task {
         }))
     }
 
-    pub(super) fn writes(&self, application: &Application, record: &Record, rendered: &Rendered) -> Writes {
+    pub(super) fn writes(&self, application: &Application, record: &mut Record, rendered: &Rendered) -> Writes {
         history::writes(application, record, rendered, self.recording.known.as_deref().unwrap_or_default())
     }
 

@@ -333,3 +333,53 @@ async fn a_rollout_that_is_not_ready_in_time_returns_too_but_only_where_that_is_
     let quarantine = rig.until(async || app(&rig).await.status.quarantine).await;
     assert!(quarantine.cause.contains("not ready after 1 s"), "{quarantine:?}");
 }
+
+/// Manifests that take more than one Secret, however they are compressed.
+fn large(seed: u64) -> Vec<(String, String)> {
+    let ids = Ids::seeded(seed);
+    let file = |number: usize| {
+        let mut text = String::new();
+        while text.len() < 800_000 {
+            text.push_str(&ids.uid().replace('-', ""));
+        }
+        (format!("large-{number}.yaml"), map(&format!("large-{number}"), &text))
+    };
+    (0..4).map(file).collect()
+}
+
+#[tokio::test]
+async fn a_large_revision_is_kept_in_parts_and_returned_to() {
+    let rig = Rig::new().await;
+    let files = large(7);
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (folder, mut events) = rig.follow(&files).await;
+    next(&mut events, done).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    let parts = records(&rig).await[0].parts;
+    assert!(parts > 0, "{parts}");
+    let first = value(&rig, "large-0").await.unwrap();
+    for (name, text) in large(8) {
+        folder.write(&name, &text);
+    }
+    rig.until(async || (records(&rig).await.len() == 2 && value(&rig, "large-0").await? != first).then_some(())).await;
+    rig.until(async || (records(&rig).await.last()?.result == Verdict::Ready).then_some(())).await;
+    let (_, error) = ask(&rig, "rollback/1@now").await;
+    assert_eq!((error.as_str(), value(&rig, "large-0").await), ("", Some(first)));
+
+    // What is not whole is not returned to.
+    let part = |revision: u64, part: usize| {
+        format!("/api/v1/namespaces/selkie-system/secrets/revision-part.shop.{revision}.{part}")
+    };
+    raw::request(&rig.client, Method::DELETE, &part(2, 1), None).await.unwrap();
+    let (_, error) = ask(&rig, "rollback/2@now").await;
+    assert!(error.contains("revision-part.shop.2.1") && error.contains("a part of a revision is not there"), "{error}");
+    // The parts go with their revision.
+    for number in 1..=parts {
+        assert!(rig.get(&part(1, number)).await.is_some());
+    }
+    rig.patch(SHOP, json!({"spec": {"historyLimit": 1, "suspend": false}})).await;
+    rig.until(async || (records(&rig).await.len() == 1).then_some(())).await;
+    for number in 1..=parts {
+        assert!(rig.get(&part(1, number)).await.is_none());
+    }
+}
