@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::hosts::HostArgs;
 use super::manifests::{self, Manifests};
 use super::output::{self, Format, Printer};
-use super::plan::{complete, saved::Saved};
+use super::plan::{complete, input, saved::Saved};
 use super::values::duration;
 use super::{CliError, Global};
 use crate::api::registry::Registry;
@@ -113,7 +113,8 @@ impl Apply {
             }
             None => {
                 let (force, replace) = (self.force_conflicts, self.replace);
-                sync::Options { force, replace, stage_limit: Some(self.timeout), ..sync::Options::default() }
+                let health = input::health_of(rendered);
+                sync::Options { force, replace, health, stage_limit: Some(self.timeout), ..sync::Options::default() }
             }
         };
         let dry_run = self.is_dry_run();

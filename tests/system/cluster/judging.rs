@@ -128,3 +128,40 @@ fn a_plan_goes_by_the_rules_of_its_application_and_of_those_among_its_files() {
     let said = plan(&["--app", "shop"]);
     assert!(said.contains(failed), "{said}");
 }
+
+#[test]
+fn an_apply_waits_by_the_rules_of_the_applications_among_its_files() {
+    let (source, files) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    write(source.path(), "map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n");
+    write(files.path(), "crd.yaml", DEFINITION);
+    let store = |size: u32| {
+        let text =
+            format!("apiVersion: example.org/v1\nkind: Database\nmetadata: {{name: store}}\nspec: {{size: {size}}}\n");
+        write(files.path(), "store.yaml", &text);
+    };
+    store(1);
+    let application = format!(
+        "apiVersion: selkie.dev/v1alpha1\nkind: Application\nmetadata: {{name: shop, namespace: selkie-system}}\nspec:\n  \
+         source: {{path: {}}}\n  healthChecks:\n    - apiVersion: example.org/v1\n      kind: Database\n      \
+         failed: status.phase == 'Failed'\n      current: status.phase == 'Running'\n",
+        source.path().display()
+    );
+    write(files.path(), "shop.yaml", &application);
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let path = files.path().display().to_string();
+    let late = daemon.try_selkie(&["apply", "-f", &path, "--timeout=3s"]);
+    let said = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(!late.status.success() && said.contains("Database default/store"), "{said}");
+    let say = |phase: &str| {
+        let patch = format!("{{\"status\": {{\"phase\": \"{phase}\"}}}}");
+        daemon.kubectl(&["patch", "database", "store", "--subresource=status", "--type=merge", "-p", &patch]);
+    };
+    say("Failed");
+    store(2);
+    let failed = daemon.try_selkie(&["apply", "-f", &path, "--timeout=60s"]);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(!failed.status.success() && said.contains("status.phase == 'Failed'"), "{said}");
+    say("Running");
+    store(3);
+    daemon.selkie(&["apply", "-f", &path]);
+}
