@@ -23,7 +23,7 @@ use tokio::time::Instant;
 #[derive(Args)]
 pub struct Apply {
     /// A plan saved by `selkie plan --out`: do exactly that, or refuse and show what moved
-    #[arg(value_name = "PLAN", conflicts_with_all = ["filename", "kustomize", "force_conflicts", "replace"])]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["filename", "kustomize", "force_conflicts", "adopt", "replace"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     manifests: Manifests,
@@ -36,6 +36,9 @@ pub struct Apply {
     /// Take over fields that someone else set
     #[arg(long)]
     force_conflicts: bool,
+    /// Take over what applications hold, which then let go of it for good, and what others set
+    #[arg(long)]
+    adopt: bool,
     /// Delete and make again what cannot change in place
     #[arg(long)]
     replace: bool,
@@ -112,9 +115,16 @@ impl Apply {
                 saved.options(&connection.client).await?
             }
             None => {
-                let (force, replace) = (self.force_conflicts, self.replace);
+                let (force, adopt, replace) = (self.force_conflicts, self.adopt, self.replace);
                 let health = input::health_of(rendered);
-                sync::Options { force, replace, health, stage_limit: Some(self.timeout), ..sync::Options::default() }
+                sync::Options {
+                    force,
+                    adopt,
+                    replace,
+                    health,
+                    stage_limit: Some(self.timeout),
+                    ..sync::Options::default()
+                }
             }
         };
         let dry_run = self.is_dry_run();

@@ -226,7 +226,7 @@ pub fn refused(error: &SyncError) -> CliError {
             let is_conflict = |line: &String| line.contains(": conflict with ") || line.contains(": conflicts with ");
             if lines.iter().any(is_conflict) {
                 return refused
-                    .hint("someone else set these fields: leave them out, or take them over with --force-conflicts");
+                    .hint("someone else set these fields: leave them out, or take them over with --force-conflicts or --adopt");
             }
             refused
         }

@@ -30,6 +30,10 @@ pub struct Plan {
     /// Take over fields that someone else set
     #[arg(long)]
     force_conflicts: bool,
+    /// Take over what applications hold, which then let go of it for good, and what others set; who loses
+    /// what is shown
+    #[arg(long, conflicts_with = "app")]
+    adopt: bool,
     /// Delete and make again what cannot change in place
     #[arg(long)]
     replace: bool,
@@ -76,6 +80,7 @@ impl Plan {
     ) -> Result<(Input, sync::Outcome), CliError> {
         let mut input = self.wanted.read(global, &connection.client).await?;
         input.options.force |= self.force_conflicts;
+        input.options.adopt |= self.adopt;
         input.options.replace = self.replace;
         if let Some(snapshot) = snapshot {
             snapshot.redact(&mut input.rendered);

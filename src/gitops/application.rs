@@ -8,6 +8,7 @@ mod previews;
 mod request;
 mod source;
 mod status;
+mod taken;
 
 pub use crate::api::changeset::PRUNE;
 pub use decryption::Decryption;
@@ -19,6 +20,7 @@ pub use request::Request;
 pub use source::{ApplicationSource, DEFAULT_BRANCH, SecretRef, Verify, Webhook};
 pub(super) use status::set_condition;
 pub use status::{ApplicationStatus, Condition, DriftCorrection, Operation, Quarantine, Replacing};
+pub use taken::{TAKEN_OVER, write as write_taken};
 
 use crate::gitops::notify::Notification;
 use crate::gitops::readiness::HealthCheck;

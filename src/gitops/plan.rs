@@ -7,6 +7,7 @@ pub mod diff;
 pub mod inventory;
 pub mod prune;
 pub mod report;
+pub mod takeovers;
 
 mod restarts;
 

@@ -26,6 +26,7 @@ mod refusal;
 mod replacing;
 mod stages;
 mod stream;
+mod taking;
 mod task;
 mod watched;
 
@@ -38,9 +39,10 @@ pub use stages::{InOrder, apply_in_order, rehearse};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Order;
+use crate::client::raw;
 use crate::gitops::application::{Application, IgnoreDifferences};
 use crate::gitops::kinds::Kinds;
-use crate::gitops::plan::{Held, Report, inventory};
+use crate::gitops::plan::{self, Held, Report, inventory};
 use crate::gitops::readiness::Health;
 use crate::gitops::render::{RenderError, Rendered, describe, same_object};
 use conflicts::Posted;
@@ -80,8 +82,10 @@ pub struct Options {
     pub ignore: Vec<IgnoreDifferences>,
     /// What other Applications have to do with these objects.
     pub claims: Vec<Claim>,
-    /// Take over what other Applications hold.
+    /// Take over what other Applications hold, and what others made.
     pub adopt: bool,
+    /// What was taken from the Application as far as this process has heard; it is nothing to wait for.
+    pub taken: Vec<ObjectId>,
     /// The resourceVersions that objects must still have; those not named may have any.
     pub versions: Vec<(ObjectId, String)>,
     /// How readiness is judged.
@@ -108,6 +112,7 @@ impl Options {
             ignore: application.spec.ignore_differences.clone(),
             claims,
             adopt: application.spec.adopt,
+            taken: application.taken_over().unwrap_or_default(),
             health: Health::new(&application.spec.health_checks),
             stage_limit: Some(application.ready_timeout(engine::READY_LIMIT)),
             ..Self::default()
@@ -178,6 +183,15 @@ impl SyncError {
         }
     }
 
+    /// The API server said no: nothing was committed. Of other errors that is not known.
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Api(error) => raw::code(error).is_some_and(|code| (400..500).contains(&code)),
+            Self::Manifests(_) => true,
+            _ => false,
+        }
+    }
+
     /// As a condition gives it.
     pub fn reason(&self) -> &'static str {
         if self.is_temporary() { "SyncFailed" } else { "Refused" }
@@ -244,13 +258,14 @@ pub async fn once(
     };
     // A one-shot leaves what Applications hold theirs.
     let owned = if options.application.is_empty() { Owners::read(client).await? } else { Owners::default() };
-    let guarded = how == How::Apply && !options.force;
+    let takes = options.force || options.adopt;
+    let guarded = how == How::Apply && !takes;
     if guarded && owned.hold_any(rendered) {
         let planned = commit(client, kinds, rendered, options, &owned, How::DryRun).await?;
         owned.refuse_changes(&planned.report, rendered)?;
     }
     let mut outcome = commit(client, kinds, rendered, options, &owned, how).await?;
-    if how != How::Apply && !options.force {
+    if how != How::Apply && !takes {
         owned.foretell_refusals(&mut outcome.report);
     }
     outcome.report.runs = runs;
@@ -290,7 +305,8 @@ async fn commit(
     if !rendered.errors.is_empty() {
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
-    let settled = claims::settle(rendered, options)?;
+    let taken = taking::from(client, &options.application).await?;
+    let settled = claims::settle(rendered, options, &taken)?;
     let (rendered, lost) = settled.as_ref().map_or((rendered, &[][..]), |settled| (&settled.rendered, &settled.lost));
     let adjusted;
     let rendered = if options.ignore.is_empty() {
@@ -301,10 +317,28 @@ async fn commit(
     };
     let mut desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
     desired.extend_from_slice(&options.elsewhere);
-    let Leaving { mut deletions, mut kept, held, warnings, .. } = leaving::sort(client, kinds, &desired, options).await;
+    let Leaving { mut deletions, mut kept, held, warnings, .. } =
+        leaving::sort(client, kinds, &desired, options, &taken).await;
     let mut foreign = Vec::new();
+    let adopts = options.adopt && options.application.is_empty();
+    if adopts {
+        owned.refuse_takes(rendered)?;
+    }
+    let mut taking = match how {
+        How::Apply if adopts => Some(taking::begin(client, rendered, owned).await?),
+        _ => None,
+    };
     let Posted { request, mut status, consequences } = loop {
-        let posted = conflicts::post(client, rendered, options, owned, &deletions, how).await?;
+        let posted = match conflicts::post(client, rendered, options, owned, &deletions, how).await {
+            Ok(posted) => posted,
+            Err(error) => {
+                // Without an answer nobody knows whether it was committed: then the losers are not to fight for it.
+                if let Some(taking) = taking.take().filter(|_| error.is_answer()) {
+                    taking.give_back(client).await;
+                }
+                return Err(error);
+            }
+        };
         let status = &posted.status;
         if status.applied {
             break posted;
@@ -313,6 +347,9 @@ async fn commit(
         let others = rendered.objects.len() + options.record.objects.len();
         let lost = changeset::lost_deletions(status, others, &deletions);
         if lost.is_empty() {
+            if let Some(taking) = taking.take() {
+                taking.give_back(client).await;
+            }
             return Err(SyncError::Manifests(refusal::errors(&status.results, rendered, options)));
         }
         deletions.retain(|id| !lost.iter().any(|gone| same_object(gone, id)));
@@ -324,6 +361,12 @@ async fn commit(
     }
     let results = own_results(&status.results, rendered.objects.len(), &options.record, deletions.len());
     let mut report = Report::new(&results, &rendered.objects, kinds);
+    if options.application.is_empty() {
+        report.takeovers = plan::takeovers::of_fields(&status.results);
+    }
+    if adopts {
+        report.takeovers.splice(..0, taking::takeovers(rendered, owned));
+    }
     if let Some(consequences) = consequences {
         report.foresee(consequences);
     }
@@ -337,7 +380,8 @@ async fn commit(
     if failed {
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered, options)));
     }
-    let apart = |id: &&ObjectId| options.elsewhere.iter().any(|other| same_object(id, other));
+    let is = |ids: &[ObjectId], id: &ObjectId| ids.iter().any(|other| same_object(id, other));
+    let apart = |id: &&ObjectId| is(&options.elsewhere, id) && !is(&taken, id);
     kept.extend(options.inventory.iter().filter(apart).cloned());
     let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
     let version = |object: &Value| Some(object.pointer("/metadata/resourceVersion")?.as_str()?.to_owned());

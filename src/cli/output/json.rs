@@ -2,6 +2,7 @@
 
 use crate::api::changeset::ObjectId;
 use crate::api::plan::Consequences;
+use crate::gitops::plan::takeovers::Takeover;
 use crate::gitops::plan::{Action, FieldChange, Report, Totals};
 use serde::Serialize;
 
@@ -18,6 +19,9 @@ struct Plan<'a> {
     /// Hooks that are run, with their place.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     runs: &'a [String],
+    /// What is taken over from whom.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    takeovers: &'a [Takeover],
     #[serde(skip_serializing_if = "Option::is_none")]
     consequences: Option<&'a Consequences>,
 }
@@ -60,6 +64,7 @@ fn plan(report: &Report) -> Plan<'_> {
         objects: objects.collect(),
         warnings: &report.warnings,
         runs: &report.runs,
+        takeovers: &report.takeovers,
         consequences: report.consequences.as_ref(),
     }
 }

@@ -16,7 +16,8 @@ pub fn markdown(report: &Report) -> String {
     let problems = report.consequences.as_ref().map(|found| found.problems.as_slice()).unwrap_or_default();
     let claims = report.consequences.as_ref().map(|found| found.claims.as_slice()).unwrap_or_default();
     let lost: Vec<_> = claims.iter().filter(|claim| claim.loses_data()).collect();
-    if !problems.is_empty() || !lost.is_empty() || report.cut_short().is_some() {
+    let takeovers = &report.takeovers;
+    if !problems.is_empty() || !lost.is_empty() || !takeovers.is_empty() || report.cut_short().is_some() {
         let _ = writeln!(text, "\n> [!WARNING]");
         if let Some(why) = report.cut_short() {
             let _ = writeln!(text, "> Not known to the end: {}", consequences::cut_short(why));
@@ -27,6 +28,12 @@ pub fn markdown(report: &Report) -> String {
         }
         if lost.len() > 20 {
             let _ = writeln!(text, "> and {} claims more whose data is deleted", lost.len() - 20);
+        }
+        for takeover in takeovers.iter().take(20) {
+            let _ = writeln!(text, "> {}", escape(&takeover.to_string().replace(['\n', '\r'], " ")));
+        }
+        if takeovers.len() > 20 {
+            let _ = writeln!(text, "> and {} takeovers more", takeovers.len() - 20);
         }
         for problem in problems.iter().take(20) {
             let name = describe(&problem.object);

@@ -35,6 +35,9 @@ pub fn changes(report: &Report) -> String {
     for object in report.changes() {
         object_lines(&mut text, object, width, least);
     }
+    for takeover in &report.takeovers {
+        let _ = writeln!(text, "{} {}", paint(WARNING, "  !"), one_line(&takeover.to_string()));
+    }
     for run in &report.runs {
         let _ = writeln!(text, "{} {run}", paint(CHANGE, "  >"));
     }

@@ -172,7 +172,7 @@ fn options_of(app: &Application, others: &[Application], revision: &str) -> sync
     let claims = others.iter().flat_map(|app| {
         let (application, adopts, source) = (app.name().to_owned(), app.spec.adopt, app.spec.source.repository());
         let claim = sync::Claim { application, adopts, source, holds: true, wants: true, ..sync::Claim::default() };
-        app.status.inventory.iter().map(move |id| sync::Claim { id: id.clone(), ..claim.clone() })
+        app.held().into_iter().map(move |id| sync::Claim { id, ..claim.clone() })
     });
     sync::Options::of(app, revision, claims.collect())
 }

@@ -34,6 +34,9 @@ pub struct Saved {
     /// The objects that the plan changes, as they were: `Deployment default/web` -> resourceVersion.
     versions: BTreeMap<String, String>,
     force: bool,
+    /// Of a plan for files: objects are taken over from applications.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adopt: bool,
     replace: bool,
     /// The plan as `-o json` prints it, consequences and hosts included.
     plan: Value,
@@ -67,6 +70,7 @@ pub fn write(file: &Path, input: &Input, outcome: &sync::Outcome) -> Result<(), 
         origins: input.origins.clone(),
         versions: versions.collect(),
         force: input.options.force,
+        adopt: input.options.adopt && input.options.application.is_empty(),
         replace: input.options.replace,
         plan: json::value(&outcome.report),
         objects: objects.collect(),
@@ -115,7 +119,8 @@ impl Saved {
     pub async fn options(&self, client: &kube::Client) -> Result<sync::Options, CliError> {
         let Some(name) = self.application() else {
             let health = input::health_of(&self.rendered());
-            return Ok(sync::Options { force: self.force, replace: self.replace, health, ..sync::Options::default() });
+            let (force, adopt, replace) = (self.force, self.adopt, self.replace);
+            return Ok(sync::Options { force, adopt, replace, health, ..sync::Options::default() });
         };
         let mut options = input::options(client, name, self.revision()).await?;
         options.force |= self.force;
@@ -206,6 +211,9 @@ fn moved(then: &Value, now: &Value, then_at: &Versions, now_at: &Versions) -> Ve
         };
         moved.push(format!("{name} {what}{versions}"));
         named.insert(name);
+    }
+    if then["takeovers"] != now["takeovers"] {
+        moved.push("who loses what by it is not as the plan said".to_owned());
     }
     let (then, now) = (&then["consequences"], &now["consequences"]);
     for (name, before, after) in pairs(&then["hosts"], &now["hosts"], &|one| text(&one["name"])) {

@@ -2,6 +2,7 @@
 
 use super::diff::{FieldChange, How, diff};
 use super::restarts::{replaced, restarts};
+use super::takeovers::Takeover;
 use crate::api::changeset::{Author, ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Consequences;
 use crate::gitops::kinds::Kinds;
@@ -78,6 +79,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Hooks that are run because of it, with their place: `PreSync: Job default/migrate`.
     pub runs: Vec<String>,
+    /// What is taken over from others.
+    pub takeovers: Vec<Takeover>,
     /// What the cluster does because of it, where someone looked ahead.
     pub consequences: Option<Consequences>,
 }

@@ -27,7 +27,9 @@ pub(super) fn request<'a>(
     deletions: &[ObjectId],
     dry_run: bool,
 ) -> Lent<'a> {
-    let application = |id: &ObjectId| owned.application(id).unwrap_or(&options.application);
+    // What a one-shot adopts is nobody's then.
+    let holder = |id: &ObjectId| owned.application(id).filter(|_| !options.adopt);
+    let application = |id: &ObjectId| holder(id).unwrap_or(&options.application);
     let versions: HashMap<_, _> = options.versions.iter().map(|(id, version)| (identity(id), version)).collect();
     let objects = rendered.objects.iter().map(|manifest| {
         let object = labelled(&manifest.value, application(&manifest.id));

@@ -49,12 +49,23 @@ pub(super) struct Settled {
     pub lost: Vec<String>,
 }
 
-/// Leaves out what others took over; refuses what others hold and want. `None`: nobody else has to do
+/// Leaves out what others took over, one-shots (`taken`) among them; refuses what others hold and want. `None`: nobody else has to do
 /// with any of it.
-pub(super) fn settle(rendered: &Rendered, options: &Options) -> Result<Option<Settled>, SyncError> {
+pub(super) fn settle(rendered: &Rendered, options: &Options, taken: &[ObjectId]) -> Result<Option<Settled>, SyncError> {
     let (mut errors, mut lost, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    for manifest in taken.iter().filter_map(|id| rendered.find(id)) {
+        let (what, at, name) = (manifest.describe(), &manifest.origin, &options.application);
+        lost.push(format!(
+            "{what} ({at}) was taken over by an apply with --adopt: remove it from this source, or take it back with \
+             spec.adopt: true in application {name:?}"
+        ));
+        without.push(manifest.id.clone());
+    }
     for claim in &options.claims {
         let Some(manifest) = rendered.find(&claim.id) else { continue };
+        if without.iter().any(|id| same_object(id, &claim.id)) {
+            continue;
+        }
         let (what, other) = (manifest.describe(), &claim.application);
         match fate(claim, options.adopt) {
             Fate::Taken => {}

@@ -59,7 +59,7 @@ async fn earlier(
     let name = &options.application;
     let contested = status.results.iter().filter(|result| is_contested(result));
     let contested: Vec<_> = contested.filter_map(|result| rendered.find(&result.id)).collect();
-    if name.is_empty() || contested.is_empty() {
+    if contested.is_empty() || (name.is_empty() && !options.adopt) {
         return Ok(Vec::new());
     }
     let is_held = |id: &ObjectId| options.inventory.iter().any(|held| same_object(held, id));

@@ -75,6 +75,9 @@ pub(super) struct Shared {
     /// Uids of Applications that were deleted with the word that their objects are to stay: the
     /// garbage collector takes that word back before the task may have seen it.
     pub orphaning: Arc<Mutex<HashSet<String>>>,
+    /// What was taken from Applications that have been set to adopt since, by uid, as their annotation said:
+    /// that may be unset before the task sees it, and they take it back all the same.
+    pub readopting: Arc<Mutex<HashMap<String, String>>>,
     pub ledger: Ledger,
     pub bells: Bells,
 }
@@ -161,18 +164,28 @@ pub async fn run(context: Context, settings: Settings) {
     let changed = Wake::default();
     let bells = Bells::default();
     let orphaning: Arc<Mutex<HashSet<String>>> = Arc::default();
-    subscribe(&applications, &changed, &bells, &orphaning);
+    let readopting: Arc<Mutex<HashMap<String, String>>> = Arc::default();
+    subscribe(&applications, &changed, &bells, (&orphaning, &readopting));
     applications.synced().await;
     let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), bells.clone());
     let references = References::new(context.client.clone(), bells.clone());
     let known = applications.list();
-    let ledger = Ledger::new(known.iter().map(|app| (app.name().to_owned(), app.status.inventory.clone())));
+    let ledger = Ledger::new(known.iter().map(|app| (app.name().to_owned(), app.held())));
     let shutdown = context.shutdown.clone();
     settings.webhooks.connect(target(&context, &settings, &applications, &bells));
     let _clean = AbortOnDropHandle::new(tokio::spawn(settings.repositories.clone().keep_clean()));
     let bells_of = bells.clone();
-    let shared =
-        Arc::new(Shared { context, settings, applications, drift, references, orphaning, ledger, bells: bells_of });
+    let shared = Arc::new(Shared {
+        context,
+        settings,
+        applications,
+        drift,
+        references,
+        orphaning,
+        readopting,
+        ledger,
+        bells: bells_of,
+    });
     let pushes = shared.settings.pushes.clone();
     let _pushes = pushes.map(|pushes| AbortOnDropHandle::new(tokio::spawn(pushes.run(shared.pushed()))));
     let mut tasks: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
@@ -242,14 +255,24 @@ fn subscribe(
     applications: &Informer<Application>,
     changed: &Wake,
     bells: &Bells,
-    orphaning: &Arc<Mutex<HashSet<String>>>,
+    (orphaning, readopting): (&Arc<Mutex<HashSet<String>>>, &Arc<Mutex<HashMap<String, String>>>),
 ) {
-    let (changed, bells, orphaning) = (changed.clone(), bells.clone(), orphaning.clone());
+    let (changed, bells) = (changed.clone(), bells.clone());
+    let (orphaning, readopting) = (orphaning.clone(), readopting.clone());
     let uid = |app: &Application| app.metadata.uid.clone().unwrap_or_default();
     applications.subscribe(Box::new(move |change| match change {
         Change::Updated { old, new } => {
             if new.is_orphaning() {
                 orphaning.lock().insert(uid(new));
+            }
+            match new.taken_text() {
+                Some(text) if new.spec.adopt => {
+                    readopting.lock().insert(uid(new), text.to_owned());
+                }
+                Some(_) => {}
+                None => {
+                    readopting.lock().remove(&uid(new));
+                }
             }
             if progress_of(old) != progress_of(new) {
                 changed.ring();
@@ -264,6 +287,7 @@ fn subscribe(
         Change::Added(_) => changed.ring(),
         Change::Deleted(app) => {
             orphaning.lock().remove(&uid(app));
+            readopting.lock().remove(&uid(app));
             changed.ring();
         }
     }));

@@ -25,10 +25,17 @@ pub(super) struct Leaving {
     pub warnings: Vec<String>,
 }
 
-/// Sorts what the inventory has and `desired` has not.
-pub(super) async fn sort(client: &kube::Client, kinds: &dyn Kinds, desired: &[ObjectId], options: &Options) -> Leaving {
-    let mut leaving = Leaving::default();
+/// Sorts what the inventory has and `desired` has not. What was `taken` is another's.
+pub(super) async fn sort(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    desired: &[ObjectId],
+    options: &Options,
+    taken: &[ObjectId],
+) -> Leaving {
+    let mut leaving = Leaving { moved: taken.to_vec(), ..Leaving::default() };
     let mut gone = inventory::gone(&options.inventory, desired);
+    gone.retain(|id| !taken.iter().any(|other| same_object(other, id)));
     claims::hand_over(&mut gone, options, &mut leaving);
     if options.prune && !options.delete_kept {
         for (id, why) in kept(client, kinds, &gone).await {

@@ -5,18 +5,23 @@ use super::SyncError;
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, NAMESPACE};
 use crate::gitops::plan::{Action, ObjectChange, Report};
-use crate::gitops::render::{RenderError, Rendered, group};
+use crate::gitops::render::{RenderError, Rendered, group, same_object};
 use kube::Api;
 use kube::api::ListParams;
 use std::collections::{BTreeMap, HashMap};
 
-const WAY_OUT: &str = "change the application's source, suspend it, or apply with --force-conflicts";
+const WAY_OUT: &str = "change the application's source, or take the object over with --adopt; --force-conflicts changes \
+                       it and leaves it the application's, which is of use where that is suspended";
 
 /// An Application that holds an object.
 struct Owner {
     application: String,
+    /// Where its source is, for people.
+    source: String,
     /// Syncs go on: they undo what others change.
     active: bool,
+    /// Why nothing can be taken from it, if that is so.
+    keeps: Option<String>,
 }
 
 /// What Applications hold, by identity; versions of a group are one.
@@ -36,8 +41,17 @@ impl Owners {
         let found = api.list(&ListParams::default()).await.map_err(|error| SyncError::Api(Box::new(error)))?;
         let mut owners = HashMap::new();
         for app in found.items {
-            let owner = || Owner { application: app.name().to_owned(), active: !app.spec.suspend };
-            owners.extend(app.status.inventory.iter().map(|id| (identity(id), owner())));
+            // Of one whose list cannot be read all is its own, and nothing can be taken.
+            let taken = app.taken_over();
+            let owner = || Owner {
+                application: app.name().to_owned(),
+                source: app.spec.source.repository(),
+                active: !app.spec.suspend,
+                keeps: app.keeps_what_it_holds().or_else(|| taken.as_ref().err().cloned()),
+            };
+            let is_taken = |id: &ObjectId| taken.iter().flatten().any(|other| same_object(other, id));
+            let held = app.status.inventory.iter().filter(|id| !is_taken(id));
+            owners.extend(held.map(|id| (identity(id), owner())));
         }
         Ok(Self(owners))
     }
@@ -54,13 +68,27 @@ impl Owners {
     /// Refuses changes of what an active Application holds.
     pub fn refuse_changes(&self, report: &Report, rendered: &Rendered) -> Result<(), SyncError> {
         let refused = |object: &ObjectChange| {
-            let application = self.keeper(object)?;
+            let Owner { application, source, .. } = self.keeper(object)?;
             let manifest = rendered.find(&object.id)?;
-            let what =
-                format!("{} belongs to application {application:?}, which would set it back", manifest.describe());
+            let from = if source.is_empty() { String::new() } else { format!(" from {source}") };
+            let what = format!(
+                "{} belongs to application {application:?}{from}, which would set it back; this apply sets it, too",
+                manifest.describe()
+            );
             Some(RenderError::new(manifest.origin.clone(), what).hint(WAY_OUT))
         };
         let errors: Vec<_> = report.objects.iter().filter_map(refused).collect();
+        if errors.is_empty() { Ok(()) } else { Err(SyncError::Manifests(errors)) }
+    }
+
+    /// Refuses to take anything from an Application that cannot let go of it.
+    pub fn refuse_takes(&self, rendered: &Rendered) -> Result<(), SyncError> {
+        let refused = rendered.objects.iter().filter_map(|manifest| {
+            let keeps = self.0.get(&identity(&manifest.id))?.keeps.as_deref()?;
+            let what = format!("{} cannot be taken over: {keeps}", manifest.describe());
+            Some(RenderError::new(manifest.origin.clone(), what))
+        });
+        let errors: Vec<_> = refused.collect();
         if errors.is_empty() { Ok(()) } else { Err(SyncError::Manifests(errors)) }
     }
 
@@ -68,8 +96,8 @@ impl Owners {
     pub fn foretell_refusals(&self, report: &mut Report) {
         let mut held: BTreeMap<&str, Vec<ObjectId>> = BTreeMap::new();
         for object in &report.objects {
-            if let Some(application) = self.keeper(object) {
-                held.entry(application).or_default().push(object.id.clone());
+            if let Some(owner) = self.keeper(object) {
+                held.entry(&owner.application).or_default().push(object.id.clone());
             }
         }
         let warnings = held.into_iter().map(|(application, ids)| {
@@ -82,8 +110,8 @@ impl Owners {
     }
 
     /// The active Application that would undo this change.
-    fn keeper(&self, object: &ObjectChange) -> Option<&str> {
+    fn keeper(&self, object: &ObjectChange) -> Option<&Owner> {
         let owner = self.0.get(&identity(&object.id)).filter(|owner| owner.active)?;
-        (object.action != Action::Unchanged).then_some(&owner.application)
+        (object.action != Action::Unchanged).then_some(owner)
     }
 }

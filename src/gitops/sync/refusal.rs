@@ -56,7 +56,8 @@ impl Both<'_> {
     fn hint(&self) -> String {
         let application = &self.ours.application;
         if application.is_empty() {
-            return "leave it out, or take it over with --force-conflicts".to_owned();
+            return "leave it out, or take it over: with --adopt as this one's, with --force-conflicts the fields only"
+                .to_owned();
         }
         format!(
             "leave it out of the source, or take it over with spec.force: true in application {application:?}, the whole \

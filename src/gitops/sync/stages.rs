@@ -10,10 +10,11 @@ use crate::api::changeset::ObjectId;
 use crate::client::raw;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::Report;
-use crate::gitops::render::{Rendered, describe, same_object};
+use crate::gitops::render::{Manifest, Rendered, describe, same_object};
 use crate::gitops::sync::owners::Owners;
 use http::Method;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -125,6 +126,7 @@ impl Steps<'_> {
     /// What is to be ready when a stage is over.
     pub fn to_wait_for(&self, stage: &Stage) -> Vec<ObjectId> {
         let ids = stage.objects.iter().chain(&stage.hooks).map(|index| &self.rendered.objects[*index].id);
+        let ids = ids.filter(|id| !self.options.taken.iter().any(|taken| same_object(taken, id)));
         ids.filter(|id| self.options.health.has_rule(&id.api_version, &id.kind)).cloned().collect()
     }
 
@@ -188,6 +190,15 @@ impl Steps<'_> {
 pub(super) async fn validate(client: &kube::Client, rendered: &Rendered, options: &Options) -> Result<(), SyncError> {
     // Hooks are made anew, so that nothing of them is immutable.
     let options = Options { replace: true, ..options.clone() };
+    let is_taken = |manifest: &Manifest| options.taken.iter().any(|taken| same_object(taken, &manifest.id));
+    let kept: Cow<'_, Rendered> = if rendered.objects.iter().any(is_taken) {
+        let mut kept = rendered.clone();
+        kept.objects.retain(|manifest| !is_taken(manifest));
+        Cow::Owned(kept)
+    } else {
+        Cow::Borrowed(rendered)
+    };
+    let rendered = kept.as_ref();
     let owned = Owners::default();
     let Posted { status, .. } = conflicts::post(client, rendered, &options, &owned, &[], How::DryRun).await?;
     if status.applied {

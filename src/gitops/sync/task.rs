@@ -19,7 +19,8 @@ mod windows;
 use super::bell::Bell;
 use super::engine::Shared;
 use super::reporter::{Event, Summary};
-use super::{Claim, How, Options, Outcome, SyncError, once, wait};
+use super::{Claim, How, Options, Outcome, SyncError, once, taking, wait};
+use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
 use crate::gitops::render::{Rendered, describe, same_object};
@@ -63,6 +64,8 @@ struct Task {
     operation: Option<operation::Operation>,
     /// A rollout that failed and is to be taken back.
     failure: Option<wait::Waited>,
+    /// What was taken from the Application for good.
+    taken: Vec<ObjectId>,
 }
 
 struct Good {
@@ -104,9 +107,15 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
         recording: recording::Recording::default(),
         operation: None,
         failure: None,
+        taken: Vec::new(),
     };
     loop {
         let Some(application) = task.application() else { return };
+        if let Err(why) = task.let_go(&application).await {
+            task.failed("Refused", "", vec![why]).await;
+            task.rest(&application, Some(application.interval())).await;
+            continue;
+        }
         task.judge(&application);
         if application.is_deleted() {
             if task.end(&application).await {
@@ -146,6 +155,29 @@ impl Task {
             let judged = self.status.inventory.iter().filter(|id| health.judges(&id.api_version, &id.kind));
             judged.for_each(|id| self.bell.ring_unready(id.clone()));
         }
+    }
+
+    /// Takes note of what was taken from the Application, or is its own again.
+    async fn let_go(&mut self, application: &Application) -> Result<(), String> {
+        if let Some(text) = application.taken_text() {
+            let uid = application.metadata.uid.as_deref().unwrap_or_default();
+            let is_back = || self.shared.readopting.lock().get(uid).is_some_and(|known| known == text);
+            if (application.spec.adopt || is_back()) && taking::forget(&self.shared.context.client, application).await {
+                self.shared.readopting.lock().remove(uid);
+            }
+        }
+        let taken = application.taken_over()?;
+        if taken != self.taken {
+            self.taken = taken;
+            self.shared.ring(&self.shared.ledger.hold(&self.name, &self.ours()));
+        }
+        Ok(())
+    }
+
+    /// The inventory without what was taken.
+    fn ours(&self) -> Vec<ObjectId> {
+        let is_taken = |id: &ObjectId| self.taken.iter().any(|taken| same_object(taken, id));
+        self.status.inventory.iter().filter(|id| !is_taken(id)).cloned().collect()
     }
 
     fn tell(&self, event: Event) {
@@ -321,8 +353,12 @@ impl Task {
 
     /// Tells others what is wanted now; of manifests with errors nothing is known.
     fn want(&self, rendered: &Rendered) {
-        if rendered.errors.is_empty() {
+        if rendered.errors.is_empty() && self.taken.is_empty() {
             self.shared.ring(&self.shared.ledger.want(&self.name, rendered));
+        } else if rendered.errors.is_empty() {
+            let mut rendered = rendered.clone();
+            rendered.objects.retain(|manifest| !self.taken.iter().any(|taken| same_object(taken, &manifest.id)));
+            self.shared.ring(&self.shared.ledger.want(&self.name, &rendered));
         }
     }
 

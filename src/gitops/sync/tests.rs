@@ -17,6 +17,7 @@ mod returning;
 mod rig;
 mod sharing;
 mod substituting;
+mod taking;
 mod telling;
 mod waiting;
 

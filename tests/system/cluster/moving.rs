@@ -99,6 +99,54 @@ fn what_somebody_set_with_kubectl_is_refused_with_the_name_and_taken_over_when_t
 }
 
 #[test]
+fn an_apply_takes_over_what_an_application_holds_and_it_lets_go_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let map = |name: &str, value: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: {value}}}\n")
+    };
+    for path in [&one, &two] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(one.join("a.yaml"), map("a", "one")).unwrap();
+    std::fs::write(one.join("b.yaml"), map("b", "one")).unwrap();
+    std::fs::write(two.join("a.yaml"), map("a", "two")).unwrap();
+    let daemon = Daemon::start(&["--no-hosts", "--app", &format!("one={}", one.display())]);
+    let value = |name: &str| daemon.value(&[&format!("configmap/{name}")], "{.data.k}");
+    let held = || daemon.value(&["application/one", "-n", "selkie-system"], "{.status.inventory[*].name}");
+    daemon.wait_for("both are held", || held() == "a b");
+    let two = two.display().to_string();
+    let refused = daemon.try_selkie(&["apply", "-f", &two]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    for part in ["application \"one\" from", "this apply sets it, too", "--adopt", "--force-conflicts"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    let expected = "ConfigMap default/a is taken over from application \"one\", which lets go of it for good";
+    for output in ["text", "markdown"] {
+        let plan = daemon.selkie(&["plan", "-f", &two, "--adopt", "-o", output]);
+        assert!(plan.contains(expected), "{plan}");
+    }
+    let plan = daemon.selkie(&["plan", "-f", &two, "--adopt", "-o", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let id = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "default", "name": "a",
+        "from": {"application": "one"}});
+    assert_eq!(plan["takeovers"], serde_json::json!([id]), "{plan}");
+    assert_eq!((value("a"), held()), ("one".to_owned(), "a b".to_owned()), "nothing is taken yet");
+
+    // As it was planned.
+    let saved = folder.path().join("saved").display().to_string();
+    daemon.selkie(&["plan", "-f", &two, "--adopt", "--out", &saved]);
+    let applied = daemon.selkie(&["apply", &saved]);
+    assert!(applied.contains(expected), "{applied}");
+    assert_eq!(value("a"), "two");
+    std::fs::write(one.join("b.yaml"), map("b", "newer")).unwrap();
+    daemon.wait_for("the application goes on without it", || value("b") == "newer" && held() == "b");
+    daemon.kubectl(&["delete", "application", "one", "-n", "selkie-system", "--timeout=60s"]);
+    assert_eq!(value("a"), "two", "it goes without it, too");
+    assert!(!daemon.try_kubectl(&["get", "configmap/b"]).status.success());
+}
+
+#[test]
 fn secrets_are_written_back_when_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key.yaml");

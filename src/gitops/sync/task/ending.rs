@@ -60,7 +60,7 @@ impl Task {
         let uid = application.metadata.uid.clone().unwrap_or_default();
         let orphaned = self.shared.orphaning.lock().contains(&uid).then_some("it was deleted with --cascade=orphan");
         let stay = application.keeps_objects().or(orphaned);
-        let objects = [self.status.inventory.as_slice(), &self.status.hooks].concat();
+        let objects = [self.ours().as_slice(), &self.status.hooks].concat();
         if stay.is_none() && !objects.is_empty() && !self.delete_with_hooks(application, &objects).await {
             return false;
         }
