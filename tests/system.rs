@@ -50,6 +50,8 @@ mod claims;
 mod crashes;
 #[path = "system/cluster/decrypting.rs"]
 mod decrypting;
+#[path = "system/cluster/deleting.rs"]
+mod deleting;
 #[path = "system/cluster/documenting.rs"]
 mod documenting;
 #[path = "system/cluster/drifting.rs"]

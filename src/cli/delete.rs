@@ -1,13 +1,20 @@
 //! `selkie delete`: objects by name or selector, or those of manifests.
 
+mod gather;
+mod preview;
+mod text;
+
 use super::connection::Connection;
 use super::manifests::{self, Manifests};
-use super::resources;
+use super::output::{self, Either};
+use super::resources::{self, Known};
 use super::values::duration;
 use super::{CliError, Global};
+use crate::api::changeset::ObjectId;
 use clap::Args;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
+use preview::Cascade;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,6 +51,33 @@ pub struct Delete {
     /// Do not fail when an object is already gone
     #[arg(long)]
     ignore_not_found: bool,
+    /// What becomes of what others made of the objects, a Deployment's pods say
+    #[arg(long, value_enum, default_value_t = Cascade::Foreground)]
+    cascade: Cascade,
+    /// Change nothing; show all that would go: dependents, pods, data, and what holds it or makes it again
+    #[arg(long)]
+    dry_run: bool,
+    /// Output format of the preview
+    #[arg(short, long, value_enum, default_value_t = Either::Text, requires = "dry_run")]
+    output: Either,
+}
+
+/// An object to delete.
+struct Target {
+    api: Api<DynamicObject>,
+    id: ObjectId,
+    label: String,
+}
+
+impl Target {
+    fn of(client: &kube::Client, resource: &Known, namespace: &str, name: String) -> Self {
+        let namespace = if resource.namespaced { namespace } else { "" };
+        let api = resource.api(client, Some(namespace));
+        let (api_version, kind) = (resource.api.api_version.clone(), resource.api.kind.clone());
+        let label = resource.quoted(&name);
+        let id = ObjectId { api_version, kind, namespace: namespace.to_owned(), name, uid: String::new() };
+        Self { api, id, label }
+    }
 }
 
 impl Delete {
@@ -54,12 +88,20 @@ impl Delete {
     pub async fn run(self, global: Global) -> Result<ExitCode, CliError> {
         let connection = Connection::to_server(&global).await?;
         let known = resources::discover(&connection.client).await?;
-        let mut targets: Vec<(Api<DynamicObject>, String, String)> = Vec::new();
+        let targets = self.targets(&global, &connection.client, &known).await?;
+        if self.dry_run {
+            return self.preview(&connection.client, &known, targets).await;
+        }
+        self.delete(targets).await
+    }
+
+    async fn targets(&self, global: &Global, client: &kube::Client, known: &[Known]) -> Result<Vec<Target>, CliError> {
+        let mut targets = Vec::new();
         if self.by_manifests() {
             let (files, directories) = (self.filename.clone(), self.kustomize.clone());
             let manifests = Manifests::new(files, directories, true, self.namespace.clone());
             let manifests = manifests.with_remote_bases(self.remote_bases);
-            let (_, rendered) = manifests.resolve(&global).await?;
+            let (_, rendered) = manifests.resolve(global).await?;
             let mut objects: Vec<_> = manifests::ids(&rendered)?.into_iter().rev().collect();
             // What holds others goes last, so that each is deleted by its own name.
             objects.sort_by_key(|object| matches!(object.kind.as_str(), "CustomResourceDefinition" | "Namespace"));
@@ -70,21 +112,17 @@ impl Delete {
                     .ok_or_else(|| {
                         CliError::new(format!("the server has no kind {} in {}", object.kind, object.api_version))
                     })?;
-                let label = resource.quoted(&object.name);
-                targets.push((resource.api(&connection.client, Some(&object.namespace)), object.name, label));
+                targets.push(Target::of(client, resource, &object.namespace, object.name));
             }
         } else {
-            for asked in resources::parse(&known, &self.what)? {
-                let api = asked.resource.api(&connection.client, Some(&self.namespace));
-                let resource = &asked.resource;
+            for asked in resources::parse(known, &self.what)? {
+                let target = |name: String| Target::of(client, &asked.resource, &self.namespace, name);
                 match (&asked.name, &self.selector) {
-                    (Some(name), _) => targets.push((api, name.clone(), resource.quoted(name))),
+                    (Some(name), _) => targets.push(target(name.clone())),
                     (None, Some(selector)) => {
-                        for object in api.list_metadata(&ListParams::default().labels(selector)).await? {
-                            let name = object.name_any();
-                            let label = resource.quoted(&name);
-                            targets.push((api.clone(), name, label));
-                        }
+                        let api = asked.resource.api(client, Some(&self.namespace));
+                        let found = api.list_metadata(&ListParams::default().labels(selector)).await?;
+                        targets.extend(found.into_iter().map(|object| target(object.name_any())));
                     }
                     (None, None) => {
                         return Err(CliError::new("name the objects to delete, or select them with -l").code(2));
@@ -92,23 +130,59 @@ impl Delete {
                 }
             }
         }
-        self.delete(targets).await
+        Ok(targets)
     }
 
-    async fn delete(&self, targets: Vec<(Api<DynamicObject>, String, String)>) -> Result<ExitCode, CliError> {
-        // Foreground, so that waiting for an object means waiting for its pods and their containers.
-        let mut parameters = DeleteParams::foreground();
+    fn may_be_gone(&self) -> bool {
+        self.ignore_not_found || self.by_manifests()
+    }
+
+    /// Shows what would go.
+    async fn preview(
+        &self,
+        client: &kube::Client,
+        known: &[Known],
+        targets: Vec<Target>,
+    ) -> Result<ExitCode, CliError> {
+        for target in &targets {
+            // The server says best that one is not there.
+            match target.api.get_metadata(&target.id.name).await {
+                Err(kube::Error::Api(status)) if status.code == 404 && self.may_be_gone() => {}
+                found => drop(found?),
+            }
+        }
+        let named: Vec<ObjectId> = targets.into_iter().map(|target| target.id).collect();
+        let found = preview::preview(&gather::cluster(client, known).await?, &named, self.cascade);
+        match self.output {
+            Either::Text => anstream::print!("{}", text::text(&found)),
+            Either::Json => println!("{}", serde_json::to_string_pretty(&found)?),
+            Either::Yaml => print!("{}", output::yaml(&serde_json::to_value(&found)?)),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn delete(&self, targets: Vec<Target>) -> Result<ExitCode, CliError> {
+        // Foreground, unless told otherwise: waiting for an object then means waiting for its pods and their
+        // containers.
+        let mut parameters = match self.cascade {
+            Cascade::Foreground => DeleteParams::foreground(),
+            Cascade::Background => DeleteParams::background(),
+            Cascade::Orphan => DeleteParams {
+                propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
+                ..DeleteParams::default()
+            },
+        };
         parameters.grace_period_seconds = self.grace_period;
         let mut waiting = Vec::new();
-        for (api, name, label) in targets {
+        for Target { api, id, label } in targets {
+            let name = id.name;
             match api.delete(&name, &parameters).await {
                 Ok(answer) => {
                     println!("{label} deleted");
                     let uid = answer.left().and_then(|object| object.uid());
                     waiting.push((api, name, label, uid));
                 }
-                Err(kube::Error::Api(status))
-                    if status.code == 404 && (self.ignore_not_found || self.by_manifests()) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 && self.may_be_gone() => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -13,6 +13,7 @@ pub struct Known {
     pub namespaced: bool,
     names: Vec<String>,
     categories: Vec<String>,
+    verbs: Vec<String>,
 }
 
 impl Known {
@@ -22,6 +23,11 @@ impl Known {
             Some(namespace) if self.namespaced => Api::namespaced_with(client.clone(), namespace, &self.api),
             _ => Api::all_with(client.clone(), &self.api),
         }
+    }
+
+    /// Whether there are objects of it, to be listed and deleted.
+    pub fn is_stored(&self) -> bool {
+        ["list", "delete"].iter().all(|verb| self.verbs.iter().any(|known| known == verb))
     }
 
     /// `deployment.apps`.
@@ -76,6 +82,7 @@ pub async fn discover(client: &Client) -> Result<Vec<Known>, CliError> {
                     namespaced: resource.scope.as_deref() == Some("Namespaced"),
                     names,
                     categories: resource.categories,
+                    verbs: resource.verbs,
                 });
             }
         }
