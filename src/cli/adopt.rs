@@ -1,32 +1,39 @@
 //! `selkie adopt`: live values written back into the manifests.
 
+mod file;
+mod report;
+mod secret;
+
 use super::connection::Connection;
 use super::manifests::{self, Manifests};
+use super::output::Either;
 use super::{CliError, Global};
 use crate::api::changeset::ObjectId;
 use crate::api::registry::Registry;
 use crate::client::raw;
 use crate::daemon::Mode;
-use crate::gitops::adopt::{Adopted, adopt, changes};
+use crate::gitops::adopt::{Left, Rules, adopt, changes};
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::kustomize::Record;
-use crate::gitops::render::{Manifest, Origin, render};
+use crate::gitops::render::{Manifest, render};
 use crate::gitops::sops;
 use crate::gitops::sources::{File, Snapshot};
 use crate::gitops::sync::{SyncError, wait};
-use base64::Engine;
 use clap::Args;
 use http::Method;
-use serde_json::{Value, json};
+use report::Report;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Write what was changed in the cluster back into the manifests
 ///
-/// Single values are replaced where they stand, of kustomizations in the base that has them; comments, order and
-/// everything else stay as they are.
-/// What cannot be written that way is listed, and the exit code is then 1.
+/// Values, entries of maps and lists and texts of several lines are changed, added and taken out where they stand, of
+/// kustomizations in the base that has them; comments, order and everything else stay as they are. A comment that was
+/// about an entry that goes is named with its line. Fields that a manifest says nothing of are written when kubectl
+/// set them, or a manager that --added-by names; defaults are not.
+/// What cannot be written without changing something else is listed, and the exit code is then 1.
 #[derive(Args)]
 pub struct Adopt {
     #[command(flatten)]
@@ -40,6 +47,12 @@ pub struct Adopt {
     /// Write the values of Secrets too
     #[arg(long)]
     secrets: bool,
+    /// Write what this field manager added, as what kubectl did; repeatable
+    #[arg(long, value_name = "MANAGER")]
+    added_by: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Either::Text)]
+    output: Either,
 }
 
 impl Adopt {
@@ -53,23 +66,30 @@ impl Adopt {
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
         let live = live(&connection.client, &registry, &chosen).await;
         connection.close().await;
+        let rules = Rules { registry: Some(&registry), managers: &self.added_by };
         let mut files: BTreeMap<&str, Vec<(&Manifest, Value)>> = BTreeMap::new();
-        let mut left = Vec::new();
+        let mut report = Report::new(self.dry_run);
         for (manifest, live) in chosen.into_iter().zip(live?) {
             let Some(live) = live else {
-                left.push((manifest.origin.clone(), format!("{}: it is not in the cluster", manifest.describe())));
+                let why = format!("{}: it is not in the cluster", manifest.describe());
+                report.left.push(Left { origin: manifest.origin.clone(), why });
                 continue;
             };
-            let live = if manifest.id.kind == "Secret" { self.secret(manifest, live, &mut left) } else { live };
+            let live = match manifest.id.kind.as_str() {
+                "Secret" => secret::seen(manifest, live, &rules, self.secrets, &mut report.left),
+                _ => live,
+            };
             files.entry(&manifest.origin.file).or_default().push((manifest, live));
         }
         for (path, objects) in files {
-            left.extend(self.write(path, &objects, &registry, &kustomizations)?.left);
+            let file = self.write(path, &objects, &rules, &registry, &kustomizations, &mut report)?;
+            // What was written is told, whatever becomes of the files that follow.
+            if let (Some(file), Either::Text) = (file, self.output) {
+                file.print();
+            }
         }
-        for (origin, why) in &left {
-            eprintln!("{origin}: {why}");
-        }
-        Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        report.print(self.output)?;
+        Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// The manifests that are named; all of them, when none is.
@@ -89,46 +109,20 @@ impl Adopt {
         Ok(all.iter().filter(|manifest| wanted(&manifest.id)).collect())
     }
 
-    /// A live Secret as the manifest would say it; without leave, with the manifest's own values.
-    fn secret(&self, manifest: &Manifest, mut live: Value, left: &mut Vec<(Origin, String)>) -> Value {
-        let mut hidden = false;
-        let data = live.get("data").cloned().unwrap_or_default();
-        for field in ["data", "stringData"] {
-            let Some(set) = manifest.value.get(field).and_then(Value::as_object) else { continue };
-            let mut values = set.clone();
-            for (key, value) in &mut values {
-                let now = data.get(key);
-                let now = if field == "data" { now.cloned() } else { now.and_then(decoded) };
-                let now = now.unwrap_or_default();
-                if self.secrets {
-                    *value = now;
-                } else if *value != now {
-                    hidden = true;
-                }
-            }
-            live[field] = json!(values);
-        }
-        if hidden {
-            let why = format!("{}: its values differ and are written with --secrets only", manifest.describe());
-            left.push((manifest.origin.clone(), why));
-        }
-        live
-    }
-
     /// Writes what goes into one file. Of a kustomization, each edit is checked by all that it comes to.
-    fn write(
+    fn write<'r>(
         &self,
         path: &str,
         objects: &[(&Manifest, Value)],
+        rules: &Rules<'_>,
         registry: &Registry,
         kustomizations: &[Arc<Record>],
-    ) -> Result<Adopted, CliError> {
-        let failed = |error: std::io::Error| {
-            CliError::new(format!("{path}: {error}")).hint("live values are written into files of this machine only")
-        };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        report: &'r mut Report,
+    ) -> Result<Option<&'r report::File>, CliError> {
+        let text = file::read(path)?;
         if sops::is_encrypted(path, text.as_bytes()) {
-            return Ok(encrypted(text, objects));
+            report.left.extend(encrypted(objects, rules));
+            return Ok(None);
         }
         let users: Vec<_> = kustomizations.iter().filter(|record| record.has(path)).collect();
         let read = |text: &str| {
@@ -141,48 +135,36 @@ impl Adopt {
             };
             render(&snapshot, registry, self.manifests.namespace())
         };
+        let hint = if users.is_empty() {
+            String::new()
+        } else {
+            let names = self.manifests.kustomized().join(", ");
+            format!("a patch, a generator or another field of the kustomization {names} has it: change it there")
+        };
         let objects: Vec<_> = objects.iter().map(|(manifest, live)| (*manifest, live)).collect();
-        let adopted = adopt(&text, &objects, read);
-        if adopted.text != text {
-            if self.dry_run {
-                let diff = similar::TextDiff::from_lines(&text, &adopted.text);
-                // The lines around a change could be a Secret's values.
-                let around = if read(&text).objects.iter().any(|object| object.id.kind == "Secret") { 0 } else { 3 };
-                print!("{}", diff.unified_diff().context_radius(around).header(path, path));
-            } else {
-                replace(path, &adopted.text).map_err(failed)?;
-                println!("{path} written");
-            }
+        let adopted = adopt(&text, &objects, rules, &hint, read);
+        report.left.extend(adopted.left.clone());
+        if adopted.text == text {
+            return Ok(None);
         }
-        Ok(adopted)
+        // A whole file may hold values that are shown to nobody.
+        let is_shown = |manifest: &Manifest| manifest.id.kind != "Secret" && !manifest.confidential;
+        let shown = read(&text).objects.iter().all(is_shown);
+        if !self.dry_run {
+            file::replace(path, &text, &adopted.text, &self.manifests.roots())?;
+        }
+        Ok(report.add(path, &text, adopted, shown))
     }
 }
 
 /// A file that is encrypted stays as it is.
-fn encrypted(text: String, objects: &[(&Manifest, Value)]) -> Adopted {
-    let differ = objects.iter().filter(|(manifest, live)| !changes(&manifest.value, live).is_empty());
+fn encrypted(objects: &[(&Manifest, Value)], rules: &Rules<'_>) -> Vec<Left> {
+    let differ = objects.iter().filter(|(manifest, live)| !changes(&manifest.value, live, rules).is_empty());
     let left = |(manifest, _): &(&Manifest, Value)| {
         let why = format!("{}: its file is encrypted: change it with `sops edit`", manifest.describe());
-        (manifest.origin.clone(), why)
+        Left { origin: manifest.origin.clone(), why }
     };
-    Adopted { left: differ.map(left).collect(), text }
-}
-
-/// At once, so that who watches the file sees no half of it.
-fn replace(path: &str, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let path = std::fs::canonicalize(path)?;
-    let folder = path.parent().unwrap_or(&path);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::metadata(&path)?.permissions())?;
-    file.persist(&path)?;
-    Ok(())
-}
-
-fn decoded(value: &Value) -> Option<Value> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str()?).ok()?;
-    String::from_utf8(bytes).ok().map(Value::String)
+    differ.map(left).collect()
 }
 
 /// Each object as it is; `None` where there is none.

@@ -10,11 +10,13 @@ use crate::gitops::application::Helm;
 use crate::gitops::helm;
 use crate::gitops::render::kustomize::Record;
 use crate::gitops::render::{RenderError, Rendered, Variables, render, unscoped};
+use crate::gitops::sources::disk::Disk;
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
 use crate::gitops::sources::{Access, Chart, File, Location, RemoteBases, Snapshot, SourceError, open};
 use crate::gitops::sync::SyncError;
 use clap::Args;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Args, Clone)]
@@ -64,6 +66,21 @@ impl Manifests {
     /// Of objects that name none.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The directories of this machine that the named sources are, or are in; of a kustomization, what it belongs to.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let plain = self.filename.iter().filter_map(|name| {
+            let path = std::fs::canonicalize(name).ok()?;
+            if path.is_dir() { Some(path) } else { path.parent().map(PathBuf::from) }
+        });
+        let kustomized = self.kustomize.iter().filter_map(|name| Some(Disk::around(Path::new(name)).ok()?.0.path("")));
+        plain.chain(kustomized).collect()
+    }
+
+    /// The kustomizations, as they are named.
+    pub fn kustomized(&self) -> &[String] {
+        &self.kustomize
     }
 
     /// Reads and renders everything, and tells what kinds there are: the built-in ones, those the

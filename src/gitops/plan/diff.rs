@@ -102,7 +102,7 @@ pub fn diff(
     differ.changes
 }
 
-const METADATA_NOISE: [&str; 6] =
+pub const METADATA_NOISE: [&str; 6] =
     ["managedFields", "generation", "resourceVersion", "uid", "creationTimestamp", "selfLink"];
 /// Annotations that controllers and kubectl keep for themselves. The second would show a Secret's values.
 const ANNOTATION_NOISE: [&str; 2] =

@@ -173,7 +173,7 @@ fn secrets_are_written_back_when_that_is_asked_for() {
 
     let written = daemon.selkie(&["adopt", "-f", &path, "--secrets"]);
     assert!(written.ends_with("key.yaml written\n") && !written.contains("hush"), "{written}");
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), manifest("hush-second", "\"aHVzaC10d28=\""));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), manifest("hush-second", "aHVzaC10d28="));
     assert_eq!(daemon.selkie(&["adopt", "-f", &path]), "", "there is nothing left to write");
 }
 
@@ -192,15 +192,90 @@ fn a_live_change_is_written_back_into_its_manifest() {
     daemon.selkie(&["adopt", "-f", &path, "deploy/web"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), web(3));
     assert_eq!(daemon.selkie(&["adopt", "-f", &path]), "", "there is nothing left to write");
-    daemon.kubectl(&["patch", "deploy/web", "--type=json", "-p", ADDED]);
-    let left = daemon.try_selkie(&["adopt", "-f", &path]);
-    let text = String::from_utf8_lossy(&left.stderr).into_owned();
-    assert!(
-        text.contains("web.yaml:13:7: Deployment default/web: spec.template.spec.containers: the live list"),
-        "{text}"
-    );
-    assert_eq!(left.status.code(), Some(1));
 }
 
-const ADDED: &str =
-    r#"[{"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "more", "image": "more:1"}}]"#;
+const SHOP: &str = "\
+# The shop.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  labels: {app: web} # of ours
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+      # serves
+      - name: web # main
+        image: web:1
+        env:
+        - name: LEVEL
+          value: info # quiet
+        # goes
+        - name: OLD
+          value: \"1\"
+---
+# How it is set.
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data:
+  # all of it
+  app.conf: |
+    level = info
+    color = red
+  plain: kept # here
+";
+
+#[test]
+fn maps_entries_of_lists_and_texts_are_written_back_with_the_comments_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.yaml");
+    std::fs::write(&file, SHOP).unwrap();
+    let daemon = Daemon::start(&["--no-hosts"]);
+    let path = folder.path().display().to_string();
+    daemon.selkie(&["apply", "-f", &path, "--wait=false"]);
+    assert_eq!(daemon.selkie(&["adopt", "-f", &path]), "", "the server's defaults are no changes");
+    daemon.kubectl(&["patch", "deploy/web", "-p", PATCH]);
+    daemon.kubectl(&["label", "deploy/web", "tier=front"]);
+    daemon.kubectl(&["patch", "configmap/settings", "--type=merge", "-p", SETTINGS]);
+
+    let planned = daemon.selkie(&["adopt", "-f", &path, "--dry-run", "-o", "json"]);
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(
+        (&planned["schema"], &planned["left"]),
+        (&serde_json::json!("selkie.dev/adopt/v1"), &serde_json::json!([]))
+    );
+    assert_eq!(planned["files"][0]["droppedComments"][0]["text"], "# goes");
+    assert!(planned["files"][0]["diff"].as_str().unwrap().contains("-        - name: OLD\n"), "{planned}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), SHOP);
+
+    let adopted = daemon.try_selkie(&["adopt", "-f", &path]);
+    let told = String::from_utf8_lossy(&adopted.stderr).into_owned();
+    assert!(adopted.status.success(), "{told}");
+    assert!(told.contains("shop.yaml:22: a comment went with what it was about: # goes"), "{told}");
+    let expected = SHOP
+        .replace("{app: web} # of ours", "{app: web, tier: front} # of ours")
+        .replace("value: info # quiet", "value: debug # quiet")
+        .replace(
+            "        # goes\n        - name: OLD\n          value: \"1\"\n",
+            "        resources:\n          limits:\n            memory: 64Mi\n      - name: side\n        image: side:1\n",
+        )
+        .replace("    level = info\n    color = red\n", "    level = debug\n    color = red\n    size = 3\n")
+        .replace("  plain: kept # here\n", "  plain: kept # here\n  more: |-\n    a\n    b\n");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
+    assert_eq!(daemon.selkie(&["adopt", "-f", &path]), "", "there is nothing left to write");
+    assert_eq!(daemon.try_selkie(&["diff", "-f", &path]).status.code(), Some(0));
+}
+
+const PATCH: &str = r#"{"spec": {"template": {"spec": {"containers": [
+    {"name": "web", "resources": {"limits": {"memory": "64Mi"}},
+     "env": [{"name": "LEVEL", "value": "debug"}, {"name": "OLD", "$patch": "delete"}]},
+    {"name": "side", "image": "side:1"}]}}}}"#;
+
+const SETTINGS: &str = r#"{"data": {"app.conf": "level = debug\ncolor = red\nsize = 3\n", "more": "a\nb"}}"#;
