@@ -95,7 +95,7 @@ fn object_lines(text: &mut String, object: &ObjectChange, width: usize, least: &
 }
 
 fn field_lines(text: &mut String, field: &FieldChange, width: usize) {
-    let path = clean(&field.path());
+    let path = clean(field.path());
     let padded = format!("{path:<width$}");
     let mut line = |sign: &str, style: Style, rest: &str| {
         let _ = writeln!(text, "      {} {}", paint(style, sign), format!("{padded}  {rest}").trim_end());
