@@ -177,7 +177,8 @@ async fn a_one_shot_leaves_an_application_what_it_holds() {
     assert!(same.report.is_empty(), "the label stays: {:?}", same.report);
     let planned = rig.diff(&[("a.yaml", &map("a", "2"))], &Options::default()).await.unwrap();
     let expected = "apply will refuse this: application \"shop\" holds ConfigMap default/a, and would set it back \
-                    (change the application's source, suspend it, or apply with --force-conflicts)";
+                    (change the application's source, or take the object over with --adopt; --force-conflicts \
+                    changes it and leaves it the application's, which is of use where that is suspended)";
     assert_eq!(planned.report.warnings, [expected]);
     let error = rig.apply(&[("a.yaml", &map("a", "2"))], &Options::default()).await.unwrap_err().to_string();
     let expected = "a.yaml:1:1: ConfigMap default/a belongs to application \"shop\", which would set it back";

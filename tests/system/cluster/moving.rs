@@ -118,7 +118,7 @@ fn an_apply_takes_over_what_an_application_holds_and_it_lets_go_for_good() {
     let two = two.display().to_string();
     let refused = daemon.try_selkie(&["apply", "-f", &two]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    for part in ["application \"one\" from", "this apply sets it, too", "--adopt", "--force-conflicts"] {
+    for part in ["application \"one\"", "this apply sets it, too", "--adopt", "--force-conflicts"] {
         assert!(said.contains(part), "no {part:?} in {said}");
     }
     let expected = "ConfigMap default/a is taken over from application \"one\", which lets go of it for good";
