@@ -192,6 +192,12 @@ impl Host {
             };
             while let Some(resting) = worker::run(host.clone(), inbox.clone(), pod, listing).await {
                 if host.workers.rest(&uid, resting.clone()) {
+                    // Whoever looked for it since it stopped looking found nobody.
+                    let identity = crate::kubelet::pod::identity(&resting);
+                    let now = host.pods.get(&identity.namespace, &identity.name);
+                    if !now.is_some_and(|now| Arc::ptr_eq(&now, &resting)) {
+                        host.wake_worker(&resting, None);
+                    }
                     return;
                 }
                 listing = Box::pin(host.left_of(&uid)).await;

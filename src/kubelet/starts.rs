@@ -12,7 +12,7 @@ use std::collections::HashSet;
 pub struct Starts(Mutex<HashSet<String>>);
 
 impl Starts {
-    /// The container was made just now and will be started.
+    /// The container was made just now and is being started.
     pub fn expect(&self, container: &str) {
         self.0.lock().insert(container.to_owned());
     }
@@ -20,6 +20,11 @@ impl Starts {
     /// Whether this event tells of a start that was expected.
     pub fn is_expected(&self, event: &RuntimeEvent) -> bool {
         event.kind == EventKind::Started && self.0.lock().remove(&event.id)
+    }
+
+    /// It was not started.
+    pub fn forget(&self, container: &str) {
+        self.0.lock().remove(container);
     }
 
     /// Events may have been missed, or never come for what was never started: all that come are news.
@@ -54,5 +59,8 @@ mod tests {
         assert!(!starts.is_expected(&event(EventKind::Started, "a")), "somebody started it again");
         starts.forget_all();
         assert!(!starts.is_expected(&event(EventKind::Started, "b")), "contact was lost");
+        starts.expect("c");
+        starts.forget("c");
+        assert!(!starts.is_expected(&event(EventKind::Started, "c")), "it was refused");
     }
 }

@@ -8,11 +8,11 @@ use crate::kubelet::pod::facts::{QUICK, SLOW};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::{Role, find_container, spec, target_of};
 use crate::kubelet::runtime::{
-    ContainerSpec, ImageInfo, Mount, MountSource, Propagation, RuntimeError, Sandbox, SandboxSpec,
+    ContainerSpec, ContainerState, ImageInfo, Mount, MountSource, Propagation, RuntimeError, Sandbox, SandboxSpec,
 };
 use crate::kubelet::volumes::{self, PodDir, hosts, mounts::Place, payload, remote};
 use crate::kubelet::{dns, sandbox, sources};
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -34,11 +34,8 @@ pub async fn start(mut job: Job, name: String, life: Life) -> Outcome {
     let Some((_, container)) = find_container(spec(&pod), &name) else {
         return Outcome::Started { container: name, result: Err(None) };
     };
-    let result = match make(&job, &container, &life).await {
-        Ok(id) => match settle(&mut job, &container, &id).await {
-            Ok(()) => run(&job, &container, id).await,
-            Err(error) => Err(error),
-        },
+    let result = match ready(&mut job, &container, &life).await {
+        Ok(id) => run(&job, &container, id, life.made.is_none()).await,
         Err(error) => Err(error),
     };
     if let Err(Some(failed)) = &result {
@@ -96,10 +93,7 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
         made.processes_of = Some(running(job, target).await?);
     }
     let id = match host.runtime.create_container(&sandbox.id, &made).await {
-        Ok(id) => {
-            host.starts.expect(&id);
-            id
-        }
+        Ok(id) => id,
         Err(RuntimeError::AlreadyExists { .. }) => existing(job, &made.identity).await?,
         Err(error) => return Err(Some(Failed::of("CreateContainerError", error.chain(), &error))),
     };
@@ -117,35 +111,53 @@ async fn make(job: &Job, container: &Container, life: &Life) -> Made {
 /// Gives a container what no sandbox holds for it.
 async fn alone(job: &Job, sandbox: &Sandbox, made: &mut ContainerSpec) -> Result<(), Option<Failed>> {
     let pod = &job.pod;
-    let main = spec(pod).containers.first().map(|main| main.name.as_str()).unwrap_or_default();
-    if made.identity.container != main {
-        // It was added to the pod. Where the network is the host's, it has that, and the rest to itself.
-        match running(job, main).await {
-            Ok(id) => made.with = Some(id),
-            Err(_) if sandbox.host_network => made.alone = Some(sandbox::sandbox(pod).into()),
-            Err(error) => return Err(error),
-        }
-        return Ok(());
-    }
-    // Made anew, because its image was changed, it keeps its address.
-    let address = sandbox.ips.first().copied().filter(|_| !sandbox.host_network);
     made.resources.pids_limit = container::whole(pod, &job.host.info()).pids_limit;
-    made.alone = Some(SandboxSpec { address, ..sandbox::sandbox(pod) }.into());
+    let mut own = sandbox::sandbox(pod);
+    if !is_main(pod, &made.identity.container) {
+        // It was added to the pod. Its network is the pod's, the rest is its own: to join what is the main container's
+        // would make that one, for Podman, what it depends on, to be started with it and not removed before it.
+        (own.ports, own.sysctls) = Default::default();
+        if !sandbox.host_network {
+            let main = spec(pod).containers.first().map(|main| main.name.as_str()).unwrap_or_default();
+            made.with = Some(running(job, main).await?);
+        }
+    } else if !sandbox.host_network {
+        // Made anew, because its image was changed, it keeps its address.
+        own.address = sandbox.ips.first().copied();
+    }
+    made.alone = Some(own.into());
     Ok(())
 }
 
-/// What waits for the address of a container that has it to itself; its hook may, too.
-async fn settle(job: &mut Job, container: &Container, id: &str) -> Result<(), Option<Failed>> {
-    let alone = |sandbox: &&Sandbox| sandbox.lone && !sandbox.host_network;
-    let main = |(role, _)| role == Role::Main;
-    let is_main = find_container(spec(&job.pod), &container.name).is_some_and(main);
-    let Some(mut sandbox) = job.sandbox.clone().filter(|sandbox| is_main && alone(&sandbox)) else { return Ok(()) };
-    sandbox.ips = job.host.runtime.prepare(id).await.map_err(|error| {
-        // What it is to run was refused, which is its end; whatever else keeps it from its network may pass.
-        let refused = matches!(error, RuntimeError::Invalid { .. });
-        let failed = Failed::of("RunContainerError", error.chain(), &error);
-        Some(Failed { life: refused.then(|| id.to_owned()), ..failed })
-    })?;
+fn is_main(pod: &Pod, container: &str) -> bool {
+    find_container(spec(pod), container).is_some_and(|(role, _)| role == Role::Main)
+}
+
+/// What waits for the address of a container that has it to itself; its hook may, too. `made`: before, and perhaps
+/// started.
+async fn settle(job: &mut Job, container: &Container, id: &str, made: bool) -> Result<(), Option<Failed>> {
+    let alone = |sandbox: &Sandbox| sandbox.lone && !sandbox.host_network && is_main(&job.pod, &container.name);
+    let Some(mut sandbox) = job.sandbox.clone().filter(alone) else { return Ok(()) };
+    let failed = |error: RuntimeError| Some(Failed::of("RunContainerError", error.chain(), &error));
+    if made {
+        let life = job.host.runtime.inspect(id).await.map_err(failed)?;
+        match life.state {
+            ContainerState::Created => {}
+            // Prepared anew, it would run anew.
+            ContainerState::Exited(_) | ContainerState::Lost => return Err(None),
+            ContainerState::Running { .. } | ContainerState::Paused { .. } => {
+                sandbox.ips = life.ips;
+                job.sandbox = Some(sandbox);
+                return Ok(());
+            }
+        }
+    }
+    sandbox.ips = match job.host.runtime.prepare(id).await {
+        Ok(ips) => ips,
+        // What it is to run was refused. So it will be when it is started, which cleans up behind itself.
+        Err(RuntimeError::Invalid { .. }) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
     let facts = sources::facts(&job.host, Some(&sandbox));
     job.sandbox = Some(sandbox);
     let Some(dir) = job.host.pod_dir(job.uid()) else { return Ok(()) };
@@ -153,6 +165,22 @@ async fn settle(job: &mut Job, container: &Container, id: &str) -> Result<(), Op
         return Ok(());
     }
     write_hosts(job, &dir, &facts).map_err(config_error)
+}
+
+/// The container, made and with its address. One that cannot have the address that it had before gets another.
+async fn ready(job: &mut Job, container: &Container, life: &Life) -> Made {
+    let id = make(job, container, life).await?;
+    let Err(error) = settle(job, container, &id, life.made.is_some()).await else { return Ok(id) };
+    let asks = |sandbox: &Sandbox| sandbox.lone && !sandbox.host_network && !sandbox.ips.is_empty();
+    let asked = life.made.is_none() && job.sandbox.as_ref().is_some_and(asks);
+    if error.is_none() || !asked || job.host.runtime.remove(&id).await.is_err() {
+        return Err(error);
+    }
+    if let Some(sandbox) = &mut job.sandbox {
+        sandbox.ips.clear();
+    }
+    let id = make(job, container, life).await?;
+    settle(job, container, &id, false).await.map(|()| id)
 }
 
 /// The id of the pod's container of that name that runs.
@@ -264,9 +292,15 @@ pub async fn fill_remote(
     Ok(())
 }
 
-async fn run(job: &Job, container: &Container, id: String) -> Made {
-    let runtime = &job.host.runtime;
+/// `fresh`: made just now.
+async fn run(job: &Job, container: &Container, id: String, fresh: bool) -> Made {
+    let (runtime, starts) = (&job.host.runtime, &job.host.starts);
+    if fresh {
+        starts.expect(&id);
+    }
     if let Err(error) = runtime.start(&id).await {
+        // Who starts it after all does so later.
+        starts.forget(&id);
         let failed = Failed::of("RunContainerError", error.chain(), &error);
         // Only what was refused has failed; after silence it may run, and the next look tells.
         return Err(Some(Failed { life: (!error.is_silence()).then_some(id), ..failed }));

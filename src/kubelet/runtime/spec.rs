@@ -101,7 +101,7 @@ pub struct ContainerSpec {
     pub host_ipc: bool,
     /// What else a sandbox would have for it, where that is [`lone`](SandboxSpec::lone).
     pub alone: Option<Box<SandboxSpec>>,
-    /// The id of a container whose network, IPC and host name this one shares, where no sandbox holds them.
+    /// The id of a container that runs and whose network this one shares, where no sandbox holds that.
     pub with: Option<String>,
     /// The id of a container whose processes this one sees and can signal.
     pub processes_of: Option<String>,

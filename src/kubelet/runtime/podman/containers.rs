@@ -11,6 +11,7 @@ use crate::kubelet::runtime::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
+use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -66,7 +67,10 @@ impl Podman {
 
     pub(super) async fn make_container(&self, sandbox: &str, spec: &ContainerSpec) -> Result<String> {
         let around = self.around().await?;
-        let body = generate::container(sandbox, spec, &around.surroundings);
+        let mut body = generate::container(sandbox, spec, &around.surroundings);
+        if let Some(other) = &spec.with {
+            body["netns"] = json!({"nsmode": "path", "value": self.network_of(other).await?});
+        }
         let object = format!("container {}", spec.identity.container);
         let made = self.client.post("containers/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await;
         let made = made.map_err(|error| match error {
@@ -76,6 +80,13 @@ impl Podman {
         })?;
         self.oom.expect(&made.id, spec.resources.memory_limit.is_some());
         Ok(made.id)
+    }
+
+    /// Where the network of a container that runs is.
+    async fn network_of(&self, container: &str) -> Result<String> {
+        let network = self.inspected(container).await?.network_settings.map(|settings| settings.sandbox_key);
+        let missing = || RuntimeError::NotFound { object: format!("the network of container {container}") };
+        network.filter(|path| !path.is_empty()).ok_or_else(missing)
     }
 
     /// Has the container's namespaces made. Succeeds where they are.

@@ -194,15 +194,10 @@ pub fn container(sandbox: &str, spec: &ContainerSpec, around: &Surroundings) -> 
     }
     if let Some(pod) = &spec.alone {
         surroundings(pod, around, &mut set);
-        // Said outright: what Podman does otherwise, its containers.conf may say. Whoever is added shares its IPC.
+        // Said outright: what Podman does otherwise, its containers.conf may say.
         set("pidns", json!({"nsmode": if pod.host_pid { "host" } else { "private" }}));
         set("utsns", json!({"nsmode": "private"}));
-        set("ipcns", json!({"nsmode": "shareable"}));
-    }
-    if let Some(other) = &spec.with {
-        for namespace in ["netns", "ipcns", "utsns"] {
-            set(namespace, json!({"nsmode": "container", "value": other}));
-        }
+        set("ipcns", json!({"nsmode": "private"}));
     }
     if spec.host_ipc {
         // Podman's pods have IPC of their own or none in common.

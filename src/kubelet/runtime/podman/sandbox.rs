@@ -63,6 +63,10 @@ impl Podman {
 
     async fn create_sandbox(&self, spec: &SandboxSpec, around: &Surroundings, object: &str) -> Result<Made> {
         let mut body = generate::sandbox(spec, around);
+        if spec.lone {
+            // It has no infra container that could want for an image.
+            return self.client.post("pods/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await;
+        }
         if !self.infra_missing.load(Ordering::Relaxed) {
             match self.client.post("pods/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await {
                 Err(error) if infra::is_missing(&error) => {

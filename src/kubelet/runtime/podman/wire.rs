@@ -69,7 +69,7 @@ impl Listed {
         let raw = RawState { started, finished, exit_code: self.exit_code, pid: self.pid, ..RawState::default() };
         let state = raw.named(&self.state, self.created);
         Some(ContainerStatus {
-            state: if is_lone(&self.labels) { of_lone(state, started) } else { state },
+            state: if is_lone(&self.labels) { of_lone(state, started, finished) } else { state },
             id: self.id,
             identity,
             sandbox: self.pod,
@@ -171,6 +171,9 @@ pub struct NetworkSettings {
     ip_address: String,
     #[serde(default, rename = "GlobalIPv6Address")]
     ipv6_address: String,
+    /// The file of its network namespace.
+    #[serde(default)]
+    pub sandbox_key: String,
     #[serde(default, deserialize_with = "nullable")]
     networks: BTreeMap<String, NetworkSettings>,
 }
@@ -236,7 +239,11 @@ impl Inspected {
     /// The container; `None` when its labels are not those of a pod's container.
     pub fn into_status(self) -> Option<ContainerStatus> {
         let lone = is_lone(&self.config.labels);
-        let state = if lone { of_lone(self.state(), set(self.state.started_at)) } else { self.state() };
+        let state = if lone {
+            of_lone(self.state(), set(self.state.started_at), set(self.state.finished_at))
+        } else {
+            self.state()
+        };
         let has_network = state.is_running() || self.state.status == "initialized";
         let own = self.network_settings.as_ref().filter(|_| lone && has_network);
         Some(ContainerStatus {
@@ -262,8 +269,15 @@ fn is_lone(labels: &Labels) -> bool {
 
 /// One that was started and is shown as not started yet ran until its host went down. Of others their sandbox tells
 /// that, which this one does not have.
-fn of_lone(state: ContainerState, started: Option<Timestamp>) -> ContainerState {
-    if state == ContainerState::Created && started.is_some() { ContainerState::Lost } else { state }
+fn of_lone(state: ContainerState, started: Option<Timestamp>, finished: Option<Timestamp>) -> ContainerState {
+    match &state {
+        ContainerState::Created if started.is_some() => ContainerState::Lost,
+        // So later versions show it, as if it had come to a good end.
+        ContainerState::Exited(exit) if exit.code == 0 && started.is_some() && finished.is_none() => {
+            ContainerState::Lost
+        }
+        _ => state,
+    }
 }
 
 /// The part of an OCI configuration that says as whom a process is started.
@@ -389,18 +403,20 @@ mod tests {
 
     #[test]
     fn what_has_no_holder_goes_down_with_its_host() {
-        let state = |lone: &str, started: &str| {
+        let state = |lone: &str, status: &str, started: &str| {
             let text = format!(
-                r#"{{"Id":"c","Created":"2026-01-01T00:00:00Z","State":{{"Status":"created","StartedAt":"{started}",
+                r#"{{"Id":"c","Created":"2026-01-01T00:00:00Z","State":{{"Status":"{status}","StartedAt":"{started}",
                 "FinishedAt":"0001-01-01T00:00:00Z"}},"Config":{{"Labels":{{{lone}"io.selkie.container.name":"c",
                 "io.selkie.pod.uid":"u","io.selkie.pod.name":"p","io.selkie.pod.namespace":"n"}}}}}}"#
             );
             serde_json::from_str::<Inspected>(&text).unwrap().into_status().unwrap().state
         };
         let lone = r#""io.selkie.sandbox.lone":"true","#;
-        assert_eq!(state(lone, "2026-01-01T00:00:01Z"), ContainerState::Lost, "it ran, and its end was not seen");
-        assert_eq!(state(lone, "0001-01-01T00:00:00Z"), ContainerState::Created, "it never ran");
-        assert_eq!(state("", "2026-01-01T00:00:01Z"), ContainerState::Created, "its sandbox tells");
+        let (once, never) = ("2026-01-01T00:00:01Z", "0001-01-01T00:00:00Z");
+        assert_eq!(state(lone, "created", once), ContainerState::Lost, "it ran, and its end was not seen");
+        assert_eq!(state(lone, "exited", once), ContainerState::Lost, "the same, in later versions");
+        assert_eq!(state(lone, "created", never), ContainerState::Created, "it never ran");
+        assert_eq!(state("", "created", once), ContainerState::Created, "its sandbox tells");
     }
 
     #[test]
