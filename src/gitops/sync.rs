@@ -35,7 +35,7 @@ pub use claims::Claim;
 pub use pods::last_lines;
 pub use replacing::{LIMIT as REPLACED_LIMIT, finish as finish_replacements};
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
-pub use stages::{InOrder, apply_in_order, rehearse};
+pub use stages::{InOrder, RUN as HOOK_RUN, apply_in_order, rehearse};
 
 use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
 use crate::api::plan::Order;
@@ -167,6 +167,9 @@ pub enum SyncError {
         describe(.object)
     )]
     ReplacedStays { object: Box<ObjectId>, seconds: u64, why: String },
+    /// Of a one-shot that adopts: what it takes may be its own now, or not.
+    #[error("{}; {told}", said(.cause))]
+    Unanswered { cause: Box<SyncError>, told: String },
     #[error(transparent)]
     History(#[from] history::HistoryError),
 }
@@ -177,6 +180,7 @@ impl SyncError {
         match self {
             Self::Manifests(errors) => errors.iter().map(ToString::to_string).collect(),
             Self::Api(cause) => vec![format!("{self}: {cause}")],
+            Self::Unanswered { cause, told } => [cause.lines(), vec![told.clone()]].concat(),
             Self::Answer(_) | Self::HookStays { .. } | Self::ReplacedStays { .. } | Self::History(_) => {
                 vec![self.to_string()]
             }
@@ -201,6 +205,10 @@ impl SyncError {
     pub fn is_temporary(&self) -> bool {
         !matches!(self, Self::Manifests(_))
     }
+}
+
+fn said(error: &SyncError) -> String {
+    error.lines().join("; ")
 }
 
 fn list(errors: &[RenderError]) -> String {
@@ -325,18 +333,20 @@ async fn commit(
         owned.refuse_takes(rendered)?;
     }
     let mut taking = match how {
-        How::Apply if adopts => Some(taking::begin(client, rendered, owned).await?),
+        How::Apply if adopts => Some(taking::begin(client, kinds, rendered, owned).await?),
         _ => None,
     };
     let Posted { request, mut status, consequences } = loop {
         let posted = match conflicts::post(client, rendered, options, owned, &deletions, how).await {
             Ok(posted) => posted,
             Err(error) => {
-                // Without an answer nobody knows whether it was committed: then the losers are not to fight for it.
-                if let Some(taking) = taking.take().filter(|_| error.is_answer()) {
-                    taking.give_back(client).await;
+                let Some(taking) = taking.take() else { return Err(error) };
+                if error.is_answer() {
+                    taking.give_back(client, kinds).await;
+                    return Err(error);
                 }
-                return Err(error);
+                // Nobody knows whether it was committed: the losers are not to fight for it.
+                return Err(taking.unanswered(error));
             }
         };
         let status = &posted.status;
@@ -348,7 +358,7 @@ async fn commit(
         let lost = changeset::lost_deletions(status, others, &deletions);
         if lost.is_empty() {
             if let Some(taking) = taking.take() {
-                taking.give_back(client).await;
+                taking.give_back(client, kinds).await;
             }
             return Err(SyncError::Manifests(refusal::errors(&status.results, rendered, options)));
         }
@@ -362,7 +372,8 @@ async fn commit(
     let results = own_results(&status.results, rendered.objects.len(), &options.record, deletions.len());
     let mut report = Report::new(&results, &rendered.objects, kinds);
     if options.application.is_empty() {
-        report.takeovers = plan::takeovers::of_fields(&status.results);
+        let is_confidential = |id: &ObjectId| rendered.find(id).is_some_and(|manifest| manifest.confidential);
+        report.takeovers = plan::takeovers::of_fields(&status.results, is_confidential);
     }
     if adopts {
         report.takeovers.splice(..0, taking::takeovers(rendered, owned));

@@ -10,6 +10,8 @@ use std::fmt;
 
 /// Fields that are named in a line for people.
 const SHOWN: usize = 5;
+/// Instead of a value that is not told.
+const HIDDEN: &str = "...";
 
 /// Who loses what of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,11 +63,15 @@ impl fmt::Display for Takeover {
 }
 
 /// The fields that others had set and that have other values now, by who had set them. Who only ever wrote
-/// subresources, a status or a scale, has set nothing of the object itself.
-pub fn of_fields(results: &[ChangeResult]) -> Vec<Takeover> {
+/// subresources, a status or a scale, has set nothing of the object itself. No value of a confidential object is told:
+/// elements of lists are named by theirs.
+pub fn of_fields(results: &[ChangeResult], is_confidential: impl Fn(&ObjectId) -> bool) -> Vec<Takeover> {
     let mut found = Vec::new();
-    for result in results.iter().filter(|result| result.action == ChangeAction::Configured) {
+    let is_changed =
+        |result: &&ChangeResult| matches!(result.action, ChangeAction::Configured | ChangeAction::Replaced);
+    for result in results.iter().filter(is_changed) {
         let (Some(before), Some(after)) = (&result.before, &result.after) else { continue };
+        let hidden = is_confidential(&result.id);
         let entries = before.pointer("/metadata/managedFields").and_then(Value::as_array);
         let mut lost: BTreeMap<&str, (BTreeSet<String>, &str)> = BTreeMap::new();
         for entry in entries.into_iter().flatten() {
@@ -75,7 +81,7 @@ pub fn of_fields(results: &[ChangeResult]) -> Vec<Takeover> {
             }
             let Some(fields) = entry.get("fieldsV1") else { continue };
             let mut paths = BTreeSet::new();
-            differing(fields, Some(before), Some(after), "", &mut paths);
+            differing(fields, (Some(before), Some(after)), hidden, "", &mut paths);
             if !paths.is_empty() {
                 let (all, time) = lost.entry(text("manager")).or_default();
                 all.extend(paths);
@@ -94,7 +100,13 @@ pub fn of_fields(results: &[ChangeResult]) -> Vec<Takeover> {
 }
 
 /// The paths of what is owned and has another value now.
-fn differing(owned: &Value, before: Option<&Value>, after: Option<&Value>, at: &str, found: &mut BTreeSet<String>) {
+fn differing(
+    owned: &Value,
+    (before, after): (Option<&Value>, Option<&Value>),
+    hidden: bool,
+    at: &str,
+    found: &mut BTreeSet<String>,
+) {
     if before == after {
         return;
     }
@@ -106,18 +118,20 @@ fn differing(owned: &Value, before: Option<&Value>, after: Option<&Value>, at: &
         if let Some(name) = key.strip_prefix("f:") {
             let of = |value: Option<&'_ Value>| value.and_then(|value| value.get(name)).cloned();
             let path = if name.contains(['.', '/']) { format!("{at}[{name}]") } else { format!("{at}.{name}") };
-            differing(owned, of(before).as_ref(), of(after).as_ref(), &path, found);
+            differing(owned, (of(before).as_ref(), of(after).as_ref()), hidden, &path, found);
         } else if let Some(keys) = key.strip_prefix("k:") {
             let Ok(Value::Object(wanted)) = serde_json::from_str::<Value>(keys) else { continue };
             let is = |entry: &&Value| wanted.iter().all(|(key, value)| entry.get(key) == Some(value));
             let of = |list: Option<&Value>| list.and_then(|list| list.as_array()?.iter().find(is)).cloned();
-            let name = wanted.values().map(plain).collect::<Vec<_>>().join(",");
-            differing(owned, of(before).as_ref(), of(after).as_ref(), &format!("{at}[{name}]"), found);
+            let name =
+                if hidden { HIDDEN.to_owned() } else { wanted.values().map(plain).collect::<Vec<_>>().join(",") };
+            differing(owned, (of(before).as_ref(), of(after).as_ref()), hidden, &format!("{at}[{name}]"), found);
         } else if let Some(value) = key.strip_prefix("v:") {
             let Ok(wanted) = serde_json::from_str::<Value>(value) else { continue };
             let has = |list: Option<&Value>| list.and_then(Value::as_array).is_some_and(|all| all.contains(&wanted));
             if has(before) != has(after) {
-                found.insert(format!("{at}[{}]", plain(&wanted)));
+                let name = if hidden { HIDDEN.to_owned() } else { plain(&wanted) };
+                found.insert(format!("{at}[{name}]"));
             }
         }
     }
@@ -142,7 +156,7 @@ mod tests {
     }
 
     fn lines(result: ChangeResult) -> Vec<String> {
-        of_fields(&[result]).iter().map(ToString::to_string).collect()
+        of_fields(&[result], |_| false).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -167,6 +181,18 @@ mod tests {
                 "Deployment web: \"bob\" loses .spec.finalizers[a], .spec[a.b/c]"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_made_again_is_told_and_values_of_confidential_objects_are_not() {
+        let entries = json!([{"manager": "bob", "fieldsV1": {"f:spec": {
+            "f:hosts": {"v:\"hush\"": {}}, "f:env": {"k:{\"name\":\"hush\"}": {"f:value": {}}}}}}]);
+        let before = json!({"hosts": ["hush"], "env": [{"name": "hush", "value": "1"}]});
+        let after = json!({"hosts": [], "env": [{"name": "hush", "value": "2"}]});
+        let result = ChangeResult { action: ChangeAction::Replaced, ..result(entries, before, after) };
+        let hidden = of_fields(std::slice::from_ref(&result), |id| id.name == "web");
+        assert_eq!(hidden[0].fields, [".spec.env[...].value", ".spec.hosts[...]"]);
+        assert_eq!(lines(result), ["Deployment web: \"bob\" loses .spec.env[hush].value, .spec.hosts[hush]"]);
     }
 
     #[test]

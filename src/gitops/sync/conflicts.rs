@@ -86,6 +86,11 @@ async fn last(client: &kube::Client, name: &str) -> Result<Option<Rendered>, Syn
     match history::manifests(client, name, record.number).await {
         Ok(rendered) => Ok(Some(rendered)),
         Err(HistoryError::TooLarge { .. } | HistoryError::Missing { .. }) => Ok(None),
+        // No reason to apply nothing more.
+        Err(error @ HistoryError::Broken { .. }) => {
+            tracing::warn!(application = name, revision = record.number, %error, "cannot read what was applied last");
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

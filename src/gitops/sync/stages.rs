@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// On a hook: the sync that made it, so that none runs it twice.
-pub(super) const RUN: &str = "selkie.dev/hook-run";
+pub const RUN: &str = "selkie.dev/hook-run";
 /// How long the hook of an earlier sync may take to go.
 const GOING: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);

@@ -3,11 +3,13 @@
 //! committed, that is taken back.
 
 use super::SyncError;
+use super::live::live;
 use super::owners::Owners;
 use super::wait::path;
 use crate::api::changeset::ObjectId;
 use crate::client::raw;
-use crate::gitops::application::{Application, NAMESPACE, TAKEN_OVER, write_taken};
+use crate::gitops::application::{Application, LABEL, NAMESPACE, TAKEN_OVER, write_taken};
+use crate::gitops::kinds::Kinds;
 use crate::gitops::plan::takeovers::{Loser, Takeover};
 use crate::gitops::render::{Origin, RenderError, Rendered, same_object};
 use http::Method;
@@ -22,7 +24,12 @@ const TRIES: usize = 10;
 pub(super) struct Taking(Vec<(String, Vec<ObjectId>)>);
 
 /// Tells the Applications that hold any of this that they lose it. Where one cannot be told, none was.
-pub(super) async fn begin(client: &kube::Client, rendered: &Rendered, owned: &Owners) -> Result<Taking, SyncError> {
+pub(super) async fn begin(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    owned: &Owners,
+) -> Result<Taking, SyncError> {
     let mut taking = Taking::default();
     for (name, ids) in losers(rendered, owned) {
         let added = change(client, &name, |known| {
@@ -33,7 +40,7 @@ pub(super) async fn begin(client: &kube::Client, rendered: &Rendered, owned: &Ow
         match added.await {
             Ok(new) => taking.0.push((name, new)),
             Err(error) => {
-                taking.give_back(client).await;
+                taking.give_back(client, kinds).await;
                 return Err(error);
             }
         }
@@ -42,9 +49,20 @@ pub(super) async fn begin(client: &kube::Client, rendered: &Rendered, owned: &Ow
 }
 
 impl Taking {
-    /// Nothing of it was committed: the losers keep what they have. Of what could not be given back the log tells.
-    pub async fn give_back(self, client: &kube::Client) {
-        for (name, ids) in self.0.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+    /// Nothing of it was committed: the losers keep what they have, unless another one-shot has taken it meanwhile.
+    /// Of what could not be given back the log tells.
+    pub async fn give_back(self, client: &kube::Client, kinds: &dyn Kinds) {
+        for (name, mut ids) in self.0 {
+            let mut lost = Vec::new();
+            for id in &ids {
+                if live(client, kinds, id).await.is_some_and(|object| label(&object) != Some(name.as_str())) {
+                    lost.push(id.clone());
+                }
+            }
+            ids.retain(|id| !has(&lost, id));
+            if ids.is_empty() {
+                continue;
+            }
             let removed = change(client, &name, |known| {
                 known.retain(|id| !has(&ids, id));
                 Vec::new()
@@ -57,6 +75,22 @@ impl Taking {
                 );
             }
         }
+    }
+
+    /// Nobody knows whether it was committed: the losers keep off all the same, and the error says how that ends.
+    pub fn unanswered(self, cause: SyncError) -> SyncError {
+        let of = |(name, ids): &(String, Vec<ObjectId>)| {
+            let what = super::names(ids);
+            format!(
+                "application {name:?} was told that it loses {what}, and it is not known whether it does; if not, \
+                 `kubectl -n {NAMESPACE} annotate application {name} {TAKEN_OVER}-` has it take back all that it lost"
+            )
+        };
+        let told: Vec<String> = self.0.iter().filter(|(_, ids)| !ids.is_empty()).map(of).collect();
+        if told.is_empty() {
+            return cause;
+        }
+        SyncError::Unanswered { cause: Box::new(cause), told: told.join("; ") }
     }
 }
 
@@ -92,6 +126,11 @@ fn losers(rendered: &Rendered, owned: &Owners) -> BTreeMap<String, Vec<ObjectId>
         }
     }
     losers
+}
+
+/// The Application whose label an object has.
+fn label(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/labels")?.get(LABEL)?.as_str()
 }
 
 fn has(ids: &[ObjectId], id: &ObjectId) -> bool {
@@ -166,4 +205,22 @@ fn at(name: &str) -> String {
 
 fn refused(why: String) -> SyncError {
     SyncError::Manifests(vec![RenderError::new(Origin::default(), why)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_told_is_said_where_there_is_no_answer() {
+        let id = ObjectId { kind: "ConfigMap".to_owned(), name: "x".to_owned(), ..ObjectId::default() };
+        let cause = || SyncError::Answer("cut".to_owned());
+        let error = Taking(vec![("shop".to_owned(), vec![id]), ("other".to_owned(), Vec::new())]).unanswered(cause());
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("{}; application \"shop\" was told", cause())), "{said}");
+        assert!(said.contains("annotate application shop selkie.dev/taken-over-`"), "{said}");
+        assert!(said.contains("ConfigMap x") && !said.contains("other"), "{said}");
+        assert_eq!((error.lines().len(), error.is_temporary(), error.is_answer()), (2, true, false));
+        assert_eq!(Taking::default().unanswered(cause()).to_string(), cause().to_string());
+    }
 }

@@ -13,13 +13,14 @@ mod requests;
 mod retreat;
 mod source;
 mod status;
+mod taken;
 mod waiting;
 mod windows;
 
 use super::bell::Bell;
 use super::engine::Shared;
 use super::reporter::{Event, Summary};
-use super::{Claim, How, Options, Outcome, SyncError, once, taking, wait};
+use super::{Claim, How, Options, Outcome, SyncError, once, wait};
 use crate::api::changeset::ObjectId;
 use crate::gitops::application::{Application, ApplicationStatus};
 use crate::gitops::plan::{Held, ObjectChange, Report, Totals};
@@ -111,7 +112,9 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, bell: Bell) {
     };
     loop {
         let Some(application) = task.application() else { return };
-        if let Err(why) = task.let_go(&application).await {
+        if let Err(why) = task.let_go(&application).await
+            && !task.ends_alone(&application)
+        {
             task.failed("Refused", "", vec![why]).await;
             task.rest(&application, Some(application.interval())).await;
             continue;
@@ -155,29 +158,6 @@ impl Task {
             let judged = self.status.inventory.iter().filter(|id| health.judges(&id.api_version, &id.kind));
             judged.for_each(|id| self.bell.ring_unready(id.clone()));
         }
-    }
-
-    /// Takes note of what was taken from the Application, or is its own again.
-    async fn let_go(&mut self, application: &Application) -> Result<(), String> {
-        if let Some(text) = application.taken_text() {
-            let uid = application.metadata.uid.as_deref().unwrap_or_default();
-            let is_back = || self.shared.readopting.lock().get(uid).is_some_and(|known| known == text);
-            if (application.spec.adopt || is_back()) && taking::forget(&self.shared.context.client, application).await {
-                self.shared.readopting.lock().remove(uid);
-            }
-        }
-        let taken = application.taken_over()?;
-        if taken != self.taken {
-            self.taken = taken;
-            self.shared.ring(&self.shared.ledger.hold(&self.name, &self.ours()));
-        }
-        Ok(())
-    }
-
-    /// The inventory without what was taken.
-    fn ours(&self) -> Vec<ObjectId> {
-        let is_taken = |id: &ObjectId| self.taken.iter().any(|taken| same_object(taken, id));
-        self.status.inventory.iter().filter(|id| !is_taken(id)).cloned().collect()
     }
 
     fn tell(&self, event: Event) {

@@ -132,3 +132,25 @@ async fn a_one_shot_names_both_owners() {
     assert!(error.contains("(test, 2") && error.contains("this apply sets it, too"), "{error}");
     assert!(error.contains("--force-conflicts"), "{error}");
 }
+
+#[tokio::test]
+async fn a_history_that_cannot_be_read_stops_no_sync() {
+    let rig = Rig::new().await;
+    rig.create(&format!("{MAPS}?fieldManager=kubectl-create"), &json!({"metadata": {"name": "a"}, "data": {"k": "0"}}))
+        .await;
+    let labels = json!({"selkie.dev/history-of": "shop"});
+    // {"number":1}, and what was never packed.
+    let revision = json!({"metadata": {"name": "revision.shop.1", "labels": labels}, "type": "selkie.dev/revision",
+        "data": {"record": "eyJudW1iZXIiOjF9", "manifests": "AAAA"}});
+    rig.create(&format!("/api/v1/namespaces/{NAMESPACE}/secrets"), &revision).await;
+    let id = ObjectId {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: "default".to_owned(),
+        name: "a".to_owned(),
+        uid: String::new(),
+    };
+    let options = Options { application: "shop".to_owned(), inventory: vec![id], ..Options::default() };
+    rig.apply(&[("a.yaml", &with(&[("k", "1")]))], &options).await.unwrap();
+    assert_eq!(data(&rig).await, json!({"k": "1"}));
+}

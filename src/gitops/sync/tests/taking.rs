@@ -102,6 +102,31 @@ async fn where_nothing_was_committed_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn what_another_took_meanwhile_is_not_given_back() {
+    let (rig, _folder, _events) = shop().await;
+    let files = [("a.yaml", map("a", "taken")), ("x.yaml", map("x", "taken"))];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let rendered = render(&Snapshot::of(&files), &*rig.registry, "default");
+    let owned = crate::gitops::sync::owners::Owners::read(&rig.client).await.unwrap();
+    let begun = crate::gitops::sync::taking::begin(&rig.client, &*rig.registry, &rendered, &owned).await.unwrap();
+    rig.patch(&format!("{MAPS}/x"), json!({"metadata": {"labels": {LABEL: null}}})).await;
+    begun.give_back(&rig.client, &*rig.registry).await;
+    let left = taken(&rig).await;
+    let left = left.as_str().unwrap();
+    assert!(left.contains("\"name\":\"x\"") && !left.contains("\"name\":\"a\""), "{left}");
+}
+
+#[tokio::test]
+async fn one_whose_objects_stay_ends_whatever_its_list_says() {
+    let (rig, _folder, _events) = shop().await;
+    rig.patch(SHOP, json!({"spec": {"prune": false}})).await;
+    annotate(&rig, json!("what?")).await;
+    raw::request(&rig.client, Method::DELETE, SHOP, None).await.unwrap();
+    rig.until(async || rig.get(SHOP).await.is_none().then_some(())).await;
+    assert_eq!(x(&rig).await.0, json!("1"));
+}
+
+#[tokio::test]
 async fn one_that_adopts_loses_nothing_and_takes_back_what_it_lost() {
     let (rig, _folder, _events) = shop().await;
     rig.apply(&[("x.yaml", &map("x", "taken"))], &adopt()).await.unwrap();
