@@ -11,6 +11,7 @@ use super::resources::{self, Known};
 use super::values::duration;
 use super::{CliError, Global};
 use crate::api::changeset::ObjectId;
+use crate::gitops::render::same_object;
 use clap::Args;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
@@ -144,15 +145,24 @@ impl Delete {
         known: &[Known],
         targets: Vec<Target>,
     ) -> Result<ExitCode, CliError> {
+        let mut there = Vec::new();
         for target in &targets {
             // The server says best that one is not there.
             match target.api.get_metadata(&target.id.name).await {
                 Err(kube::Error::Api(status)) if status.code == 404 && self.may_be_gone() => {}
-                found => drop(found?),
+                found => {
+                    found?;
+                    there.push(target);
+                }
             }
         }
-        let named: Vec<ObjectId> = targets.into_iter().map(|target| target.id).collect();
-        let found = preview::preview(&gather::cluster(client, known).await?, &named, self.cascade);
+        let named: Vec<ObjectId> = targets.iter().map(|target| target.id.clone()).collect();
+        let found = preview::preview(&gather::cluster(client, known, &named).await?, &named, self.cascade);
+        let is_told = |target: &Target| found.objects.iter().any(|going| same_object(&going.id, &target.id));
+        if let Some(target) = there.into_iter().find(|target| !is_told(target)) {
+            let what = format!("{} was there, and is not among what the server lists", target.label);
+            return Err(CliError::new(what).hint("if it has not gone meanwhile, what would go with it is not known"));
+        }
         match self.output {
             Either::Text => anstream::print!("{}", text::text(&found)),
             Either::Json => println!("{}", serde_json::to_string_pretty(&found)?),

@@ -23,8 +23,10 @@ const GATHER: Duration = Duration::from_millis(10);
 const BY_SERVICE: &str = "service";
 /// The index of services by a label that their selector asks for.
 const BY_SELECTOR: &str = "spec.selector";
-const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
-const ENDPOINTS_MANAGER: &str = "endpoint-controller";
+/// The label on Endpoints that tells who keeps them.
+pub const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+/// Its value on those that are kept here, and go with their service.
+pub const ENDPOINTS_MANAGER: &str = "endpoint-controller";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
 
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,11 @@
 
 use crate::api::changeset::ObjectId;
 use crate::cli::objects::{id_of, list, text};
-use crate::gitops::application::{Application, LABEL, PRUNE};
+use crate::controllers::endpointslice::{ENDPOINTS_MANAGED_BY, ENDPOINTS_MANAGER};
+use crate::gitops::application::{Application, LABEL};
+use crate::gitops::plan::prune;
 use crate::gitops::render::{group, same_object};
+use crate::gitops::sync::HOOK_RUN;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -81,6 +84,9 @@ pub struct Going {
     /// It is there until these are gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<ObjectId>,
+    /// Of an Application: why its end does not begin.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stuck: String,
     /// Who makes it again at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_again_by: Option<ObjectId>,
@@ -181,7 +187,11 @@ impl<'a> Run<'a> {
         match (group(&of.api_version), of.kind.as_str()) {
             ("", "Namespace") => id.namespace == of.name,
             // Kept beside it, without a reference.
-            ("", "Service") => id.kind == "Endpoints" && (&id.namespace, &id.name) == (&of.namespace, &of.name),
+            ("", "Service") => {
+                id.kind == "Endpoints"
+                    && (&id.namespace, &id.name) == (&of.namespace, &of.name)
+                    && label(object, ENDPOINTS_MANAGED_BY) == Some(ENDPOINTS_MANAGER)
+            }
             ("apiextensions.k8s.io", "CustomResourceDefinition") => {
                 group(&id.api_version) == text(whole, "/spec/group") && id.kind == text(whole, "/spec/names/kind")
             }
@@ -190,71 +200,100 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether the dependents of what goes are set free.
+    fn orphans(&self, at: usize) -> bool {
+        self.cascade == Cascade::Orphan && self.named.contains(&at)
+    }
+
+    /// Whether an Application's end deletes anything.
+    fn takes_any(&self, application: usize, app: &Application) -> bool {
+        app.is_held() && app.keeps_objects().is_none() && !self.orphans(application)
+    }
+
+    /// Why an Application's end does not begin, if that is so.
+    fn stuck(&self, at: usize) -> Option<String> {
+        let app = self.applications.get(&at).filter(|app| self.takes_any(at, app))?;
+        let has_none = app.status.inventory.is_empty() && app.status.hooks.is_empty();
+        app.taken_over().err().filter(|_| !has_none)
+    }
+
     /// Whether an Application's end deletes an object.
     fn is_taken_along(&self, application: usize, id: &ObjectId, object: &Value) -> bool {
         let Some(app) = self.applications.get(&application) else { return false };
-        let orphans = self.cascade == Cascade::Orphan && self.named.contains(&application);
-        if !app.is_held() || app.keeps_objects().is_some() || orphans {
+        if !self.takes_any(application, app) || app.taken_over().is_err() {
             return false;
         }
         // What hooks made goes, too.
         let held = [app.held(), app.status.hooks.clone()].concat();
         let is_it = |other: &&ObjectId| same_object(other, id) && (other.uid.is_empty() || other.uid == id.uid);
-        let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL)?.as_str());
-        let keep = object.pointer("/metadata/annotations").and_then(|all| all.get(PRUNE)?.as_str());
         if !held.iter().any(|other| is_it(&other))
-            || label.is_some_and(|label| label != app.name())
-            || keep == Some("disabled")
+            || label(object, LABEL).is_some_and(|label| label != app.name())
+            || is_disabled(object)
         {
             return false;
         }
-        let confirmed = keep == Some("confirmed") || app.confirms_prune(&app.status.revision);
+        let confirmed = prune::is_confirmed(object) || app.confirms_prune(&app.status.revision);
         match (group(&id.api_version), id.kind.as_str()) {
             ("", "PersistentVolumeClaim") => confirmed,
-            ("", "Namespace") => confirmed || self.others_in(&id.name, &held).is_none(),
+            ("", "Namespace") => confirmed || is_leaving(object) || self.staying_in(&id.name, &held).is_none(),
             _ => true,
         }
     }
 
-    /// Something in a namespace that is not the Application's, nor anybody's dependent, nor made by the system.
-    fn others_in(&self, namespace: &str, held: &[ObjectId]) -> Option<usize> {
+    /// Something in a namespace that does not go with the Application that holds these, and is neither anybody's
+    /// dependent nor made by the system, nor going by itself.
+    fn staying_in(&self, namespace: &str, held: &[ObjectId]) -> Option<usize> {
         (0..self.ids.len()).find(|at| {
             let (id, object) = (&self.ids[*at], self.object(*at));
             let usual = matches!(
                 (id.kind.as_str(), id.name.as_str()),
-                ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt") | ("Endpoints", _)
+                ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt") | ("Endpoints" | "Event", _)
             );
+            let annotations = object.pointer("/metadata/annotations");
+            let is_hook = annotations.is_some_and(|all| all.get(HOOK_RUN).is_some()) && label(object, LABEL).is_some();
+            let is_it = |other: &ObjectId| same_object(other, id) && (other.uid.is_empty() || other.uid == id.uid);
+            let is_kept = is_disabled(object) || prune::is_claim(id) && !prune::is_confirmed(object);
             id.namespace == namespace
                 && !usual
+                && !is_hook
+                && !is_leaving(object)
                 && list(object, "/metadata/ownerReferences").is_empty()
-                && !held.iter().any(|other| same_object(other, id))
+                && (is_kept || !held.iter().any(is_it))
         })
     }
 
     /// The owner it goes with: all of its owners go, or are gone.
     fn owner_that_goes(&self, at: usize) -> Option<usize> {
-        let (id, mut with) = (&self.ids[at], None);
+        let id = &self.ids[at];
+        let (mut with, mut orphaned, mut is_left) = (None, None, false);
         for owner in list(self.object(at), "/metadata/ownerReferences") {
             let (api_version, kind) = (text(owner, "/apiVersion"), text(owner, "/kind"));
             if !self.cluster.served.contains(&(group(api_version).to_owned(), kind.to_owned())) {
                 return None;
             }
-            let Some(owner) = self.by_uid.get(text(owner, "/uid")).copied() else { continue };
+            let Some(owner) = self.by_uid.get(text(owner, "/uid")).copied() else {
+                is_left = true;
+                continue;
+            };
             let namespace = &self.ids[owner].namespace;
             if id.namespace.is_empty() && !namespace.is_empty() {
                 return None;
             }
             if !namespace.is_empty() && *namespace != id.namespace {
+                is_left = true;
                 continue;
             }
             if !self.going.contains_key(&owner) {
                 return None;
             }
-            if self.cascade != Cascade::Orphan || !self.named.contains(&owner) {
+            if self.orphans(owner) {
+                orphaned = orphaned.or(Some(owner));
+            } else {
                 with = with.or(Some(owner));
             }
         }
-        with
+        // Set free by that one, it has none but owners that are gone.
+        with.or(orphaned.filter(|_| is_left))
     }
 
     fn told(&self) -> Preview {
@@ -285,6 +324,7 @@ impl<'a> Run<'a> {
             volumes: volumes.filter(|_| is_pod).map(|one| format!("emptyDir {}", text(one, "/name"))).collect(),
             finalizers: foreign.get(&at).cloned().unwrap_or_default(),
             waits_for: self.waits_for(at, foreign),
+            stuck: self.stuck(at).unwrap_or_default(),
             made_again_by: self.maker(at),
             id,
         }
@@ -298,7 +338,7 @@ impl<'a> Run<'a> {
         // Owners that nobody deletes in the foreground go first, whoever holds them.
         let mut below = self.going.get(&at).copied().flatten();
         while let Some(owner) = below {
-            if self.cascade != Cascade::Foreground && is_held(owner) {
+            if self.cascade != Cascade::Foreground && is_held(owner) && !self.orphans(owner) {
                 waits.push(owner);
             }
             below = self.going.get(&owner).copied().flatten();
@@ -340,7 +380,7 @@ impl<'a> Run<'a> {
             let makes = MAKERS.contains(&self.ids[owner].kind.as_str()) && !is_finished(object);
             return Some(owner).filter(|owner| makes && stays(owner)).map(|owner| self.ids[owner].clone());
         }
-        let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL)?.as_str())?;
+        let label = label(object, LABEL)?;
         let has = |at: &usize| self.ids[*at].name == label && stays(at);
         let application = self.applications.keys().copied().find(has)?;
         let app = self.applications.get(&application)?;
@@ -404,6 +444,14 @@ fn is_application(object: &Value) -> bool {
 
 fn is_finished(pod: &Value) -> bool {
     matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
+}
+
+fn is_disabled(object: &Value) -> bool {
+    prune::annotation(object) == Some("disabled")
+}
+
+fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/labels")?.get(name)?.as_str()
 }
 
 fn is_leaving(object: &Value) -> bool {

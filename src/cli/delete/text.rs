@@ -53,6 +53,9 @@ fn line(text: &mut String, going: &Going) {
     if !going.finalizers.is_empty() {
         warn(format!("it is there until someone takes away {}", going.finalizers.join(", ")));
     }
+    if !going.stuck.is_empty() {
+        warn(format!("it stays, with all that it holds, until that is mended: {}", going.stuck));
+    }
     if !going.waits_for.is_empty() {
         warn(format!("it is there until these are gone: {}", names(&going.waits_for)));
     }

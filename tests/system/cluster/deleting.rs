@@ -90,6 +90,11 @@ fn a_preview_says_what_the_deletion_does() {
     assert!(said.contains(&format!("- Pod default/{pod}")) && said.contains("ReplicaSet default/web-"), "{said}");
     assert!(said.contains("makes it again") && said.contains("1 object to delete"), "{said}");
 
+    // What tells of others is only looked for where it is named.
+    let event = daemon.value(&["events"], "{.items[0].metadata.name}");
+    let said = daemon.selkie(&["delete", "event", &event, "--dry-run"]);
+    assert!(said.contains(&event) && said.contains("1 object to delete"), "{said}");
+
     // What somebody else holds is there for longer.
     daemon.kubectl(&["create", "namespace", "shop"]);
     apply(&daemon, "shop");

@@ -1,6 +1,7 @@
 //! Deletions as values, without a server.
 
 use super::*;
+use crate::gitops::application::{PRUNE, TAKEN_OVER};
 use serde_json::json;
 
 fn object(kind: &str, name: &str, owners: &[&str]) -> Value {
@@ -82,6 +83,26 @@ fn dependents_go_along_unless_they_are_orphaned_or_another_holds_them() {
 }
 
 #[test]
+fn what_is_set_free_goes_where_its_other_owners_are_gone() {
+    let mut all = vec![object("ReplicaSet", "a", &[]), object("Pod", "pod", &["a", "absent"])];
+    assert_eq!(names(&run(&all, &["a"], Cascade::Orphan)), ["a", "pod"]);
+    all[0]["metadata"]["finalizers"] = json!(["example.org/slow"]);
+    let found = run(&all, &["a"], Cascade::Orphan);
+    assert_eq!(found.objects[1].waits_for, [], "it is set free at once");
+    all.push(object("ReplicaSet", "absent", &[]));
+    assert_eq!(names(&run(&all, &["a"], Cascade::Orphan)), ["a"]);
+}
+
+#[test]
+fn a_service_takes_the_endpoints_that_are_kept_for_it() {
+    let mut all = vec![object("Service", "web", &[]), object("Endpoints", "web", &[])];
+    let going = |all: &[Value]| preview(&cluster(all), &[id_of(&all[0])], Cascade::Foreground).objects.len();
+    assert_eq!(going(&all), 1, "made by hand");
+    all[1]["metadata"]["labels"] = json!({ENDPOINTS_MANAGED_BY: ENDPOINTS_MANAGER});
+    assert_eq!(going(&all), 2);
+}
+
+#[test]
 fn who_makes_it_again_and_who_uses_it_is_told() {
     let found = run(&web(), &["pod", "data", "pv"], Cascade::Foreground);
     let of = |name: &str| {
@@ -159,4 +180,50 @@ fn an_application_takes_what_it_holds_unless_that_is_to_stay() {
     all[0]["spec"]["suspend"] = json!(true);
     assert_eq!(names(&run(&all, &["app"], Cascade::Foreground)), ["app"]);
     assert_eq!(run(&all, &["a"], Cascade::Foreground).objects[0].made_again_by, None);
+}
+
+#[test]
+fn an_application_leaves_a_namespace_with_what_stays_in_it() {
+    let held =
+        |name: &str, kind: &str, of: &str| json!({"apiVersion": "v1", "kind": kind, "namespace": of, "name": name});
+    let mut app = object("Application", "app", &[]);
+    app["metadata"]["finalizers"] = json!(["selkie.dev/prune"]);
+    app["status"] = json!({"inventory": [held("shop", "Namespace", ""), held("data", "PersistentVolumeClaim", "shop"),
+        held("a", "ConfigMap", "shop")]});
+    let mut all = vec![app, object("Namespace", "shop", &[]), object("PersistentVolumeClaim", "data", &[])];
+    all.push(object("ConfigMap", "a", &[]));
+    let going = |all: &[Value]| {
+        let found = run(all, &["app"], Cascade::Foreground);
+        found.objects.into_iter().map(|going| going.id.name).collect::<Vec<_>>()
+    };
+    assert_eq!(going(&all), ["app", "a"], "the claim outlives it, and the namespace with it");
+    all[2]["metadata"]["annotations"] = json!({PRUNE: "confirmed"});
+    assert_eq!(going(&all), ["app", "shop", "a", "data"]);
+    all[3]["metadata"]["annotations"] = json!({PRUNE: "disabled"});
+    assert_eq!(going(&all), ["app", "data"]);
+    all[3]["metadata"]["annotations"] = Value::Null;
+    all[0]["status"]["inventory"][2]["uid"] = json!("another");
+    assert_eq!(going(&all), ["app", "data"], "made again by somebody else");
+    all[3]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(going(&all), ["app", "shop", "a", "data"]);
+    let mut hook = object("Pod", "hook", &[]);
+    hook["metadata"]["labels"] = json!({LABEL: "app"});
+    all.push(hook);
+    assert_eq!(going(&all), ["app", "data"]);
+    all[4]["metadata"]["annotations"] = json!({HOOK_RUN: "1"});
+    assert_eq!(going(&all), ["app", "shop", "a", "data", "hook"]);
+}
+
+#[test]
+fn an_application_that_cannot_tell_what_it_lost_is_held() {
+    let mut app = object("Application", "app", &[]);
+    app["metadata"]["finalizers"] = json!(["selkie.dev/prune"]);
+    app["metadata"]["annotations"] = json!({TAKEN_OVER: "what?"});
+    app["status"] = json!({"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "a"}]});
+    let all = [app, object("ConfigMap", "a", &[])];
+    let found = run(&all, &["app"], Cascade::Foreground);
+    assert_eq!(names(&found), ["app"]);
+    assert!(found.objects[0].stuck.contains("is no list of objects"), "{:?}", found.objects[0]);
+    let orphaned = run(&all, &["app"], Cascade::Orphan);
+    assert_eq!((names(&orphaned), orphaned.objects[0].stuck.as_str()), (vec!["app"], ""));
 }
