@@ -137,13 +137,6 @@ async fn one_that_adopts_loses_nothing_and_takes_back_what_it_lost() {
     until_held(&rig, &["a", "x"]).await;
     let refused = rig.apply(&[("x.yaml", &map("x", "again"))], &adopt()).await.unwrap_err().to_string();
     assert!(refused.contains("spec.adopt: true") && refused.contains("application \"shop\""), "{refused}");
-    // Set and unset before anybody looked: it is back all the same.
-    rig.patch(SHOP, json!({"spec": {"adopt": false}})).await;
-    rig.apply(&[("x.yaml", &map("x", "again"))], &adopt()).await.unwrap();
-    rig.patch(SHOP, json!({"spec": {"adopt": true}})).await;
-    rig.patch(SHOP, json!({"spec": {"adopt": false}})).await;
-    rig.until(async || (x(&rig).await == (json!("1"), json!("shop"))).then_some(())).await;
-    rig.until(async || taken(&rig).await.is_null().then_some(())).await;
 }
 
 #[tokio::test]
