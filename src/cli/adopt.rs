@@ -32,7 +32,8 @@ use std::sync::Arc;
 /// Values, entries of maps and lists and texts of several lines are changed, added and taken out where they stand, of
 /// kustomizations in the base that has them; comments, order and everything else stay as they are. A comment that was
 /// about an entry that goes is named with its line. Fields that a manifest says nothing of are written when kubectl
-/// set them, or a manager that --added-by names; defaults are not.
+/// set them, or a manager that --added-by names; defaults are not. What it does say and another manager set,
+/// such as an autoscaler, is left and listed.
 /// What cannot be written without changing something else is listed, and the exit code is then 1.
 #[derive(Args)]
 pub struct Adopt {
@@ -47,7 +48,7 @@ pub struct Adopt {
     /// Write the values of Secrets too
     #[arg(long)]
     secrets: bool,
-    /// Write what this field manager added, as what kubectl did; repeatable
+    /// Write what this field manager added or changed, as what kubectl did; repeatable
     #[arg(long, value_name = "MANAGER")]
     added_by: Vec<String>,
     /// Output format
@@ -81,14 +82,22 @@ impl Adopt {
             };
             files.entry(&manifest.origin.file).or_default().push((manifest, live));
         }
+        let mut failed = None;
         for (path, objects) in files {
-            let file = self.write(path, &objects, &rules, &registry, &kustomizations, &mut report)?;
-            // What was written is told, whatever becomes of the files that follow.
-            if let (Some(file), Either::Text) = (file, self.output) {
-                file.print();
+            match self.write(path, &objects, &rules, &registry, &kustomizations, &mut report) {
+                Ok(Some(file)) if self.output == Either::Text => file.print(),
+                Ok(_) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
+        // What was written is told, whatever became of the files that followed.
         report.print(self.output)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

@@ -11,7 +11,7 @@ mod rules;
 mod write;
 
 pub use change::{Change, Op, Step};
-pub use compare::changes;
+pub use compare::{changes, compared};
 pub use rules::Rules;
 
 use crate::api::changeset::ObjectId;
@@ -61,8 +61,13 @@ pub fn adopt(
     let mut adopted = Adopted { text: text.to_owned(), ..Adopted::default() };
     let mut now = read(text);
     for (manifest, live) in objects {
+        let (found, others) = compared(&manifest.value, live, rules);
+        for (path, why) in others {
+            let why = format!("{}: {path}: {why}", manifest.describe());
+            adopted.left.push(Left { origin: manifest.origin_of(&path), why });
+        }
         // From the end, so that the indexes before stay.
-        for change in changes(&manifest.value, live, rules).into_iter().rev() {
+        for change in found.into_iter().rev() {
             let (origin, object, path) =
                 (manifest.origin_of(&change.describe()), manifest.describe(), change.describe());
             match made(&adopted.text, &now, &manifest.id, &change, hint, &read) {

@@ -29,10 +29,16 @@ pub fn replace(path: &str, before: &str, text: &str, roots: &[PathBuf]) -> Resul
 
 fn swap(path: &std::path::Path, text: &str) -> io::Result<()> {
     use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
     let folder = path.parent().unwrap_or(path);
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::metadata(path)?.permissions())?;
+    let (old, new) = (std::fs::metadata(path)?, file.as_file().metadata()?);
+    if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+        let owned = std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+        owned.map_err(|error| io::Error::new(error.kind(), format!("its owner cannot be kept: {error}")))?;
+    }
+    file.as_file().set_permissions(old.permissions())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
@@ -42,7 +48,7 @@ fn swap(path: &std::path::Path, text: &str) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     #[test]
     fn a_file_is_replaced_behind_its_link_with_its_mode_and_never_outside() {
@@ -62,6 +68,13 @@ mod tests {
         assert_eq!(std::fs::read_to_string(source.join("real.yaml")).unwrap(), "a: 2\n");
         assert!(std::fs::symlink_metadata(source.join("in.yaml")).unwrap().is_symlink());
         assert_eq!(std::fs::metadata(source.join("real.yaml")).unwrap().permissions().mode() & 0o777, 0o640);
+
+        // Only root can give a file to somebody.
+        if std::os::unix::fs::chown(source.join("real.yaml"), Some(12), Some(34)).is_ok() {
+            replace(&path("in.yaml"), "a: 2\n", "a: 2\n", &roots).unwrap();
+            let owned = std::fs::metadata(source.join("real.yaml")).unwrap();
+            assert_eq!((owned.uid(), owned.gid(), owned.permissions().mode() & 0o777), (12, 34, 0o640));
+        }
 
         let told = |error: CliError| format!("{error:?}");
         let refused = told(replace(&path("out.yaml"), "a: 1\n", "a: 2\n", &roots).unwrap_err());

@@ -1,6 +1,6 @@
 //! A live Secret in the terms of its manifest, which may give its values in clear.
 
-use crate::gitops::adopt::{Left, Rules, Step, changes};
+use crate::gitops::adopt::{Left, Rules, Step, compared};
 use crate::gitops::render::Manifest;
 use base64::Engine;
 use serde_json::{Map, Value};
@@ -43,7 +43,11 @@ pub fn seen(manifest: &Manifest, mut live: Value, rules: &Rules<'_>, allowed: bo
         return live;
     }
     let is_value = |path: &[Step]| matches!(path.first(), Some(Step::Key(key)) if FIELDS.contains(&key.as_str()));
-    if changes(&manifest.value, &live, rules).iter().any(|change| is_value(&change.path)) {
+    let (found, others) = compared(&manifest.value, &live, rules);
+    for (path, why) in others.iter().filter(|(path, _)| FIELDS.iter().any(|field| path.starts_with(field))) {
+        left.push(leave(&format!("{path}: {why}"), path));
+    }
+    if found.iter().any(|change| is_value(&change.path)) {
         left.push(leave("its values differ and are written with --secrets only", ""));
     }
     for field in FIELDS {

@@ -13,21 +13,77 @@ use serde_json::{Map, Value};
 /// All of them, those of a list from its beginning to its end, so that made in the opposite order each finds its
 /// indexes as they were.
 pub fn changes(manifest: &Value, live: &Value, rules: &Rules<'_>) -> Vec<Change> {
+    compared(manifest, live, rules).0
+}
+
+/// The changes, and what is left, like what others than the managers asked for set: the paths, and why.
+pub fn compared(manifest: &Value, live: &Value, rules: &Rules<'_>) -> (Vec<Change>, Vec<(String, String)>) {
     let text = |field: &str| manifest.get(field).and_then(Value::as_str).unwrap_or_default();
     let schema = rules.schema(text("apiVersion"), text("kind"));
     let kept = rules.kept(manifest);
     let owned = Owned::of(live, |manager| rules.is_asked_for(manager));
-    let mut compare = Compare { kind: text("kind"), path: Vec::new(), found: Vec::new() };
+    let mut compare = Compare { kind: text("kind"), path: Vec::new(), found: Vec::new(), left: Vec::new() };
     compare.value(manifest, kept.as_ref(), live, schema.as_deref(), owned.whole());
-    let found = compare.found;
-    let Some(kept) = kept else { return found };
-    found.into_iter().filter_map(|change| rules.without_defaults(manifest, &kept, change)).collect()
+    let (mut found, mut left) = (compare.found, compare.left);
+    left.extend(without_others(&mut found, kept.as_ref().unwrap_or(manifest), live, rules));
+    let Some(kept) = kept else { return (found, left) };
+    let found = found.into_iter().filter_map(|change| rules.without_defaults(manifest, &kept, change));
+    (found.collect(), left)
+}
+
+/// Takes out changes of what others set, like an autoscaler, and tells whose they are. `object` is what the manifest
+/// means.
+fn without_others(found: &mut Vec<Change>, object: &Value, live: &Value, rules: &Rules<'_>) -> Vec<(String, String)> {
+    let is_ours = |manager: &str| rules.is_asked_for(manager) || manager.starts_with("selkie");
+    let ours = Owned::of(live, is_ours);
+    let others = Owned::each(live, |manager| !is_ours(manager));
+    let mut left = Vec::new();
+    found.retain(|change| {
+        let depth = |owned: &Owned| depth_of(owned.whole(), change.place(), object);
+        if depth(&ours).is_some() {
+            return true;
+        }
+        let Some((manager, depth)) = others.iter().find_map(|(manager, owned)| Some((manager, depth(owned)?))) else {
+            return true;
+        };
+        let told =
+            (described(&change.path[..depth]), format!("it is set by {manager}: `--added-by {manager}` writes it"));
+        if !left.contains(&told) {
+            left.push(told);
+        }
+        false
+    });
+    left
+}
+
+fn described(path: &[Step]) -> String {
+    Change { path: path.to_vec(), op: Op::Remove }.describe()
+}
+
+/// How many steps lead to a value that is theirs as a whole; `None`: it is not.
+fn depth_of(own: Own<'_>, path: &[Step], object: &Value) -> Option<usize> {
+    let (mut own, mut value) = (own, Some(object));
+    for (depth, step) in path.iter().enumerate() {
+        if matches!(own, Own::All) {
+            return Some(depth);
+        }
+        (own, value) = match step {
+            Step::Key(key) => (own.field(key), value.and_then(|value| value.get(key))),
+            Step::Index(index) => {
+                let item = value.and_then(|value| value.get(index));
+                (item.map_or(Own::Nothing, |item| own.item(item)), item)
+            }
+        };
+    }
+    matches!(own, Own::All).then_some(path.len())
 }
 
 struct Compare<'a> {
     kind: &'a str,
     path: Vec<Step>,
     found: Vec<Change>,
+    /// Differences that are not written, by their paths.
+    left: Vec<(String, String)>,
 }
 
 impl Compare<'_> {
@@ -37,6 +93,7 @@ impl Compare<'_> {
             (Value::Object(set), Value::Object(live)) => self.map(set, kept, live, schema, own),
             (Value::Array(set), Value::Array(live)) => self.list(set, kept, live, schema, own),
             _ if set == live || kept == Some(live) => {}
+            (Value::Null, Value::Object(map)) => self.unsaid(kept, map, schema, own),
             (Value::Null, _) => {
                 if let Some(new) = own.of(live) {
                     self.push(Op::Set(new));
@@ -44,6 +101,23 @@ impl Compare<'_> {
             }
             (_, Value::Null) => self.gone(set, kept),
             _ => self.push(Op::Set(live.clone())),
+        }
+    }
+
+    /// The manifest has the key of a map, and nothing in it.
+    fn unsaid(&mut self, kept: Option<&Value>, live: &Map<String, Value>, schema: Option<&Schema>, own: Own<'_>) {
+        if matches!(own, Own::Nothing) {
+            return;
+        }
+        let before = self.found.len();
+        self.map(&Map::new(), kept, live, schema, own);
+        let entry = |mut change: Change| match (change.path.pop(), change.op) {
+            (Some(Step::Key(key)), Op::Add(new)) => Some((key, new)),
+            _ => None,
+        };
+        let added: Map<String, Value> = self.found.split_off(before).into_iter().filter_map(entry).collect();
+        if !added.is_empty() || live.values().all(Value::is_null) {
+            self.push(Op::Set(Value::Object(added)));
         }
     }
 
@@ -58,7 +132,8 @@ impl Compare<'_> {
         let own = if is_atomic(schema) { Own::All } else { own };
         let before = self.found.len();
         for (key, set) in set {
-            if self.is_bookkeeping(key) {
+            let is_note = self.is_in_annotations() && is_tools_note(key);
+            if self.is_bookkeeping(key) || is_note || (set.is_null() && self.is_others(key)) {
                 continue;
             }
             self.path.push(Step::Key(key.clone()));
@@ -118,9 +193,12 @@ impl Compare<'_> {
         (self.path.is_empty() && key == "status") || (self.is_at(&["metadata"]) && METADATA_NOISE.contains(&key))
     }
 
+    fn is_in_annotations(&self) -> bool {
+        matches!(self.path.last(), Some(Step::Key(last)) if last == "annotations")
+    }
+
     /// What is not added to a manifest, whoever set it: bookkeeping, and what was allotted to this one object.
     fn is_others(&self, key: &str) -> bool {
-        let annotations = matches!(self.path.last(), Some(Step::Key(last)) if last == "annotations");
         let allotted = match self.kind {
             "Service" => ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"].contains(&key),
             "PersistentVolumeClaim" => key == "volumeName",
@@ -128,7 +206,7 @@ impl Compare<'_> {
             _ => false,
         };
         self.is_bookkeeping(key)
-            || (annotations && is_tools_note(key))
+            || (self.is_in_annotations() && is_tools_note(key))
             || (self.is_at(&["metadata"]) && ["ownerReferences", "finalizers"].contains(&key))
             || (self.is_at(&["spec"]) && allotted)
     }

@@ -20,7 +20,8 @@ pub fn candidates(text: &str, manifest: &Manifest, change: &Change) -> Result<Ve
     let mark = &text[..text.len() - bare.len()];
     let layout = Layout::of(bare).ok_or_else(String::new)?;
     let place = place::find(&layout, manifest, change.place())?;
-    let editor = Editor { style: style(&layout, manifest.origin.file.ends_with(".json")), layout: &layout };
+    let json = manifest.origin.file.ends_with(".json") || is_json(&layout);
+    let editor = Editor { style: style(&layout, json), layout: &layout };
     let edits = editor.edits(place, change);
     let made = edits.into_iter().filter_map(|splices| spliced(bare, splices));
     Ok(made.map(|made| format!("{mark}{made}")).collect())
@@ -42,6 +43,15 @@ fn spliced(text: &str, mut splices: Vec<Splice>) -> Option<String> {
     }
     made.push_str(text.get(from..)?);
     Some(made)
+}
+
+/// Whatever the file is called: braces around quoted keys.
+fn is_json(layout: &Layout<'_>) -> bool {
+    let is_one = |root: &Node| {
+        let key = root.entries().first().map(|first| &layout.text[first.key.start..]);
+        root.is_flow() && key.is_some_and(|key| key.starts_with('"'))
+    };
+    !layout.roots.is_empty() && layout.roots.iter().all(is_one)
 }
 
 /// As most of the file is written.

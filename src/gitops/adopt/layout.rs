@@ -174,6 +174,16 @@ fn without_blank_lines(mut raw: &str, column: usize) -> &str {
     }
 }
 
+/// Of `!!str`, `!mine` or `!<tag:of,mine>`, which the text begins with.
+fn tag_length(text: &str) -> usize {
+    let end = if text.starts_with("!<") {
+        text.find('>').map(|end| end + 1)
+    } else {
+        text.find(|c: char| c.is_whitespace() || ",[]{}".contains(c))
+    };
+    end.unwrap_or(text.len())
+}
+
 struct Reader<'a> {
     text: &'a str,
     events: VecDeque<(Event<'a>, Span)>,
@@ -190,8 +200,7 @@ impl Reader<'_> {
         let mut behind = from;
         if let Some(tag) = span.tag_start.and_then(|tag| tag.byte_offset()) {
             whole = whole.min(tag);
-            let rest = &self.text[tag..];
-            behind = behind.max(tag + rest.find(|c: char| c.is_whitespace()).unwrap_or(rest.len()));
+            behind = behind.max(tag + tag_length(&self.text[tag..]));
         }
         let mut anchor = None;
         if let Some((Event::Anchor(number, _), place)) = self.events.front() {
@@ -210,9 +219,16 @@ impl Reader<'_> {
                 // The parser goes on to what is next in line.
                 let lines = self.text[start..end.max(start)].trim_end_matches(' ');
                 let content = if lines.ends_with('\n') { start..start + lines.len() } else { start..end.max(start) };
-                self.words.push(content.clone());
                 start = self.header(behind)?;
-                whole = if whole == content.start { start } else { whole };
+                whole = if whole == at { start } else { whole };
+                // Of one without a text at the end of a file the parser tells the header instead.
+                let content = if content.start <= start {
+                    let line = self.text[start..].lines().next().unwrap_or_default().len();
+                    start + line..content.end.max(start + line)
+                } else {
+                    content
+                };
+                self.words.push(content.clone());
                 let raw = &self.text[start..content.end];
                 let header = raw.lines().next().unwrap_or_default();
                 end = if header.split('#').next().is_some_and(|header| header.contains('+')) {

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+/// Through which of them manifests change: not through `ephemeralcontainers`, say, which are for `kubectl debug`.
+const SUBRESOURCES: [&str; 3] = ["", "scale", "resize"];
+
 /// The fields of all of them together.
 pub struct Owned(Map<String, Value>);
 
@@ -21,12 +24,28 @@ impl Owned {
             let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
             if let Some(Value::Object(fields)) = entry.get("fieldsV1")
                 && is_one(text("manager"))
-                && text("subresource") != "status"
+                && SUBRESOURCES.contains(&text("subresource"))
             {
                 unite(&mut all, fields);
             }
         }
         Self(all)
+    }
+
+    /// What of the object, its status aside, each of such managers set, with their names.
+    pub fn each(live: &Value, is_one: impl Fn(&str) -> bool) -> Vec<(String, Self)> {
+        let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let mut found = Vec::new();
+        for entry in entries.into_iter().flatten() {
+            let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
+            if let Some(Value::Object(fields)) = entry.get("fieldsV1")
+                && is_one(text("manager"))
+                && text("subresource") != "status"
+            {
+                found.push((text("manager").to_owned(), Self(fields.clone())));
+            }
+        }
+        found
     }
 
     pub fn whole(&self) -> Own<'_> {

@@ -1,12 +1,15 @@
 //! Differences of lists: by key where the schema names keys, as sets, or entry by entry.
 
-use super::{Change, Compare, Op, Own, Step};
+use super::{Change, Compare, Op, Own, Step, described};
 use crate::api::schema::{ListKind, Schema, Shape};
 use serde_json::Value;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 /// Fields that tell the entries of a list apart where there is no schema to say.
 const USUAL_KEYS: [&str; 6] = ["name", "key", "containerPort", "port", "mountPath", "ip"];
+
+/// Lists with names in which the order has a meaning.
+const ORDERED: [&str; 3] = ["containers", "initContainers", "env"];
 
 impl Compare<'_> {
     pub(super) fn list(
@@ -26,14 +29,20 @@ impl Compare<'_> {
             _ => (None, None),
         };
         // What is applied as one value is all the manifest's.
-        let own = if matches!(kind, Some(ListKind::Set | ListKind::Map(_))) { own } else { Own::All };
+        let is_granular = matches!(kind, Some(ListKind::Set | ListKind::Map(_)));
+        let is_untouched = !is_granular && matches!(own, Own::Nothing);
+        let own = if is_granular { own } else { Own::All };
         let list = List { set, kept: kept.map_or(set, Vec::as_slice), knows: kept.is_some(), live, items };
         let before = self.found.len();
         let inserted = match (kind, list.keys(schema)) {
             (Some(ListKind::Set), _) => self.set(&list, own),
             (_, Some(keys)) => self.keyed(&list, own, &keys),
-            (_, None) => self.positional(&list),
+            (_, None) => self.positional(&list, own),
         };
+        if is_untouched && self.found.len() == before {
+            // Nobody whose additions count has set it: entries that are only added are others'.
+            return;
+        }
         let depth = self.path.len() + 1;
         let is_removal = |change: &Change| change.op == Op::Remove && change.path.len() == depth;
         let removed = self.found[before..].iter().filter(|change| is_removal(change)).count();
@@ -90,6 +99,11 @@ impl Compare<'_> {
         }
         let mut inserted = Vec::new();
         let known = |live: &String| names.iter().position(|name| name == live);
+        let is_ordered = matches!(self.path.last(), Some(Step::Key(key)) if ORDERED.contains(&key.as_str()));
+        let order: Vec<usize> = live_names.iter().filter_map(known).collect();
+        if is_ordered && !order.is_sorted() && !matches!(own, Own::Nothing) {
+            self.left.push((described(&self.path), "the entries have another order: move them by hand".to_owned()));
+        }
         // At the end, unless they stand before one that the manifest has.
         let mut after = live_names.iter().any(|live| known(live).is_some()).then_some(0);
         for (live_name, item) in live_names.iter().zip(list.live) {
@@ -116,7 +130,7 @@ impl Compare<'_> {
         new.filter_map(|item| Some((list.set.len(), own.item(item).of(item)?))).collect()
     }
 
-    fn positional(&mut self, list: &List<'_>) -> Vec<(usize, Value)> {
+    fn positional(&mut self, list: &List<'_>, own: Own<'_>) -> Vec<(usize, Value)> {
         let texts = |list: &[Value]| list.iter().map(Value::to_string).collect::<Vec<_>>();
         let mut inserted = Vec::new();
         for op in capture_diff_slices(Algorithm::Myers, &texts(list.kept), &texts(list.live)) {
@@ -127,9 +141,10 @@ impl Compare<'_> {
             let pairs = old.len().min(new.len());
             for index in old.clone() {
                 let partner = new.clone().take(pairs).nth(index - old.start).map(|at| &list.live[at]);
-                self.entry(list, index, partner, Own::All);
+                self.entry(list, index, partner, partner.map_or(Own::Nothing, |live| own.item(live)));
             }
-            inserted.extend(new.skip(pairs).map(|at| (old.end, list.live[at].clone())));
+            let added = new.skip(pairs).map(|at| &list.live[at]);
+            inserted.extend(added.filter_map(|item| Some((old.end, own.item(item).of(item)?))));
         }
         inserted
     }

@@ -90,7 +90,7 @@ impl Editor<'_> {
     /// The comma that follows, if one does.
     fn comma(&self, from: usize, until: usize) -> Option<usize> {
         let comments = self.layout.comments();
-        let found = self.layout.text[from..until].char_indices().map(|(at, c)| (from + at, c));
+        let found = self.layout.text.get(from..until)?.char_indices().map(|(at, c)| (from + at, c));
         let mut found =
             found.filter(|(at, c)| !c.is_whitespace() && !comments.iter().any(|comment| comment.contains(at)));
         found.next().filter(|(_, c)| *c == ',').map(|(at, _)| at)

@@ -117,3 +117,78 @@ fn allotted_addresses_are_nobodys() {
     let done = adopted(text, &live);
     assert_eq!(done.text, format!("{text}  selector:\n    app: a\n"));
 }
+
+#[test]
+fn notes_of_tools_are_written_nowhere() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\nspec:\n  ports:\n  - port: 80\n";
+    let with = |annotations: Value| {
+        let mut live = live(text);
+        live["metadata"]["annotations"] = annotations;
+        as_kubectl(&mut live);
+        live
+    };
+    let last = "kubectl.kubernetes.io/last-applied-configuration";
+    assert_eq!(found(text, &with(json!({last: "{}"}))), [] as [&str; 0]);
+    assert_eq!(
+        found(text, &with(json!({last: "{}", "note": "kept"}))),
+        ["changed metadata.annotations Some(Object {\"note\": String(\"kept\")})"]
+    );
+    let copied = text.replace("annotations:\n", &format!("annotations: {{{last}: old}}\n"));
+    assert_eq!(found(&copied, &with(json!({last: "new"}))), [] as [&str; 0]);
+}
+
+#[test]
+fn what_an_autoscaler_set_is_left_and_told_unless_it_is_asked_for() {
+    let mut live = live(DEPLOYMENT);
+    live["spec"]["replicas"] = json!(7);
+    live["metadata"]["managedFields"] = json!([
+        {"manager": "scaler", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        {"manager": "selkie", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    ]);
+    let done = adopted(DEPLOYMENT, &live);
+    assert_eq!(done.text, DEPLOYMENT);
+    let why: Vec<&str> = done.left.iter().map(|left| left.why.as_str()).collect();
+    assert_eq!(why, ["Deployment default/web: spec.replicas: it is set by scaler: `--added-by scaler` writes it"]);
+    let managers = ["scaler".to_owned()];
+    let rules = Rules { managers: &managers, ..rules() };
+    assert_eq!(changes(&read(DEPLOYMENT).objects[0].value, &live, &rules).len(), 1);
+}
+
+#[test]
+fn entries_that_nobody_asked_for_are_not_added_to_lists() {
+    let text = DEPLOYMENT.replace("        image: web:1\n", "        image: web:1\n        args: [a]\n");
+    let mut live = live(&text);
+    live["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["a", "b"]);
+    assert_eq!(found(&text, &live), [] as [&str; 0]);
+    let fields =
+        json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {"f:args": {}}}}}}});
+    let set_by = |manager: &str, subresource: &str| {
+        let mut live = live.clone();
+        live["metadata"]["managedFields"] =
+            json!([{"manager": manager, "subresource": subresource, "fieldsV1": fields}]);
+        found(&text, &live)
+    };
+    assert_eq!(set_by("selkie", ""), [] as [&str; 0]);
+    assert_eq!(set_by("kubectl", "ephemeralcontainers"), [] as [&str; 0], "for kubectl debug");
+    assert_eq!(set_by("kubectl", ""), ["added spec.template.spec.containers[0].args[1] Some(String(\"b\"))"]);
+
+    // Nor where the keys do not tell them apart.
+    let port = json!({"containerPort": 80, "protocol": "TCP"});
+    let mut twice = live.clone();
+    twice["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([port, port]);
+    assert_eq!(found(&text, &twice), [] as [&str; 0]);
+}
+
+#[test]
+fn another_order_is_told_where_it_has_a_meaning() {
+    let text = DEPLOYMENT
+        .replace("        env: []\n", "        env:\n        - {name: A, value: x}\n        - {name: B, value: y}\n");
+    let mut live = live(&text);
+    let env = &mut live["spec"]["template"]["spec"]["containers"][0]["env"];
+    env.as_array_mut().unwrap().reverse();
+    as_kubectl(&mut live);
+    let done = adopted(&text, &live);
+    assert_eq!(done.text, text);
+    assert_eq!(done.left.len(), 1, "{:?}", done.left);
+    assert!(done.left[0].why.contains("containers[0].env: the entries have another order"), "{:?}", done.left);
+}

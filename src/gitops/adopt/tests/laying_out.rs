@@ -25,3 +25,21 @@ fn values_are_found_with_their_ends() {
     assert_eq!((layout.line(items[1].dash), layout.column(items[1].value.start)), (7, 2));
     assert!(Layout::of("a: [").is_none());
 }
+
+#[test]
+fn a_comment_behind_a_block_without_a_text_is_one() {
+    for text in ["a: 1\nnote: | # fill in", "a: 1\nnote: | # fill in\n", "a: 1\nnote: | # fill in\nb: 2\n"] {
+        let layout = Layout::of(text).unwrap();
+        let comments: Vec<&str> = layout.comments().into_iter().map(|at| &text[at]).collect();
+        assert_eq!(comments, ["# fill in"], "{text:?}");
+    }
+}
+
+#[test]
+fn a_tag_ends_before_what_closes_a_list() {
+    for text in ["a: [!!str]\n", "a: [!!str, x]\n"] {
+        let layout = Layout::of(text).unwrap();
+        let item = &layout.roots[0].entries()[0].value.items()[0].value;
+        assert_eq!(item.end, text.find("!!str").unwrap() + 5, "{text:?}");
+    }
+}

@@ -269,3 +269,17 @@ fn tags_and_odd_keys_are_no_hindrance() {
     });
     assert_eq!(text, map("a: !!str six # five\nb: !mine {k: 2}\n? c\n: 2\n'd e': 2\n1: z\nyes: z\n"));
 }
+
+#[test]
+fn json_in_a_yaml_file_stays_json() {
+    let before =
+        "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\"name\": \"a\"}, \"data\": {\"a\": 1}}\n";
+    let text = written(before, |live| live["data"] = json!({"a": "x", "b": {"k": ["v"]}}));
+    assert_eq!(text, before.replace("{\"a\": 1}", "{\"a\": \"x\", \"b\": {\"k\": [\"v\"]}}"));
+}
+
+#[test]
+fn a_tag_without_a_value_is_no_hindrance_in_brackets() {
+    let (adopted, _) = run(&map("a: [!!str]\n"), |live| live["a"] = json!(["", "x"]));
+    assert!(adopted.text.starts_with(&map("a: [!!str")), "{}", adopted.text);
+}
