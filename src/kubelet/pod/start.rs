@@ -8,7 +8,7 @@ use crate::kubelet::pod::facts::{QUICK, SLOW};
 use crate::kubelet::pod::ops::{self, Failed, Job, Outcome};
 use crate::kubelet::pod::{Role, find_container, spec, target_of};
 use crate::kubelet::runtime::{
-    ContainerSpec, ContainerState, ImageInfo, Mount, MountSource, Propagation, RuntimeError, Sandbox, SandboxSpec,
+    ContainerSpec, ContainerState, ImageInfo, Mount, MountSource, Propagation, RuntimeError, Sandbox,
 };
 use crate::kubelet::volumes::{self, PodDir, hosts, mounts::Place, payload, remote};
 use crate::kubelet::{dns, sandbox, sources};

@@ -53,11 +53,11 @@ impl Task {
     /// Whether an Application is deleted, and nothing with it: then it matters no more what is its own.
     pub(super) fn ends_alone(&self, application: &Application) -> bool {
         let has_none = self.status.inventory.is_empty() && self.status.hooks.is_empty();
-        application.is_deleted() && (has_none || self.stay(application).is_some())
+        application.is_deleted() && (has_none || self.outlived(application).is_some())
     }
 
     /// Why its objects outlive it, if they do.
-    fn stay(&self, application: &Application) -> Option<&'static str> {
+    fn outlived(&self, application: &Application) -> Option<&'static str> {
         let uid = application.metadata.uid.as_deref().unwrap_or_default();
         let orphaned = || self.shared.orphaning.lock().contains(uid).then_some("it was deleted with --cascade=orphan");
         application.keeps_objects().or_else(orphaned)
@@ -70,7 +70,7 @@ impl Task {
             self.bell.look.wait().await;
             return false;
         }
-        let stay = self.stay(application);
+        let stay = self.outlived(application);
         let objects = [self.ours().as_slice(), &self.status.hooks].concat();
         if stay.is_none() && !objects.is_empty() && !self.delete_with_hooks(application, &objects).await {
             return false;
