@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::api::registry::Registry;
 use crate::apiserver::{ApiServer, Config, User};
 use crate::base::{clock::Clock, ids::Ids};
 use crate::client::in_process;
@@ -10,7 +9,6 @@ use crate::kubelet::drift::unobserved;
 use crate::kubelet::pod::phase;
 use crate::kubelet::routes::Routes;
 use crate::kubelet::runtime::hollow::{Hollow, HollowOptions};
-use crate::store::memory::Memory;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -33,9 +31,8 @@ impl Drop for Rig {
 impl Rig {
     async fn new() -> Self {
         let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
-        let mut config = Config::new(Memory::new(), Arc::new(Registry::builtin()));
-        (config.clock, config.ids) = (clock.clone(), Ids::seeded(7));
-        let client = in_process(&ApiServer::new(config), User::master("test"));
+        let server = ApiServer::new(Config::in_memory(clock.clone(), Ids::seeded(7)));
+        let client = in_process(&server, User::master("test"));
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
         let namespace = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();

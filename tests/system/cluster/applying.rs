@@ -128,7 +128,7 @@ fn a_container_that_ends_as_soon_as_it_has_begun_is_not_taken_for_ready() {
     let manifest = setting.folder.path().join("brief.yaml");
     let brief = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: brief\nspec:\n  selector:\n    matchLabels: {app: brief}\n  template:\n    metadata:\n      labels: {app: brief}\n    spec:\n      containers:\n        - name: brief\n          image: localhost/selkie-demo:1\n          command: [sh, -c, 'echo no database at db:5432; exit 3']\n";
     std::fs::write(&manifest, brief).unwrap();
-    let applied = setting.daemon.try_selkie(&["apply", "-f", &manifest.display().to_string(), "--timeout=4s"]);
+    let applied = setting.daemon.try_selkie(&["apply", "-f", &manifest.display().to_string(), "--timeout=12s"]);
     let told = String::from_utf8_lossy(&applied.stderr);
     assert_eq!(applied.status.code(), Some(1), "{told}");
     assert!(told.contains("no database at db:5432") && told.contains("CrashLoopBackOff"), "{told}");
