@@ -136,7 +136,7 @@ impl<'a> Layout<'a> {
     pub fn comments(&self) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let mut from = 0;
-        let ends = self.words.iter().cloned().chain([self.text.len()..self.text.len()]);
+        let ends = self.words.iter().cloned().chain(std::iter::once(self.text.len()..self.text.len()));
         for word in ends {
             self.comments_in(from..word.start.max(from), &mut found);
             from = from.max(word.end);

@@ -165,7 +165,7 @@ pub async fn run(context: Context, settings: Settings) {
     let bells = Bells::default();
     let orphaning: Arc<Mutex<HashSet<String>>> = Arc::default();
     let readopting: Arc<Mutex<HashMap<String, String>>> = Arc::default();
-    subscribe(&applications, &changed, &bells, (&orphaning, &readopting));
+    subscribe(&applications, &changed, &bells, &orphaning, &readopting);
     applications.synced().await;
     let drift = DriftWatch::new(context.client.clone(), settings.kinds.clone(), bells.clone());
     let references = References::new(context.client.clone(), bells.clone());
@@ -255,7 +255,8 @@ fn subscribe(
     applications: &Informer<Application>,
     changed: &Wake,
     bells: &Bells,
-    (orphaning, readopting): (&Arc<Mutex<HashSet<String>>>, &Arc<Mutex<HashMap<String, String>>>),
+    orphaning: &Arc<Mutex<HashSet<String>>>,
+    readopting: &Arc<Mutex<HashMap<String, String>>>,
 ) {
     let (changed, bells) = (changed.clone(), bells.clone());
     let (orphaning, readopting) = (orphaning.clone(), readopting.clone());

@@ -181,8 +181,10 @@ fn entries_that_nobody_asked_for_are_not_added_to_lists() {
 
 #[test]
 fn another_order_is_told_where_it_has_a_meaning() {
-    let text = DEPLOYMENT
-        .replace("        env: []\n", "        env:\n        - {name: A, value: one}\n        - {name: B, value: two}\n");
+    let text = DEPLOYMENT.replace(
+        "        env: []\n",
+        "        env:\n        - {name: A, value: one}\n        - {name: B, value: two}\n",
+    );
     let mut live = live(&text);
     let env = &mut live["spec"]["template"]["spec"]["containers"][0]["env"];
     env.as_array_mut().unwrap().reverse();
