@@ -314,7 +314,7 @@ async fn commit(
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
     let taken = taking::from(client, &options.application).await?;
-    let settled = claims::settle(rendered, options, &taken)?;
+    let (asked, settled) = (rendered, claims::settle(rendered, options, &taken)?);
     let (rendered, lost) = settled.as_ref().map_or((rendered, &[][..]), |settled| (&settled.rendered, &settled.lost));
     let adjusted;
     let rendered = if options.ignore.is_empty() {
@@ -327,6 +327,10 @@ async fn commit(
     desired.extend_from_slice(&options.elsewhere);
     let Leaving { mut deletions, mut kept, held, warnings, .. } =
         leaving::sort(client, kinds, &desired, options, &taken).await;
+    // Looking at what is there took its time.
+    if taking::from(client, &options.application).await? != taken {
+        return Box::pin(commit(client, kinds, asked, options, owned, how)).await;
+    }
     let mut foreign = Vec::new();
     let adopts = options.adopt && options.application.is_empty();
     if adopts {
