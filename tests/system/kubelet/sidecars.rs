@@ -48,7 +48,11 @@ async fn sidecars_start_in_order_and_end_after_all_others() {
     assert_eq!(log(), "first starts, ", "what comes next waits for its probe");
     std::fs::write(place.join("go"), "").unwrap();
     let pod = cluster.until("web", is_ready).await;
-    assert_eq!(log(), "first starts, step runs, last starts, main starts, ");
+    wait::until("its main container has spoken", Pace::default(), async || {
+        let said = log();
+        if said == "first starts, step runs, last starts, main starts, " { Ok(()) } else { Err(said) }
+    })
+    .await;
     assert_eq!(init(&pod, 1)["state"]["terminated"]["exitCode"], 0);
     assert!(init(&pod, 2)["ready"] == true && init(&pod, 2)["state"]["running"].is_object(), "{pod:#}");
 
