@@ -183,12 +183,28 @@ async fn change(
     }
 }
 
-/// Forgets what an Application lost, if its version is still this one. False: look again.
+/// Forgets what an Application lost, unless that or whether it adopts has changed meanwhile: then false.
 pub(super) async fn forget(client: &kube::Client, application: &Application) -> bool {
-    let version = &application.metadata.resource_version;
-    let body = json!({"metadata": {"resourceVersion": version, "annotations": {TAKEN_OVER: null}}}).to_string();
-    let body = Some(("application/merge-patch+json", body.into()));
-    raw::request(client, Method::PATCH, &at(application.name()), body).await.is_ok()
+    let (mut version, mut tries) = (application.metadata.resource_version.clone(), 0);
+    loop {
+        let body = json!({"metadata": {"resourceVersion": version, "annotations": {TAKEN_OVER: null}}}).to_string();
+        let body = Some(("application/merge-patch+json", body.into()));
+        tries += 1;
+        match raw::request(client, Method::PATCH, &at(application.name()), body).await {
+            Ok(_) => return true,
+            Err(error) if raw::is_conflict(&error) && tries < TRIES => {}
+            Err(_) => return false,
+        }
+        // Mostly it is the status that was written meanwhile, often by the task that asks.
+        let Ok(Some(now)) = read(client, application.name()).await else { return false };
+        let is_same = now.metadata.uid == application.metadata.uid
+            && now.taken_text() == application.taken_text()
+            && now.spec.adopt == application.spec.adopt;
+        if !is_same {
+            return false;
+        }
+        version = now.metadata.resource_version;
+    }
 }
 
 async fn read(client: &kube::Client, name: &str) -> Result<Option<Application>, SyncError> {

@@ -140,6 +140,26 @@ async fn one_that_adopts_loses_nothing_and_takes_back_what_it_lost() {
 }
 
 #[tokio::test]
+async fn what_was_lost_is_forgotten_however_often_the_status_is_written() {
+    let (rig, _folder, _events) = shop().await;
+    rig.patch(SHOP, json!({"spec": {"suspend": true}})).await;
+    rig.seen().await;
+    annotate(&rig, json!("[]")).await;
+    let read = async || -> crate::gitops::application::Application {
+        serde_json::from_value(rig.get(SHOP).await.unwrap()).unwrap()
+    };
+    let forget = async |seen: &_| crate::gitops::sync::taking::forget(&rig.client, seen).await;
+    let seen = read().await;
+    rig.patch(&format!("{SHOP}/status"), json!({"status": {"lastSyncTime": "2026-01-01T00:00:00Z"}})).await;
+    assert!(forget(&seen).await);
+    assert_eq!(taken(&rig).await, Value::Null);
+    // What was taken since is kept.
+    annotate(&rig, json!("[ ]")).await;
+    assert!(!forget(&seen).await);
+    assert_eq!(taken(&rig).await, "[ ]");
+}
+
+#[tokio::test]
 async fn a_list_that_cannot_be_read_stops_the_sync_and_the_taking() {
     let (rig, folder, mut events) = shop().await;
     annotate(&rig, json!("what?")).await;
