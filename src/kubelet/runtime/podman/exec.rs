@@ -2,6 +2,8 @@
 //!
 //! An exec costs the host some 100 ms of CPU: frequent probes keep a shell for their commands.
 
+mod sizes;
+
 use super::{
     Podman,
     abandoned::Watched,
@@ -32,9 +34,6 @@ const QUEUE: usize = 16;
 const KEPT: usize = 64 << 10;
 /// How long the exit code may lag behind the end of the output: children may hold neither.
 const EXIT_LAG: Duration = Duration::from_secs(30);
-/// How often a terminal is given a size that it does not take, and how long after each time.
-const RESIZES: usize = 5;
-const RESIZE_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -107,23 +106,11 @@ impl Podman {
             send
         });
         let resize = tty.then(|| {
-            let (send, mut sizes) = mpsc::channel::<(u16, u16)>(1);
+            let (send, sizes) = mpsc::channel(1);
             let (client, path) = (self.client.clone(), subject.path("resize"));
-            tokio::spawn(async move {
-                while let Some(mut size) = sizes.recv().await {
-                    // A window that cannot be resized is still a window. It may be too early for that.
-                    for _ in 0..RESIZES {
-                        let (columns, rows) = size;
-                        if client.post(&path, "window").query("h", rows).query("w", columns).send().await.is_ok() {
-                            break;
-                        }
-                        tokio::time::sleep(RESIZE_AGAIN).await;
-                        while let Ok(newer) = sizes.try_recv() {
-                            size = newer;
-                        }
-                    }
-                }
-            });
+            tokio::spawn(sizes::give(sizes, async move |(columns, rows)| {
+                client.post(&path, "window").query("h", rows).query("w", columns).send().await.is_ok()
+            }));
             send
         });
         let client = self.client.clone();
