@@ -8,6 +8,7 @@ mod layout;
 mod owned;
 mod place;
 mod rules;
+mod variables;
 mod write;
 
 pub use change::{Change, Op, Step};

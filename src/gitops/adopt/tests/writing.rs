@@ -283,3 +283,35 @@ fn a_tag_without_a_value_is_no_hindrance_in_brackets() {
     let (adopted, _) = run(&map("a: [!!str]\n"), |live| live["a"] = json!(["", "x"]));
     assert!(adopted.text.starts_with(&map("a: [!!str")), "{}", adopted.text);
 }
+
+#[test]
+fn variables_of_an_application_stay() {
+    let before = map("image: nginx:${TAG} # which one\nreplicas: ${COUNT}\nscript: echo ${HOME}\nplain: a\n");
+    let change = |live: &mut Value| {
+        live["image"] = json!("nginx:1.2");
+        live["replicas"] = json!(3);
+        live["script"] = json!("echo -n ${HOME}");
+        live["plain"] = json!("b");
+    };
+    let of_one = |live: &mut Value| live["metadata"]["labels"] = json!({"selkie.dev/application": "shop"});
+    let (adopted, _) = run(&before, |live| {
+        change(live);
+        of_one(live);
+    });
+    assert!(adopted.left.is_empty(), "{adopted:?}");
+    for part in ["nginx:${TAG} # which one", "replicas: ${COUNT}", "echo -n ${HOME}", "plain: b"] {
+        assert!(adopted.text.contains(part), "no {part:?} in {}", adopted.text);
+    }
+    // Another image is no other tag.
+    let (adopted, _) = run(&before, |live| {
+        live["image"] = json!("httpd:1.2");
+        live["replicas"] = json!(3);
+        of_one(live);
+    });
+    assert_eq!(adopted.left.len(), 1, "{:?}", adopted.left);
+    let why = &adopted.left[0].why;
+    assert!(why.contains(": image: ${TAG} stands there, which has another value in the cluster"), "{why}");
+    // What nobody replaced is text like any other.
+    let (adopted, _) = run(&before, change);
+    assert!(adopted.text.contains("image: nginx:1.2 # which one") && adopted.left.is_empty(), "{adopted:?}");
+}
