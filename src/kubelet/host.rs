@@ -10,7 +10,7 @@ use crate::client::{Context, EventRecorder, Informer, ObjectKey};
 use crate::kubelet::NodeConfig;
 use crate::kubelet::drift::{Drift, DriftObserver, What};
 use crate::kubelet::eviction::Pressure;
-use crate::kubelet::images::Pulls;
+use crate::kubelet::images::{Pulls, Seen};
 use crate::kubelet::inbox::{Listed, Moments};
 use crate::kubelet::interests::Interests;
 use crate::kubelet::pod::plan::Failure;
@@ -62,6 +62,7 @@ pub struct Host {
     pub tokens: Tokens,
     pub allocations: Allocations,
     pub pulls: Pulls,
+    pub images_seen: Seen,
     pub mirrors: Mirrors,
     pub starts: Starts,
     /// What the host is short of.
@@ -102,6 +103,7 @@ impl Host {
             tokens: Tokens::default(),
             allocations: Allocations::default(),
             pulls,
+            images_seen: Seen::default(),
             mirrors: Mirrors::default(),
             starts: Starts::default(),
             pressure: Mutex::default(),

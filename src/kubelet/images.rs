@@ -1,5 +1,9 @@
 //! Images: whether to pull, with which credentials, and how a failure is worded.
 
+mod seen;
+
+pub use seen::Seen;
+
 use crate::client::EventRecorder;
 use crate::kubelet::env::Sources;
 use crate::kubelet::host::Host;
@@ -82,7 +86,10 @@ pub async fn ensure(
     secrets: &Sources,
 ) -> Result<ImageInfo, ImageError> {
     let (runtime, events, clock, name) = (host.runtime.as_ref(), &host.events, &host.ctx.clock, wanted.name);
-    let present = if wanted.policy == Policy::Always { Ok(None) } else { runtime.image(name).await };
+    let present = match wanted.policy {
+        Policy::Always => Ok(None),
+        _ => present(host, name).await,
+    };
     match present {
         Ok(Some(image)) => {
             let message = format!("Container image {name:?} already present on machine");
@@ -109,6 +116,7 @@ pub async fn ensure(
         events.record(involved.clone(), "Normal", "Pulling", message);
     };
     let pulled = telling(pull(runtime, name, &auths, &progress), lines, tell).await;
+    host.images_seen.forget(name);
     drop(turn);
     match pulled {
         Ok(image) => {
@@ -123,6 +131,18 @@ pub async fn ensure(
         }
         Err(error) => Err(failure(name, &error, events, involved)),
     }
+}
+
+/// The image as the host has it.
+async fn present(host: &Host, name: &str) -> Result<Option<ImageInfo>, RuntimeError> {
+    if let Some(image) = host.images_seen.recall(name) {
+        return Ok(Some(image));
+    }
+    let found = host.runtime.image(name).await?;
+    if let Some(image) = &found {
+        host.images_seen.note(name, image);
+    }
+    Ok(found)
 }
 
 /// Tries each of the credentials that may be meant, in their order, while the registry wants others.
