@@ -43,6 +43,10 @@ pub struct ChangeSetSpec<O = Value> {
     pub deletion_label: Option<DeletionLabel>,
     /// Refuse unless the store is at this revision. 0: any.
     pub expected_revision: u64,
+    /// Refuse (409) unless all of these are so. What the set is made from is its to check: others may have changed it
+    /// since it was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expected_annotations: Vec<ExpectedAnnotation>,
     /// Full intent of each object, namespaces already filled in; in any order (namespaces and
     /// definitions are applied before what needs them).
     pub objects: Vec<O>,
@@ -56,6 +60,17 @@ pub struct ChangeSetSpec<O = Value> {
 pub struct DeletionLabel {
     pub name: String,
     pub value: String,
+}
+
+/// What an annotation of an object is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExpectedAnnotation {
+    pub object: ObjectId,
+    pub name: String,
+    /// `None`: there is no such annotation, or no such object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// Identity of an object. `uid` empty: any.

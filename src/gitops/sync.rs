@@ -196,6 +196,10 @@ impl SyncError {
         }
     }
 
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api(error) if raw::is_conflict(error))
+    }
+
     /// As a condition gives it.
     pub fn reason(&self) -> &'static str {
         if self.is_temporary() { "SyncFailed" } else { "Refused" }
@@ -314,7 +318,7 @@ async fn commit(
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
     let taken = taking::from(client, &options.application).await?;
-    let (asked, settled) = (rendered, claims::settle(rendered, options, &taken)?);
+    let (asked, settled) = (rendered, claims::settle(rendered, options, &taken.ids)?);
     let (rendered, lost) = settled.as_ref().map_or((rendered, &[][..]), |settled| (&settled.rendered, &settled.lost));
     let adjusted;
     let rendered = if options.ignore.is_empty() {
@@ -326,11 +330,7 @@ async fn commit(
     let mut desired: Vec<ObjectId> = rendered.objects.iter().map(|manifest| manifest.id.clone()).collect();
     desired.extend_from_slice(&options.elsewhere);
     let Leaving { mut deletions, mut kept, held, warnings, .. } =
-        leaving::sort(client, kinds, &desired, options, &taken).await;
-    // Looking at what is there took its time.
-    if taking::from(client, &options.application).await? != taken {
-        return Box::pin(commit(client, kinds, asked, options, owned, how)).await;
-    }
+        leaving::sort(client, kinds, &desired, options, &taken.ids).await;
     let mut foreign = Vec::new();
     let adopts = options.adopt && options.application.is_empty();
     if adopts {
@@ -341,8 +341,13 @@ async fn commit(
         _ => None,
     };
     let Posted { request, mut status, consequences } = loop {
-        let posted = match conflicts::post(client, rendered, options, owned, &deletions, how).await {
+        let expected = taken.expected.as_ref();
+        let posted = match conflicts::post(client, rendered, options, owned, &deletions, how, expected).await {
             Ok(posted) => posted,
+            // More was taken, or given back, since that was read.
+            Err(error) if error.is_conflict() && taking::from(client, &options.application).await? != taken => {
+                return Box::pin(commit(client, kinds, asked, options, owned, how)).await;
+            }
             Err(error) => {
                 let Some(taking) = taking.take() else { return Err(error) };
                 if error.is_answer() {
@@ -396,7 +401,7 @@ async fn commit(
         return Err(SyncError::Manifests(refusal::errors(&status.results, rendered, options)));
     }
     let is = |ids: &[ObjectId], id: &ObjectId| ids.iter().any(|other| same_object(id, other));
-    let apart = |id: &&ObjectId| is(&options.elsewhere, id) && !is(&taken, id);
+    let apart = |id: &&ObjectId| is(&options.elsewhere, id) && !is(&taken.ids, id);
     kept.extend(options.inventory.iter().filter(apart).cloned());
     let inventory = inventory::after(&options.inventory, &status.results[..rendered.objects.len()], &kept);
     let version = |object: &Value| Some(object.pointer("/metadata/resourceVersion")?.as_str()?.to_owned());
@@ -431,7 +436,7 @@ fn own_results<'a>(
 async fn all_errors(client: &kube::Client, rendered: &Rendered, options: &Options, owned: &Owners) -> Vec<RenderError> {
     let mut errors = rendered.errors.clone();
     // Without an answer the errors of the files are enough to go on with.
-    if let Ok(Posted { status, .. }) = conflicts::post(client, rendered, options, owned, &[], How::DryRun).await {
+    if let Ok(Posted { status, .. }) = conflicts::post(client, rendered, options, owned, &[], How::DryRun, None).await {
         let mut refused = refusal::errors(&status.results, rendered, options);
         // The namespace may well be in one of the files that cannot be read.
         refused.retain(|error| !refusal::is_missing_namespace(error));

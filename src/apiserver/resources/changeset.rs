@@ -3,6 +3,7 @@
 
 mod ahead;
 mod conflicts;
+mod expecting;
 mod replacing;
 
 use super::delete::DeleteOptions;
@@ -61,6 +62,7 @@ impl ApiServer {
             if spec.expected_revision != 0 && base != spec.expected_revision {
                 return Err(moved_on(spec.expected_revision, base));
             }
+            let expected = self.expect(&spec.expected_annotations)?;
             let mut draft = self.draft(spec);
             self.sign(&mut draft.results);
             if draft.failed() || spec.dry_run || draft.is_empty() {
@@ -69,10 +71,11 @@ impl ApiServer {
             }
             let mut txns: Vec<Txn> =
                 [&draft.first, &draft.txn].into_iter().filter(|txn| !txn.writes.is_empty()).cloned().collect();
-            if spec.expected_revision != 0
-                && let Some(leading) = txns.first_mut()
-            {
-                leading.preconditions.push(Precondition::StoreAt(spec.expected_revision));
+            if let Some(leading) = txns.first_mut() {
+                leading.preconditions.extend(expected);
+                if spec.expected_revision != 0 {
+                    leading.preconditions.push(Precondition::StoreAt(spec.expected_revision));
+                }
             }
             let defines = txns.iter().any(|txn| definitions::touched(&txn.writes));
             match self.store.commit_all(txns).await {

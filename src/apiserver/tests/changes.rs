@@ -264,6 +264,49 @@ async fn a_large_change_set_does_what_its_objects_do_one_by_one() {
 }
 
 #[tokio::test]
+async fn what_a_change_set_was_made_from_is_as_it_was() {
+    let rig = Rig::new().await;
+    let path = "/apis/selkie.dev/v1alpha1/changesets";
+    let map = |name: &str, value: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default",
+            "annotations": {"a": value}}})
+    };
+    let expect = |name: &str, value: Value, uid: &str, written: &str| {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "default", "name": name, "uid": uid});
+        json!({"spec": {"fieldManager": "s", "objects": [map("made", written)],
+            "expectedAnnotations": [{"object": object, "name": "a", "value": value}]}})
+    };
+    let (_, other) = rig.post("/api/v1/namespaces/default/configmaps", map("other", "1")).await;
+    let uid = other["metadata"]["uid"].as_str().unwrap();
+    let cases = [
+        ("other", json!("1"), uid, true),
+        ("other", json!("1"), "", true),
+        ("other", json!("1"), "another", false),
+        ("other", json!("2"), "", false),
+        ("other", Value::Null, "", false),
+        ("absent", Value::Null, "", true),
+        ("absent", json!("1"), "", false),
+        // Of what it writes itself, what was there before counts.
+        ("made", json!("2"), "", false),
+        ("made", json!("5"), "", true),
+    ];
+    for (number, (name, value, uid, holds)) in cases.into_iter().enumerate() {
+        let (code, answer) = rig.post(path, expect(name, value.clone(), uid, &number.to_string())).await;
+        assert_eq!(
+            (code, answer["status"]["applied"] == true),
+            (if holds { 200 } else { 409 }, holds),
+            "{name} {value}"
+        );
+        if !holds {
+            let said = answer["message"].as_str().unwrap();
+            assert!(said.starts_with(&format!("the annotation a of configmaps {name:?} is not what")), "{said}");
+        }
+    }
+    let (_, made) = rig.get("/api/v1/namespaces/default/configmaps/made").await;
+    assert_eq!(made["metadata"]["annotations"]["a"], "8");
+}
+
+#[tokio::test]
 async fn a_change_set_defines_what_it_uses() {
     let rig = Rig::new().await;
     let path = "/apis/selkie.dev/v1alpha1/changesets";

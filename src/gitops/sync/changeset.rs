@@ -50,6 +50,7 @@ pub(super) fn request<'a>(
             deletion_label: (!options.application.is_empty())
                 .then(|| DeletionLabel { name: LABEL.to_owned(), value: options.application.clone() }),
             expected_revision: 0,
+            expected_annotations: Vec::new(),
             objects: objects.chain(options.record.objects.iter().map(Cow::Borrowed)).collect(),
             deletions: deletions.iter().chain(&options.record.deletions).cloned().collect(),
         },

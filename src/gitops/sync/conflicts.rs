@@ -5,7 +5,7 @@ use super::changeset::{self, Lent};
 use super::history::{self, HistoryError};
 use super::owners::Owners;
 use super::{How, Options, SyncError};
-use crate::api::changeset::{ChangeResult, ChangeSetStatus, ObjectId};
+use crate::api::changeset::{ChangeResult, ChangeSetStatus, ExpectedAnnotation, ObjectId};
 use crate::api::plan::Consequences;
 use crate::gitops::render::{Manifest, Rendered, same_object};
 use serde_json::Value;
@@ -30,8 +30,11 @@ pub(super) async fn post<'a>(
     owned: &Owners,
     deletions: &[ObjectId],
     how: How,
+    expected: Option<&ExpectedAnnotation>,
 ) -> Result<Posted<'a>, SyncError> {
     let mut request = changeset::request(rendered, options, owned, deletions, how != How::Apply);
+    // What is only looked at may be older.
+    request.spec.expected_annotations.extend(expected.filter(|_| how == How::Apply).cloned());
     let mut told = false;
     loop {
         let (status, consequences) = match how {

@@ -44,6 +44,7 @@ pub async fn finish<O: Clone + Serialize>(
             replace: true,
             deletion_label: None,
             expected_revision: 0,
+            expected_annotations: spec.expected_annotations.clone(),
             objects: pending.iter().filter_map(|at| spec.objects.get(*at).cloned()).collect(),
             deletions: Vec::new(),
         };

@@ -200,7 +200,7 @@ pub(super) async fn validate(client: &kube::Client, rendered: &Rendered, options
     };
     let rendered = kept.as_ref();
     let owned = Owners::default();
-    let Posted { status, .. } = conflicts::post(client, rendered, &options, &owned, &[], How::DryRun).await?;
+    let Posted { status, .. } = conflicts::post(client, rendered, &options, &owned, &[], How::DryRun, None).await?;
     if status.applied {
         Ok(())
     } else {

@@ -6,7 +6,7 @@ use super::SyncError;
 use super::live::live;
 use super::owners::Owners;
 use super::wait::path;
-use crate::api::changeset::ObjectId;
+use crate::api::changeset::{ExpectedAnnotation, ObjectId};
 use crate::client::raw;
 use crate::gitops::application::{Application, LABEL, NAMESPACE, TAKEN_OVER, write_taken};
 use crate::gitops::kinds::Kinds;
@@ -94,13 +94,31 @@ impl Taking {
     }
 }
 
+/// What was taken from an Application, as the server knew it at one time.
+#[derive(Default, PartialEq)]
+pub(super) struct Taken {
+    pub ids: Vec<ObjectId>,
+    /// By which a commit finds out whether more was taken since. One-shots have none.
+    pub expected: Option<ExpectedAnnotation>,
+}
+
 /// What was taken from this Application, as the server knows it now.
-pub(super) async fn from(client: &kube::Client, application: &str) -> Result<Vec<ObjectId>, SyncError> {
+pub(super) async fn from(client: &kube::Client, application: &str) -> Result<Taken, SyncError> {
     if application.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Taken::default());
     }
-    let Some(application) = read(client, application).await? else { return Ok(Vec::new()) };
-    application.taken_over().map_err(refused)
+    let read = read(client, application).await?;
+    let value = read.as_ref().and_then(Application::taken_text).map(str::to_owned);
+    let object = ObjectId {
+        api_version: "selkie.dev/v1alpha1".to_owned(),
+        kind: "Application".to_owned(),
+        namespace: NAMESPACE.to_owned(),
+        name: application.to_owned(),
+        uid: String::new(),
+    };
+    let expected = Some(ExpectedAnnotation { object, name: TAKEN_OVER.to_owned(), value });
+    let ids = read.map_or(Ok(Vec::new()), |application| application.taken_over()).map_err(refused)?;
+    Ok(Taken { ids, expected })
 }
 
 /// For reports: what Applications lose.

@@ -77,6 +77,21 @@ async fn the_application_lets_go_for_good() {
     assert_eq!(x(&rig).await.0, json!("taken"));
 }
 
+/// Whatever is taken while a sync is under way stays taken.
+#[tokio::test]
+async fn a_sync_under_way_sets_nothing_back() {
+    for wait in 0..12 {
+        let (rig, folder, _events) = shop().await;
+        folder.write("a.yaml", &map("a", "2"));
+        folder.write("x.yaml", &map("x", "fight"));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        rig.apply(&[("x.yaml", &map("x", "taken"))], &adopt()).await.unwrap();
+        rig.until(async || (rig.map("a").await?["data"]["k"] == "2").then_some(())).await;
+        until_held(&rig, &["a"]).await;
+        assert_eq!(x(&rig).await, (json!("taken"), Value::Null), "{wait} ms");
+    }
+}
+
 #[tokio::test]
 async fn one_that_is_suspended_has_let_go_too() {
     let (rig, folder, _events) = shop().await;
