@@ -13,9 +13,11 @@ use crate::api::registry::Registry;
 use crate::client::raw;
 use crate::daemon::Mode;
 use crate::gitops::adopt::{Left, Rules, adopt, changes};
+use crate::gitops::application::{Application, LABEL, NAMESPACE};
+use crate::gitops::inputs;
 use crate::gitops::kinds::Kinds;
 use crate::gitops::render::kustomize::Record;
-use crate::gitops::render::{Manifest, render};
+use crate::gitops::render::{Manifest, Settings, Variables, render_with};
 use crate::gitops::sops;
 use crate::gitops::sources::{File, Snapshot};
 use crate::gitops::sync::{SyncError, wait};
@@ -23,7 +25,7 @@ use clap::Args;
 use http::Method;
 use report::Report;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -65,13 +67,14 @@ impl Adopt {
         }
         let chosen = self.chosen(&registry, &rendered.objects)?;
         let connection = Connection::to_any(&global, Mode::ReadOnly, |_| ()).await?;
-        let live = live(&connection.client, &registry, &chosen).await;
+        let seen = self.seen(&global, &connection.client, &registry, &rendered.objects, chosen).await;
         connection.close().await;
+        let Seen { variables, objects } = seen?;
         let rules = Rules { registry: Some(&registry), managers: &self.added_by };
-        let mut files: BTreeMap<&str, Vec<(&Manifest, Value)>> = BTreeMap::new();
+        let mut files: BTreeMap<(&str, &str), Vec<(&Manifest, Value)>> = BTreeMap::new();
         let mut report = Report::new(self.dry_run);
-        for (manifest, live) in chosen.into_iter().zip(live?) {
-            let Some(live) = live else {
+        for Object { manifest, live, application } in &objects {
+            let Some(live) = live.clone() else {
                 let why = format!("{}: it is not in the cluster", manifest.describe());
                 report.left.push(Left { origin: manifest.origin.clone(), why });
                 continue;
@@ -80,11 +83,12 @@ impl Adopt {
                 "Secret" => secret::seen(manifest, live, &rules, self.secrets, &mut report.left),
                 _ => live,
             };
-            files.entry(&manifest.origin.file).or_default().push((manifest, live));
+            files.entry((&manifest.origin.file, application)).or_default().push((manifest, live));
         }
         let mut failed = None;
-        for (path, objects) in files {
-            match self.write(path, &objects, &rules, &registry, &kustomizations, &mut report) {
+        for ((path, application), objects) in files {
+            let variables = variables.get(application);
+            match self.write((path, variables), &objects, &rules, &registry, &kustomizations, &mut report) {
                 Ok(Some(file)) if self.output == Either::Text => file.print(),
                 Ok(_) => {}
                 Err(error) => {
@@ -101,8 +105,48 @@ impl Adopt {
         Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// The manifests that are named; all of them, when none is.
-    fn chosen<'a>(&self, registry: &Registry, all: &'a [Manifest]) -> Result<Vec<&'a Manifest>, CliError> {
+    /// The manifests as the Applications that hold the objects render them, and these objects.
+    async fn seen(
+        &self,
+        global: &Global,
+        client: &kube::Client,
+        registry: &Registry,
+        all: &[Manifest],
+        chosen: Vec<usize>,
+    ) -> Result<Seen, CliError> {
+        let found = live(client, registry, chosen.iter().map(|at| &all[*at])).await?;
+        let names: BTreeSet<&str> =
+            found.iter().flatten().map(application_of).filter(|name| !name.is_empty()).collect();
+        let mut variables = BTreeMap::new();
+        let mut substituted: BTreeMap<&str, Vec<Manifest>> = BTreeMap::new();
+        for name in names {
+            if let Some(found) = substitution(client, name).await? {
+                let rendered = self.manifests.substituted(global, registry, &found).await?;
+                if !rendered.errors.is_empty() {
+                    return Err(manifests::refused(&SyncError::Manifests(rendered.errors)));
+                }
+                substituted.insert(name, rendered.objects);
+                variables.insert(name.to_owned(), found);
+            }
+        }
+        // What has a variable in its name was not found by that.
+        let only = substituted.keys().next().copied().filter(|_| substituted.len() == 1).unwrap_or_default();
+        let mut objects = Vec::new();
+        for (at, live) in chosen.into_iter().zip(&found) {
+            let application = live.as_ref().map_or(only, application_of);
+            let manifest = substituted.get(application).and_then(|objects| objects.get(at)).unwrap_or(&all[at]).clone();
+            let live = match live {
+                Some(live) => Some(live.clone()),
+                None if manifest.id == all[at].id => None,
+                None => self::live(client, registry, [&manifest].into_iter()).await?.into_iter().flatten().next(),
+            };
+            objects.push(Object { manifest, live, application: application.to_owned() });
+        }
+        Ok(Seen { variables, objects })
+    }
+
+    /// Which of the manifests are named; all of them, when none is.
+    fn chosen(&self, registry: &Registry, all: &[Manifest]) -> Result<Vec<usize>, CliError> {
         let is = |text: &str, id: &ObjectId| {
             let (kind, name) = text.split_once('/').unwrap_or((text, ""));
             let (group, version) = id.api_version.split_once('/').unwrap_or(("", &id.api_version));
@@ -115,13 +159,13 @@ impl Adopt {
             return Err(CliError::new(format!("no manifest of {none} here")).hint("name objects as KIND/NAME").code(2));
         }
         let wanted = |id: &ObjectId| self.objects.is_empty() || self.objects.iter().any(|text| is(text, id));
-        Ok(all.iter().filter(|manifest| wanted(&manifest.id)).collect())
+        Ok((0..all.len()).filter(|at| wanted(&all[*at].id)).collect())
     }
 
     /// Writes what goes into one file. Of a kustomization, each edit is checked by all that it comes to.
     fn write<'r>(
         &self,
-        path: &str,
+        (path, variables): (&str, Option<&Variables>),
         objects: &[(&Manifest, Value)],
         rules: &Rules<'_>,
         registry: &Registry,
@@ -142,7 +186,7 @@ impl Adopt {
                 let changed = users.iter().map(|record| Arc::new(record.with(path, text))).collect();
                 Snapshot { kustomizations: changed, ..Snapshot::default() }
             };
-            render(&snapshot, registry, self.manifests.namespace())
+            render_with(&snapshot, registry, Settings { namespace: self.manifests.namespace(), variables })
         };
         let hint = if users.is_empty() {
             String::new()
@@ -176,14 +220,45 @@ fn encrypted(objects: &[(&Manifest, Value)], rules: &Rules<'_>) -> Vec<Left> {
     differ.map(left).collect()
 }
 
+/// What there is of what was named.
+struct Seen {
+    /// Of the Applications that have some, by their names.
+    variables: BTreeMap<String, Variables>,
+    objects: Vec<Object>,
+}
+
+struct Object {
+    manifest: Manifest,
+    live: Option<Value>,
+    /// Whose it is; empty: nobody's.
+    application: String,
+}
+
+fn application_of(live: &Value) -> &str {
+    let labels = live.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(LABEL)?.as_str()).unwrap_or_default()
+}
+
+/// The variables of an Application, with their values.
+async fn substitution(client: &kube::Client, name: &str) -> Result<Option<Variables>, CliError> {
+    let path = wait::path("selkie.dev/v1alpha1", "applications", NAMESPACE, name);
+    let application: Application = match raw::request(client, Method::GET, &path, None).await {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(error) if raw::is_not_found(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let failed = |error| CliError::new(format!("application {name:?}: {}", CliError::chain(&error)));
+    inputs::substitution(client, &application).await.map_err(failed)
+}
+
 /// Each object as it is; `None` where there is none.
-async fn live(
+async fn live<'a>(
     client: &kube::Client,
     kinds: &dyn Kinds,
-    manifests: &[&Manifest],
+    manifests: impl Iterator<Item = &'a Manifest>,
 ) -> Result<Vec<Option<Value>>, CliError> {
     let mut found = Vec::new();
-    for ObjectId { api_version, kind, namespace, name, .. } in manifests.iter().map(|manifest| &manifest.id) {
+    for ObjectId { api_version, kind, namespace, name, .. } in manifests.map(|manifest| &manifest.id) {
         let plural = kinds.plural(api_version, kind).unwrap_or_default();
         let path = wait::path(api_version, &plural, namespace, name);
         found.push(match raw::request(client, Method::GET, &path, None).await {

@@ -9,7 +9,7 @@ use crate::daemon::Mode;
 use crate::gitops::application::Helm;
 use crate::gitops::helm;
 use crate::gitops::render::kustomize::Record;
-use crate::gitops::render::{RenderError, Rendered, Variables, render, unscoped};
+use crate::gitops::render::{RenderError, Rendered, Settings, Variables, render, render_with, unscoped};
 use crate::gitops::sources::disk::Disk;
 use crate::gitops::sources::git::credentials::DEFAULT_TIMEOUT;
 use crate::gitops::sources::{Access, Chart, File, Location, RemoteBases, Snapshot, SourceError, open};
@@ -100,6 +100,17 @@ impl Manifests {
         let defined = rendered.objects.iter().filter(|manifest| manifest.id.kind == "CustomResourceDefinition");
         defined.for_each(|manifest| registry.learn(&manifest.value));
         Ok((registry, rendered))
+    }
+
+    /// The same with the values of variables in their places.
+    pub async fn substituted(
+        &self,
+        global: &Global,
+        registry: &Registry,
+        variables: &Variables,
+    ) -> Result<Rendered, CliError> {
+        let settings = Settings { namespace: &self.namespace, variables: Some(variables) };
+        self.some(render_with(&self.files(global).await?, registry, settings))
     }
 
     /// What of it is rendered by kustomize.

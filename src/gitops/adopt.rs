@@ -62,7 +62,8 @@ pub fn adopt(
     let mut adopted = Adopted { text: text.to_owned(), ..Adopted::default() };
     let mut now = read(text);
     for (manifest, live) in objects {
-        let (found, others) = compared(&manifest.value, live, rules);
+        let (mut found, mut others) = compared(&manifest.value, live, rules);
+        others.extend(variables::kept(&mut found, text, manifest));
         for (path, why) in others {
             let why = format!("{}: {path}: {why}", manifest.describe());
             adopted.left.push(Left { origin: manifest.origin_of(&path), why });

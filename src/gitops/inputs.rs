@@ -81,6 +81,14 @@ pub async fn read(client: &kube::Client, application: &Application) -> Result<In
     Ok(Inputs { variables, keys, values, version: digits(version) })
 }
 
+/// What the Application puts in for variables, if there are any.
+pub async fn substitution(client: &kube::Client, application: &Application) -> Result<Option<Variables>, SourceError> {
+    match application.spec.post_build.as_ref().filter(|post_build| !post_build.is_empty()) {
+        Some(post_build) => variables(client, post_build, &mut Sha256::new()).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 fn digits(version: Sha256) -> String {
     version.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,7 +6,6 @@ mod lists;
 use super::change::{Change, Op, Step};
 use super::owned::{Own, Owned};
 use super::rules::Rules;
-use super::variables;
 use crate::api::schema::{Schema, Shape};
 use crate::gitops::plan::diff::METADATA_NOISE;
 use serde_json::{Map, Value};
@@ -27,7 +26,6 @@ pub fn compared(manifest: &Value, live: &Value, rules: &Rules<'_>) -> (Vec<Chang
     compare.value(manifest, kept.as_ref(), live, schema.as_deref(), owned.whole());
     let (mut found, mut left) = (compare.found, compare.left);
     left.extend(without_others(&mut found, kept.as_ref().unwrap_or(manifest), live, rules));
-    left.extend(variables::kept(&mut found, manifest, live));
     let Some(kept) = kept else { return (found, left) };
     let found = found.into_iter().filter_map(|change| rules.without_defaults(manifest, &kept, change));
     (found.collect(), left)

@@ -5,7 +5,7 @@ use super::*;
 use crate::api::registry::Registry;
 use crate::gitops::kinds::FixedKinds;
 use crate::gitops::render::kustomize::NoRoots;
-use crate::gitops::render::render;
+use crate::gitops::render::{Settings, Variables, render, render_with};
 use crate::gitops::sources::Snapshot;
 use crate::gitops::sources::disk::Disk;
 use serde_json::json;

@@ -286,32 +286,43 @@ fn a_tag_without_a_value_is_no_hindrance_in_brackets() {
 
 #[test]
 fn variables_of_an_application_stay() {
-    let before = map("image: nginx:${TAG} # which one\nreplicas: ${COUNT}\nscript: echo ${HOME}\nplain: a\n");
-    let change = |live: &mut Value| {
-        live["image"] = json!("nginx:1.2");
-        live["replicas"] = json!(3);
-        live["script"] = json!("echo -n ${HOME}");
-        live["plain"] = json!("b");
-    };
-    let of_one = |live: &mut Value| live["metadata"]["labels"] = json!({"selkie.dev/application": "shop"});
-    let (adopted, _) = run(&before, |live| {
-        change(live);
-        of_one(live);
-    });
-    assert!(adopted.left.is_empty(), "{adopted:?}");
-    for part in ["nginx:${TAG} # which one", "replicas: ${COUNT}", "echo -n ${HOME}", "plain: b"] {
-        assert!(adopted.text.contains(part), "no {part:?} in {}", adopted.text);
+    let before = map(
+        "image: nginx:${TAG} # which one\nreplicas: ${COUNT}\nports:\n- name: http\n  port: ${PORT}\n- name: adm\n  \
+         port: 9090\nargs: [\"--a=${TAG}\", \"--b\"]\nsecret: \"pg://${PW:=hunter2}@db\"\nplain: a\n",
+    );
+    let mut variables = Variables::new(true);
+    for (name, value) in [("TAG", "1.2"), ("COUNT", "3"), ("PORT", "8080"), ("PW", "x")] {
+        variables.set(name, value).unwrap();
     }
-    // Another image is no other tag.
-    let (adopted, _) = run(&before, |live| {
+    let read = |text: &str| {
+        let kinds = FixedKinds::new(&[("v1", "ConfigMap", true)]);
+        let settings = Settings { namespace: "default", variables: Some(&variables) };
+        render_with(&Snapshot::of(&[("a.yaml", text)]), &kinds, settings)
+    };
+    let run = |change: &dyn Fn(&mut Value)| {
+        let rendered = read(&before);
+        let mut live = rendered.objects[0].value.clone();
+        assert_eq!((&live["replicas"], &live["ports"][0]["port"]), (&json!(3), &json!(8080)));
+        change(&mut live);
+        as_kubectl(&mut live);
+        adopt(&before, &[(&rendered.objects[0], &live)], &NO_RULES, "", read)
+    };
+    let adopted = run(&|live| live["plain"] = json!("b"));
+    assert_eq!((adopted.text, adopted.left), (before.replace("plain: a", "plain: b"), Vec::new()));
+
+    let adopted = run(&|live| {
         live["image"] = json!("httpd:1.2");
-        live["replicas"] = json!(3);
-        of_one(live);
+        live["secret"] = json!("pg://x@other");
+        live["plain"] = json!("b");
+        live["args"] = json!(["--c", "--d"]);
     });
-    assert_eq!(adopted.left.len(), 1, "{:?}", adopted.left);
-    let why = &adopted.left[0].why;
-    assert!(why.contains(": image: ${TAG} stands there, which has another value in the cluster"), "{why}");
-    // What nobody replaced is text like any other.
-    let (adopted, _) = run(&before, change);
-    assert!(adopted.text.contains("image: nginx:1.2 # which one") && adopted.left.is_empty(), "{adopted:?}");
+    assert_eq!(adopted.text, before.replace("plain: a", "plain: b"));
+    let left = adopted.left.iter().map(|left| left.why.as_str()).collect::<Vec<_>>().join("\n");
+    for part in ["image: ${TAG} stands there, which has another", "args", "secret: ${PW} stands there"] {
+        assert!(left.contains(part), "no {part:?} in {left}");
+    }
+    assert!(!left.contains("hunter2"), "{left}");
+    // What would be a variable in the file is none in what is live.
+    let adopted = run(&|live| live["plain"] = json!("${TAG}"));
+    assert_eq!((adopted.text, adopted.left.len()), (before.clone(), 1));
 }
