@@ -62,6 +62,9 @@ pub struct DeletionLabel {
     pub value: String,
 }
 
+/// The cause of a refusal because what was expected is not so.
+pub const UNEXPECTED: &str = "AnnotationUnexpected";
+
 /// What an annotation of an object is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

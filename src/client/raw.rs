@@ -67,6 +67,12 @@ pub fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+/// Whether the API server refused for this reason, among others.
+pub fn has_cause(error: &kube::Error, reason: &str) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == reason)
+}
+
 /// `404 NotFound`: the object is gone, which most writers take as done.
 pub fn is_not_found(error: &kube::Error) -> bool {
     code(error) == Some(404)

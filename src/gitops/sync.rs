@@ -37,7 +37,7 @@ pub use replacing::{LIMIT as REPLACED_LIMIT, finish as finish_replacements};
 pub use reporter::{Event, FailingPod, Progress, Reporter, Summary};
 pub use stages::{InOrder, RUN as HOOK_RUN, apply_in_order, rehearse};
 
-use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId};
+use crate::api::changeset::{ChangeAction, ChangeResult, ObjectId, UNEXPECTED};
 use crate::api::plan::Order;
 use crate::client::raw;
 use crate::gitops::application::{Application, IgnoreDifferences};
@@ -196,8 +196,9 @@ impl SyncError {
         }
     }
 
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api(error) if raw::is_conflict(error))
+    /// What the change set was made from has changed.
+    fn is_outdated(&self) -> bool {
+        matches!(self, Self::Api(error) if raw::has_cause(error, UNEXPECTED))
     }
 
     /// As a condition gives it.
@@ -306,7 +307,28 @@ async fn in_order(
     Course::of(rendered, totals.change == 0 && totals.unchanged == 0).map_err(SyncError::Manifests)
 }
 
+/// How often a sync commits anew because more was taken from its Application.
+const TRIES: usize = 8;
+
 async fn commit(
+    client: &kube::Client,
+    kinds: &dyn Kinds,
+    rendered: &Rendered,
+    options: &Options,
+    owned: &Owners,
+    how: How,
+) -> Result<Outcome, SyncError> {
+    let mut tries = 0;
+    loop {
+        match try_commit(client, kinds, rendered, options, owned, how).await {
+            // More was taken from the Application, or given back, since that was looked at.
+            Err(error) if error.is_outdated() && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn try_commit(
     client: &kube::Client,
     kinds: &dyn Kinds,
     rendered: &Rendered,
@@ -318,7 +340,7 @@ async fn commit(
         return Err(SyncError::Manifests(all_errors(client, rendered, options, owned).await));
     }
     let taken = taking::from(client, &options.application).await?;
-    let (asked, settled) = (rendered, claims::settle(rendered, options, &taken.ids)?);
+    let settled = claims::settle(rendered, options, &taken.ids)?;
     let (rendered, lost) = settled.as_ref().map_or((rendered, &[][..]), |settled| (&settled.rendered, &settled.lost));
     let adjusted;
     let rendered = if options.ignore.is_empty() {
@@ -344,10 +366,6 @@ async fn commit(
         let expected = taken.expected.as_ref();
         let posted = match conflicts::post(client, rendered, options, owned, &deletions, how, expected).await {
             Ok(posted) => posted,
-            // More was taken, or given back, since that was read.
-            Err(error) if error.is_conflict() && taking::from(client, &options.application).await? != taken => {
-                return Box::pin(commit(client, kinds, asked, options, owned, how)).await;
-            }
             Err(error) => {
                 let Some(taking) = taking.take() else { return Err(error) };
                 if error.is_answer() {

@@ -95,7 +95,7 @@ impl Taking {
 }
 
 /// What was taken from an Application, as the server knew it at one time.
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 pub(super) struct Taken {
     pub ids: Vec<ObjectId>,
     /// By which a commit finds out whether more was taken since. One-shots have none.

@@ -49,9 +49,20 @@ use rig::{Folder, Listener, Rig};
 
 const SHOP: &str = "/apis/selkie.dev/v1alpha1/namespaces/selkie-system/applications/shop";
 
-/// Where mirrors of repositories are kept, for nothing else: what nobody uses of it is removed.
+/// Where mirrors of repositories are kept, for nothing else: what nobody uses of it is removed. No test is the last one,
+/// so that those of earlier processes are removed here.
 fn mirrors() -> PathBuf {
-    std::env::temp_dir().join(format!("selkie-mirrors-{}", std::process::id()))
+    static SWEPT: std::sync::Once = std::sync::Once::new();
+    const PREFIX: &str = "selkie-mirrors-";
+    SWEPT.call_once(|| {
+        for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if name.strip_prefix(PREFIX).is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    });
+    std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()))
 }
 
 fn map(name: &str, value: &str) -> String {

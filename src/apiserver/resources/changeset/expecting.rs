@@ -1,8 +1,8 @@
 //! What a set was made from and does not write: it holds at the commit, or nothing is committed.
 
 use super::{Kinds, place};
-use crate::api::changeset::ExpectedAnnotation;
-use crate::api::error::ApiError;
+use crate::api::changeset::{ExpectedAnnotation, UNEXPECTED};
+use crate::api::error::{ApiError, Cause, Details};
 use crate::apiserver::ApiServer;
 use crate::apiserver::resources::object::parse;
 use crate::store::Precondition;
@@ -29,7 +29,9 @@ impl ApiServer {
                 "the annotation {} of {} {:?} is not what the change set was made from; read it again",
                 expected.name, resource.plural, id.name
             );
-            return Err(ApiError::new(409, "Conflict", message));
+            let cause = Cause { reason: UNEXPECTED.into(), message: message.clone(), ..Cause::default() };
+            let details = Details { name: id.name.clone(), causes: vec![cause], ..Details::default() };
+            return Err(ApiError::new(409, "Conflict", message).with_details(details));
         }
         Ok(match record {
             Some(record) => Precondition::ModifiedAt { key, revision: record.modified },
