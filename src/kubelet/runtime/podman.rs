@@ -27,6 +27,7 @@ mod rootless;
 mod sandbox;
 pub mod service;
 mod stats;
+mod turns;
 mod volumes;
 mod whole;
 mod wire;
@@ -43,7 +44,7 @@ use std::{
     net::IpAddr,
     sync::{Arc, atomic::AtomicBool},
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 pub use rootless::network_obstacle;
 pub use service::{ServiceOptions, local_socket, spawn_service};
@@ -60,6 +61,8 @@ pub struct Podman {
     oom: OomWatch,
     /// Pods here need an infra image of ours.
     infra_missing: AtomicBool,
+    /// One makes the first sandbox here; closed once there is one, and the infra image with it.
+    first: Semaphore,
     logs: Mutex<logs::Logs>,
     /// How to start the service anew, if it is ours.
     service: Option<ServiceOptions>,
@@ -71,6 +74,7 @@ struct Around {
     local: bool,
     rootless: bool,
     cgroup_version: u8,
+    turns: turns::Turns,
 }
 
 impl Podman {
@@ -86,6 +90,7 @@ impl Podman {
             addresses: Mutex::default(),
             oom: OomWatch::default(),
             infra_missing: AtomicBool::new(false),
+            first: Semaphore::new(1),
             logs: Mutex::default(),
             service: None,
         })
@@ -135,8 +140,9 @@ impl Podman {
                 resource_limits: host.enforces("cpu") || host.enforces("memory"),
                 pod_limits: !host.lone_containers && (host.enforces("cpu") || host.enforces("memory")),
             };
-            let HostInfo { local, rootless, cgroup_version, .. } = host;
-            Ok(Arc::new(Around { surroundings, local, rootless, cgroup_version }))
+            let HostInfo { local, rootless, cgroup_version, cpus, .. } = host;
+            let turns = turns::Turns::on(cpus);
+            Ok(Arc::new(Around { surroundings, local, rootless, cgroup_version, turns }))
         };
         self.around.get_or_try_init(ask).await.cloned()
     }

@@ -51,6 +51,9 @@ impl Podman {
             // Nobody is left to write down how it exited: Podman will say "running" for ever.
             status.state = ContainerState::Lost;
         }
+        if local && status.state.is_running() {
+            self.note_log(&status.id, &status.log_path);
+        }
         self.note_oom(&mut status).await;
         Ok(status)
     }
@@ -72,8 +75,8 @@ impl Podman {
             body["netns"] = json!({"nsmode": "path", "value": self.network_of(other).await?});
         }
         let object = format!("container {}", spec.identity.container);
-        let made = self.client.post("containers/create", object).json(&body)?.deadline(SLOW).fetch::<Made>().await;
-        let made = made.map_err(|error| match error {
+        let made = self.client.post("containers/create", object).json(&body)?.deadline(SLOW).fetch::<Made>();
+        let made = around.turns.during(made).await.map_err(|error| match error {
             RuntimeError::ImageNotFound { .. } => RuntimeError::ImageNotFound { image: spec.image.clone() },
             RuntimeError::NotFound { .. } => RuntimeError::NotFound { object: format!("sandbox {sandbox}") },
             error => error,
@@ -92,7 +95,7 @@ impl Podman {
     /// Has the container's namespaces made. Succeeds where they are.
     pub(super) async fn prepare_container(&self, container: &str) -> Result<Vec<IpAddr>> {
         let call = self.client.post(format!("containers/{}/init", segment(container)), container);
-        call.deadline(SLOW).send().await?;
+        self.around().await?.turns.during(call.deadline(SLOW).send()).await?;
         let found = self.inspected(container).await?;
         Ok(found.network_settings.map(|settings| settings.addresses()).unwrap_or_default())
     }
@@ -110,19 +113,24 @@ impl Podman {
     }
 
     async fn try_start(&self, container: &str) -> Result<()> {
-        let local = self.around().await.ok().filter(|around| around.local);
-        if let Some(around) = &local
+        let around = self.around().await.ok();
+        let local = around.as_ref().filter(|around| around.local);
+        if let Some(around) = local
             && self.oom.expects(container)
         {
             // Its cgroup exists, its process waits: watched from now on, no kill is missed however
             // soon it comes.
             let call = self.client.post(format!("containers/{}/init", segment(container)), container);
-            call.deadline(SLOW).send().await?;
+            around.turns.during(call.deadline(SLOW).send()).await?;
             self.watch_oom(container, around.cgroup_version).await;
         }
         let call = self.client.post(format!("containers/{}/start", segment(container)), container);
-        call.deadline(SLOW).send().await?;
-        if let Some(around) = &local {
+        let started = call.deadline(SLOW).send();
+        match &around {
+            Some(around) => around.turns.during(started).await?,
+            None => started.await?,
+        }
+        if let Some(around) = local {
             self.watch_oom(container, around.cgroup_version).await;
         }
         Ok(())

@@ -50,6 +50,12 @@ pub struct Log {
     told: bool,
 }
 
+impl Log {
+    fn at(path: &str) -> Self {
+        Self { path: path.into(), inode: 0, length: 0, asked: None, told: false }
+    }
+}
+
 type Ended = Shared<BoxFuture<'static, ()>>;
 
 impl Podman {
@@ -116,6 +122,13 @@ impl Podman {
         Ok(frames.map(|frame| frame.map(|(stream, bytes)| stamped(stream, &bytes))).boxed())
     }
 
+    /// Where the log of a container that runs is: nobody needs to ask for it then.
+    pub(super) fn note_log(&self, id: &str, path: &str) {
+        if !path.is_empty() {
+            self.logs.lock().entry(id.to_owned()).or_insert_with(|| Log::at(path));
+        }
+    }
+
     /// Looks after the logs of these containers, which run; only these are known of afterwards.
     pub(super) async fn tend_logs(&self, running: &[String], limits: LogLimits) -> Result<u64> {
         if !self.around().await?.local {
@@ -128,7 +141,7 @@ impl Podman {
                 Some(log) => log,
                 None => match self.inspected(id).await.map(|found| found.host_config.log_config.path) {
                     Ok(path) if path.is_empty() => continue,
-                    Ok(path) => Log { path: path.into(), inode: 0, length: 0, asked: None, told: false },
+                    Ok(path) => Log::at(&path),
                     // It is gone, or is asked for again.
                     Err(_) => continue,
                 },
@@ -136,7 +149,9 @@ impl Podman {
             logs.insert(id.clone(), log);
         }
         let (logs, most) = tokio::task::spawn_blocking(move || keep_all(logs, limits)).await.unwrap_or_default();
-        *self.logs.lock() = logs;
+        let mut known = self.logs.lock();
+        let noted = std::mem::replace(&mut *known, logs);
+        noted.into_iter().for_each(|(id, log)| _ = known.entry(id).or_insert(log));
         Ok(most)
     }
 }

@@ -15,10 +15,13 @@ use crate::kubelet::runtime::{
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::{collections::BTreeMap, net::IpAddr, sync::atomic::Ordering};
+use std::{collections::BTreeMap, net::IpAddr, sync::atomic::Ordering, time::Duration};
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 /// How many inspections of a listing are under way at once.
 const PARALLEL: usize = 8;
+/// How long others wait for the first sandbox.
+const FIRST: Duration = Duration::from_secs(30);
 
 /// One element of `GET pods/json`.
 #[derive(Debug, Deserialize)]
@@ -37,7 +40,8 @@ impl Podman {
     pub(super) async fn make_sandbox(&self, spec: &SandboxSpec) -> Result<Sandbox> {
         let around = self.around().await?;
         let object = format!("sandbox of pod {}/{}", spec.pod.namespace, spec.pod.name);
-        let made = match self.create_sandbox(spec, &around.surroundings, &object).await {
+        let first = self.first_sandbox(spec).await;
+        let made = match around.turns.during(self.create_sandbox(spec, &around.surroundings, &object)).await {
             Err(RuntimeError::AlreadyExists { .. }) => {
                 let name = generate::sandbox_name(spec);
                 if let Some(sandbox) = self.adopt(&name, spec).await? {
@@ -51,7 +55,9 @@ impl Podman {
         if spec.lone {
             return Ok(lone(made.id, Timestamp::now(), spec));
         }
-        match self.open(&made.id, spec).await {
+        self.first.close();
+        drop(first);
+        match around.turns.during(self.open(&made.id, spec)).await {
             Ok(sandbox) => Ok(sandbox),
             Err(error) => {
                 // A half-made sandbox would be taken for a broken one; the error says more.
@@ -59,6 +65,15 @@ impl Podman {
                 Err(named(error, &object))
             }
         }
+    }
+
+    /// Held by one at a time until a sandbox with an infra container has been made: Podman builds the image of that
+    /// when it wants it, as often as pods are being made then.
+    async fn first_sandbox(&self, spec: &SandboxSpec) -> Option<SemaphorePermit<'_>> {
+        if spec.lone {
+            return None;
+        }
+        timeout(FIRST, self.first.acquire()).await.ok()?.ok()
     }
 
     async fn create_sandbox(&self, spec: &SandboxSpec, around: &Surroundings, object: &str) -> Result<Made> {
@@ -133,6 +148,7 @@ impl Podman {
             Err(error) => return Err(error),
         };
         self.check_owner(name, &infra.config.labels)?;
+        self.first.close();
         match infra.state() {
             ContainerState::Running { .. } => self.opened(&pod.id, &infra.id).await.map(Some),
             // Since the host started anew, the pod's cgroup may be one without limits.

@@ -21,13 +21,12 @@ pub async fn give(mut sizes: Receiver<Size>, to: impl AsyncFn(Size) -> bool) {
     let mut before: Option<Instant> = None;
     let mut next = sizes.recv().await;
     while let Some(mut size) = next {
-        for _ in 0..TRIES {
-            if to(size).await {
-                break;
-            }
+        let mut tries = 0;
+        while !to(size).await && tries < TRIES {
+            tries += 1;
             sleep(AGAIN).await;
             while let Ok(newer) = sizes.try_recv() {
-                size = newer;
+                (size, tries) = (newer, 0);
             }
         }
         let follows = before.replace(Instant::now()).is_some_and(|before| before.elapsed() < TOGETHER);
